@@ -1,0 +1,209 @@
+"""The attention call: what a model hands to its attention function, the same for every architecture.
+
+Budgets and entropies are computed here from the model's own queries, keys and mask, for the rows asked
+for only, so that the model keeps its fast attention and no rows × keys × layers tensor ever exists.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from probes.roles import ROLE_CODES, roles_of
+
+#: Scores (batch × head × row × key) that one row block may hold; bounds the extra memory of a capture.
+BLOCK_SCORES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Site:
+    """Which attention call: ``stack`` encoder or decoder, ``block`` self, cross or merged, ``layer`` from 0."""
+
+    stack: str
+    block: str
+    layer: int
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that keys of this call can have."""
+        return roles_of(self.stack, self.block)
+
+    def __str__(self) -> str:
+        return f"{self.stack} {self.block} layer {self.layer}"
+
+
+@dataclass(frozen=True)
+class AttentionCall:
+    """One call of an attention function, with a role for every row and key.
+
+    Shapes: ``query`` batch × head × row × width, ``key`` and ``value`` batch × key head × key × width
+    (grouped queries where there are fewer key heads than heads). ``mask`` is additive or boolean (True =
+    visible) or None, broadcastable to batch × head × row × key; ``causal`` says that a missing mask
+    means *causal*, which is what SDPA does for a decoder's self-attention. ``bias`` is added to the
+    scaled scores (T5's relative positions), ``softcap`` bounds them (Gemma 2: c·tanh(s/c)).
+    """
+
+    site: Site
+    query: Float[Tensor, "batch head row width"]
+    key: Float[Tensor, "batch key_head key width"]
+    value: Float[Tensor, "batch key_head key value_width"]
+    mask: Tensor | None
+    bias: Tensor | None
+    scaling: float
+    softcap: float | None
+    causal: bool
+    row_roles: Int[Tensor, "batch row"]
+    key_roles: Int[Tensor, "batch key"]
+
+    @cached_property
+    def group(self) -> int:
+        """Heads per key head."""
+        return self.query.shape[1] // self.key.shape[1]
+
+    def keys_with(self, roles: frozenset[str]) -> Bool[Tensor, "batch key"]:
+        """Which keys have one of ``roles``."""
+        codes = torch.tensor([ROLE_CODES[role] for role in sorted(roles)], device=self.key_roles.device)
+        return torch.isin(self.key_roles, codes)
+
+    def additive_mask(self) -> Float[Tensor, "batch head row key"]:
+        """The mask as scores to add (0 or the bias where visible, -inf where not), whole and writable.
+
+        Made only for edits: reading attention never needs it.
+        """
+        batch, heads, rows, _ = self.query.shape
+        shape = (batch, heads, rows, self.key.shape[2])
+        result = self.query.new_zeros(shape)
+        if self.mask is not None:
+            if self.mask.dtype == torch.bool:
+                result = result.masked_fill(~self.mask, -math.inf)
+            else:
+                result = result + self.mask
+        elif self.causal:
+            hidden = torch.ones(rows, shape[-1], dtype=torch.bool, device=result.device).triu(1)
+            result = result.masked_fill(hidden, -math.inf)
+        return result
+
+    def with_mask(self, mask: Tensor) -> AttentionCall:
+        """The same call under another mask."""
+        return replace(self, mask=mask, causal=False)
+
+    def attention_rows(self, rows: Int[Tensor, "batch chosen"]) -> Iterator[tuple[slice, RowAttention]]:
+        """Attention of the chosen rows, in blocks that bound the memory.
+
+        Yields the block's place in ``rows`` and its :class:`RowAttention`.
+        """
+        batch, heads, _, _ = self.query.shape
+        per_row = max(1, batch * heads * self.key.shape[2])
+        step = max(1, BLOCK_SCORES // per_row)
+        key = self.key.float()
+        for start in range(0, rows.shape[1], step):
+            block = slice(start, min(start + step, rows.shape[1]))
+            yield block, self._block(rows[:, block], key)
+
+    def _block(self, rows: Int[Tensor, "batch chosen"], key: Tensor) -> RowAttention:
+        index = rearrange(rows, "batch row -> batch 1 row 1")
+        query = torch.take_along_dim(self.query, index, dim=2).float() * self.scaling
+        grouped = rearrange(query, "batch (key_head group) row width -> batch key_head (group row) width", group=self.group)
+        scores = rearrange(
+            grouped @ key.transpose(-1, -2),
+            "batch key_head (group row) key -> batch (key_head group) row key",
+            group=self.group,
+        )
+        if self.softcap is not None:
+            scores = torch.tanh(scores / self.softcap) * self.softcap
+        if self.bias is not None:
+            scores = scores + _rows_of(self.bias, rows)
+        hidden: Tensor | None = None
+        if self.mask is not None:
+            mask = _rows_of(self.mask, rows)
+            if mask.dtype == torch.bool:
+                hidden = ~mask
+            else:
+                # A floating mask hides with -inf or with the lowest number of its type.
+                hidden = mask <= torch.finfo(mask.dtype).min / 2
+                scores = scores + mask.float()
+        elif self.causal:
+            keys = torch.arange(key.shape[2], device=rows.device)
+            hidden = keys > rearrange(rows, "batch row -> batch 1 row 1")
+        return RowAttention.from_scores(self.site, scores, hidden, self.key_roles)
+
+
+def _rows_of(mask: Tensor, rows: Int[Tensor, "batch chosen"]) -> Tensor:
+    """The chosen rows of a mask or bias whose batch, head or row axis may have length one."""
+    mask = mask[(None,) * (4 - mask.dim())]
+    if mask.shape[2] == 1:
+        return mask
+    index = rearrange(rows, "batch row -> batch 1 row 1")
+    return torch.take_along_dim(mask, index, dim=2)
+
+
+@dataclass(frozen=True)
+class RowAttention:
+    """Attention of some rows: probabilities and what entropies need, in float32.
+
+    ``probabilities`` sum to 1 over the keys and are exactly 0 at hidden keys. ``shifted`` are the scores
+    less the row's maximum, 0 at hidden keys; ``log_normaliser`` is the logarithm of the sum of their
+    exponentials, so that log p = shifted − log_normaliser at every visible key.
+    """
+
+    site: Site
+    probabilities: Float[Tensor, "batch head row key"]
+    shifted: Float[Tensor, "batch head row key"]
+    log_normaliser: Float[Tensor, "batch head row 1"]
+    key_roles: Int[Tensor, "batch key"]
+
+    @classmethod
+    def from_scores(
+        cls, site: Site, scores: Tensor, hidden: Tensor | None, key_roles: Int[Tensor, "batch key"]
+    ) -> RowAttention:
+        """Softmax of ``scores`` over the keys that are not hidden.
+
+        A row in which every key is hidden has no softmax: its probabilities are NaN.
+        """
+        if hidden is not None:
+            scores = scores.masked_fill(hidden, -math.inf)
+        shifted = scores - scores.amax(dim=-1, keepdim=True)
+        probabilities = shifted.exp()
+        normaliser = probabilities.sum(dim=-1, keepdim=True)
+        probabilities = probabilities.div_(normaliser)
+        if hidden is not None:
+            shifted = shifted.masked_fill_(hidden, 0.0)
+        return cls(site, probabilities, shifted, normaliser.log(), key_roles)
+
+    def members(self, groups: tuple[tuple[str, ...], ...]) -> Float[Tensor, "batch key group"]:
+        """One column per group of roles, 1 where the key has a role of the group, else 0."""
+        table = torch.zeros(len(ROLE_CODES) + 1, len(groups), device=self.key_roles.device)
+        for column, roles in enumerate(groups):
+            for role in roles:
+                table[ROLE_CODES[role], column] = 1.0
+        # Padding has code -1, the last row of the table, which belongs to no group.
+        return table[self.key_roles.long()]
+
+    def mass(self, groups: tuple[tuple[str, ...], ...]) -> Float[Tensor, "batch head row group"]:
+        """Share of each row's attention that goes to each group of roles, between 0 and 1."""
+        return self._grouped(self.probabilities, groups)
+
+    def entropy(self, groups: tuple[tuple[str, ...], ...]) -> Float[Tensor, "batch head row group"]:
+        """Entropy in nats of each row's attention, normalised within each group of roles.
+
+        H = log m − (Σ p log p) / m over the keys of the group, m their mass; NaN where m is 0.
+        """
+        mass = self.mass(groups)
+        # Σ p log p = Σ p·shifted − log_normaliser · m, without a logarithm of every probability.
+        weighted = self._grouped(self.probabilities * self.shifted, groups)
+        negative = weighted - self.log_normaliser * mass
+        return torch.where(mass > 0, mass.log() - negative / mass, math.nan).clamp_min(0.0)
+
+    def _grouped(self, values: Tensor, groups: tuple[tuple[str, ...], ...]) -> Tensor:
+        heads = values.shape[1]
+        flat = rearrange(values, "batch head row key -> batch (head row) key")
+        summed = flat @ self.members(groups).to(values.dtype)
+        return rearrange(summed, "batch (head row) group -> batch head row group", head=heads)

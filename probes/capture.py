@@ -1,0 +1,283 @@
+"""Capture: the encoder's states, then one nnsight trace of the decoder in which edits and probes work.
+
+Online, the decoder gets cached encoder states; a capture follows that cut. The encoder runs once per
+distinct input. The decoder then runs in one trace: at every attention call the edits change what the
+model hands to its attention function, the probes read the same call for the chosen rows, and the output
+head is given the rows that predict answer tokens, and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutput
+
+from probes.attention import AttentionCall, Site
+from probes.batching import Batch
+from probes.edits import Edit
+from probes.likelihood import token_losses
+from probes.models import LoadedModel, at_path
+from probes.observation import AttentionProbe, Observation
+from probes.registry import name_of
+
+_NAMES = ("query", "key", "value", "attention_mask")
+
+
+class EditError(ValueError):
+    """An edit that matched no attention call: it would have changed nothing, silently."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What one batch leaves.
+
+    ``token_losses`` trial × row, nats, NaN at padding; ``observations`` one per probe and site.
+    """
+
+    token_losses: Float[np.ndarray, "trial row"]
+    observations: tuple[Observation, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which probes read which sites: ``layers`` None means all; ``encoder`` asks for the document rows."""
+
+    probes: tuple[AttentionProbe, ...] = ()
+    layers: frozenset[int] | None = None
+    encoder: bool = False
+
+    def reads(self, site: Site) -> bool:
+        """Whether any probe reads ``site``."""
+        return bool(self.probes) and (self.layers is None or site.layer in self.layers)
+
+
+def capture(
+    model: LoadedModel, batch: Batch, reading: Reading, edits: Sequence[Edit] = ()
+) -> Capture:
+    """Run ``batch`` through ``model`` under ``edits``; read attention and answer losses.
+
+    Raises EditError where an edit matches no attention site of the model.
+    """
+    edits = tuple(edits)
+    for edit in edits:
+        if not any(edit.matches(site) for site in model.operations):
+            raise EditError(
+                f"{edit} matches no attention call of {model.name}: the model has "
+                f"{_inventory(model.operations)}. Correct its stack, layers or roles."
+            )
+    with torch.inference_mode():
+        states, encoder_observations = _encode(model, batch, reading, edits)
+        losses, decoder_observations = _decode(model, batch, states, reading, edits)
+    return Capture(losses, (*encoder_observations, *decoder_observations))
+
+
+def encode(model: LoadedModel, batch: Batch) -> Float[Tensor, "encoder_pass encoder_position width"]:
+    """The encoder's last hidden states of every distinct encoder input, nothing observed."""
+    with torch.inference_mode():
+        return _encode(model, batch, Reading(), ())[0]
+
+
+def _encode(
+    model: LoadedModel, batch: Batch, reading: Reading, edits: tuple[Edit, ...]
+) -> tuple[Tensor, list[Observation]]:
+    inputs = {"input_ids": batch.encoder_ids, "attention_mask": batch.encoder_mask}
+    visitor = _Visitor(
+        model,
+        reading if reading.encoder else Reading(),
+        edits,
+        stack="encoder",
+        row_roles=batch.encoder_pass_roles,
+        key_roles={"self": batch.encoder_pass_roles},
+        rows=_document_rows(batch.encoder_pass_roles),
+    )
+    encoder = model.model.get_encoder()
+    if not visitor.sites:
+        return encoder(**inputs).last_hidden_state, []
+    envoy = at_path(model.envoy, _path_of(model, encoder))
+    with envoy.trace(**inputs):
+        for site in visitor.sites:
+            operation = visitor.operation(site)
+            changed = visitor.visit(site, operation.inputs)
+            if changed is not None:
+                operation.inputs = changed
+        states = envoy.output.last_hidden_state.save()
+    return states, [visitor.observation(part, batch.encoder_pass) for part in visitor.parts]
+
+
+def _decode(
+    model: LoadedModel, batch: Batch, states: Tensor, reading: Reading, edits: tuple[Edit, ...]
+) -> tuple[np.ndarray, list[Observation]]:
+    visitor = _Visitor(
+        model,
+        reading,
+        edits,
+        stack="decoder",
+        row_roles=batch.decoder_roles,
+        key_roles={
+            "self": batch.decoder_roles,
+            "cross": batch.encoder_roles,
+            "merged": torch.cat([batch.decoder_roles, batch.encoder_roles], dim=1),
+        },
+        rows=(batch.chosen_rows, batch.row_mask),
+    )
+    inputs: dict[str, Any] = {
+        "encoder_outputs": BaseModelOutput(last_hidden_state=states[batch.encoder_pass]),
+        "attention_mask": batch.visible,
+        "decoder_input_ids": batch.decoder_ids,
+        "decoder_attention_mask": batch.decoder_mask,
+        "use_cache": False,
+    }
+    positions = model.family.positions if batch.shifted else "unmoved"
+    if positions == "argument":
+        inputs["decoder_position_ids"] = batch.decoder_positions
+    table = _position_rows(model, batch.decoder_positions) if positions == "table" else None
+    rows = rearrange(batch.answer_rows, "trial row -> trial row 1")
+    head = at_path(model.envoy, model.family.head)
+    with model.envoy.trace(**inputs):
+        if table is not None:
+            at_path(model.envoy, model.family.decoder_positions).output = table
+        for site in visitor.sites:
+            operation = visitor.operation(site)
+            changed = visitor.visit(site, operation.inputs)
+            if changed is not None:
+                operation.inputs = changed
+        head.input = torch.take_along_dim(head.input, rows, dim=1)
+        logits = model.envoy.output.logits.save()
+    losses = token_losses(logits, batch.targets).masked_fill(~batch.row_mask, torch.nan)
+    identity = torch.arange(len(batch.trials), device=batch.encoder_pass.device)
+    return losses.cpu().numpy(), [visitor.observation(part, identity) for part in visitor.parts]
+
+
+class _Visitor:
+    """Visits the attention calls of one stack: applies edits, lets probes read, keeps the averages."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        reading: Reading,
+        edits: tuple[Edit, ...],
+        *,
+        stack: str,
+        row_roles: Tensor,
+        key_roles: Mapping[str, Tensor],
+        rows: tuple[Int[Tensor, "batch row"], Tensor],
+    ) -> None:
+        self.model = model
+        self.reading = reading
+        self.row_roles = row_roles
+        self.key_roles = key_roles
+        self.rows, self.row_mask = rows
+        self.edits = {
+            site: tuple(edit for edit in edits if edit.matches(site)) for site in model.sites(stack)
+        }
+        self.sites = tuple(site for site in model.sites(stack) if self.edits[site] or reading.reads(site))
+        self.parts: list[tuple[AttentionProbe, Site, dict[str, Tensor]]] = []
+
+    def operation(self, site: Site) -> Any:
+        """nnsight's handle of the call of the attention function at ``site``."""
+        return getattr(self.model.attention_envoy(site).source, self.model.operations[site])
+
+    def visit(self, site: Site, inputs: tuple[tuple, dict]) -> tuple[tuple, dict] | None:
+        """Edit and read one call; the changed inputs, or None where nothing changed."""
+        call = self.model_call(site, inputs)
+        for edit in self.edits[site]:
+            call = edit.apply(call)
+        if self.reading.reads(site):
+            self._read(call)
+        if not self.edits[site]:
+            return None
+        (module, *_), keywords = inputs
+        return (module, call.query, call.key, call.value, call.mask), keywords
+
+    def model_call(self, site: Site, inputs: tuple[tuple, dict]) -> AttentionCall:
+        """The call that the model makes at ``site``, with a role for every row and key."""
+        (module, query, key, value, mask), keywords = inputs
+        scaling = keywords.get("scaling")
+        own_causal = keywords.get("is_causal")
+        causal = getattr(module, "is_causal", True) if own_causal is None else own_causal
+        return AttentionCall(
+            site=site,
+            query=query,
+            key=key,
+            value=value,
+            mask=mask,
+            bias=keywords.get("position_bias"),
+            scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
+            softcap=keywords.get("softcap"),
+            # Only SDPA takes a missing mask for causality, and only with more than one row.
+            causal=bool(causal)
+            and mask is None
+            and query.shape[2] > 1
+            and self.model.attention_implementation == "sdpa",
+            row_roles=self.row_roles,
+            key_roles=self.key_roles[site.block],
+        )
+
+    def _read(self, call: AttentionCall) -> None:
+        probes = [probe for probe in self.reading.probes if probe.categories(call.site)]
+        sums: list[dict[str, Tensor]] = [{} for _ in probes]
+        counts = self.row_mask.sum(dim=1).clamp_min(1)
+        for block, attention in call.attention_rows(self.rows):
+            weight = rearrange(self.row_mask[:, block], "batch row -> batch 1 row 1")
+            for probe, total in zip(probes, sums, strict=True):
+                for name, values in probe.observe(attention).items():
+                    # A padded row may hold NaN; it must not reach the sum, a real row's NaN must.
+                    summed = values.masked_fill(~weight, 0.0).sum(dim=2, dtype=torch.float64)
+                    total[name] = total[name] + summed if name in total else summed
+        for probe, total in zip(probes, sums, strict=True):
+            means = {name: value / rearrange(counts, "batch -> batch 1 1") for name, value in total.items()}
+            self.parts.append((probe, call.site, means))
+
+    def observation(self, part: tuple[AttentionProbe, Site, dict[str, Tensor]], index: Tensor) -> Observation:
+        """One probe's averages at one site, one row per trial."""
+        probe, site, means = part
+        return Observation(
+            probe=name_of(probe),
+            site=site,
+            axis=probe.axis,
+            categories=probe.categories(site),
+            values={name: value[index].cpu().numpy() for name, value in means.items()},
+        )
+
+
+def _document_rows(roles: Int[Tensor, "batch position"]) -> tuple[Tensor, Tensor]:
+    """The positions of every row whose role is *document*, padded, and which of them are real."""
+    from probes.roles import ROLE_CODES
+
+    is_document = roles == ROLE_CODES["document"]
+    width = int(is_document.sum(dim=1).max())
+    order = torch.argsort((~is_document).to(torch.int8), dim=1, stable=True)[:, :width]
+    return order, is_document.gather(1, order)
+
+
+def _position_rows(model: LoadedModel, positions: Int[Tensor, "trial position"]) -> Tensor:
+    module = at_path(model.model, str(model.family.decoder_positions))
+    index = positions + getattr(module, "offset", 0)
+    if int(index.max()) >= module.weight.shape[0]:
+        raise ValueError(
+            f"decoder position {int(positions.max())} lies beyond the {module.weight.shape[0]} positions that "
+            f"{model.name} has; use shorter queries and answers"
+        )
+    return torch.nn.functional.embedding(index, module.weight)
+
+
+def _path_of(model: LoadedModel, module: torch.nn.Module) -> str:
+    for path, candidate in model.model.named_modules():
+        if candidate is module:
+            return path
+    raise ValueError(f"{type(module).__name__} is not a part of {model.name}")
+
+
+def _inventory(sites: Iterable[Site]) -> str:
+    found: dict[str, int] = {}
+    for site in sites:
+        key = f"{site.stack} {site.block}"
+        found[key] = found.get(key, 0) + 1
+    return ", ".join(f"{count} × {name}" for name, count in found.items())

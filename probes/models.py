@@ -1,0 +1,345 @@
+"""Loading a model: hub name or directory, to a model, its tokenizer and its attention sites."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnsight import NNsight
+from torch import nn
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from probes.attention import Site
+from probes.families import Family, family_of
+from probes.tokenization import Limits, TrialTokenizer
+
+#: Files that decide what a local model computes and how it reads text.
+_IDENTITY_FILES = ("config.json", "*.safetensors", "*.bin", "tokenizer.json", "*.model")
+
+
+class ModelError(ValueError):
+    """A model that can't be loaded or used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready for capture.
+
+    ``envoy`` is nnsight's wrapper of ``model``. ``identity`` says which weights these are: the hub's
+    commit, or a hash of the local files. ``operations`` names, per site, the operation of the attention
+    module's forward that calls the attention function.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    trial_tokenizer: TrialTokenizer
+    envoy: NNsight
+    family: Family
+    identity: str
+    revision: str | None
+    operations: dict[Site, str]
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return self.model.dtype
+
+    @property
+    def attention_implementation(self) -> str:
+        """The attention implementation in use, ``sdpa`` or ``eager``."""
+        return self.model.config._attn_implementation
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of entries of the model's output."""
+        return int(self.model.get_output_embeddings().weight.shape[0])
+
+    def sites(self, stack: str) -> tuple[Site, ...]:
+        """The attention sites of a stack, in the order in which the forward reaches them."""
+        return tuple(site for site in self.operations if site.stack == stack)
+
+    def attention_envoy(self, site: Site) -> Any:
+        """nnsight's wrapper of the attention module at ``site``."""
+        return at_path(self.envoy, site_path(self.family, site))
+
+    def attention_module(self, site: Site) -> nn.Module:
+        """The attention module at ``site``."""
+        return at_path(self.model, site_path(self.family, site))
+
+
+def at_path(root: Any, path: str) -> Any:
+    """The object at a dotted attribute path; digits index module lists."""
+    for part in path.split("."):
+        root = root[int(part)] if part.isdigit() else getattr(root, part)
+    return root
+
+
+def site_path(family: Family, site: Site) -> str:
+    """Attribute path of the attention module at ``site``."""
+    if site.stack == "encoder":
+        return f"{family.encoder_layers}.{site.layer}.{family.encoder_attention}"
+    if site.block == "cross":
+        return f"{family.decoder_layers}.{site.layer}.{family.cross_attention}"
+    return f"{family.decoder_layers}.{site.layer}.{family.self_attention}"
+
+
+def declared_sites(model: nn.Module, family: Family) -> Iterator[Site]:
+    """Every attention site that the family declares, in the order in which the forward reaches them.
+
+    Raises ModelError where a declared path leads nowhere.
+    """
+    try:
+        for layer in range(len(at_path(model, family.encoder_layers))):
+            yield Site("encoder", "self", layer)
+        for layer in range(len(at_path(model, family.decoder_layers))):
+            if family.merged:
+                yield Site("decoder", "merged", layer)
+            else:
+                yield Site("decoder", "self", layer)
+                yield Site("decoder", "cross", layer)
+    except (AttributeError, IndexError) as error:
+        raise ModelError(
+            f"{type(model).__name__} is not laid out as the family {family.name!r} declares: {error}. "
+            "The installed transformers may have renamed a module; correct probes/families.py."
+        ) from error
+
+
+def attention_operation(envoy: Any, site: Site) -> str:
+    """The last operation called ``attention_interface_N`` in the forward of an attention module.
+
+    Earlier ones of that name are assignments of the function, not its call; the contract check at load
+    proves that this one is given query, key, value and mask. Raises ModelError where there is none.
+    """
+    labels = sorted(
+        (int(match.group(1)), match.group(0))
+        for match in re.finditer(r"\battention_interface_(\d+)\b", str(envoy.source))
+    )
+    if not labels:
+        raise ModelError(
+            f"no call of an attention function was found at {site}; the installed transformers or nnsight "
+            "is not one this project knows (see constraints.txt)"
+        )
+    return labels[-1][1]
+
+
+def load_model(
+    name: str,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    token: str | None = None,
+    limits: Limits | None = None,
+    attention: str | None = None,
+    check: bool = True,
+) -> LoadedModel:
+    """Load an encoder-decoder model by hub name or local directory and prove that it can be observed.
+
+    ``device`` and ``dtype`` may be ``auto``: CUDA where there is one, else the CPU; the checkpoint's type
+    on a GPU and float32 on a CPU. ``attention`` overrides the family's preferred implementation.
+
+    Raises ModelError for anything that can't be loaded (wrong directory, unreachable or gated hub name,
+    missing token, decoder-only model), UnknownFamilyError for an architecture that is not declared, and
+    ContractError where the loaded model fails the check (:mod:`probes.contract`).
+    """
+    directory = Path(name)
+    if directory.exists() or name.startswith((".", "/", "~")):
+        _require_model_directory(directory)
+    config = _from_hub(AutoConfig.from_pretrained, name, revision=revision, token=token)
+    if not getattr(config, "is_encoder_decoder", False):
+        raise ModelError(
+            f"{name} is a {config.model_type!r} model without an encoder; budgetlens compares what a decoder "
+            "takes from its own tokens with what it takes from an encoder. Give an encoder-decoder model, "
+            "for example google/t5gemma-2-270m-270m."
+        )
+    family = family_of(config.model_type)
+    chosen_device = _device(device)
+    model = _from_hub(
+        AutoModelForSeq2SeqLM.from_pretrained,
+        name,
+        revision=revision,
+        token=token,
+        dtype=_dtype(dtype, chosen_device),
+        attn_implementation=_attention(attention, family),
+    )
+    tokenizer = _from_hub(AutoTokenizer.from_pretrained, name, revision=revision, token=token)
+    identity = getattr(config, "_commit_hash", None) or directory_hash(directory)
+    return prepare_model(
+        model.to(chosen_device).eval(),
+        tokenizer,
+        name=name,
+        identity=identity,
+        revision=revision,
+        limits=limits,
+        check=check,
+    )
+
+
+def prepare_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    name: str,
+    identity: str,
+    revision: str | None = None,
+    limits: Limits | None = None,
+    check: bool = True,
+) -> LoadedModel:
+    """A model and tokenizer that are in memory, made ready for capture.
+
+    Raises as :func:`load_model` does once the weights are there.
+    """
+    family = family_of(model.config.model_type)
+    if model.config._attn_implementation not in family.attention:
+        raise ModelError(
+            f"{name} runs with {model.config._attn_implementation!r} attention, but the family {family.name!r} is "
+            f"exact with {' or '.join(family.attention)} only; load it with attn_implementation={family.attention[0]!r}"
+        )
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    envoy = NNsight(model.eval())
+    operations = {
+        site: attention_operation(at_path(envoy, site_path(family, site)), site)
+        for site in declared_sites(model, family)
+    }
+    loaded = LoadedModel(
+        name=name,
+        model=model,
+        tokenizer=tokenizer,
+        trial_tokenizer=TrialTokenizer(tokenizer, start_token(model), limits),
+        envoy=envoy,
+        family=family,
+        identity=identity,
+        revision=revision,
+        operations=operations,
+    )
+    if check:
+        # The check captures, and capture needs this module's types.
+        from probes.contract import check_contract
+
+        check_contract(loaded)
+    return loaded
+
+
+def start_token(model: PreTrainedModel) -> int:
+    """The token that a decoder input starts with.
+
+    Raises ModelError where neither the generation nor the model configuration names one.
+    """
+    decoder = getattr(model.config, "decoder", None)
+    candidates = (
+        getattr(model.generation_config, "decoder_start_token_id", None),
+        getattr(model.config, "decoder_start_token_id", None),
+        getattr(decoder, "bos_token_id", None),
+        getattr(model.config, "bos_token_id", None),
+    )
+    for candidate in candidates:
+        if isinstance(candidate, int):
+            return candidate
+    raise ModelError(
+        f"{type(model).__name__} names no decoder start token; set decoder_start_token_id in its generation_config.json"
+    )
+
+
+def directory_hash(directory: Path) -> str:
+    """SHA-256 over the names and contents of the files that decide what a local model computes."""
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in _IDENTITY_FILES for path in directory.glob(pattern)}):
+        digest.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _require_model_directory(directory: Path) -> None:
+    if not directory.is_dir():
+        raise ModelError(f"{directory} is not a directory; give a directory with config.json, or a hub name")
+    if not (directory / "config.json").is_file():
+        found = ", ".join(sorted(path.name for path in directory.iterdir())[:8]) or "nothing"
+        raise ModelError(f"{directory} holds no config.json (found: {found}); give the directory of a saved model")
+    for required, pattern in (("weights", ("*.safetensors", "*.bin")), ("a fast tokenizer", ("tokenizer.json", "*.model"))):
+        if not any(list(directory.glob(one)) for one in pattern):
+            raise ModelError(f"{directory} holds no {required} ({' or '.join(pattern)}); save the model there first")
+
+
+def _from_hub(loader: Any, name: str, **options: Any) -> Any:
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return loader(name, **{key: value for key, value in options.items() if value is not None})
+    except (OSError, ValueError) as error:
+        chain = _causes(error)
+        if any(isinstance(cause, GatedRepoError) for cause in chain) or "gated repo" in str(error):
+            raise ModelError(
+                f"{name} is gated: accept its terms on its page, then give a token with read access "
+                "(--token, the variable HF_TOKEN, or `hf auth login`)"
+            ) from error
+        if any(isinstance(cause, RepositoryNotFoundError) for cause in chain):
+            raise ModelError(
+                f"the hub knows no model {name!r} that this token may read; check the spelling, and give a token "
+                "(--token or HF_TOKEN) if it is private"
+            ) from error
+        if any(isinstance(cause, LocalEntryNotFoundError | HfHubHTTPError | ConnectionError) for cause in chain) or (
+            not Path(name).exists() and isinstance(error, OSError)
+        ):
+            raise ModelError(
+                f"{name} is not in the local cache and the hub could not be reached ({_first_line(error)}); "
+                "check the network, the name and the revision, or give a local directory"
+            ) from error
+        raise ModelError(f"{name} could not be loaded: {_first_line(error)}") from error
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        chain.append(current)
+        current = current.__cause__ or current.__context__
+    return chain
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ModelError(f"unknown device {device!r}; give cpu, cuda, cuda:N, mps or auto") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"device {device!r} was asked for, but this torch sees no CUDA device; give --device cpu")
+    return chosen
+
+
+def _dtype(dtype: str, device: torch.device) -> Any:
+    if dtype == "auto":
+        return "auto" if device.type == "cuda" else torch.float32
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype not in known:
+        raise ModelError(f"unknown dtype {dtype!r}; give one of {', '.join(known)} or auto")
+    return known[dtype]
+
+
+def _attention(asked: str | None, family: Family) -> str:
+    if asked is None:
+        return family.attention[0]
+    if asked not in family.attention:
+        raise ModelError(
+            f"attention {asked!r} is not exact for the family {family.name!r}; give one of {', '.join(family.attention)}"
+        )
+    return asked

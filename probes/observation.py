@@ -1,0 +1,70 @@
+"""What a probe is, and the arrays it leaves.
+
+A probe of attention is a frozen dataclass with a name, an axis of categories and one pure method; it
+never sees records, files or batches. Registering one: ``@probe("name")`` on the class, in a module of
+:mod:`probes` or of a distribution with an entry point in the group ``budgetlens.probes``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from probes.attention import RowAttention, Site
+from probes.registry import discover, registered
+
+ProbeClass = TypeVar("ProbeClass")
+
+#: Value of ``head`` in records of a quantity that is computed from the average over heads.
+ALL_HEADS = -1
+
+
+def probe(name: str) -> Callable[[ProbeClass], ProbeClass]:
+    """Register an attention probe under ``name``."""
+    return registered("probe", name)
+
+
+class AttentionProbe(Protocol):
+    """Reads the attention of chosen rows and yields quantities per row.
+
+    ``axis`` names the record column that tells a quantity's categories apart (``role``, ``part``).
+    """
+
+    axis: str
+
+    def categories(self, site: Site) -> tuple[str, ...]:
+        """The categories of the last axis at this site; empty where the probe reads nothing."""
+        ...
+
+    def observe(self, attention: RowAttention) -> Mapping[str, Tensor]:
+        """Quantities by name, each batch × head × row × category.
+
+        The head axis has length one where the quantity is computed from the average over heads. A
+        value that is undefined for a row is NaN, and then undefined for the trial.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One probe's quantities at one site, averaged over each trial's chosen rows.
+
+    ``values`` maps a quantity's name to an array trial × head × category.
+    """
+
+    probe: str
+    site: Site
+    axis: str
+    categories: tuple[str, ...]
+    values: Mapping[str, np.ndarray]
+
+
+def available_probes() -> Mapping[str, type]:
+    """Every registered attention probe by name."""
+    import probes
+
+    return discover("probe", probes, "budgetlens.probes")

@@ -1,0 +1,43 @@
+"""Roles: what a position is. A budget is a share of attention by role of the keys."""
+
+from __future__ import annotations
+
+#: Encoder roles, in the order in which they stand in the input.
+ENCODER_ROLES: tuple[str, ...] = ("bos", "prefix", "separator", "document", "eos")
+#: Decoder roles, in the order in which they stand in the input.
+DECODER_ROLES: tuple[str, ...] = ("start", "prompt", "answer")
+#: All roles; the position of a role in this tuple is its code in role arrays.
+ROLES: tuple[str, ...] = ENCODER_ROLES + DECODER_ROLES
+ROLE_CODES: dict[str, int] = {role: code for code, role in enumerate(ROLES)}
+#: Code of padding in role arrays: padding has no role.
+PADDING = -1
+
+
+def roles_of(stack: str, block: str) -> tuple[str, ...]:
+    """The roles that keys of an attention call can have.
+
+    ``stack`` is ``encoder`` or ``decoder``; ``block`` is ``self``, ``cross`` or ``merged``.
+    """
+    if stack == "encoder" or block == "cross":
+        return ENCODER_ROLES
+    if block == "self":
+        return DECODER_ROLES
+    if block == "merged":
+        return DECODER_ROLES + ENCODER_ROLES
+    raise ValueError(f"no attention block {block!r} in stack {stack!r}; blocks are self, cross and merged")
+
+
+def parse_roles(text: str, known: tuple[str, ...] = ENCODER_ROLES) -> frozenset[str]:
+    """``"prefix+separator"`` to ``{"prefix", "separator"}``; ``"none"`` and ``""`` to the empty set.
+
+    Raises ValueError that names the unknown role and the known ones.
+    """
+    if text in ("", "none"):
+        return frozenset()
+    roles = frozenset(part.strip() for part in text.split("+"))
+    unknown = sorted(roles - set(known))
+    if unknown:
+        raise ValueError(
+            f"unknown role(s) {unknown} in {text!r}; known: {list(known)}, joined by '+', or 'none'"
+        )
+    return roles

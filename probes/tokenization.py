@@ -1,0 +1,239 @@
+"""From segments to positions: token ids with a role each, labelled by character offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from probes.trials import FIRST_POSITIONS, Segment, Trial
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: Longest inputs of the published runs, in tokens (protocol.md, section 1).
+ENCODER_LIMIT, PROMPT_LIMIT, ANSWER_LIMIT = 2048, 512, 256
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Longest encoder input (special tokens included), decoder prompt and answer, in tokens."""
+
+    encoder: int = ENCODER_LIMIT
+    prompt: int = PROMPT_LIMIT
+    answer: int = ANSWER_LIMIT
+
+
+@dataclass(frozen=True)
+class TokenizedTrial:
+    """Positions of one trial: ids, a role for each, and which encoder positions the decoder may see.
+
+    ``document_intact`` tells whether the document has the same token ids as without its prefix;
+    ``published_hidden`` is the number of first positions that the published truncation hides.
+    ``truncated`` counts encoder tokens cut at the limit.
+    """
+
+    trial: Trial
+    encoder_ids: tuple[int, ...]
+    encoder_roles: tuple[str, ...]
+    visible: tuple[bool, ...]
+    decoder_ids: tuple[int, ...]
+    decoder_roles: tuple[str, ...]
+    decoder_shift: int
+    document_intact: bool
+    published_hidden: int
+    truncated: int
+
+    @property
+    def answer_tokens(self) -> int:
+        """Number of answer tokens."""
+        return self.decoder_roles.count("answer")
+
+    def answer_rows(self, rows: str) -> range:
+        """Decoder rows that predict the answer's tokens (``predicting``) or hold them (``holding``)."""
+        first = len(self.decoder_ids) - self.answer_tokens
+        if rows == "predicting":
+            return range(first - 1, first - 1 + self.answer_tokens)
+        if rows == "holding":
+            return range(first, first + self.answer_tokens)
+        raise ValueError(f"rows are 'predicting' or 'holding', not {rows!r}")
+
+    def role_counts(self) -> dict[str, int]:
+        """Positions by role, both stacks."""
+        roles = self.encoder_roles + self.decoder_roles
+        return {role: roles.count(role) for role in dict.fromkeys(roles)}
+
+
+class TrialTokenizer:
+    """Tokenizes trials for one model: its tokenizer, its decoder start token, its length limits."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, start_token: int, limits: Limits | None = None) -> None:
+        if not tokenizer.is_fast:
+            raise ValueError(
+                f"{type(tokenizer).__name__} gives no character offsets, so positions can't be labelled; "
+                "a fast tokenizer (tokenizer.json) is needed"
+            )
+        self.tokenizer = tokenizer
+        self.start_token = start_token
+        self.limits = limits or Limits()
+        self.leading, self.trailing = special_frame(tokenizer)
+        # A trial's cells repeat the same texts; the caches live and die with this tokenizer.
+        self._plain = lru_cache(maxsize=4096)(self._plain_ids)
+        self._encoder = lru_cache(maxsize=256)(self._encoder_positions)
+
+    def __call__(self, trial: Trial) -> TokenizedTrial:
+        """Positions of ``trial``.
+
+        Raises ValueError where the answer or the document has no token left.
+        """
+        encoder_ids, encoder_roles, truncated = self._encoder(trial.encoder)
+        document = tuple(
+            token for token, role in zip(encoder_ids, encoder_roles, strict=True) if role == "document"
+        )
+        alone, alone_roles, _ = self._encoder(_documents(trial.encoder))
+        unprefixed = tuple(
+            token for token, role in zip(alone, alone_roles, strict=True) if role == "document"
+        )
+        if not document:
+            raise ValueError(
+                f"example {trial.example.identifier!r}: no document token is left in the encoder "
+                f"(limit {self.limits.encoder} tokens); shorten the prefix or raise the limit"
+            )
+        # Where both were cut at the limit, the prefixed one is a shorter copy of the same ids.
+        intact = document == (unprefixed[: len(document)] if truncated else unprefixed)
+        first = len(encoder_ids) - len(alone) if not truncated else self._untruncated_surplus(trial.encoder)
+        hidden_roles = trial.hidden - {FIRST_POSITIONS}
+        hidden_first = first if FIRST_POSITIONS in trial.hidden else 0
+        visible = tuple(
+            role not in hidden_roles and position >= hidden_first
+            for position, role in enumerate(encoder_roles)
+        )
+        decoder_ids, decoder_roles = self._decoder(trial)
+        return TokenizedTrial(
+            trial=trial,
+            encoder_ids=encoder_ids,
+            encoder_roles=encoder_roles,
+            visible=visible,
+            decoder_ids=decoder_ids,
+            decoder_roles=decoder_roles,
+            decoder_shift=self._shift(trial),
+            document_intact=intact,
+            published_hidden=first,
+            truncated=truncated,
+        )
+
+    def decoder_segment(self, text: str, limit: int) -> tuple[int, ...]:
+        """Ids of a decoder text, without special tokens, cut at ``limit`` tokens."""
+        return self._plain(text)[:limit]
+
+    def query_ids(self, query: str) -> tuple[int, ...]:
+        """Ids of a query as decoder prompt."""
+        return self.decoder_segment(query, self.limits.prompt)
+
+    def _plain_ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _encoder_positions(self, segments: tuple[Segment, ...]) -> tuple[tuple[int, ...], tuple[str, ...], int]:
+        ids, roles = self._body(segments)
+        room = self.limits.encoder - len(self.leading) - len(self.trailing)
+        truncated = max(0, len(ids) - room)
+        return (
+            (*self.leading, *ids[:room], *self.trailing),
+            ("bos",) * len(self.leading) + tuple(roles[:room]) + ("eos",) * len(self.trailing),
+            truncated,
+        )
+
+    def _body(self, segments: Sequence[Segment]) -> tuple[list[int], list[str]]:
+        ids: list[int] = []
+        roles: list[str] = []
+        run: list[Segment] = []
+        for segment in (*segments, None):
+            if segment is not None and segment.text is not None:
+                run.append(segment)
+                continue
+            run_ids, run_roles = label_by_offsets(self.tokenizer, run)
+            ids.extend(run_ids)
+            roles.extend(run_roles)
+            run = []
+            if segment is not None and segment.token_ids is not None:
+                ids.extend(segment.token_ids)
+                roles.extend([segment.role] * len(segment.token_ids))
+        return ids, roles
+
+    def _untruncated_surplus(self, segments: Sequence[Segment]) -> int:
+        # The published count comes from the lengths before they are cut.
+        return len(self._body(segments)[0]) - len(self._body(_documents(segments))[0])
+
+    def _decoder(self, trial: Trial) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        ids: list[int] = [self.start_token]
+        roles: list[str] = ["start"]
+        limits = {"prompt": self.limits.prompt, "answer": self.limits.answer}
+        for segment in trial.decoder:
+            # Each decoder segment is tokenized by itself, so that an answer has the same ids in every cell.
+            own = (
+                segment.token_ids
+                if segment.token_ids is not None
+                else self.decoder_segment(segment.text or "", limits[segment.role])
+            )
+            ids.extend(own)
+            roles.extend([segment.role] * len(own))
+        if "answer" not in roles:
+            raise ValueError(f"example {trial.example.identifier!r}: the answer {trial.example.answer!r} has no token")
+        if roles[-1] != "answer":
+            raise ValueError(
+                f"example {trial.example.identifier!r}: the answer must stand last in the decoder; got {roles}"
+            )
+        return tuple(ids), tuple(roles)
+
+    def _shift(self, trial: Trial) -> int:
+        if trial.decoder_shift == "query":
+            return len(self.query_ids(trial.example.query))
+        return int(trial.decoder_shift)
+
+
+def _documents(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    return tuple(segment for segment in segments if segment.role == "document")
+
+
+def label_by_offsets(
+    tokenizer: PreTrainedTokenizerBase, segments: Sequence[Segment]
+) -> tuple[list[int], list[str]]:
+    """Token ids of the joined texts, each with the role of the segment it belongs to.
+
+    A token that spans a boundary belongs to the last segment of which it covers a character that is no
+    white space: ``"\\n"`` folded into the space before a word goes with the word. A token of white space
+    alone belongs to the first segment that it covers.
+    """
+    text = "".join(segment.text or "" for segment in segments)
+    if not text:
+        return [], []
+    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    owner: list[str] = []
+    for segment in segments:
+        owner.extend([segment.role] * len(segment.text or ""))
+    roles = []
+    for start, end in encoding["offset_mapping"]:
+        covered = range(start, end) if end > start else range(min(start, len(text) - 1), min(start, len(text) - 1) + 1)
+        solid = [position for position in covered if not text[position].isspace()]
+        roles.append(owner[solid[-1]] if solid else owner[covered[0]])
+    return list(encoding["input_ids"]), roles
+
+
+def special_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Special ids that the tokenizer puts before and after an encoder text.
+
+    Raises ValueError where the special tokens do not frame the text.
+    """
+    sample = "a b"
+    plain = list(tokenizer(sample, add_special_tokens=False)["input_ids"])
+    framed = list(tokenizer(sample)["input_ids"])
+    for start in range(len(framed) - len(plain) + 1):
+        if framed[start : start + len(plain)] == plain:
+            return tuple(framed[:start]), tuple(framed[start + len(plain) :])
+    raise ValueError(
+        f"the tokenizer's special tokens do not frame the text: {sample!r} gives {framed} with and {plain} "
+        "without special tokens"
+    )
+
+
