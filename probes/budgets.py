@@ -21,6 +21,7 @@ class Budgets:
     """
 
     axis: str = "role"
+    averages_heads: bool = False
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The roles that keys of this site can have."""

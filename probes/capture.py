@@ -26,8 +26,7 @@ from probes.likelihood import token_losses
 from probes.models import LoadedModel, at_path
 from probes.observation import AttentionProbe, Observation
 from probes.registry import name_of
-
-_NAMES = ("query", "key", "value", "attention_mask")
+from probes.roles import ROLE_CODES
 
 
 class EditError(ValueError):
@@ -243,14 +242,13 @@ class _Visitor:
             site=site,
             axis=probe.axis,
             categories=probe.categories(site),
+            averages_heads=probe.averages_heads,
             values={name: value[index].cpu().numpy() for name, value in means.items()},
         )
 
 
 def _document_rows(roles: Int[Tensor, "batch position"]) -> tuple[Tensor, Tensor]:
     """The positions of every row whose role is *document*, padded, and which of them are real."""
-    from probes.roles import ROLE_CODES
-
     is_document = roles == ROLE_CODES["document"]
     width = int(is_document.sum(dim=1).max())
     order = torch.argsort((~is_document).to(torch.int8), dim=1, stable=True)[:, :width]

@@ -29,6 +29,7 @@ class Entropies:
     """
 
     axis: str = "part"
+    averages_heads: bool = False
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The parts of this site."""
@@ -50,6 +51,7 @@ class PublishedEntropies:
     """
 
     axis: str = "part"
+    averages_heads: bool = True
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The parts of this site, with the prefix ``published_``."""

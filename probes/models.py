@@ -12,7 +12,14 @@ from typing import Any
 import torch
 from nnsight import NNsight
 from torch import nn
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from probes.attention import Site
 from probes.families import Family, family_of
@@ -139,7 +146,6 @@ def load_model(
     revision: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
-    token: str | None = None,
     limits: Limits | None = None,
     attention: str | None = None,
     check: bool = True,
@@ -156,7 +162,7 @@ def load_model(
     directory = Path(name)
     if directory.exists() or name.startswith((".", "/", "~")):
         _require_model_directory(directory)
-    config = _from_hub(AutoConfig.from_pretrained, name, revision=revision, token=token)
+    config = _from_hub(AutoConfig.from_pretrained, name, revision=revision)
     if not getattr(config, "is_encoder_decoder", False):
         raise ModelError(
             f"{name} is a {config.model_type!r} model without an encoder; budgetlens compares what a decoder "
@@ -169,11 +175,10 @@ def load_model(
         AutoModelForSeq2SeqLM.from_pretrained,
         name,
         revision=revision,
-        token=token,
         dtype=_dtype(dtype, chosen_device),
         attn_implementation=_attention(attention, family),
     )
-    tokenizer = _from_hub(AutoTokenizer.from_pretrained, name, revision=revision, token=token)
+    tokenizer = _from_hub(AutoTokenizer.from_pretrained, name, revision=revision)
     identity = getattr(config, "_commit_hash", None) or directory_hash(directory)
     return prepare_model(
         model.to(chosen_device).eval(),
@@ -184,6 +189,22 @@ def load_model(
         limits=limits,
         check=check,
     )
+
+
+def load_trial_tokenizer(name: str, *, revision: str | None = None, limits: Limits | None = None) -> TrialTokenizer:
+    """The tokenizer of a model, without its weights. Raises ModelError as :func:`load_model` does."""
+    directory = Path(name)
+    if directory.exists() or name.startswith((".", "/", "~")):
+        _require_model_directory(directory)
+    config = _from_hub(AutoConfig.from_pretrained, name, revision=revision)
+    family_of(config.model_type)
+    try:
+        generation = GenerationConfig.from_pretrained(name, revision=revision or "main")
+    except OSError:
+        # Older checkpoints keep generation settings in config.json, where start_token also looks.
+        generation = None
+    tokenizer = _from_hub(AutoTokenizer.from_pretrained, name, revision=revision)
+    return TrialTokenizer(tokenizer, start_token(name, config, generation), limits)
 
 
 def prepare_model(
@@ -217,7 +238,7 @@ def prepare_model(
         name=name,
         model=model,
         tokenizer=tokenizer,
-        trial_tokenizer=TrialTokenizer(tokenizer, start_token(model), limits),
+        trial_tokenizer=TrialTokenizer(tokenizer, start_token(name, model.config, model.generation_config), limits),
         envoy=envoy,
         family=family,
         identity=identity,
@@ -232,23 +253,22 @@ def prepare_model(
     return loaded
 
 
-def start_token(model: PreTrainedModel) -> int:
+def start_token(name: str, config: Any, generation: Any | None) -> int:
     """The token that a decoder input starts with.
 
     Raises ModelError where neither the generation nor the model configuration names one.
     """
-    decoder = getattr(model.config, "decoder", None)
     candidates = (
-        getattr(model.generation_config, "decoder_start_token_id", None),
-        getattr(model.config, "decoder_start_token_id", None),
-        getattr(decoder, "bos_token_id", None),
-        getattr(model.config, "bos_token_id", None),
+        getattr(generation, "decoder_start_token_id", None),
+        getattr(config, "decoder_start_token_id", None),
+        getattr(getattr(config, "decoder", None), "bos_token_id", None),
+        getattr(config, "bos_token_id", None),
     )
     for candidate in candidates:
         if isinstance(candidate, int):
             return candidate
     raise ModelError(
-        f"{type(model).__name__} names no decoder start token; set decoder_start_token_id in its generation_config.json"
+        f"{name} names no decoder start token; set decoder_start_token_id in its generation_config.json"
     )
 
 
@@ -283,12 +303,12 @@ def _from_hub(loader: Any, name: str, **options: Any) -> Any:
         if any(isinstance(cause, GatedRepoError) for cause in chain) or "gated repo" in str(error):
             raise ModelError(
                 f"{name} is gated: accept its terms on its page, then give a token with read access "
-                "(--token, the variable HF_TOKEN, or `hf auth login`)"
+                "(the variable HF_TOKEN, or `hf auth login`)"
             ) from error
         if any(isinstance(cause, RepositoryNotFoundError) for cause in chain):
             raise ModelError(
                 f"the hub knows no model {name!r} that this token may read; check the spelling, and give a token "
-                "(--token or HF_TOKEN) if it is private"
+                "(the variable HF_TOKEN) if it is private"
             ) from error
         if any(isinstance(cause, LocalEntryNotFoundError | HfHubHTTPError | ConnectionError) for cause in chain) or (
             not Path(name).exists() and isinstance(error, OSError)

@@ -31,10 +31,12 @@ def probe(name: str) -> Callable[[ProbeClass], ProbeClass]:
 class AttentionProbe(Protocol):
     """Reads the attention of chosen rows and yields quantities per row.
 
-    ``axis`` names the record column that tells a quantity's categories apart (``role``, ``part``).
+    ``axis`` names the record column that tells a quantity's categories apart (``role``, ``part``);
+    ``averages_heads`` says that its quantities come from the average over heads.
     """
 
     axis: str
+    averages_heads: bool
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The categories of the last axis at this site; empty where the probe reads nothing."""
@@ -60,6 +62,7 @@ class Observation:
     site: Site
     axis: str
     categories: tuple[str, ...]
+    averages_heads: bool
     values: Mapping[str, np.ndarray]
 
 

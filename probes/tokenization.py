@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from probes.trials import FIRST_POSITIONS, Segment, Trial
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 #: Longest inputs of the published runs, in tokens (protocol.md, section 1).
 ENCODER_LIMIT, PROMPT_LIMIT, ANSWER_LIMIT = 2048, 512, 256
+
+
+#: How SentencePiece names the byte that a fall-back token stands for.
+_BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,24 @@ class TrialTokenizer:
     def query_ids(self, query: str) -> tuple[int, ...]:
         """Ids of a query as decoder prompt."""
         return self.decoder_segment(query, self.limits.prompt)
+
+    @cached_property
+    def text_tokens(self) -> tuple[int, ...]:
+        """Ids of the vocabulary's ordinary text tokens, ascending.
+
+        Without special and added tokens (control and unused tokens are such), byte fall-backs and ids
+        that do not decode to visible text.
+        """
+        added = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
+        candidates = [token for token in range(self.tokenizer.vocab_size) if token not in added]
+        ordinary = []
+        for token, piece in zip(candidates, self.tokenizer.convert_ids_to_tokens(candidates), strict=True):
+            if piece is None or _BYTE_TOKEN.fullmatch(piece):
+                continue
+            text = self.tokenizer.decode([token])
+            if text.strip() and "\ufffd" not in text:
+                ordinary.append(token)
+        return tuple(ordinary)
 
     def _plain_ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
+
+if TYPE_CHECKING:
+    from probes.edits import Edit
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ class Trial:
     ``encoder`` and ``decoder`` hold no special tokens: the tokenization adds BOS, EOS and the
     decoder's start token, and gives them their roles. ``hidden`` is the set of encoder roles that the
     decoder may not attend to; it may also hold :data:`FIRST_POSITIONS`. ``decoder_shift`` moves every
-    decoder position id by so many positions, or by the query's length when it is ``"query"``.
+    decoder position id by so many positions, or by the query's length when it is ``"query"``. ``edits``
+    change attention calls while the model runs.
     """
 
     example: Example
@@ -68,6 +73,7 @@ class Trial:
     decoder: tuple[Segment, ...]
     hidden: frozenset[str] = field(default_factory=frozenset)
     decoder_shift: int | str = 0
+    edits: tuple[Edit, ...] = ()
 
     @classmethod
     def bare(cls, example: Example) -> Trial:

@@ -1,0 +1,97 @@
+"""Designs: factors, cells, and how a cell turns an example into a trial."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from interventions.intervention import Context, Intervention, available_interventions
+from probes.registry import lookup
+from probes.trials import Example, Trial
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A named factor with its levels; the name is a registered intervention's."""
+
+    name: str
+    levels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.levels)) != len(self.levels) or not self.levels:
+            raise ValueError(f"factor {self.name!r} needs one or more distinct levels; got {self.levels}")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One level of every factor. ``alias`` is a short name for tables and figures."""
+
+    levels: tuple[tuple[str, str], ...]
+    alias: str = ""
+
+    @property
+    def name(self) -> str:
+        """``factor=level`` joined by ``|``, in the order of the factors."""
+        return "|".join(f"{factor}={level}" for factor, level in self.levels)
+
+    @property
+    def factors(self) -> dict[str, str]:
+        """Level by factor."""
+        return dict(self.levels)
+
+    @cached_property
+    def interventions(self) -> tuple[Intervention, ...]:
+        """The cell's interventions, one per factor, in the order of the factors."""
+        known = available_interventions()
+        return tuple(lookup("intervention", factor, known).parse(level) for factor, level in self.levels)
+
+    def trial(self, example: Example, context: Context) -> Trial:
+        """What this cell feeds the model for ``example``."""
+        trial = Trial.bare(example)
+        for intervention in self.interventions:
+            trial = intervention.apply(trial, context)
+        return trial
+
+
+@dataclass(frozen=True)
+class Design:
+    """The cells of an analysis, all over the same factors."""
+
+    factors: tuple[Factor, ...]
+    cells: tuple[Cell, ...]
+
+    def __post_init__(self) -> None:
+        names = [cell.name for cell in self.cells]
+        if len(set(names)) != len(names):
+            raise ValueError(f"a design's cells must differ; got {names}")
+
+    def cell(self, **levels: str) -> Cell:
+        """The cell with these levels of all factors; KeyError with the cells' names otherwise."""
+        for cell in self.cells:
+            if cell.factors == levels:
+                return cell
+        raise KeyError(f"no cell has the levels {levels}; cells: {[cell.name for cell in self.cells]}")
+
+
+def crossed(
+    factors: Sequence[Factor],
+    *,
+    aliases: Mapping[tuple[str, ...], str] | None = None,
+    extra: Sequence[tuple[str, ...]] = (),
+) -> Design:
+    """The design that crosses ``factors``, then the ``extra`` cells, given as one level per factor.
+
+    ``aliases`` maps a cell's levels, in the order of the factors, to its short name.
+    """
+    aliases = aliases or {}
+    names = [factor.name for factor in factors]
+    combinations = [*itertools.product(*(factor.levels for factor in factors)), *extra]
+    cells = tuple(
+        Cell(tuple(zip(names, levels, strict=True)), aliases.get(tuple(levels), "")) for levels in combinations
+    )
+    unused = sorted(set(aliases) - {tuple(levels) for levels in combinations})
+    if unused:
+        raise ValueError(f"aliases name cells that the design does not have: {unused}")
+    return Design(tuple(factors), cells)

@@ -1,0 +1,31 @@
+"""08: is it the query's content or only its length that the decoder gains?"""
+
+from __future__ import annotations
+
+import sys
+
+from analyses.analysis import Analysis, analysis
+from analyses.encoder_by_prompt import plan
+
+
+@analysis("exp08")
+def exp08() -> Analysis:
+    """{bare, oracle} × {no prompt, random tokens, query}; the default protocol adds sink and position controls.
+
+    The published random prompt draws from all token ids, the corrected one from ordinary text tokens.
+    """
+    return Analysis(
+        name="exp08",
+        title="Decoder length control",
+        question="Is a query in the decoder worth its content, or only its length?",
+        plans={
+            "corrected": plan("corrected", ("none", "random-text", "query")),
+            "published": plan("published", ("none", "random", "query")),
+        },
+    )
+
+
+if __name__ == "__main__":
+    from analyses.command import main
+
+    sys.exit(main(["run", "exp08", *sys.argv[1:]]))

@@ -1,0 +1,57 @@
+"""What there is to choose from: for `budgetlens list`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from analyses.analysis import available_analyses
+from analyses.corpus import CORPORA
+from analyses.known_models import KNOWN_MODELS
+from interventions.intervention import available_interventions
+from probes.families import FAMILIES
+from probes.observation import available_probes
+
+
+def inventory(kinds: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Name and one line of description of everything of the given kinds."""
+    makers = {
+        "analyses": lambda: {name: _analysis_line(maker) for name, maker in available_analyses().items()},
+        "interventions": lambda: _summaries(available_interventions()),
+        "probes": lambda: _summaries(available_probes()),
+        "models": lambda: {**KNOWN_MODELS, "any directory or hub name": _families_line()},
+        "corpora": lambda: {**_corpora(), "FILE": "JSON, JSON Lines, CSV or Parquet with a known schema"},
+    }
+    return {kind: makers[kind]() for kind in kinds}
+
+
+def print_inventory(listed: Mapping[str, Mapping[str, str]]) -> None:
+    """Print one table per kind."""
+    console = Console()
+    for kind, entries in listed.items():
+        table = Table(title=kind, title_justify="left", box=None, header_style="bold", show_header=False, padding=(0, 2))
+        for name, line in entries.items():
+            table.add_row(name, line)
+        console.print(table)
+
+
+def _analysis_line(maker: Any) -> str:
+    analysis = maker()
+    cells = ", ".join(f"{len(plan.design.cells)} cells {protocol}" for protocol, plan in analysis.plans.items())
+    return f"{analysis.title}: {analysis.question} ({cells})"
+
+
+def _summaries(things: Mapping[str, type]) -> dict[str, str]:
+    return {name: (thing.__doc__ or "").strip().splitlines()[0] for name, thing in things.items()}
+
+
+def _corpora() -> dict[str, str]:
+    entries = CORPORA.values() if isinstance(CORPORA, Mapping) else CORPORA
+    return {known.name: known.description for known in entries}
+
+
+def _families_line() -> str:
+    return "of the families " + "; ".join(f"{family.name} ({', '.join(family.model_types)})" for family in FAMILIES)

@@ -1,0 +1,166 @@
+"""Figures as files: one HTML page that opens offline, or a picture through kaleido where there is a browser."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import plotly.graph_objects as go
+import plotly.io
+
+from figures.labels import visible_text
+
+PICTURE_FORMATS = ("png", "svg", "pdf")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
+BROWSER_FOLDERS = (
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+)
+CONFIG = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg"}}
+
+
+class NoBrowser(RuntimeError):
+    """A picture was asked for, and no Chrome or Chromium was found."""
+
+
+def div_id(figure: go.Figure) -> str:
+    """Identifier of a figure in a page: the same figure always gets the same one."""
+    return "figure-" + hashlib.sha256(str(figure.to_json()).encode()).hexdigest()[:16]
+
+
+def html_fragment(figure: go.Figure, *, with_plotly: bool = False) -> str:
+    """A figure as a `<div>` with its script, to be put into a page.
+
+    Args:
+        figure: any figure.
+        with_plotly: whether plotly.js itself is part of it; a page needs it once, before the first figure.
+    """
+    return str(
+        plotly.io.to_html(
+            figure,
+            config=CONFIG,
+            include_plotlyjs=with_plotly,
+            include_mathjax=False,
+            full_html=False,
+            div_id=div_id(figure),
+            default_width="100%",
+            default_height=f"{figure_height(figure)}px",
+        )
+    )
+
+
+def figure_height(figure: go.Figure) -> int:
+    """Height in pixels: the figure's own, or plotly's default."""
+    return int(figure.layout.height or 450)
+
+
+def figure_width(figure: go.Figure) -> int:
+    """Nominal width in pixels: the figure's own, the one its function laid it out for, or plotly's default."""
+    meta = figure.layout.meta
+    nominal = meta.get("width") if isinstance(meta, dict) else None
+    return int(figure.layout.width or nominal or 700)
+
+
+def write_html(figure: go.Figure, path: str | os.PathLike[str]) -> Path:
+    """Writes a figure as one page with plotly.js inside: it opens from a file, without a network.
+
+    The same figure gives the same bytes. The page appears whole or not at all: it is written beside its place and
+    then moved.
+
+    Args:
+        figure: any figure.
+        path: the file, ending in .html; folders are made.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: another ending.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"write_html writes .html; given: {target.name}; for pictures use write_static")
+    paper = figure.layout.paper_bgcolor or figure.layout.template.layout.paper_bgcolor or "#FFFFFF"
+    title = html.escape(visible_text(figure.layout.title.text or "Figure"))
+    page = (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n"
+        f"<style>body {{ margin: 0; background: {html.escape(paper)}; }} "
+        f".page {{ max-width: {round(figure_width(figure) * 1.4)}px; margin: 0 auto; overflow-x: auto; }} "
+        f".page > div {{ min-width: {min(figure_width(figure), 900)}px; }}</style>\n"
+        f'</head>\n<body>\n<div class="page">\n{html_fragment(figure, with_plotly=True)}\n</div>\n</body>\n</html>\n'
+    )
+    return write_whole(target, page.encode("utf-8"))
+
+
+def write_static(figure: go.Figure, path: str | os.PathLike[str], *, scale: float = 2.0) -> Path:
+    """Writes a figure as PNG, SVG or PDF, by the ending of the path.
+
+    Args:
+        figure: any figure; its nominal width and its height are the size in CSS pixels.
+        path: the file; folders are made.
+        scale: pixels of a PNG per CSS pixel; 2 gives about 290 dots per inch over a text width of 7 inches.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: another ending.
+        NoBrowser: kaleido, or a Chrome or Chromium for it to draw with, is missing; the message says what to do.
+    """
+    target = Path(path)
+    kind = target.suffix.lower().lstrip(".")
+    if kind not in PICTURE_FORMATS:
+        known = ", ".join(f".{name}" for name in PICTURE_FORMATS)
+        raise ValueError(f"write_static writes {known}; given: {target.name}; for a page use write_html")
+    browser = find_browser()
+    if browser is None:
+        raise NoBrowser(
+            f"{target.name} was not written: a picture needs Chrome or Chromium, and none was found on the PATH. "
+            "Install one (Debian: apt-get install chromium), or set BROWSER_PATH to its program, or use write_html"
+        )
+    try:
+        import kaleido
+    except ImportError as error:
+        raise NoBrowser(
+            f"{target.name} was not written: a picture needs the package kaleido (pip install kaleido), or use "
+            "write_html"
+        ) from error
+    options = {"format": kind, "width": figure_width(figure), "height": figure_height(figure), "scale": scale}
+    picture = kaleido.calc_fig_sync(figure.to_dict(), opts=options, kopts={"path": browser, "mathjax": False})
+    return write_whole(target, picture)
+
+
+def find_browser() -> str | None:
+    """A Chrome or Chromium: BROWSER_PATH, then the PATH, then the usual folders; None if there is none."""
+    given = os.environ.get("BROWSER_PATH")
+    if given:
+        return given if Path(given).is_file() else None
+    for name in BROWSERS:
+        found = shutil.which(name)
+        if found:
+            return found
+    return next((folder for folder in BROWSER_FOLDERS if Path(folder).is_file()), None)
+
+
+def write_whole(target: Path, content: bytes) -> Path:
+    """Writes a file so that it is either the old one or the new one, never a part."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(0o644)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target

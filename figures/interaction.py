@@ -1,0 +1,152 @@
+"""The interaction plot: cell means with intervals, one line per level of one factor over the levels of another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from figures import theme
+from figures.columns import checked, chosen
+from figures.labels import count_label, escaped, panel_title
+from figures.missing import missing_note, missing_rows
+from figures.panels import Frame, columns_for, dressed, outer_titles, panel_grid, panel_heading
+
+
+def interaction_plot(
+    cell_means: pd.DataFrame,
+    x: str = "prompt",
+    line: str = "prefix",
+    facet: str | None = "hidden",
+    order: Mapping[str, Sequence[str]] | None = None,
+    *,
+    quantity: str = "mean answer NLL",
+    unit: str = "nats per token",
+    title: str | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """Cell means with intervals: parallel lines mean no interaction.
+
+    Args:
+        cell_means: columns cell, n, mean, low, high (in `unit`) and the factor columns named by `x`, `line` and
+            `facet`.
+        x, line, facet: the factors along the axis, by line, and by panel (None: one panel).
+        order: levels of any of these factors in drawing order; levels left out are not drawn. Default: order of
+            appearance.
+        quantity, unit: what the means are of, for the axis.
+        title: heading.
+        dark: dark page.
+
+    Raises:
+        ValueError: missing columns, no rows, several rows for the same levels, unknown levels or factors in `order`.
+    """
+    name = "interaction_plot"
+    factors = [factor for factor in (x, line, facet) if factor is not None]
+    rows = checked(
+        cell_means,
+        name,
+        required=("cell", *factors, "n", "mean", "low", "high"),
+        numbers=("n", "mean", "low", "high"),
+        keys=factors,
+    )
+    given = dict(order or {})
+    chosen(factors, list(given) or None, name, "factors in order")
+    for factor in factors:
+        rows[factor] = rows[factor].astype(str)
+    levels = {factor: chosen(rows[factor], given.get(factor), name, f"levels of {factor}") for factor in factors}
+    for factor in factors:
+        rows = rows[rows[factor].isin(levels[factor])]
+    facets = levels[facet] if facet is not None else [""]
+    across = columns_for(len(facets))
+    frame = Frame(width=max(520, min(1000, 120 + 300 * across)), gap_across=26)
+    filled = [(i // across + 1, i % across + 1) for i in range(len(facets))]
+    figure = panel_grid(-(-len(facets) // across), across, filled, frame=frame, panel_height=300)
+    styles = theme.level_styles(levels[line], dark)
+    # Lines stand a little apart so that intervals at the same level do not cover each other.
+    apart = {level: (i - (len(levels[line]) - 1) / 2) * 0.07 for i, level in enumerate(levels[line])}
+    position = {level: float(i) for i, level in enumerate(levels[x])}
+    for (row, column), panel in zip(filled, facets, strict=True):
+        rows_here = rows if facet is None else rows[rows[facet] == panel]
+        for level in levels[line]:
+            part = rows_here[rows_here[line] == level]
+            part = part.set_index(x).reindex([value for value in levels[x] if value in set(part[x])])
+            if part.empty:
+                continue
+            figure.add_trace(
+                go.Scatter(
+                    x=[position[value] + apart[level] for value in part.index],
+                    y=part["mean"].to_numpy(),
+                    error_y={
+                        "type": "data",
+                        "symmetric": False,
+                        "array": (part["high"] - part["mean"]).to_numpy(),
+                        "arrayminus": (part["mean"] - part["low"]).to_numpy(),
+                        "thickness": 1.6,
+                        "width": 4,
+                        "color": styles[level].colour,
+                    },
+                    customdata=[
+                        [low, high, n, escaped(cell), escaped(value)]
+                        for low, high, n, cell, value in zip(
+                            part["low"], part["high"], part["n"], part["cell"], part.index, strict=True
+                        )
+                    ],
+                    mode="lines+markers",
+                    connectgaps=False,
+                    line={"color": styles[level].colour, "width": 2, "dash": styles[level].dash},
+                    marker={"color": styles[level].colour, "symbol": styles[level].symbol, "size": 9},
+                    name=panel_title(level, 40, 1),
+                    legendgroup=level,
+                    showlegend=(row, column) == first_panel(rows, facet, line, level, facets, filled),
+                    meta={"line": level, "facet": panel},
+                    hovertemplate=f"<b>{escaped(line)} {escaped(level)}</b>, {escaped(x)} %{{customdata[4]}}<br>"
+                    f"%{{y:.4f}} [%{{customdata[0]:.4f}}, %{{customdata[1]:.4f}}] {escaped(unit)}<br>"
+                    "n = %{customdata[2]:,}<br>%{customdata[3]}<extra></extra>",
+                ),
+                row=row,
+                col=column,
+            )
+        if facet is not None:
+            text = panel_title(f"{facet}: {panel}", 44, 2)
+            panel_heading(figure, row, column, text, hover=escaped(f"{facet}: {panel}"), dark=dark)
+    figure.update_xaxes(
+        tickvals=list(position.values()),
+        ticktext=[panel_title(level, 16, 2) for level in position],
+        range=[-0.4, len(position) - 0.6],
+        showgrid=False,
+        tickfont={"color": theme.page(dark).ink, "size": theme.SMALL_SIZE + 1},
+    )
+    outer_titles(figure, filled, escaped(x), f"{escaped(quantity)} ({escaped(unit)})")
+    missing = missing_rows(rows, "mean", factors)
+    return dressed(
+        figure,
+        title=escaped(title) if title else f"{escaped(quantity[:1].upper() + quantity[1:])} by cell",
+        subtitle=f"{count_label(rows['n'])} | bars: intervals of the means | parallel lines: no interaction",
+        notes=[missing_note(missing, factors)],
+        frame=frame,
+        dark=dark,
+        legends=[f"{escaped(line)}  "],
+        heading_lines=1 if facet is None else max(text.count("<br>") + 1 for text in headings(figure)),
+        missing=missing,
+    )
+
+
+def headings(figure: go.Figure) -> list[str]:
+    """The panel headings of a figure."""
+    return [annotation.text for annotation in figure.layout.annotations]
+
+
+def first_panel(
+    rows: pd.DataFrame,
+    facet: str | None,
+    line: str,
+    level: str,
+    facets: Sequence[str],
+    filled: Sequence[tuple[int, int]],
+) -> tuple[int, int]:
+    """The first panel that has a line: the one whose trace stands in the legend."""
+    if facet is None:
+        return filled[0]
+    there = set(rows.loc[rows[line] == level, facet])
+    return next(place for place, panel in zip(filled, facets, strict=True) if panel in there)

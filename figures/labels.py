@@ -1,0 +1,114 @@
+"""Text in figures: everything from a table is shown as text, never read as markup."""
+
+from __future__ import annotations
+
+import html
+import re
+import textwrap
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+HOVER_WIDTH = 80
+HOVER_CHARACTERS = 600
+
+
+def escaped(text: object) -> str:
+    """Text that plotly shows as it is: no tags, no entities, no `%{...}` placeholders, no line breaks.
+
+    Plotly reads a small HTML in labels and fills `%{...}` in templates; both are undone here.
+    """
+    plain = " ".join(str(text).split())
+    return html.escape(plain, quote=False).replace("%{", "%&#123;").replace("$", "&#36;")
+
+
+def wrapped(text: object, width: int = HOVER_WIDTH, characters: int = HOVER_CHARACTERS) -> str:
+    """Escaped text in lines of at most `width` characters, at most `characters` in all; a cut says how much is left.
+
+    Words longer than a line are broken, so that no text can stretch a hover label over the page.
+    """
+    plain = " ".join(str(text).split())
+    rest = len(plain) - characters
+    shown = plain[:characters] if rest > 0 else plain
+    lines = textwrap.wrap(shown, width, break_long_words=True) or [""]
+    ending = f" … ({rest:,} more characters)" if rest > 0 else ""
+    return "<br>".join(escaped(line) for line in lines) + ending
+
+
+def factor_levels(cell: str) -> dict[str, str] | None:
+    """Factor levels of a cell named like `prefix=oracle|prompt=query`; None for any other name."""
+    parts = [part.partition("=") for part in cell.split("|")]
+    if not all(name and equals for name, equals, _ in parts):
+        return None
+    return {name: level for name, _, level in parts}
+
+
+def cell_labels(table: pd.DataFrame, column: str = "cell") -> dict[str, str]:
+    """A short label for every cell of a table, unique, in order of appearance.
+
+    The `alias` column gives it where there is one; else, where all cells are named by the same factors, the levels
+    alone, joined by " · "; else the name itself. Labels are not yet escaped.
+    """
+    cells = list(dict.fromkeys(table[column].astype(str)))
+    levels = [factor_levels(cell) for cell in cells]
+    first = levels[0]
+    same = first is not None and len(cells) > 1 and all(lv is not None and list(lv) == list(first) for lv in levels)
+    short = {cell: " · ".join((lv or {}).values()) if same else cell for cell, lv in zip(cells, levels, strict=True)}
+    if "alias" in table.columns:
+        pairs = table[[column, "alias"]].dropna().astype(str).drop_duplicates(column)
+        for cell, alias in zip(pairs[column], pairs["alias"], strict=True):
+            if alias.strip():
+                short[cell] = alias
+    counts = pd.Series(list(short.values())).value_counts()
+    return {cell: label if counts[label] == 1 else cell for cell, label in short.items()}
+
+
+def factors_note(labels: dict[str, str]) -> str:
+    """Names of the factors behind labels made of levels, e.g. "prefix · hidden · prompt"; else an empty string."""
+    for cell, label in labels.items():
+        levels = factor_levels(cell)
+        if levels and label == " · ".join(levels.values()) and len(levels) > 1:
+            return " · ".join(levels)
+    return ""
+
+
+def panel_title(label: str, characters: int, lines: int = 2) -> str:
+    """A label for a panel, escaped: at most `lines` lines of `characters`, a longer one ends in an ellipsis."""
+    rows = textwrap.wrap(" ".join(label.split()), max(characters, 4), break_long_words=True) or [""]
+    if len(rows) > lines:
+        rows = rows[:lines]
+        rows[-1] = rows[-1][: max(characters, 4) - 1] + "…"
+    return "<br>".join(escaped(row) for row in rows)
+
+
+def count_label(counts: Iterable[float], unit: str = "examples") -> str:
+    """n of a figure: "n = 500 examples", or its range where it differs; "n not stated" where there is none."""
+    values = np.asarray(list(counts), dtype=float)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return "n not stated"
+    low, high = int(values.min()), int(values.max())
+    return f"n = {low:,} {unit}" if low == high else f"n = {low:,}–{high:,} {unit}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A number with its sign and a true minus; an en dash for NaN."""
+    return "–" if np.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def plain_number(value: float, digits: int = 3) -> str:
+    """A number with a true minus; an en dash for NaN."""
+    return "–" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def p_value(value: float) -> str:
+    """A p-value to two significant digits, "< 0.001" below that; an en dash for NaN."""
+    if np.isnan(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def visible_text(label: str) -> str:
+    """The text that a label shows: tags removed, entities read."""
+    return html.unescape(re.sub(r"<[^>]*>", " ", label)).strip()

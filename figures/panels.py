@@ -1,0 +1,210 @@
+"""Grids of panels with shared axes, laid out in pixels, and the title, subtitle and footnote around them."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from figures import theme
+
+TITLE_LINE = 24
+SUBTITLE_LINE = 17
+NOTE_LINE = 15
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What surrounds the panels, in pixels: the nominal page width, the margins left and right and the gaps.
+
+    `width` sets how text is wrapped and the size of static exports; on screen a figure fills its container.
+    """
+
+    width: int = 1000
+    left: int = 66
+    right: int = 22
+    gap_across: int = 22
+    gap_down: int = 44
+    axis_below: int = 50
+
+
+def columns_for(count: int, most: int = 4) -> int:
+    """How many columns a grid of `count` panels gets: all in one row up to three, then as square as reads well."""
+    if count <= 3:
+        return max(count, 1)
+    return min(most, 2 if count == 4 else 3 if count in (5, 6, 9) else 4)
+
+
+def panel_grid(
+    rows: int,
+    columns: int,
+    filled: Sequence[tuple[int, int]],
+    *,
+    frame: Frame,
+    panel_height: float | Sequence[float],
+    share_x: bool = True,
+    share_y: bool = True,
+) -> go.Figure:
+    """An empty figure of panels, without titles.
+
+    Args:
+        rows, columns: size of the grid.
+        filled: 1-based (row, column) of the panels that exist, in reading order.
+        frame: margins and gaps.
+        panel_height: height of a panel in pixels, one for all or one per row.
+        share_x, share_y: whether all panels have the same range and move together; labels then stand at the outer
+            panels only.
+
+    Returns:
+        A figure whose `layout.height` holds the panels and gaps alone; `dressed` adds the rest.
+    """
+    heights = [float(panel_height)] * rows if isinstance(panel_height, int | float) else [float(h) for h in panel_height]
+    inner_height = sum(heights) + frame.gap_down * (rows - 1)
+    inner_width = frame.width - frame.left - frame.right
+    figure = make_subplots(
+        rows=rows,
+        cols=columns,
+        specs=[[{} if (r, c) in filled else None for c in range(1, columns + 1)] for r in range(1, rows + 1)],
+        row_heights=heights,
+        horizontal_spacing=frame.gap_across / inner_width if columns > 1 else 0,
+        vertical_spacing=frame.gap_down / inner_height if rows > 1 else 0,
+    )
+    lowest = {column: max(r for r, c in filled if c == column) for _, column in filled}
+    leftmost = {row: min(c for r, c in filled if r == row) for row, _ in filled}
+    for row, column in filled:
+        if share_x:
+            figure.update_xaxes(matches="x", showticklabels=row == lowest[column], row=row, col=column)
+        if share_y:
+            figure.update_yaxes(matches="y", showticklabels=column == leftmost[row], row=row, col=column)
+    figure.update_layout(height=inner_height)
+    return figure
+
+
+def outer_titles(
+    figure: go.Figure, filled: Sequence[tuple[int, int]], x_title: str, y_title: str | dict[int, str]
+) -> None:
+    """Axis titles at the lowest panel of each column and the leftmost of each row; y titles may differ by row."""
+    for column in {c for _, c in filled}:
+        figure.update_xaxes(title_text=x_title, row=max(r for r, c in filled if c == column), col=column)
+    for row in {r for r, _ in filled}:
+        text = y_title if isinstance(y_title, str) else y_title[row]
+        figure.update_yaxes(title_text=text, row=row, col=min(c for r, c in filled if r == row))
+
+
+def panel_heading(
+    figure: go.Figure, row: int, column: int, text: str, *, hover: str = "", dark: bool = False, size: int = 12
+) -> None:
+    """A heading above a panel (escaped text), with a longer one on hover."""
+    subplot = figure.get_subplot(row, column)
+    figure.add_annotation(
+        text=text,
+        hovertext=hover or None,
+        x=subplot.xaxis.domain[0],
+        y=subplot.yaxis.domain[1],
+        xref="paper",
+        yref="paper",
+        xanchor="left",
+        yanchor="bottom",
+        yshift=2,
+        showarrow=False,
+        align="left",
+        font={"size": size, "color": theme.page(dark).ink},
+        hoverlabel={"font": {"size": theme.SMALL_SIZE + 1}},
+    )
+
+
+def visible_length(text: str) -> int:
+    """Characters of a label as shown: tags do not count, an entity counts as one."""
+    return len(re.sub(r"&[#\w]+;", "x", re.sub(r"<[^>]+>", "", text)))
+
+
+def folded(text: str, characters: int) -> list[str]:
+    """An escaped text in lines; tags are kept whole because they hold no spaces, entities for the same reason."""
+    return textwrap.wrap(text, max(characters, 20), break_long_words=False, break_on_hyphens=False) or []
+
+
+def dressed(
+    figure: go.Figure,
+    *,
+    title: str,
+    subtitle: str,
+    notes: Sequence[str] = (),
+    frame: Frame,
+    dark: bool,
+    legends: Sequence[str] = (),
+    heading_lines: int = 1,
+    missing: Sequence[dict[str, Any]] = (),
+) -> go.Figure:
+    """Puts title, subtitle, legends and notes around the panels and sets the final size.
+
+    Args:
+        figure: panels whose `layout.height` is their own height.
+        title, subtitle, notes: escaped text; the notes stand below the panels, wrapped.
+        frame: margins.
+        dark: page.
+        legends: a title per row of legend ("" for none); the first row is `legend`, the next `legend2`.
+        heading_lines: lines that the headings of the first row of panels take.
+        missing: what has no value, kept in `layout.meta` in full.
+    """
+    characters = int((frame.width - 32) / 6.4)
+    subtitle_lines = folded(subtitle, characters)
+    note_lines = [line for note in notes if note for line in folded(note, int((frame.width - 32) / 5.6))]
+    head = 18 + TITLE_LINE + SUBTITLE_LINE * len(subtitle_lines) + 6
+    top = head + 24 * len(legends) + 8 + 16 * heading_lines
+    bottom = frame.axis_below + (NOTE_LINE * len(note_lines) + 10 if note_lines else 0)
+    inner = figure.layout.height
+    height = math.ceil(inner + top + bottom)
+    style = theme.page(dark)
+    figure.update_layout(
+        template=theme.template(dark),
+        height=height,
+        margin={"l": frame.left, "r": frame.right, "t": top, "b": bottom},
+        title={
+            "text": f"<b>{title}</b>",
+            "subtitle": {"text": "<br>".join(subtitle_lines)},
+            "y": 1 - 18 / height,
+            "automargin": False,
+        },
+        meta={"width": frame.width, "missing": list(missing)},
+        showlegend=bool(legends),
+    )
+    for index, legend_title in enumerate(legends):
+        figure.update_layout(
+            {
+                "legend" if index == 0 else f"legend{index + 1}": {
+                    "orientation": "h",
+                    "xref": "paper",
+                    "x": 0,
+                    "xanchor": "left",
+                    "yref": "container",
+                    "y": 1 - (head + 24 * index) / height,
+                    "yanchor": "top",
+                    "title": {"text": legend_title},
+                    "font": {"size": theme.SMALL_SIZE + 1},
+                    "itemsizing": "constant",
+                }
+            }
+        )
+    if note_lines:
+        figure.add_annotation(
+            text="<br>".join(note_lines),
+            xref="paper",
+            yref="paper",
+            x=0,
+            xshift=16 - frame.left,
+            y=0,
+            yshift=-frame.axis_below,
+            xanchor="left",
+            yanchor="top",
+            align="left",
+            showarrow=False,
+            font={"size": theme.SMALL_SIZE, "color": style.muted},
+            name="notes",
+        )
+    return figure

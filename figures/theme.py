@@ -1,0 +1,174 @@
+"""Colours, fonts and page styles: the one theme of every figure.
+
+Role colours come in two families, warm for the encoder's positions and cool for the decoder's. They were found by a
+random search that raised the smallest CIEDE2000 distance over all pairs, for normal vision and for simulated
+protanopia and deuteranopia (Machado, Oliveira and Fernandes 2009), with CIE lightness held between 34 and 84 so
+that every colour shows on the light and on the dark page. They do not change with the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import plotly.graph_objects as go
+
+ENCODER_ROLES = ("bos", "prefix", "separator", "document", "eos")
+DECODER_ROLES = ("start", "prompt", "answer")
+ROLES = ENCODER_ROLES + DECODER_ROLES
+
+ROLE_COLOURS = MappingProxyType(
+    {
+        "bos": "#88424F",
+        "prefix": "#B0330E",
+        "separator": "#DAD190",
+        "document": "#E47503",
+        "eos": "#B08D79",
+        "start": "#5245A2",
+        "prompt": "#4F86D5",
+        "answer": "#9AC0D4",
+    }
+)
+"""Fill colour of every role, as #RRGGBB; the order of the keys is the order of stacks and legends."""
+
+ROLE_SYMBOLS = MappingProxyType(
+    {
+        "bos": "diamond",
+        "prefix": "square",
+        "separator": "x",
+        "document": "circle",
+        "eos": "triangle-down",
+        "start": "star",
+        "prompt": "triangle-up",
+        "answer": "pentagon",
+    }
+)
+"""Marker of every role: a second channel beside colour, for lines."""
+
+FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
+MONOSPACE = "DejaVu Sans Mono, Menlo, Consolas, Liberation Mono, monospace"
+
+SEQUENTIAL = ((0.0, "#FFF8EC"), (0.25, "#F6C98F"), (0.5, "#E47503"), (0.75, "#9A3F08"), (1.0, "#3D1503"))
+SEQUENTIAL_DARK = ((0.0, "#1B1E24"), (0.25, "#5A2B0C"), (0.5, "#B0560A"), (0.75, "#F09A3E"), (1.0, "#FFF0D8"))
+"""Shares from 0: the page's own shade means nothing there, so that large shares stand out on either page."""
+
+DIVERGING = ((0.0, "#2B4FA0"), (0.25, "#8FB0DE"), (0.5, "#F5F5F5"), (0.75, "#E7A268"), (1.0, "#A03A08"))
+DIVERGING_DARK = ((0.0, "#9CC3F5"), (0.25, "#3F66A8"), (0.5, "#22262D"), (0.75, "#A8561A"), (1.0, "#FFB877"))
+"""Differences around 0: blue below, orange above."""
+
+LAYERS = ((0.0, "#3B2F7F"), (0.35, "#2A788E"), (0.7, "#3FAE78"), (1.0, "#D9CF3A"))
+"""Depth: first layer dark, last layer light."""
+
+BASE_SIZE = 13
+SMALL_SIZE = 11
+TITLE_SIZE = 18
+
+
+@dataclass(frozen=True)
+class Page:
+    """Colours of a page: background, text, lesser text, grid lines, the line at 0, and a neutral shaded band."""
+
+    paper: str
+    ink: str
+    muted: str
+    grid: str
+    zero: str
+    band: str
+
+
+LIGHT = Page(
+    paper="#FFFFFF", ink="#1A1D21", muted="#555C66", grid="#E4E7EB", zero="#8A929C", band="rgba(90,100,115,0.13)"
+)
+DARK = Page(
+    paper="#14171C", ink="#ECEEF1", muted="#A9B1BC", grid="#2B313A", zero="#78818D", band="rgba(170,180,195,0.16)"
+)
+
+
+@dataclass(frozen=True)
+class LevelStyle:
+    """How one level of a factor (a line, a condition) is drawn: colour, marker and dash all differ."""
+
+    colour: str
+    symbol: str
+    dash: str
+
+
+def page(dark: bool) -> Page:
+    """The dark page or the light one."""
+    return DARK if dark else LIGHT
+
+
+def level_styles(levels: list[str], dark: bool = False) -> dict[str, LevelStyle]:
+    """A style per level of a factor, in the given order; no colour among them is a role's.
+
+    Args:
+        levels: names of the levels, without repetition.
+        dark: whether the page is dark (the first level is drawn in the page's ink).
+
+    Returns:
+        Level name to style. Colours repeat after 7 levels, markers after 8, so 56 levels stay distinct.
+    """
+    colours = (page(dark).ink, "#14967B", "#C8559D", "#8E8B1F", "#8A68D4", "#7B7F86", "#2E9E46")
+    symbols = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "star", "hexagon")
+    dashes = ("solid", "dash", "dot", "dashdot", "longdash")
+    return {
+        level: LevelStyle(colours[i % len(colours)], symbols[i % len(symbols)], dashes[i % len(dashes)])
+        for i, level in enumerate(levels)
+    }
+
+
+def with_opacity(colour: str, opacity: float) -> str:
+    """A #RRGGBB colour as `rgba(...)` with an opacity from 0 to 1."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:g})"
+
+
+def template(dark: bool = False) -> go.layout.Template:
+    """The plotly template of every figure: fonts, sizes, grids and margins for screen and print."""
+    style = page(dark)
+    axis = {
+        "gridcolor": style.grid,
+        "gridwidth": 1,
+        "zeroline": False,
+        "linecolor": style.muted,
+        "linewidth": 1,
+        "showline": False,
+        "ticks": "",
+        "tickfont": {"size": SMALL_SIZE, "color": style.muted},
+        "title": {"font": {"size": SMALL_SIZE + 1, "color": style.ink}, "standoff": 8},
+        "automargin": False,
+    }
+    return go.layout.Template(
+        layout={
+            "font": {"family": FONT, "size": BASE_SIZE, "color": style.ink},
+            "paper_bgcolor": style.paper,
+            "plot_bgcolor": style.paper,
+            "title": {
+                "font": {"size": TITLE_SIZE, "color": style.ink},
+                "subtitle": {"font": {"size": BASE_SIZE, "color": style.muted}},
+                "x": 0.0,
+                "xref": "container",
+                "xanchor": "left",
+                "yanchor": "top",
+                "yref": "container",
+                "pad": {"l": 16},
+            },
+            "xaxis": axis,
+            "yaxis": axis,
+            "legend": {
+                "font": {"size": SMALL_SIZE + 1, "color": style.ink},
+                "title": {"font": {"size": SMALL_SIZE + 1, "color": style.muted}},
+                "bgcolor": "rgba(0,0,0,0)",
+            },
+            "hoverlabel": {
+                "font": {"family": FONT, "size": SMALL_SIZE + 1, "color": style.ink},
+                "bgcolor": style.paper,
+                "bordercolor": style.muted,
+                "align": "left",
+                "namelength": -1,
+            },
+            "hovermode": "closest",
+            "margin": {"l": 64, "r": 24, "t": 90, "b": 60},
+            "colorway": [ROLE_COLOURS[role] for role in ROLES],
+        }
+    )

@@ -1,0 +1,113 @@
+"""What an intervention is: a frozen dataclass with one pure method that rewrites a trial.
+
+Registering one takes the decorator ``@intervention("name")``, in a module of :mod:`interventions` or of a
+distribution with an entry point in the group ``budgetlens.interventions``. A factor of a design then uses
+it by name, and each level is text that :meth:`Intervention.parse` turns into an instance.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar, get_type_hints
+
+import numpy as np
+
+from probes.registry import discover, name_of, registered
+from probes.tokenization import TrialTokenizer
+from probes.trials import Example, Trial
+
+InterventionClass = TypeVar("InterventionClass", bound="type[Intervention]")
+
+
+class LevelError(ValueError):
+    """A level that an intervention can't be made from."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an intervention may know besides the trial: the corpus, the tokenizer, the seed.
+
+    ``index`` is the example's place in the selected corpus ``examples``. ``vocabulary_size`` counts the
+    tokenizer's ids without added tokens.
+    """
+
+    index: int
+    examples: Sequence[Example]
+    tokenizer: TrialTokenizer
+    vocabulary_size: int
+    seed: int
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """A generator of its own for every example and purpose, the same in every run with this seed."""
+        return np.random.default_rng([self.seed, self.index, zlib.crc32(purpose.encode())])
+
+    def published_generator(self, offset: int) -> np.random.RandomState:
+        """numpy's legacy generator, seeded with ``seed + index + offset`` as the published runs did."""
+        return np.random.RandomState(self.seed + self.index + offset)
+
+    def other(self, distance: int | None = None) -> Example:
+        """Another example: half a corpus away unless ``distance`` says otherwise."""
+        count = len(self.examples)
+        return self.examples[(self.index + (count // 2 if distance is None else distance)) % count]
+
+
+class Intervention(ABC):
+    """Base of every intervention: subclasses are frozen dataclasses."""
+
+    @abstractmethod
+    def apply(self, trial: Trial, context: Context) -> Trial:
+        """The rewritten trial; the given one is left as it is."""
+
+    @classmethod
+    def parse(cls, level: str) -> Self:
+        """An instance from a design's level: the fields' values in order, joined by ``:``.
+
+        Raises LevelError for too many values or a value of the wrong type.
+        """
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+        hints = get_type_hints(cls)
+        values = level.split(":") if level else []
+        if len(values) > len(fields):
+            raise LevelError(
+                f"{cls.__name__} takes at most {len(fields)} value(s) ({_signature(fields)}); got {level!r}"
+            )
+        return cls(
+            **{
+                field.name: _convert(cls, field.name, hints[field.name], value)
+                for field, value in zip(fields, values, strict=False)
+            }
+        )
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return name_of(self)
+
+
+def intervention(name: str) -> Callable[[InterventionClass], InterventionClass]:
+    """Register an intervention under ``name``, which is also the name of its factor in designs."""
+    return registered("intervention", name)
+
+
+def available_interventions() -> Mapping[str, type[Intervention]]:
+    """Every registered intervention by name."""
+    import interventions
+
+    return discover("intervention", interventions, "budgetlens.interventions")
+
+
+def _signature(fields: Sequence[Any]) -> str:
+    return ", ".join(field.name for field in fields) or "none"
+
+
+def _convert(cls: type, name: str, hint: Any, value: str) -> Any:
+    if hint in (str, int, float):
+        try:
+            return hint(value)
+        except ValueError as error:
+            raise LevelError(f"{cls.__name__}.{name} must be {hint.__name__}; got {value!r}") from error
+    raise LevelError(f"{cls.__name__} must define parse(), since its field {name} is a {hint}")

@@ -1,0 +1,37 @@
+"""Truncation: hiding encoder positions from the decoder after co-encoding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from interventions.intervention import Context, Intervention, LevelError, intervention
+from probes.roles import parse_roles
+from probes.trials import FIRST_POSITIONS, Trial
+
+
+@intervention("hidden")
+@dataclass(frozen=True)
+class Truncate(Intervention):
+    """Hide roles of the encoder from the decoder; the document's states keep what co-encoding did to them.
+
+    ``roles`` is exact. ``first-n`` in it is the published variant: it hides the first
+    ``len(ids(prefix + separator + document)) - len(ids(document))`` positions, which on a tokenizer with
+    BOS are the BOS and all of the prefix and separator but their last token.
+    """
+
+    roles: frozenset[str]
+
+    @classmethod
+    def parse(cls, level: str) -> Self:
+        """From ``none``, ``first-n``, or encoder roles joined by ``+``."""
+        if level == FIRST_POSITIONS:
+            return cls(frozenset({FIRST_POSITIONS}))
+        try:
+            return cls(parse_roles(level))
+        except ValueError as error:
+            raise LevelError(f"{error}; or {FIRST_POSITIONS!r} for the published truncation") from error
+
+    def apply(self, trial: Trial, context: Context) -> Trial:
+        """The trial with these roles hidden as well."""
+        return trial.hiding(self.roles)
