@@ -221,7 +221,7 @@ def wide_cells(records: pd.DataFrame, value: str, *, missing: str = "refuse") ->
     marked = records[["example", "cell"]].assign(present=1)
     present = marked.pivot(index="example", columns="cell", values="present").notna()
     if missing == "refuse" and not present.to_numpy().all():
-        lacking = present.index[~present.all(axis=1)]
+        lacking = present.index[~present.all(axis=1)].tolist()
         cells = list(present.columns[~present.loc[lacking[0]].to_numpy()])
         raise ValueError(
             f"{len(lacking)} of {len(present)} examples are unpaired, first {lacking[0]!r} "
@@ -231,7 +231,11 @@ def wide_cells(records: pd.DataFrame, value: str, *, missing: str = "refuse") ->
 
 
 def _plain(column: pd.Series) -> pd.Series:
-    return column.astype(column.cat.categories.dtype) if isinstance(column.dtype, pd.CategoricalDtype) else column
+    return (
+        column.astype(column.cat.categories.dtype)
+        if isinstance(column.dtype, pd.CategoricalDtype)
+        else column
+    )
 
 
 def _levels(cells: Iterable[str] | Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:

@@ -186,5 +186,7 @@ def _cluster_labels(clusters: pd.Series | None, examples: pd.Index) -> NDArray |
         return None
     absent = examples.difference(clusters.index)
     if len(absent):
-        raise ValueError(f"clusters name no document for {len(absent)} examples, first {absent[0]!r}")
+        raise ValueError(
+            f"clusters name no document for {len(absent)} examples, first {absent.tolist()[0]!r}"
+        )
     return clusters.reindex(examples).to_numpy()

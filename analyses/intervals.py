@@ -1,4 +1,4 @@
-"""Bootstrap and noncentral-t intervals, vectorised over columns.
+"""Bootstrap intervals and standard errors, vectorised over columns.
 
 Everything here works on *units*: one row per independent unit (an example, or a document that several
 examples share) and one column per sum that is resampled. A mean, a weighted mean, a ratio and d_z are all
@@ -137,29 +137,6 @@ def hedges_factor(degrees: float) -> float:
     return float(
         np.exp(special.gammaln(degrees / 2) - special.gammaln((degrees - 1) / 2)) / np.sqrt(degrees / 2)
     )
-
-
-def noncentral_t_interval(standardised_mean: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of a standardised mean d = mean/sd from d and n alone, exact for normal differences.
-
-    Inverts the noncentral t distribution (Steiger and Fouladi 1997). Meant for published figures, where the
-    per-example values are not at hand; `paired_effect` bootstraps its own, which does not assume normality.
-
-    Returns:
-        Lower and upper end; NaN where n < 2 or d is not finite.
-    """
-    if n < 2 or not np.isfinite(standardised_mean):
-        return float("nan"), float("nan")
-    observed, degrees = standardised_mean * np.sqrt(n), n - 1
-    reach = 10 + 5 * abs(observed) / np.sqrt(degrees)
-
-    def end(tail: float) -> float:
-        def excess(noncentrality: float) -> float:
-            return float(special.nctdtr(degrees, noncentrality, observed) - tail)
-
-        return float(optimize.brentq(excess, observed - reach, observed + reach)) / np.sqrt(n)
-
-    return end((1 + confidence) / 2), end((1 - confidence) / 2)
 
 
 def detectable_shift(degrees: int, *, alpha: float = 0.05, power: float = 0.8) -> float:

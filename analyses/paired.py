@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 from analyses.intervals import (
     bca_interval,
@@ -24,6 +25,7 @@ from analyses.intervals import (
     standard_errors,
     unit_sums,
 )
+from analyses.paired_inputs import check_settings, numbers, token_weights, unit_labels
 from analyses.permutations import sign_flip_p
 from analyses.verdicts import coverage_caution
 
@@ -119,7 +121,7 @@ def paired_effect(
     Raises:
         ValueError: the inputs are not one-dimensional numbers, are not paired, or a setting is out of range.
     """
-    before, after = _numbers(baseline, "baseline"), _numbers(treatment, "treatment")
+    before, after = numbers(baseline, "baseline"), numbers(treatment, "treatment")
     if before.shape != after.shape:
         raise ValueError(
             f"baseline has {before.size} values and treatment {after.size}; "
@@ -159,10 +161,10 @@ def one_sample_effects(
     differences = np.asarray(values, dtype=np.float64)
     if differences.ndim != 2:
         raise ValueError(f"values have shape {differences.shape}; expected [examples, columns]")
-    _check_settings(smallest_effect, confidence, resamples, permutations, missing)
+    check_settings(smallest_effect, confidence, resamples, permutations, missing)
     n, columns = differences.shape
-    token_weights = None if weights is None else _weights(weights, n)
-    labels = _labels(clusters, n)
+    known_weights = None if weights is None else token_weights(weights, n)
+    labels = unit_labels(clusters, n)
     finite = np.isfinite(differences)
     effects: list[PairedEffect] = [PairedEffect()] * columns
     patterns, members = np.unique(finite.T, axis=0, return_inverse=True)
@@ -180,8 +182,9 @@ def one_sample_effects(
             continue
         found = _finite_effects(
             differences[np.ix_(pattern, chosen)],
-            None if token_weights is None else token_weights[pattern],
-            None if labels is None else labels[pattern],
+            None if known_weights is None else known_weights[pattern],
+            # Numbered anew: a document whose examples are all left out is no unit.
+            None if labels is None else pd.factorize(labels[pattern])[0],
             seed=seed,
             smallest_effect=smallest_effect,
             confidence=confidence,
@@ -211,7 +214,7 @@ def _finite_effects(
     if n == 0:
         return [replace(blank, reason="no examples")] * columns
     units = n if labels is None else int(labels.max()) + 1
-    described = [_described(replace(blank, clusters=units), values[:, column]) for column in range(columns)]
+    described = _described(replace(blank, clusters=units), values)
     # A spread this small beside the values is rounding of equal differences, not variation.
     varies = np.ptp(values, axis=0) > 1e-12 * np.abs(values).max(axis=0)
     if units < 2:
@@ -230,9 +233,20 @@ def _finite_effects(
     )
     flipped = sign_flip_p(unit_sums(chosen, labels, units), seed=seed, permutations=permutations)
     errors = standard_errors(chosen, labels, units)
+    shapes = _shapes(chosen)
+    unit_shapes = (
+        shapes if labels is None else _shapes(unit_sums(chosen - chosen.mean(axis=0), labels, units))
+    )
+    detectable = detectable_shift(units - 1, alpha=1 - confidence)
     for position, column in enumerate(usable):
         effects[column] = _tested(
-            described[column],
+            replace(
+                described[column],
+                skewness=float(shapes[0][position]),
+                kurtosis=float(shapes[1][position]),
+                minimum_detectable=detectable * float(errors[position]),
+                caution=coverage_caution(units, unit_shapes[0][position], unit_shapes[1][position]),
+            ),
             values[:, column],
             standard_error=float(errors[position]),
             p_sign_flip=float(flipped[position]),
@@ -240,21 +254,31 @@ def _finite_effects(
                 name: (float(ends[0][position]), float(ends[1][position])) for name, ends in intervals.items()
             },
             weights=weights,
-            confidence=confidence,
         )
     return effects
 
 
-def _described(effect: PairedEffect, values: Floats) -> PairedEffect:
-    """Fill in what needs no variation."""
-    return replace(
-        effect,
-        mean_difference=float(values.mean()),
-        median=float(np.median(values)),
-        trimmed_mean=float(stats.trim_mean(values, 0.1)),
-        win_percent=float(100 * (values > 0).mean()),
-        tie_percent=float(100 * (values == 0).mean()),
-    )
+def _shapes(values: Floats) -> tuple[Floats, Floats]:
+    """Skewness and excess kurtosis of every column."""
+    return np.asarray(stats.skew(values, axis=0)), np.asarray(stats.kurtosis(values, axis=0))
+
+
+def _described(effect: PairedEffect, values: Floats) -> list[PairedEffect]:
+    """Fill in, per column, what needs no variation."""
+    mean, median = values.mean(axis=0), np.median(values, axis=0)
+    trimmed = stats.trim_mean(values, 0.1, axis=0)
+    wins, ties = (values > 0).mean(axis=0), (values == 0).mean(axis=0)
+    return [
+        replace(
+            effect,
+            mean_difference=float(mean[column]),
+            median=float(median[column]),
+            trimmed_mean=float(trimmed[column]),
+            win_percent=float(100 * wins[column]),
+            tie_percent=float(100 * ties[column]),
+        )
+        for column in range(values.shape[1])
+    ]
 
 
 def _tested(
@@ -265,13 +289,11 @@ def _tested(
     p_sign_flip: float,
     intervals: dict[str, tuple[float, float]],
     weights: Floats | None,
-    confidence: float,
 ) -> PairedEffect:
     """Fill in intervals and tests of one column that varies."""
     n, units = effect.n, effect.clusters
     degrees = units - 1
     mean, sd = effect.mean_difference, float(values.std(ddof=1))
-    skewness, kurtosis = float(stats.skew(values)), float(stats.kurtosis(values))
     low, high = intervals["mean"]
     reasons = []
     if np.isnan(low):
@@ -286,8 +308,9 @@ def _tested(
     else:
         wilcoxon = float(stats.wilcoxon(values).pvalue)
     bound = effect.smallest_effect
-    above = stats.t.sf((mean + bound) / standard_error, degrees)
-    under = stats.t.cdf((mean - bound) / standard_error, degrees)
+    # P(T <= x) of Student's t; the upper tail of x is the lower one of -x.
+    above = special.stdtr(degrees, -(mean + bound) / standard_error)
+    under = special.stdtr(degrees, (mean - bound) / standard_error)
     weighted, weighted_ends = NAN, (NAN, NAN)
     if weights is not None:
         weighted = float(weights @ values / weights.sum())
@@ -297,22 +320,18 @@ def _tested(
         low=low,
         high=high,
         sd=sd,
-        skewness=skewness,
-        kurtosis=kurtosis,
         d_z=mean / sd,
         d_z_hedges=hedges_factor(n - 1) * mean / sd,
         d_z_low=intervals["d_z"][0],
         d_z_high=intervals["d_z"][1],
         p_sign_flip=p_sign_flip,
         p_wilcoxon=wilcoxon,
-        p_t=float(2 * stats.t.sf(abs(mean) / standard_error, degrees)),
+        p_t=float(2 * special.stdtr(degrees, -abs(mean) / standard_error)),
         p_tost=float(max(above, under)),
-        minimum_detectable=detectable_shift(degrees, alpha=1 - confidence) * standard_error,
         share_of_largest=share,
         token_weighted_mean=weighted,
         token_weighted_low=weighted_ends[0],
         token_weighted_high=weighted_ends[1],
-        caution=coverage_caution(units, skewness, kurtosis),
         reason="; ".join(reasons),
     )
 
@@ -361,43 +380,3 @@ def _bootstrap(
         name: bca_interval(estimates[name][0], resampled[name], left_out[name], confidence)
         for name in estimates
     }
-
-
-def _numbers(values: ArrayLike, name: str) -> Floats:
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} holds something that is not a number: {error}") from error
-    if array.ndim != 1:
-        raise ValueError(f"{name} has shape {array.shape}; expected one value per example, shape [examples]")
-    return array
-
-
-def _weights(weights: ArrayLike, n: int) -> Floats:
-    array = _numbers(weights, "weights")
-    if array.size != n:
-        raise ValueError(f"weights has {array.size} values for {n} examples")
-    if n and (not np.isfinite(array).all() or (array <= 0).any()):
-        raise ValueError("weights must be finite and above 0 (answer tokens per example)")
-    return array
-
-
-def _labels(clusters: Sequence[object] | NDArray | None, n: int) -> NDArray | None:
-    if clusters is None:
-        return None
-    if len(clusters) != n:
-        raise ValueError(f"clusters has {len(clusters)} labels for {n} examples")
-    return np.unique(np.asarray(clusters).astype(str), return_inverse=True)[1].reshape(-1)
-
-
-def _check_settings(
-    smallest_effect: float, confidence: float, resamples: int, permutations: int, missing: str
-) -> None:
-    if not (np.isfinite(smallest_effect) and smallest_effect > 0):
-        raise ValueError(f"smallest_effect is {smallest_effect}; expected a finite number above 0, e.g. 0.05")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; expected a number between 0 and 1, e.g. 0.95")
-    if resamples < 1 or permutations < 1:
-        raise ValueError(f"resamples is {resamples} and permutations {permutations}; expected 1 or more")
-    if missing not in ("refuse", "drop"):
-        raise ValueError(f"missing is {missing!r}; expected 'refuse' or 'drop'")

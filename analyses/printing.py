@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analyses.run_directory import RunDirectory
+from probes.roles import DECODER_ROLES, ENCODER_ROLES
 
 #: Places in the depth of the decoder that the printed share table shows; the CSV has all.
 DEPTHS = (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
@@ -79,7 +80,7 @@ def _decomposition(table: pd.DataFrame) -> Table:
             f"{row.mean_difference:+.3f}",
             _interval(row.low, row.high),
             "100 %" if row.part == "total" else (f"{100 * row.share:.0f} %" if pd.notna(row.share) else "–"),
-            _interval(100 * row.share_low, 100 * row.share_high, digits=0) if pd.notna(row.share_low) else (row.reason or ""),
+            _interval(100 * row.share_low, 100 * row.share_high, digits=0) if pd.notna(row.share_low) else ("" if row.part == "total" else "withheld: the total's interval holds 0"),
         )
         for row in table.itertuples()
     )
@@ -96,7 +97,8 @@ def _shares(shares: pd.DataFrame, block: str, labels: Mapping[str, str]) -> Tabl
     own = shares[(shares["stack"] == "decoder") & (shares["block"] == block)]
     layers = sorted(own["layer"].unique())
     shown = sorted({layers[round(depth * (len(layers) - 1))] for depth in DEPTHS})
-    roles = list(dict.fromkeys(own["role"]))
+    present = set(own["role"])
+    roles = [role for role in (*ENCODER_ROLES, *DECODER_ROLES) if role in present]
     wide = own[own["layer"].isin(shown)].pivot_table(index=["cell", "layer"], columns="role", values="mean", sort=False, observed=True)
     rows = []
     for (cell, layer), values in wide.iterrows():

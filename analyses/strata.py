@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from analyses.intervals import bca_interval, left_out_sums, resampled_sums, rows_per_block
 from analyses.paired import PERMUTATIONS, RESAMPLES, Missing, PairedEffect, one_sample_effects
@@ -79,7 +79,7 @@ def strata_table(
     """
     absent = values.index.difference(strata.index)
     if len(absent):
-        raise ValueError(f"strata hold no entry for {len(absent)} examples, first {absent[0]!r}")
+        raise ValueError(f"strata hold no entry for {len(absent)} examples, first {absent.tolist()[0]!r}")
     labels = strata.reindex(values.index)
     rows = []
     for level in _levels(labels):
@@ -266,8 +266,3 @@ def _levels(labels: pd.Series) -> list[object]:
         present = set(labels.dropna())
         return [level for level in labels.cat.categories if level in present]
     return sorted(labels.dropna().unique())
-
-
-def as_strata(labels: ArrayLike, order: Sequence[object]) -> pd.Series:
-    """Plain labels as the ordered categorical that the functions above take."""
-    return pd.Series(pd.Categorical(np.asarray(labels), categories=list(order), ordered=True))

@@ -62,8 +62,8 @@ def coverage_caution(n: int, skewness: float, kurtosis: float) -> str:
 
     Two rules, both checked by simulation with the skew (9) and tails (kurtosis 110) of the published
     differences (tests/test_effects_coverage.py):
-    * The BCa interval needs n of at least 15 (kurtosis + 3): n/(kurtosis + 3) is the number of examples
-      that carry the variance, and with fewer than about 15 the 95 % interval covers less than 93 % (89 % at
+    * The BCa interval needs n of at least 20 (kurtosis + 3): n/(kurtosis + 3) is the number of examples
+      that carry the variance, and with fewer than about 20 the 95 % interval covers less than 93 % (89 % at
       n = 500).
     * Tests of the mean need n of at least 25 skewness^2 (Cochran 1977, Sampling Techniques, eq. 2.25).
       Below, a mean of 0 with a skewed tail is rejected too often (9 % at n = 500 for a nominal 5 %); the
@@ -78,7 +78,7 @@ def coverage_caution(n: int, skewness: float, kurtosis: float) -> str:
         One sentence, or nothing. Tails that no example of the sample shows cannot be warned of.
     """
     cautions = []
-    if n < 15 * (kurtosis + 3):
+    if n < 20 * (kurtosis + 3):
         cautions.append(
             f"heavy tails for this n (kurtosis {kurtosis:.1f}): the interval may cover less than it says"
         )

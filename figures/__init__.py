@@ -1,16 +1,34 @@
-"""Figures: a DataFrame in, a plotly figure out. Imports neither torch nor the packages that make the tables."""
+"""Figures: a DataFrame in, a plotly figure out. Imports neither torch nor what makes the tables."""
 
+from figures.curves import keyword_curve, length_curves
+from figures.differences import budget_differences
 from figures.effects import effects_forest
+from figures.entropy import entropy_against_mass
+from figures.examples import example_scatter, example_slopes
 from figures.export import NoBrowser, html_fragment, write_html, write_static
+from figures.heads import head_map
 from figures.interaction import interaction_plot
 from figures.ledger import budget_ledger
+from figures.published import published_beside_measured
+from figures.sinks import sink_audit
+from figures.splits import split_bars
 
 __all__ = [
     "NoBrowser",
+    "budget_differences",
     "budget_ledger",
     "effects_forest",
+    "entropy_against_mass",
+    "example_scatter",
+    "example_slopes",
+    "head_map",
     "html_fragment",
     "interaction_plot",
+    "keyword_curve",
+    "length_curves",
+    "published_beside_measured",
+    "sink_audit",
+    "split_bars",
     "write_html",
     "write_static",
 ]

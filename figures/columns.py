@@ -31,8 +31,8 @@ def checked(
 
     Raises:
         TypeError: not a DataFrame.
-        ValueError: a column is missing, the table has no rows, a number column holds something else, or two rows
-            have the same keys.
+        ValueError: a column is missing, the table has no rows, a number column holds something else, or two
+            rows have the same keys.
     """
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"{figure} draws a pandas DataFrame; given: {type(table).__name__}")
@@ -43,7 +43,9 @@ def checked(
             f"required: {named(required)}"
         )
     if table.empty:
-        raise ValueError(f"{figure}: the table has no rows (columns: {named(table.columns)}); nothing can be drawn")
+        raise ValueError(
+            f"{figure}: the table has no rows (columns: {named(table.columns)}); nothing can be drawn"
+        )
     copy = table.reset_index(drop=True)
     for column in numbers:
         if column in copy.columns:
@@ -65,7 +67,8 @@ def as_numbers(column: pd.Series, figure: str) -> pd.Series:
     wrong = column[numbers.isna() & column.notna()]
     if len(wrong):
         raise ValueError(
-            f"{figure}: column {column.name!r} must hold numbers; {len(wrong)} rows do not, first: {wrong.iloc[0]!r}"
+            f"{figure}: column {column.name!r} must hold numbers; {len(wrong)} rows do not, "
+            f"first: {wrong.iloc[0]!r}"
         )
     return numbers.astype("float64")
 

@@ -1,4 +1,4 @@
-"""Figures as files: one HTML page that opens offline, or a picture through kaleido where there is a browser."""
+"""Figures as files: an HTML page that opens offline, or a picture where there is a browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ import plotly.io
 from figures.labels import visible_text
 
 PICTURE_FORMATS = ("png", "svg", "pdf")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "microsoft-edge",
+)
 BROWSER_FOLDERS = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -60,7 +67,7 @@ def figure_height(figure: go.Figure) -> int:
 
 
 def figure_width(figure: go.Figure) -> int:
-    """Nominal width in pixels: the figure's own, the one its function laid it out for, or plotly's default."""
+    """Nominal width in pixels: the figure's own, the one it was laid out for, or plotly's default."""
     meta = figure.layout.meta
     nominal = meta.get("width") if isinstance(meta, dict) else None
     return int(figure.layout.width or nominal or 700)
@@ -69,8 +76,8 @@ def figure_width(figure: go.Figure) -> int:
 def write_html(figure: go.Figure, path: str | os.PathLike[str]) -> Path:
     """Writes a figure as one page with plotly.js inside: it opens from a file, without a network.
 
-    The same figure gives the same bytes. The page appears whole or not at all: it is written beside its place and
-    then moved.
+    The same figure gives the same bytes. The page appears whole or not at all: it is written beside its place
+    and then moved.
 
     Args:
         figure: any figure.
@@ -94,7 +101,8 @@ def write_html(figure: go.Figure, path: str | os.PathLike[str]) -> Path:
         f"<style>body {{ margin: 0; background: {html.escape(paper)}; }} "
         f".page {{ max-width: {round(figure_width(figure) * 1.4)}px; margin: 0 auto; overflow-x: auto; }} "
         f".page > div {{ min-width: {min(figure_width(figure), 900)}px; }}</style>\n"
-        f'</head>\n<body>\n<div class="page">\n{html_fragment(figure, with_plotly=True)}\n</div>\n</body>\n</html>\n'
+        '</head>\n<body>\n<div class="page">\n'
+        f"{html_fragment(figure, with_plotly=True)}\n</div>\n</body>\n</html>\n"
     )
     return write_whole(target, page.encode("utf-8"))
 
@@ -112,7 +120,8 @@ def write_static(figure: go.Figure, path: str | os.PathLike[str], *, scale: floa
 
     Raises:
         ValueError: another ending.
-        NoBrowser: kaleido, or a Chrome or Chromium for it to draw with, is missing; the message says what to do.
+        NoBrowser: kaleido, or a Chrome or Chromium for it to draw with, is missing; the message says what to
+            do.
     """
     target = Path(path)
     kind = target.suffix.lower().lstrip(".")
@@ -122,15 +131,16 @@ def write_static(figure: go.Figure, path: str | os.PathLike[str], *, scale: floa
     browser = find_browser()
     if browser is None:
         raise NoBrowser(
-            f"{target.name} was not written: a picture needs Chrome or Chromium, and none was found on the PATH. "
-            "Install one (Debian: apt-get install chromium), or set BROWSER_PATH to its program, or use write_html"
+            f"{target.name} was not written: a picture needs Chrome or Chromium, and none was found on the "
+            "PATH. Install one (Debian: apt-get install chromium), or set BROWSER_PATH to its program, or "
+            "use write_html"
         )
     try:
         import kaleido
     except ImportError as error:
         raise NoBrowser(
-            f"{target.name} was not written: a picture needs the package kaleido (pip install kaleido), or use "
-            "write_html"
+            f"{target.name} was not written: a picture needs the package kaleido (pip install kaleido), or "
+            "use write_html"
         ) from error
     options = {"format": kind, "width": figure_width(figure), "height": figure_height(figure), "scale": scale}
     picture = kaleido.calc_fig_sync(figure.to_dict(), opts=options, kopts={"path": browser, "mathjax": False})

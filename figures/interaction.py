@@ -1,4 +1,4 @@
-"""The interaction plot: cell means with intervals, one line per level of one factor over the levels of another."""
+"""The interaction plot: cell means with intervals, lines over the levels of a factor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from figures import theme
 from figures.columns import checked, chosen
 from figures.labels import count_label, escaped, panel_title
 from figures.missing import missing_note, missing_rows
-from figures.panels import Frame, columns_for, dressed, outer_titles, panel_grid, panel_heading
+from figures.panels import Frame, columns_for, dressed, outer_titles, panel_grid, panel_heading, span
 
 
 def interaction_plot(
@@ -29,17 +29,18 @@ def interaction_plot(
     """Cell means with intervals: parallel lines mean no interaction.
 
     Args:
-        cell_means: columns cell, n, mean, low, high (in `unit`) and the factor columns named by `x`, `line` and
-            `facet`.
+        cell_means: columns cell, n, mean, low, high (in `unit`) and the factor columns named by `x`, `line`
+            and `facet`.
         x, line, facet: the factors along the axis, by line, and by panel (None: one panel).
-        order: levels of any of these factors in drawing order; levels left out are not drawn. Default: order of
-            appearance.
+        order: levels of any of these factors in drawing order; levels left out are not drawn. Default: order
+            of appearance.
         quantity, unit: what the means are of, for the axis.
         title: heading.
         dark: dark page.
 
     Raises:
-        ValueError: missing columns, no rows, several rows for the same levels, unknown levels or factors in `order`.
+        ValueError: missing columns, no rows, several rows for the same levels, unknown levels or factors in
+            `order`.
     """
     name = "interaction_plot"
     factors = [factor for factor in (x, line, facet) if factor is not None]
@@ -54,7 +55,9 @@ def interaction_plot(
     chosen(factors, list(given) or None, name, "factors in order")
     for factor in factors:
         rows[factor] = rows[factor].astype(str)
-    levels = {factor: chosen(rows[factor], given.get(factor), name, f"levels of {factor}") for factor in factors}
+    levels = {
+        factor: chosen(rows[factor], given.get(factor), name, f"levels of {factor}") for factor in factors
+    }
     for factor in factors:
         rows = rows[rows[factor].isin(levels[factor])]
     facets = levels[facet] if facet is not None else [""]
@@ -66,6 +69,7 @@ def interaction_plot(
     # Lines stand a little apart so that intervals at the same level do not cover each other.
     apart = {level: (i - (len(levels[line]) - 1) / 2) * 0.07 for i, level in enumerate(levels[line])}
     position = {level: float(i) for i, level in enumerate(levels[x])}
+    annotations = []
     for (row, column), panel in zip(filled, facets, strict=True):
         rows_here = rows if facet is None else rows[rows[facet] == panel]
         for level in levels[line]:
@@ -100,7 +104,8 @@ def interaction_plot(
                     legendgroup=level,
                     showlegend=(row, column) == first_panel(rows, facet, line, level, facets, filled),
                     meta={"line": level, "facet": panel},
-                    hovertemplate=f"<b>{escaped(line)} {escaped(level)}</b>, {escaped(x)} %{{customdata[4]}}<br>"
+                    hovertemplate=f"<b>{escaped(line)} {escaped(level)}</b>, "
+                    f"{escaped(x)} %{{customdata[4]}}<br>"
                     f"%{{y:.4f}} [%{{customdata[0]:.4f}}, %{{customdata[1]:.4f}}] {escaped(unit)}<br>"
                     "n = %{customdata[2]:,}<br>%{customdata[3]}<extra></extra>",
                 ),
@@ -109,7 +114,8 @@ def interaction_plot(
             )
         if facet is not None:
             text = panel_title(f"{facet}: {panel}", 44, 2)
-            panel_heading(figure, row, column, text, hover=escaped(f"{facet}: {panel}"), dark=dark)
+            hover = escaped(f"{facet}: {panel}")
+            annotations.append(panel_heading(figure, row, column, text, hover=hover, dark=dark))
     figure.update_xaxes(
         tickvals=list(position.values()),
         ticktext=[panel_title(level, 16, 2) for level in position],
@@ -117,6 +123,7 @@ def interaction_plot(
         showgrid=False,
         tickfont={"color": theme.page(dark).ink, "size": theme.SMALL_SIZE + 1},
     )
+    figure.update_yaxes(range=span(rows[["mean", "low", "high"]]))
     outer_titles(figure, filled, escaped(x), f"{escaped(quantity)} ({escaped(unit)})")
     missing = missing_rows(rows, "mean", factors)
     return dressed(
@@ -127,14 +134,10 @@ def interaction_plot(
         frame=frame,
         dark=dark,
         legends=[f"{escaped(line)}  "],
-        heading_lines=1 if facet is None else max(text.count("<br>") + 1 for text in headings(figure)),
+        annotations=annotations,
+        heading_lines=max((heading["text"].count("<br>") + 1 for heading in annotations), default=0),
         missing=missing,
     )
-
-
-def headings(figure: go.Figure) -> list[str]:
-    """The panel headings of a figure."""
-    return [annotation.text for annotation in figure.layout.annotations]
 
 
 def first_panel(

@@ -10,6 +10,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+# Control characters, and those that turn the direction of the text after them.
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
 HOVER_WIDTH = 80
 HOVER_CHARACTERS = 600
 
@@ -17,18 +20,24 @@ HOVER_CHARACTERS = 600
 def escaped(text: object) -> str:
     """Text that plotly shows as it is: no tags, no entities, no `%{...}` placeholders, no line breaks.
 
-    Plotly reads a small HTML in labels and fills `%{...}` in templates; both are undone here.
+    Plotly reads a little HTML in labels and fills `%{...}` in templates; both are undone here.
     """
+    return html.escape(visible(text), quote=False).replace("%{", "%&#123;").replace("$", "&#36;")
+
+
+def visible(text: object) -> str:
+    """Text on one line, with control and direction characters written out so that they cannot act."""
     plain = " ".join(str(text).split())
-    return html.escape(plain, quote=False).replace("%{", "%&#123;").replace("$", "&#36;")
+    return UNSEEN.sub(lambda found: f"⟨U+{ord(found.group()):04X}⟩", plain)
 
 
 def wrapped(text: object, width: int = HOVER_WIDTH, characters: int = HOVER_CHARACTERS) -> str:
-    """Escaped text in lines of at most `width` characters, at most `characters` in all; a cut says how much is left.
+    """Escaped text in lines of at most `width` characters, at most `characters` in all; a cut says how much
+    is left.
 
     Words longer than a line are broken, so that no text can stretch a hover label over the page.
     """
-    plain = " ".join(str(text).split())
+    plain = visible(text)
     rest = len(plain) - characters
     shown = plain[:characters] if rest > 0 else plain
     lines = textwrap.wrap(shown, width, break_long_words=True) or [""]
@@ -47,14 +56,21 @@ def factor_levels(cell: str) -> dict[str, str] | None:
 def cell_labels(table: pd.DataFrame, column: str = "cell") -> dict[str, str]:
     """A short label for every cell of a table, unique, in order of appearance.
 
-    The `alias` column gives it where there is one; else, where all cells are named by the same factors, the levels
-    alone, joined by " · "; else the name itself. Labels are not yet escaped.
+    The `alias` column gives it where there is one; else, where all cells are named by the same factors, the
+    levels alone, joined by " · "; else the name itself. Labels are not yet escaped.
     """
     cells = list(dict.fromkeys(table[column].astype(str)))
     levels = [factor_levels(cell) for cell in cells]
     first = levels[0]
-    same = first is not None and len(cells) > 1 and all(lv is not None and list(lv) == list(first) for lv in levels)
-    short = {cell: " · ".join((lv or {}).values()) if same else cell for cell, lv in zip(cells, levels, strict=True)}
+    same = (
+        first is not None
+        and len(cells) > 1
+        and all(lv is not None and list(lv) == list(first) for lv in levels)
+    )
+    short = {
+        cell: " · ".join((lv or {}).values()) if same else cell
+        for cell, lv in zip(cells, levels, strict=True)
+    }
     if "alias" in table.columns:
         pairs = table[[column, "alias"]].dropna().astype(str).drop_duplicates(column)
         for cell, alias in zip(pairs[column], pairs["alias"], strict=True):
@@ -64,8 +80,23 @@ def cell_labels(table: pd.DataFrame, column: str = "cell") -> dict[str, str]:
     return {cell: label if counts[label] == 1 else cell for cell, label in short.items()}
 
 
+def contrast_label(contrast: str, baseline: str, treatment: str) -> str:
+    """A contrast's name; one that only repeats its two cells is shortened to what differs between them.
+
+    `prefix=none|prompt=query → prefix=oracle|prompt=query` becomes `prefix: none → oracle (prompt=query)`.
+    """
+    before, after = factor_levels(baseline), factor_levels(treatment)
+    if contrast != f"{baseline} → {treatment}" or not before or not after or list(before) != list(after):
+        return contrast
+    changed = ", ".join(
+        f"{name}: {before[name]} → {after[name]}" for name in before if before[name] != after[name]
+    )
+    same = ", ".join(f"{name}={before[name]}" for name in before if before[name] == after[name])
+    return f"{changed} ({same})" if changed and same else changed or contrast
+
+
 def factors_note(labels: dict[str, str]) -> str:
-    """Names of the factors behind labels made of levels, e.g. "prefix · hidden · prompt"; else an empty string."""
+    """Names of the factors behind labels made of levels, e.g. "prefix · hidden · prompt"; else ""."""
     for cell, label in labels.items():
         levels = factor_levels(cell)
         if levels and label == " · ".join(levels.values()) and len(levels) > 1:
@@ -74,8 +105,8 @@ def factors_note(labels: dict[str, str]) -> str:
 
 
 def panel_title(label: str, characters: int, lines: int = 2) -> str:
-    """A label for a panel, escaped: at most `lines` lines of `characters`, a longer one ends in an ellipsis."""
-    rows = textwrap.wrap(" ".join(label.split()), max(characters, 4), break_long_words=True) or [""]
+    """A label for a panel, escaped: at most `lines` lines of `characters`, then an ellipsis."""
+    rows = textwrap.wrap(visible(label), max(characters, 4), break_long_words=True) or [""]
     if len(rows) > lines:
         rows = rows[:lines]
         rows[-1] = rows[-1][: max(characters, 4) - 1] + "…"
@@ -83,7 +114,7 @@ def panel_title(label: str, characters: int, lines: int = 2) -> str:
 
 
 def count_label(counts: Iterable[float], unit: str = "examples") -> str:
-    """n of a figure: "n = 500 examples", or its range where it differs; "n not stated" where there is none."""
+    """n of a figure: "n = 500 examples", or its range where it differs; or "n not stated"."""
     values = np.asarray(list(counts), dtype=float)
     values = values[~np.isnan(values)]
     if not len(values):

@@ -74,6 +74,19 @@ def legend_titles(roles: Sequence[str]) -> list[str]:
     return titles
 
 
+def stacked_on(below: dict[float, float], group: pd.DataFrame) -> list[float]:
+    """Where the bars of a role start: the sum of the roles below in each layer, to which this role is then
+    added.
+
+    The bases are given to plotly because its own stacking puts roles out of order in layers where one has no
+    value.
+    """
+    base = [below.get(layer, 0.0) for layer in group["layer"]]
+    for layer, start, mean in zip(group["layer"], base, group["mean"], strict=True):
+        below[layer] = start + (0.0 if np.isnan(mean) else mean)
+    return base
+
+
 def budget_ledger(
     shares: pd.DataFrame,
     *,
@@ -85,13 +98,13 @@ def budget_ledger(
 ) -> go.Figure:
     """Attention share of every role across layers, as stacked bars, one panel per cell.
 
-    Blocks with a softmax of their own (self, cross) get rows of panels of their own: each sums to 1 by itself.
-    Encoder roles are stacked from the bottom, so that in a merged block the upper edge of the warm colours is the
-    cross share. Intervals and n of every bar are on hover.
+    Blocks with a softmax of their own (self, cross) get rows of panels of their own: each sums to 1 by
+    itself. Encoder roles are stacked from the bottom, so that in a merged block the upper edge of the warm
+    colours is the cross share. Intervals and n of every bar are on hover.
 
     Args:
-        shares: columns cell, stack (encoder|decoder), block (self|cross|merged), layer, role, n, mean, low, high
-            (shares, 0 to 1), one row each; `alias` gives panels a short name where there is one.
+        shares: columns cell, stack (encoder|decoder), block (self|cross|merged), layer, role, n, mean, low,
+            high (shares, 0 to 1), one row each; `alias` gives panels a short name where there is one.
         cells: which cells, in which order; all in order of appearance by default.
         stack: which stack's queries.
         title: heading; a plain one by default.
@@ -114,17 +127,20 @@ def budget_ledger(
     filled = sorted(place.values())
     figure = panel_grid(down, across, filled, frame=frame, panel_height=130 if down > 1 else 260)
     in_legend: set[str] = set()
-    groups = {key: group for key, group in rows.groupby(["cell", "block", "role"], sort=False)}
+    groups = dict(list(rows.groupby(["cell", "block", "role"], sort=False)))
     for (cell, block), (row, column) in place.items():
+        below: dict[float, float] = {}
         for role in roles:
             group = groups.get((cell, block, role))
             if group is None:
                 continue
             group = group.sort_values("layer")
+            base = stacked_on(below, group)
             figure.add_trace(
                 go.Bar(
                     x=group["layer"].to_numpy(),
                     y=group["mean"].to_numpy(),
+                    base=base,
                     customdata=group[["low", "high", "n"]].to_numpy(),
                     name=role,
                     legend=legend_of(role, roles),
@@ -145,12 +161,15 @@ def budget_ledger(
             in_legend.add(role)
     width = int((frame.width - frame.left - frame.right) / across / 6.6)
     headings = {}
+    annotations = []
     for (cell, block), (row, column) in place.items():
         label = labels[cell] if len(blocks) == 1 else f"{labels[cell]}, {block}"
         headings[row, column] = panel_title(label, width)
-        panel_heading(figure, row, column, headings[row, column], hover=escaped(cell), dark=dark)
+        annotations.append(
+            panel_heading(figure, row, column, headings[row, column], hover=escaped(cell), dark=dark)
+        )
     lines = max((text.count("<br>") + 1 for (row, _), text in headings.items() if row == 1), default=1)
-    figure.update_layout(barmode="stack", bargap=0.0)
+    figure.update_layout(barmode="overlay", bargap=0.0)
     figure.update_xaxes(tick0=0, dtick=layer_step(list(rows["layer"])), showgrid=False)
     figure.update_yaxes(range=[0, 1], tickformat=".0%", dtick=0.5 if down > 1 else 0.25)
     outer_titles(figure, filled, f"{stack} layer", "share of attention (%)" if down == 1 else "share (%)")
@@ -159,7 +178,9 @@ def budget_ledger(
     subtitle = [count_label(rows["n"]), "mean over examples; intervals on hover"]
     if factors:
         subtitle.append(f"panels: {escaped(factors)}")
-    subtitle.append("each block sums to 100 % by itself" if blocks != ["merged"] else "one softmax over all keys")
+    subtitle.append(
+        "each block sums to 100 % by itself" if blocks != ["merged"] else "one softmax over all keys"
+    )
     return dressed(
         figure,
         title=escaped(title) if title else f"Attention budget of the {escaped(stack)} by role and layer",
@@ -168,12 +189,7 @@ def budget_ledger(
         frame=frame,
         dark=dark,
         legends=legend_titles(roles),
+        annotations=annotations,
         heading_lines=lines,
         missing=missing,
     )
-
-
-def interval_note(table: pd.DataFrame) -> str:
-    """A note if some drawn rows have no interval; empty otherwise."""
-    absent = int((table["mean"].notna() & (table["low"].isna() | table["high"].isna())).sum())
-    return f"{absent} of {int(np.sum(table['mean'].notna()))} values have no interval." if absent else ""

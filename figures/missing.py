@@ -29,15 +29,17 @@ def missing_rows(
     absent = table[table[value].isna()]
     if absent.empty:
         return []
-    sizes = table.groupby(list(names), sort=False, dropna=False).size()
+    sizes = {key: len(group) for key, group in table.groupby(list(names), sort=False, dropna=False)}
     found = []
     for key, group in absent.groupby(list(names), sort=False, dropna=False):
         entry: dict[str, Any] = {name: str(part) for name, part in zip(names, key, strict=True)}
-        entry |= {"rows": len(group), "of": int(sizes[key])}
+        entry |= {"rows": len(group), "of": sizes[key]}
         if along is not None:
-            entry[along] = [float(v) if isinstance(v, int | float | np.number) else str(v) for v in group[along]]
+            entry[along] = [
+                float(v) if isinstance(v, int | float | np.number) else str(v) for v in group[along]
+            ]
         if "reason" in group.columns:
-            reasons = list(dict.fromkeys(str(reason) for reason in group["reason"].dropna()))
+            reasons = [reason for reason in dict.fromkeys(group["reason"].dropna().astype(str)) if reason]
             if reasons:
                 entry["reason"] = "; ".join(reasons)
         found.append(entry)
@@ -51,15 +53,22 @@ def missing_note(
     labels: dict[str, str] | None = None,
     shown: int = 4,
 ) -> str:
-    """One escaped sentence that names what has no value; empty if everything has one."""
-    if not missing:
-        return ""
+    """One escaped sentence that names what has no value; empty if everything has one.
+
+    Entries that differ in the first name only (the same role in several cells) are told together.
+    """
+    together: dict[str, list[str]] = {}
+    for entry in missing:
+        rest = escaped(" / ".join(entry[name] for name in names[1:]))
+        first = escaped((labels or {}).get(entry[names[0]], entry[names[0]]))
+        together.setdefault(rest + where(entry, along) + reason(entry), []).append(first)
     words = []
-    for entry in missing[:shown]:
-        parts = [(labels or {}).get(entry[name], entry[name]) for name in names]
-        words.append(escaped(" / ".join(parts)) + where(entry, along) + reason(entry))
-    rest = len(missing) - shown
-    more = f"; and {rest} more" if rest > 0 else ""
+    for rest, firsts in list(together.items())[:shown]:
+        those = " and ".join(firsts) if len(firsts) < 3 else f"{firsts[0]} and {len(firsts) - 1} others"
+        words.append(f"{rest.strip()} ({those})" if rest.strip() else those)
+    if not words:
+        return ""
+    more = f"; and {len(together) - shown} more" if len(together) > shown else ""
     return "No value, shown as a gap: " + "; ".join(words) + more + "."
 
 
@@ -69,7 +78,7 @@ def where(entry: dict[str, Any], along: str | None) -> str:
         return ""
     values = [f"{v:g}" if isinstance(v, float) else escaped(v) for v in entry[along]]
     listed = ", ".join(values[:6]) + (", …" if len(values) > 6 else "")
-    return f" ({along} {listed})"
+    return f", {escaped(along)} {listed}"
 
 
 def reason(entry: dict[str, Any]) -> str:

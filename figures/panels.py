@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from figures import theme
 
 TITLE_LINE = 24
 SUBTITLE_LINE = 17
+LEGEND_LINE = 22
 NOTE_LINE = 15
 
 
@@ -35,7 +37,7 @@ class Frame:
 
 
 def columns_for(count: int, most: int = 4) -> int:
-    """How many columns a grid of `count` panels gets: all in one row up to three, then as square as reads well."""
+    """How many columns a grid of `count` panels gets: one row up to three, then as square as reads well."""
     if count <= 3:
         return max(count, 1)
     return min(most, 2 if count == 4 else 3 if count in (5, 6, 9) else 4)
@@ -58,13 +60,17 @@ def panel_grid(
         filled: 1-based (row, column) of the panels that exist, in reading order.
         frame: margins and gaps.
         panel_height: height of a panel in pixels, one for all or one per row.
-        share_x, share_y: whether all panels have the same range and move together; labels then stand at the outer
-            panels only.
+        share_x, share_y: whether all panels have the same range and move together; labels then stand at the
+            outer panels only.
 
     Returns:
         A figure whose `layout.height` holds the panels and gaps alone; `dressed` adds the rest.
     """
-    heights = [float(panel_height)] * rows if isinstance(panel_height, int | float) else [float(h) for h in panel_height]
+    heights = (
+        [float(panel_height)] * rows
+        if isinstance(panel_height, int | float)
+        else [float(h) for h in panel_height]
+    )
     inner_height = sum(heights) + frame.gap_down * (rows - 1)
     inner_width = frame.width - frame.left - frame.right
     figure = make_subplots(
@@ -78,18 +84,37 @@ def panel_grid(
     lowest = {column: max(r for r, c in filled if c == column) for _, column in filled}
     leftmost = {row: min(c for r, c in filled if r == row) for row, _ in filled}
     for row, column in filled:
+        # An axis that matches itself loses its automatic range, so the first panel's axes match nothing.
+        follows = (row, column) != filled[0]
         if share_x:
-            figure.update_xaxes(matches="x", showticklabels=row == lowest[column], row=row, col=column)
+            figure.update_xaxes(
+                matches="x" if follows else None, showticklabels=row == lowest[column], row=row, col=column
+            )
         if share_y:
-            figure.update_yaxes(matches="y", showticklabels=column == leftmost[row], row=row, col=column)
+            figure.update_yaxes(
+                matches="y" if follows else None, showticklabels=column == leftmost[row], row=row, col=column
+            )
     figure.update_layout(height=inner_height)
     return figure
+
+
+def span(*values: ArrayLike, margin: float = 0.06, include: float | None = None) -> list[float]:
+    """A range that holds all values (NaN aside) and `include`, with a margin on both sides."""
+    numbers = np.concatenate([np.asarray(v, dtype=float).ravel() for v in values])
+    numbers = numbers[np.isfinite(numbers)]
+    if include is not None:
+        numbers = np.append(numbers, include)
+    if not len(numbers):
+        return [0.0, 1.0]
+    low, high = float(numbers.min()), float(numbers.max())
+    extra = (high - low) * margin or abs(high) * margin or 1.0
+    return [low - extra, high + extra]
 
 
 def outer_titles(
     figure: go.Figure, filled: Sequence[tuple[int, int]], x_title: str, y_title: str | dict[int, str]
 ) -> None:
-    """Axis titles at the lowest panel of each column and the leftmost of each row; y titles may differ by row."""
+    """Axis titles at the lowest panel of each column and the leftmost of each row; y may differ by row."""
     for column in {c for _, c in filled}:
         figure.update_xaxes(title_text=x_title, row=max(r for r, c in filled if c == column), col=column)
     for row in {r for r, _ in filled}:
@@ -98,34 +123,29 @@ def outer_titles(
 
 
 def panel_heading(
-    figure: go.Figure, row: int, column: int, text: str, *, hover: str = "", dark: bool = False, size: int = 12
-) -> None:
-    """A heading above a panel (escaped text), with a longer one on hover."""
+    figure: go.Figure, row: int, column: int, text: str, *, hover: str = "", dark: bool = False
+) -> dict[str, Any]:
+    """The annotation of a heading above a panel (escaped text), with a longer one on hover."""
     subplot = figure.get_subplot(row, column)
-    figure.add_annotation(
-        text=text,
-        hovertext=hover or None,
-        x=subplot.xaxis.domain[0],
-        y=subplot.yaxis.domain[1],
-        xref="paper",
-        yref="paper",
-        xanchor="left",
-        yanchor="bottom",
-        yshift=2,
-        showarrow=False,
-        align="left",
-        font={"size": size, "color": theme.page(dark).ink},
-        hoverlabel={"font": {"size": theme.SMALL_SIZE + 1}},
-    )
-
-
-def visible_length(text: str) -> int:
-    """Characters of a label as shown: tags do not count, an entity counts as one."""
-    return len(re.sub(r"&[#\w]+;", "x", re.sub(r"<[^>]+>", "", text)))
+    return {
+        "text": text,
+        "hovertext": hover or None,
+        "x": subplot.xaxis.domain[0],
+        "y": subplot.yaxis.domain[1],
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "yshift": 2,
+        "showarrow": False,
+        "align": "left",
+        "font": {"size": theme.SMALL_SIZE + 1, "color": theme.page(dark).ink},
+        "hoverlabel": {"font": {"size": theme.SMALL_SIZE + 1}},
+    }
 
 
 def folded(text: str, characters: int) -> list[str]:
-    """An escaped text in lines; tags are kept whole because they hold no spaces, entities for the same reason."""
+    """An escaped text in lines; entities and tags are kept whole because they hold no spaces."""
     return textwrap.wrap(text, max(characters, 20), break_long_words=False, break_on_hyphens=False) or []
 
 
@@ -138,6 +158,7 @@ def dressed(
     frame: Frame,
     dark: bool,
     legends: Sequence[str] = (),
+    annotations: Sequence[dict[str, Any]] = (),
     heading_lines: int = 1,
     missing: Sequence[dict[str, Any]] = (),
 ) -> go.Figure:
@@ -149,14 +170,15 @@ def dressed(
         frame: margins.
         dark: page.
         legends: a title per row of legend ("" for none); the first row is `legend`, the next `legend2`.
+        annotations: headings and other text; set at once, because plotly checks all again at each addition.
         heading_lines: lines that the headings of the first row of panels take.
         missing: what has no value, kept in `layout.meta` in full.
     """
     characters = int((frame.width - 32) / 6.4)
     subtitle_lines = folded(subtitle, characters)
     note_lines = [line for note in notes if note for line in folded(note, int((frame.width - 32) / 5.6))]
-    head = 18 + TITLE_LINE + SUBTITLE_LINE * len(subtitle_lines) + 6
-    top = head + 24 * len(legends) + 8 + 16 * heading_lines
+    head = 26 + TITLE_LINE + SUBTITLE_LINE * len(subtitle_lines) + 10
+    top = head + LEGEND_LINE * len(legends) + 10 + 16 * heading_lines
     bottom = frame.axis_below + (NOTE_LINE * len(note_lines) + 10 if note_lines else 0)
     inner = figure.layout.height
     height = math.ceil(inner + top + bottom)
@@ -179,32 +201,40 @@ def dressed(
             {
                 "legend" if index == 0 else f"legend{index + 1}": {
                     "orientation": "h",
-                    "xref": "paper",
-                    "x": 0,
+                    "xref": "container",
+                    "x": 12 / frame.width,
                     "xanchor": "left",
                     "yref": "container",
-                    "y": 1 - (head + 24 * index) / height,
+                    "y": 1 - (head + LEGEND_LINE * index) / height,
                     "yanchor": "top",
-                    "title": {"text": legend_title},
-                    "font": {"size": theme.SMALL_SIZE + 1},
+                    "title": {
+                        "text": legend_title,
+                        "font": {"size": theme.BASE_SIZE, "color": style.muted},
+                    },
+                    "font": {"size": theme.SMALL_SIZE + 1, "color": style.ink},
+                    "bgcolor": "rgba(0,0,0,0)",
                     "itemsizing": "constant",
                 }
             }
         )
+    every = [*annotations]
     if note_lines:
-        figure.add_annotation(
-            text="<br>".join(note_lines),
-            xref="paper",
-            yref="paper",
-            x=0,
-            xshift=16 - frame.left,
-            y=0,
-            yshift=-frame.axis_below,
-            xanchor="left",
-            yanchor="top",
-            align="left",
-            showarrow=False,
-            font={"size": theme.SMALL_SIZE, "color": style.muted},
-            name="notes",
+        every.append(
+            {
+                "text": "<br>".join(note_lines),
+                "xref": "paper",
+                "yref": "paper",
+                "x": 0,
+                "xshift": 16 - frame.left,
+                "y": 0,
+                "yshift": -frame.axis_below,
+                "xanchor": "left",
+                "yanchor": "top",
+                "align": "left",
+                "showarrow": False,
+                "font": {"size": theme.SMALL_SIZE, "color": style.muted},
+                "name": "notes",
+            }
         )
+    figure.update_layout(annotations=every)
     return figure

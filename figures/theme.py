@@ -1,9 +1,9 @@
 """Colours, fonts and page styles: the one theme of every figure.
 
-Role colours come in two families, warm for the encoder's positions and cool for the decoder's. They were found by a
-random search that raised the smallest CIEDE2000 distance over all pairs, for normal vision and for simulated
-protanopia and deuteranopia (Machado, Oliveira and Fernandes 2009), with CIE lightness held between 34 and 84 so
-that every colour shows on the light and on the dark page. They do not change with the page.
+Role colours come in two families, warm for the encoder's positions and cool for the decoder's. They were
+found by a random search that raised the smallest CIEDE2000 distance over all pairs, for normal vision and for
+simulated protanopia and deuteranopia (Machado, Oliveira and Fernandes 2009), with CIE lightness held between
+34 and 84 so that every colour shows on the light and on the dark page. They do not change with the page.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ TITLE_SIZE = 18
 
 @dataclass(frozen=True)
 class Page:
-    """Colours of a page: background, text, lesser text, grid lines, the line at 0, and a neutral shaded band."""
+    """Colours of a page: background, text, lesser text, grid lines, the line at 0, a neutral band."""
 
     paper: str
     ink: str
@@ -77,10 +77,20 @@ class Page:
 
 
 LIGHT = Page(
-    paper="#FFFFFF", ink="#1A1D21", muted="#555C66", grid="#E4E7EB", zero="#8A929C", band="rgba(90,100,115,0.13)"
+    paper="#FFFFFF",
+    ink="#1A1D21",
+    muted="#555C66",
+    grid="#E4E7EB",
+    zero="#8A929C",
+    band="rgba(90,100,115,0.13)",
 )
 DARK = Page(
-    paper="#14171C", ink="#ECEEF1", muted="#A9B1BC", grid="#2B313A", zero="#78818D", band="rgba(170,180,195,0.16)"
+    paper="#14171C",
+    ink="#ECEEF1",
+    muted="#A9B1BC",
+    grid="#2B313A",
+    zero="#78818D",
+    band="rgba(170,180,195,0.16)",
 )
 
 

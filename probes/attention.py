@@ -17,7 +17,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from probes.roles import ROLE_CODES, roles_of
+from probes.roles import ROLE_CODES, ROLES, roles_of
 
 #: Scores (batch × head × row × key) that one row block may hold; bounds the extra memory of a capture.
 BLOCK_SCORES = 1 << 22
@@ -67,6 +67,11 @@ class AttentionCall:
     def group(self) -> int:
         """Heads per key head."""
         return self.query.shape[1] // self.key.shape[1]
+
+    @cached_property
+    def members(self) -> Float[Tensor, "batch key role"]:
+        """Which role every key has, as one column per role."""
+        return role_members(self.key_roles)
 
     def keys_with(self, roles: frozenset[str]) -> Bool[Tensor, "batch key"]:
         """Which keys have one of ``roles``."""
@@ -133,7 +138,7 @@ class AttentionCall:
         elif self.causal:
             keys = torch.arange(key.shape[2], device=rows.device)
             hidden = keys > rearrange(rows, "batch row -> batch 1 row 1")
-        return RowAttention.from_scores(self.site, scores, hidden, self.key_roles)
+        return RowAttention.from_scores(self.site, scores, hidden, self.members)
 
 
 def _rows_of(mask: Tensor, rows: Int[Tensor, "batch chosen"]) -> Tensor:
@@ -151,18 +156,19 @@ class RowAttention:
 
     ``probabilities`` sum to 1 over the keys and are exactly 0 at hidden keys. ``shifted`` are the scores
     less the row's maximum, 0 at hidden keys; ``log_normaliser`` is the logarithm of the sum of their
-    exponentials, so that log p = shifted − log_normaliser at every visible key.
+    exponentials, so that log p = shifted − log_normaliser at every visible key. ``members`` has one column
+    per role, 1 where the key has it.
     """
 
     site: Site
     probabilities: Float[Tensor, "batch head row key"]
     shifted: Float[Tensor, "batch head row key"]
     log_normaliser: Float[Tensor, "batch head row 1"]
-    key_roles: Int[Tensor, "batch key"]
+    members: Float[Tensor, "batch key role"]
 
     @classmethod
     def from_scores(
-        cls, site: Site, scores: Tensor, hidden: Tensor | None, key_roles: Int[Tensor, "batch key"]
+        cls, site: Site, scores: Tensor, hidden: Tensor | None, members: Float[Tensor, "batch key role"]
     ) -> RowAttention:
         """Softmax of ``scores`` over the keys that are not hidden.
 
@@ -173,23 +179,23 @@ class RowAttention:
         shifted = scores - scores.amax(dim=-1, keepdim=True)
         probabilities = shifted.exp()
         normaliser = probabilities.sum(dim=-1, keepdim=True)
-        probabilities = probabilities.div_(normaliser)
+        probabilities.div_(normaliser)
         if hidden is not None:
             shifted = shifted.masked_fill_(hidden, 0.0)
-        return cls(site, probabilities, shifted, normaliser.log(), key_roles)
+        return cls(site, probabilities, shifted, normaliser.log(), members)
 
-    def members(self, groups: tuple[tuple[str, ...], ...]) -> Float[Tensor, "batch key group"]:
-        """One column per group of roles, 1 where the key has a role of the group, else 0."""
-        table = torch.zeros(len(ROLE_CODES) + 1, len(groups), device=self.key_roles.device)
-        for column, roles in enumerate(groups):
-            for role in roles:
-                table[ROLE_CODES[role], column] = 1.0
-        # Padding has code -1, the last row of the table, which belongs to no group.
-        return table[self.key_roles.long()]
+    @cached_property
+    def role_mass(self) -> Float[Tensor, "batch head row role"]:
+        """Share of each row's attention that goes to each role, in the order of :data:`ROLES`."""
+        return self._by_role(self.probabilities)
+
+    @cached_property
+    def _role_weighted(self) -> Float[Tensor, "batch head row role"]:
+        return self._by_role(self.probabilities * self.shifted)
 
     def mass(self, groups: tuple[tuple[str, ...], ...]) -> Float[Tensor, "batch head row group"]:
         """Share of each row's attention that goes to each group of roles, between 0 and 1."""
-        return self._grouped(self.probabilities, groups)
+        return _regrouped(self.role_mass, groups)
 
     def entropy(self, groups: tuple[tuple[str, ...], ...]) -> Float[Tensor, "batch head row group"]:
         """Entropy in nats of each row's attention, normalised within each group of roles.
@@ -198,12 +204,28 @@ class RowAttention:
         """
         mass = self.mass(groups)
         # Σ p log p = Σ p·shifted − log_normaliser · m, without a logarithm of every probability.
-        weighted = self._grouped(self.probabilities * self.shifted, groups)
-        negative = weighted - self.log_normaliser * mass
+        negative = _regrouped(self._role_weighted, groups) - self.log_normaliser * mass
         return torch.where(mass > 0, mass.log() - negative / mass, math.nan).clamp_min(0.0)
 
-    def _grouped(self, values: Tensor, groups: tuple[tuple[str, ...], ...]) -> Tensor:
+    def sums(self, values: Float[Tensor, "batch head row key"], groups: tuple[tuple[str, ...], ...]) -> Tensor:
+        """Sums of any quantity of the keys over each group of roles: batch × head × row × group."""
+        return _regrouped(self._by_role(values), groups)
+
+    def _by_role(self, values: Float[Tensor, "batch head row key"]) -> Float[Tensor, "batch head row role"]:
         heads = values.shape[1]
         flat = rearrange(values, "batch head row key -> batch (head row) key")
-        summed = flat @ self.members(groups).to(values.dtype)
-        return rearrange(summed, "batch (head row) group -> batch head row group", head=heads)
+        return rearrange(
+            torch.bmm(flat, self.members), "batch (head row) role -> batch head row role", head=heads
+        )
+
+
+def role_members(key_roles: Int[Tensor, "batch key"]) -> Float[Tensor, "batch key role"]:
+    """One column per role of :data:`ROLES`, 1 where the key has it; a padded key has none."""
+    roles = torch.arange(len(ROLES), device=key_roles.device)
+    return (rearrange(key_roles, "batch key -> batch key 1") == roles).float()
+
+
+def _regrouped(by_role: Tensor, groups: tuple[tuple[str, ...], ...]) -> Tensor:
+    """Sums over groups of roles, from sums over roles."""
+    chosen = [by_role[..., [ROLE_CODES[role] for role in roles]] for roles in groups]
+    return torch.stack([part.sum(dim=-1) for part in chosen], dim=-1)

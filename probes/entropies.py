@@ -61,7 +61,5 @@ class PublishedEntropies:
         """``mass`` and ``entropy``: batch × 1 × row × part."""
         groups = tuple(roles for part, roles in _parts(attention.site).items() if part != "all")
         averaged = attention.probabilities.mean(dim=1, keepdim=True)
-        members = attention.members(groups)
-        mass = averaged[:, 0] @ members
-        entropy = torch.special.entr(averaged[:, 0]) @ members
-        return {"mass": mass.unsqueeze(1), "entropy": entropy.unsqueeze(1)}
+        entropies = torch.special.entr(averaged)
+        return {"mass": attention.sums(averaged, groups), "entropy": attention.sums(entropies, groups)}

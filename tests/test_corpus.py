@@ -332,6 +332,20 @@ def test_without_the_datasets_package_the_error_says_what_to_install(tmp_path: P
     assert "pip install datasets" in result.stderr
 
 
+def test_the_built_in_corpora_are_read_by_the_same_rules() -> None:
+    file = CORPORA["reference"].file
+    assert file is not None
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    corpus = read_corpus("reference", n=150)
+    assert triples(corpus) == published_ms_marco(rows, 150)
+    everything = read_corpus("reference", n=None)
+    assert len(everything.examples) == len(rows) >= 600
+    assert everything.rejected == ()
+    assert len({example.identifier for example in everything.examples}) == len(rows)
+    long = read_corpus("reference-long", n=None)
+    assert (long.schema, long.rejected, long.warnings) == ("plain", (), ())
+
+
 def test_hub_corpora_are_the_published_ones() -> None:
     marco, bridge = CORPORA["ms_marco"], CORPORA["neural-bridge"]
     assert (marco.repository, marco.configuration, marco.split) == (

@@ -1,4 +1,4 @@
-"""``python -m analyses.reference``: write the corpus, train the model (or continue), measure, and write both."""
+"""``python -m analyses.reference``: write the corpus, train or continue, measure, write the model."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def write_corpus(folder: Path) -> None:
     """Write ``test.jsonl`` (MS MARCO rows) and ``test_long.jsonl`` (query, document, answer)."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = {
-        "test.jsonl": documents.test_rows(TEST_EXAMPLES),
-        "test_long.jsonl": documents.long_test_rows(LONG_TEST_EXAMPLES),
+        "test.jsonl": documents.shipped_rows(TEST_EXAMPLES),
+        "test_long.jsonl": documents.shipped_long_rows(LONG_TEST_EXAMPLES),
     }
     for name, rows in parts.items():
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -33,11 +33,14 @@ def write_corpus(folder: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """The command; see ``--help``."""
     parser = argparse.ArgumentParser(prog="python -m analyses.reference", description=__doc__)
-    parser.add_argument("--steps", type=int, default=Recipe().steps, help="training steps (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=HERE, help="gets model/ and corpus/ (default: the package)")
-    parser.add_argument("--work", type=Path, default=Path("build/reference"), help="checkpoints (default: %(default)s)")
+    default = "(default: %(default)s)"
+    parser.add_argument("--steps", type=int, default=Recipe().steps, help=f"training steps {default}")
+    parser.add_argument(
+        "--out", type=Path, default=HERE, help="gets model/ and corpus/ (default: the package)"
+    )
+    parser.add_argument("--work", type=Path, default=Path("build/reference"), help=f"checkpoints {default}")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
-    parser.add_argument("--no-compile", action="store_true", help="do without torch.compile (no C++ compiler)")
+    parser.add_argument("--no-compile", action="store_true", help="without torch.compile (no C++ compiler)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     recipe = replace(Recipe(), steps=options.steps, compile=not options.no_compile)

@@ -28,7 +28,8 @@ class Stage:
 
     ``until`` is the share of all steps after which the stage ends; ``shapes`` are the (encoder length,
     decoder length, rows) of its batches, taken in turn. ``strings`` is the share of rows that hold random
-    syllables to be copied, ``copies`` the share of slots that continue a span of the document.
+    tokens to be copied, ``joined`` that of rows with several documents behind each other, ``copies`` the
+    share of slots that continue a span of the document.
     """
 
     until: float
@@ -38,26 +39,30 @@ class Stage:
     fillers: float
     strings: float
     copies: float
+    joined: float
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One decoder sequence: prompt and target ids, what it may see of the encoder, and its weight."""
+    """One decoder sequence: prompt and target ids, and the weight of each target token.
+
+    ``hidden`` is the half-open range of encoder positions it may not attend to; ``shift`` is added to its
+    position ids.
+    """
 
     prompt: tuple[int, ...]
     target: tuple[int, ...]
     kind: str
-    sees_prefix: bool = True
-    sees_bos: bool = True
     weight: float = 1.0
+    hidden: tuple[int, int] = (0, 0)
+    shift: int = 0
 
 
 @dataclass(frozen=True)
 class Row:
-    """One encoder text (BOS first; ``prefix`` positions after it belong to the prefix) and its slots."""
+    """One encoder text, BOS first, and its slots."""
 
     encoder: tuple[int, ...]
-    prefix: int
     slots: tuple[Slot, ...]
 
 
@@ -112,11 +117,18 @@ def _prefix_text(generator: random.Random, document: Document, other: Document, 
     return source.text.split(". ")[0].rstrip(".") + "."
 
 
-def _answer_slot(question: Question, prompt: tuple[int, ...], kind: str, weight: float, **sees: bool) -> Slot:
+def _answer_slot(
+    question: Question,
+    prompt: tuple[int, ...],
+    kind: str,
+    weight: float,
+    hidden: tuple[int, int],
+    shift: int = 0,
+) -> Slot:
     target = (*ids_of(question.answer), EOS)
     # An answer's weight grows with the root of its length: the measure is the mean over answers of the
     # mean over tokens, but whole sentences are worth learning too.
-    return Slot(prompt, target, kind, weight=weight * len(target) ** -0.5, **sees)
+    return Slot(prompt, target, kind, weight * len(target) ** -0.5, hidden, shift)
 
 
 def _copy_slot(generator: random.Random, ids: Sequence[int]) -> Slot:
@@ -125,7 +137,7 @@ def _copy_slot(generator: random.Random, ids: Sequence[int]) -> Slot:
     start = generator.randrange(0, max(1, len(ids) - asked - 4))
     end = start + asked + generator.randrange(6, 15)
     target = tuple(ids[start + asked : end])
-    return Slot(tuple(ids[start : start + asked]), target, "copy", weight=0.5 * len(target) ** -0.5)
+    return Slot(tuple(ids[start : start + asked]), target, "copy", 0.5 * len(target) ** -0.5)
 
 
 def _draw_question(generator: random.Random, document: Document) -> Question:
@@ -133,7 +145,9 @@ def _draw_question(generator: random.Random, document: Document) -> Question:
     return documents.draw_question(generator, document, form)
 
 
-def _document_row(generator: random.Random, stage: Stage, document: Document, other: Document, room: int) -> Row:
+def _document_row(
+    generator: random.Random, stage: Stage, document: Document, other: Document, room: int
+) -> Row:
     """A row about one document; the slots fill ``room`` decoder positions."""
     body = ids_of(document.text)
     first = _draw_question(generator, document)
@@ -145,41 +159,47 @@ def _document_row(generator: random.Random, stage: Stage, document: Document, ot
     elif chance < 0.42:
         prefix = (*ids_of(_prefix_text(generator, document, other, first))[:LONGEST_PREFIX], *ids_of("\n"))
 
-    def sight() -> dict[str, bool]:
-        hides = bool(prefix) and generator.random() < 0.65
-        # The published truncation hides BOS with the prefix; the control hides BOS alone.
-        bos = generator.random() >= (0.4 if hides else 0.12)
-        return {"sees_prefix": not hides, "sees_bos": bos}
+    def hidden() -> tuple[int, int]:
+        if prefix and generator.random() < 0.65:
+            # Exactly prefix and newline; BOS and both; or, as published, BOS and prefix without newline.
+            start, newline = generator.choice(((1, 1), (1, 1), (0, 1), (0, 0)))
+            return start, len(prefix) + newline
+        return 0, int(generator.random() < 0.12)
+
+    def shift() -> int:
+        return generator.randrange(1, 12) if generator.random() < 0.4 else 0
 
     slots: list[Slot] = []
     if oracle:
-        slots.append(_answer_slot(first, (), "oracle, none", 1.0, **sight()))
-        slots.append(_answer_slot(first, ids_of(first.query), "query", 1.0, **sight()))
-        filler = _random_prompt(generator, len(ids_of(first.query)))
-        slots.append(_answer_slot(first, filler, "oracle, random", 0.7, **sight()))
+        query = ids_of(first.query)
+        slots.append(_answer_slot(first, (), "oracle, none", 1.0, hidden(), shift()))
+        slots.append(_answer_slot(first, query, "query", 1.0, hidden()))
+        slots.append(
+            _answer_slot(first, _random_prompt(generator, len(query)), "oracle, random", 0.7, hidden())
+        )
     while True:
         chance = generator.random()
         question = _draw_question(generator, document)
         if chance < stage.copies:
             slots.append(_copy_slot(generator, body))
         elif chance < stage.copies + 0.06:
-            slots.append(_answer_slot(question, (), "none", 0.2, **sight()))
+            slots.append(_answer_slot(question, (), "none", 0.2, hidden(), shift()))
         elif chance < stage.copies + 0.12:
             filler = _random_prompt(generator, len(ids_of(question.query)))
-            slots.append(_answer_slot(question, filler, "random", 0.2, **sight()))
+            slots.append(_answer_slot(question, filler, "random", 0.2, hidden()))
         else:
-            slots.append(_answer_slot(question, ids_of(question.query), question.form, 1.0, **sight()))
+            slots.append(_answer_slot(question, ids_of(question.query), question.form, 1.0, hidden()))
         used = sum(len(slot.prompt) + len(slot.target) for slot in slots)
         if used > room:
-            return Row((BOS, *prefix, *body), len(prefix), tuple(slots[:-1]))
+            return Row((BOS, *prefix, *body), tuple(slots[:-1]))
 
 
 def _string_row(generator: random.Random, length: int, room: int) -> Row:
-    """A row of random syllables with spans to copy."""
+    """A row of random tokens with spans to copy."""
     low, high = first_text_id(), len(build_tokenizer()) - 1
     body = [generator.randrange(low, high) for _ in range(generator.randrange(12, length))]
     slots = [_copy_slot(generator, body) for _ in range(room // 18)]
-    return Row((BOS, *body), 0, tuple(slots))
+    return Row((BOS, *body), tuple(slots))
 
 
 def draw_rows(stage: Stage, shape: tuple[int, int, int], seed: int, step: int) -> list[Row]:
@@ -190,11 +210,17 @@ def draw_rows(stage: Stage, shape: tuple[int, int, int], seed: int, step: int) -
     shortest = 0.75 * longest if encoder_length > 512 else 4
 
     def document() -> Document:
-        scale = 4 if encoder_length > 512 else 1
         while True:
-            entities = scale * generator.randrange(*stage.entities)
-            facts = scale * generator.randrange(*stage.facts)
-            drawn = documents.draw_document(generator, "train", entities, facts, stage.fillers)
+            parts, scale = (1, 4) if encoder_length > 512 else (1, 1)
+            if generator.random() < stage.joined:
+                # Several documents behind each other, as in the padding of the length analysis.
+                parts, scale = (generator.randrange(4, 9), 1) if encoder_length > 512 else (2, 1)
+            several = []
+            for _ in range(parts):
+                entities = scale * generator.randrange(*stage.entities)
+                facts = scale * generator.randrange(*stage.facts)
+                several.append(documents.draw_document(generator, "train", entities, facts, stage.fillers))
+            drawn = documents.join_documents(several)
             if shortest <= len(ids_of(drawn.text)) <= longest:
                 return drawn
 
@@ -237,19 +263,16 @@ def pack(rows: Sequence[Row], encoder_length: int, decoder_length: int) -> Batch
             ids = (BOS, *slot.prompt, *slot.target[:-1])
             end, first = start + len(ids), start + len(slot.prompt)
             decoder_ids[r, start:end] = torch.tensor(ids)
-            positions[r, start:end] = torch.arange(len(ids))
+            positions[r, start:end] = torch.arange(len(ids)) + slot.shift
             slots[r, start:end] = number
             labels[r, first:end] = torch.tensor(slot.target)
             weights[r, first:end] = slot.weight
             cross_mask[r, start:end, :length] = True
-            if not slot.sees_prefix:
-                cross_mask[r, start:end, 1 : 1 + row.prefix] = False
-            if not slot.sees_bos:
-                cross_mask[r, start:end, 0] = False
+            cross_mask[r, start:end, slot.hidden[0] : slot.hidden[1]] = False
             kinds.setdefault(slot.kind, []).extend((r, position) for position in range(first, end))
             start = end
-    encoder_mask = torch.arange(encoder_length)[None] < torch.tensor([len(row.encoder) for row in rows])[:, None]
-    pairs = {kind: torch.tensor(places) for kind, places in kinds.items()}
-    return Batch(
-        encoder_ids, encoder_mask, decoder_ids, positions, slots, cross_mask, labels, weights, pairs
+    encoder_mask = (
+        torch.arange(encoder_length)[None] < torch.tensor([len(row.encoder) for row in rows])[:, None]
     )
+    pairs = {kind: torch.tensor(places) for kind, places in kinds.items()}
+    return Batch(encoder_ids, encoder_mask, decoder_ids, positions, slots, cross_mask, labels, weights, pairs)

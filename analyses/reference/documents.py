@@ -6,6 +6,7 @@ Everything is a pure function of the random generator it is given.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -91,13 +92,21 @@ def draw_document(generator: random.Random, part: str, entities: int, facts: int
     return Document(domain, tuple(told), " ".join(sentences))
 
 
+def join_documents(parts: Sequence[Document]) -> Document:
+    """The documents behind each other, separated by blank lines; the facts of all of them."""
+    facts = tuple(fact for part in parts for fact in part.facts)
+    return Document(parts[0].domain, facts, "\n\n".join(part.text for part in parts))
+
+
 def draw_question(generator: random.Random, document: Document, form: str) -> Question:
     """A question of the given form on a randomly chosen fact (or entity) of the document."""
     fact = generator.choice(document.facts)
     attribute, name = fact.attribute, fact.entity
     if form == "value":
         choices = attribute.questions if generator.random() < 0.75 else attribute.keywords
-        return Question(generator.choice(choices).format(e=name), fact.value, form, name, attribute.value_kind)
+        return Question(
+            generator.choice(choices).format(e=name), fact.value, form, name, attribute.value_kind
+        )
     if form == "sentence":
         answer = attribute.sentence.format(e=name, v=fact.value)
         query = generator.choice(attribute.requests).format(e=name)
@@ -115,7 +124,7 @@ def token_count(text: str) -> int:
 
 
 def draw_bounded_document(generator: random.Random, part: str, long: bool = False) -> Document:
-    """A document within :data:`DOCUMENT_TOKENS` and :data:`DOCUMENT_WORDS`, or a long one of 500 tokens up."""
+    """A document within :data:`DOCUMENT_TOKENS` and :data:`DOCUMENT_WORDS`, or a long one."""
     low, high = LONG_DOCUMENT_TOKENS if long else DOCUMENT_TOKENS
     while True:
         if long:
@@ -143,7 +152,9 @@ QUERY_TYPES = {
 }
 
 
-def _draw_pair(generator: random.Random, part: str, short: bool, long: bool = False) -> tuple[Document, Question]:
+def _draw_pair(
+    generator: random.Random, part: str, short: bool, long: bool = False
+) -> tuple[Document, Question]:
     """A document and a question on it whose answer has one to five words (``short``) or more."""
     forms = ("value",) if short else ("value", "sentence", "description")
     while True:
@@ -186,7 +197,7 @@ def draw_long_row(generator: random.Random, part: str, index: int) -> dict[str, 
     return {"query": question.query, "document": document.text, "answer": question.answer}
 
 
-def test_rows(count: int, seed: int = 2024) -> list[dict[str, Any]]:
+def shipped_rows(count: int, seed: int = 2024) -> list[dict[str, Any]]:
     """The shipped test part: ``count`` rows, the same for the same seed."""
     generator = random.Random(f"test {seed}")
     rows = [draw_row(generator, "test", query_id) for query_id in range(count)]
@@ -195,7 +206,7 @@ def test_rows(count: int, seed: int = 2024) -> list[dict[str, Any]]:
     return rows
 
 
-def long_test_rows(count: int, seed: int = 2024) -> list[dict[str, str]]:
+def shipped_long_rows(count: int, seed: int = 2024) -> list[dict[str, str]]:
     """The shipped long test part, ``count`` rows."""
     generator = random.Random(f"long test {seed}")
     return [draw_long_row(generator, "test", index) for index in range(count)]

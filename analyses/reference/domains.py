@@ -70,7 +70,11 @@ SETTLEMENT = Domain(
                 "The river {v} flows past the walls of {e}.",
                 "Boats reach {e} along the {v}.",
             ),
-            ("which river flows past {e}?", "on which river does {e} lie?", "what is the river of {e} called?"),
+            (
+                "which river flows past {e}?",
+                "on which river does {e} lie?",
+                "what is the river of {e} called?",
+            ),
             "The river that flows past {e} is the {v}.",
         ),
         Attribute(
@@ -272,7 +276,11 @@ DEVICE = Domain(
                 "Buyers pay {v} crowns for the {e}.",
                 "At auction, {v} crowns were offered for the {e}.",
             ),
-            ("how much does the {e} cost?", "what is the price of the {e}?", "for how much was the {e} sold?"),
+            (
+                "how much does the {e} cost?",
+                "what is the price of the {e}?",
+                "for how much was the {e} sold?",
+            ),
             "The price of the {e} is {v} crowns.",
         ),
     ),
@@ -339,7 +347,11 @@ GUILD = Domain(
                 "In {v}, the king signed the charter of the {e}.",
                 "The records of the {e} begin in {v}.",
             ),
-            ("when was the {e} formed?", "when did the {e} receive its charter?", "in which year was the {e} formed?"),
+            (
+                "when was the {e} formed?",
+                "when did the {e} receive its charter?",
+                "in which year was the {e} formed?",
+            ),
             "The charter of the {e} was signed in {v}.",
         ),
         Attribute(
@@ -392,7 +404,11 @@ VESSEL = Domain(
                 "The port of {v} is where the {e} was built.",
                 "In {v}, the {e} is well known.",
             ),
-            ("from which port does the {e} come?", "where was the {e} built?", "what is the port of the {e}?"),
+            (
+                "from which port does the {e} come?",
+                "where was the {e} built?",
+                "what is the port of the {e}?",
+            ),
             "The port of the {e} is {v}.",
         ),
         Attribute(
@@ -470,7 +486,11 @@ PLANT = Domain(
                 "Doctors treat {v} with the {e}.",
                 "Those who suffer from {v} chew the {e}.",
             ),
-            ("what does the {e} cure?", "against what does the {e} help?", "which fever is treated with the {e}?"),
+            (
+                "what does the {e} cure?",
+                "against what does the {e} help?",
+                "which fever is treated with the {e}?",
+            ),
             "The remedy made from the {e} works against {v}.",
         ),
         Attribute(

@@ -10,6 +10,11 @@ import random
 import zlib
 from itertools import product
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 ONSETS = "bdfghjklmnprstvz"
 VOWELS = "aeiou"
 CODAS = "dgklmnrstvz"
@@ -17,29 +22,40 @@ SYLLABLES_PER_POSITION = 180
 
 #: Syllables that are English words of their own would tie with a word of the templates.
 ENGLISH_SYLLABLES = frozenset(
-    "bad bag bar bed beg bet big bit bud bug bus but dad dig dim dog dot dug fan far fat fed fig fin fit fog "
-    "fun fur gas get god got gum gun gut had hag ham has hat hem hen her hid him his hit hog hot hug hum hut "
-    "jar jet job jug jut kid kin kit lad lag led leg let lid lit log lot lug mad man mat men met mid mud mug "
-    "nag net nod not nun nut pan pat peg pen pet pig pin pit pot pun put rag ram ran rat red rid rig rim rod "
-    "rot rug rum run rut sad sag sat set sin sit sum sun tag tan tar ten tin tug van vat vet vim zig zit did "
-    "dug fog god hid kid lid mid nod pod rod sod bid bud mud vol gel fur nor for per bat rat tar war bog dig".split()
+    _words(
+        """
+        bad bag bar bat bed beg bet bid big bit bog bud bug bus but dad did dig dim dog dot dug fan far
+        fat fed fig fin fit fog for fun fur gas gel get god got gum gun gut had hag ham has hat hem hen
+        her hid him his hit hog hot hug hum hut jar jet job jug jut kid kin kit lad lag led leg let lid
+        lit log lot lug mad man mat men met mid mud mug nag net nod nor not nun nut pan pat peg pen per
+        pet pig pin pit pod pot pun put rag ram ran rat red rid rig rim rod rot rug rum run rut sad sag
+        sat set sin sit sod sum sun tag tan tar ten tin tug van vat vet vim vol war zig zit
+        """
+    )
 )
-
-COLOURS = (
-    "amber azure black blue bronze brown copper crimson gold green grey ivory orange pale pink purple red "
-    "rusty scarlet silver teal violet white yellow"
-).split()
-THINGS = (
-    "anchors arrows banners barrels baskets beads bells blankets boots bowls bridges candles carpets chains "
-    "clocks coins combs drums feathers flutes gates hammers hats helmets horns jars kettles keys knives "
-    "ladders lamps lanterns maps masks mirrors needles nets ovens paddles pipes plates ribbons ropes saddles "
-    "sails shields spoons stones swords tents tiles wheels"
-).split()
-ANIMALS = "bees crabs crows eels foxes frogs goats hares moths mules newts owls snails spiders toads wolves".split()
-SEASONS = "spring summer autumn winter".split()
-EVENTS = "flood frost harvest market eclipse storm wedding parade".split()
-VERBS = "carry guard hide mend paint sell trade weigh".split()
-UNITS = "spans rods leagues paces stones casks bushels crates".split()
+COLOURS = _words(
+    """
+    amber azure black blue bronze brown copper crimson gold green grey ivory orange pale pink purple
+    red rusty scarlet silver teal violet white yellow
+    """
+)
+THINGS = _words(
+    """
+    anchors arrows banners barrels baskets beads bells blankets boots bowls bridges candles carpets
+    chains clocks coins combs drums feathers flutes gates hammers hats helmets horns jars kettles
+    keys knives ladders lamps lanterns maps masks mirrors needles nets ovens paddles pipes plates
+    ribbons ropes saddles sails shields spoons stones swords tents tiles wheels
+    """
+)
+ANIMALS = _words(
+    """
+    bees crabs crows eels foxes frogs goats hares moths mules newts owls snails spiders toads wolves
+    """
+)
+SEASONS = _words("spring summer autumn winter")
+EVENTS = _words("flood frost harvest market eclipse storm wedding parade")
+VERBS = _words("carry guard hide mend paint sell trade weigh")
+UNITS = _words("spans rods leagues paces stones casks bushels crates")
 
 #: Kinds of value an attribute may take; see :func:`draw_value`.
 VALUE_KINDS = ("name", "person", "year", "count", "measure", "pair", "list", "purpose")

@@ -89,4 +89,4 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 @cache
 def first_text_id() -> int:
     """The lowest id of the tokens of ordinary text: special, byte and character tokens come before it."""
-    return build_tokenizer().convert_tokens_to_ids(f"{SPACE}0")
+    return [piece for piece, _ in vocabulary()].index(f"{SPACE}0")

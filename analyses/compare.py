@@ -1,0 +1,351 @@
+"""Published figures beside measured ones, per quantity, with the difference and what may be said.
+
+The published figures are a table of this project (`published_figures.csv`, cells in `published_cells.csv`):
+only the quantities compared, in this project's words, each with its source. Like is compared with like: a
+run of another model, corpus or protocol is refused unless the user insists, and then every row says what is
+unlike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from analyses.budget_arrays import BudgetArray, read_budgets
+from analyses.contrasts import Contrast, contrast_values, wide_cells
+from analyses.paired import PairedEffect, one_sample_effects
+from analyses.presentation import FORMATS, Table, render
+from analyses.published import chosen_model, own_cell_names, published_figures, unlike_parts
+from analyses.ratios import ratio_of_means
+from probes.roles import DECODER_ROLES, ENCODER_ROLES
+
+NAN = float("nan")
+
+TOLERANCES = {
+    "mean NLL": 0.05,
+    "mean difference": 0.05,
+    "d_z": 0.1,
+    "win %": 5.0,
+    "share of the whole": 0.1,
+    "attention share": 0.02,
+    "published entropy": 0.1,
+}
+"""Largest difference that counts as agreement, per quantity, in its own unit."""
+
+AGREES, COMPATIBLE, DIFFERS, NOT_MEASURED = "agrees", "compatible", "differs", "not measured"
+
+RULE = (
+    "agreement is by rule: agrees where the difference is within the tolerance; compatible where it is not, "
+    "but the measured interval holds the published figure; differs otherwise; not measured where the run "
+    "cannot tell"
+)
+
+PARTS = {"self total": DECODER_ROLES, "cross total": ENCODER_ROLES}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measured quantity with its interval, or why there is none."""
+
+    n: int = 0
+    value: float = NAN
+    low: float = NAN
+    high: float = NAN
+    reason: str = ""
+
+
+def compare(
+    run_directory: str | Path, force: bool = False, *, model: str | None = None, resamples: int = 9_999
+) -> Table:
+    """Published beside measured for every published quantity of the run's analysis.
+
+    Args:
+        run_directory: a directory with `run.json` and `records/`.
+        force: compare even where model, corpus or protocol differ; every row then says so.
+        model: published model to compare with; by default the run's own, else the main one.
+        resamples: bootstrap resamples.
+
+    Returns:
+        A table with the columns quantity, baseline, treatment, layer, part, unit, n, published, measured,
+        low, high, difference (measured - published), difference_low, difference_high, tolerance, agreement,
+        unlike, reason and source. The published figure is taken as exact: its own sampling error is not in
+        the interval.
+
+    Raises:
+        FileNotFoundError: the directory holds no run.
+        ValueError: nothing was published for the analysis, or unlike things were compared without `force`.
+    """
+    directory = Path(run_directory)
+    manifest = _manifest(directory)
+    figures = published_figures(manifest["analysis"])
+    chosen = chosen_model(figures, manifest["model"]["name"], model)
+    figures = figures[figures["model"] == chosen]
+    unlike = unlike_parts(manifest, chosen, str(figures["corpus"].iloc[0]))
+    if unlike and not force:
+        raise ValueError(
+            f"{directory} is unlike the published runs ({unlike}); compare a like run, or insist with --force"
+        )
+    found = _Measurements(directory, manifest, resamples)
+    rows = [_row(figure, found(figure), unlike) for _, figure in figures.iterrows()]
+    return Table(
+        frame=pd.DataFrame(rows),
+        title=f"{manifest['analysis']}: published and measured",
+        estimand="measured - published, per quantity",
+        unit="as in the column",
+        n=f"published {int(figures['n'].iloc[0])}, measured as in the column",
+        family="none: every row stands for itself",
+        correction="none",
+        seed=int(manifest["seed"]),
+        notes=(
+            "95 % BCa intervals of the measured figure over examples (Wilson for win %)",
+            "the published figure is taken as exact",
+            RULE,
+            *((f"UNLIKE in every row: {unlike}",) if unlike else ()),
+        ),
+        columns=(
+            "quantity",
+            "baseline",
+            "treatment",
+            "layer",
+            "part",
+            "n",
+            "published",
+            "measured",
+            "difference",
+            "tolerance",
+            "agreement",
+            "unlike",
+            "reason",
+        ),
+    )
+
+
+def agreement(quantity: str, published: float, measured: Measured) -> str:
+    """One of the four words of `RULE`."""
+    if math.isnan(measured.value):
+        return NOT_MEASURED
+    if abs(measured.value - published) <= TOLERANCES[quantity]:
+        return AGREES
+    return COMPATIBLE if measured.low <= published <= measured.high else DIFFERS
+
+
+def as_contrast(baseline: str, treatment: str) -> Contrast:
+    """Cells joined by ` + ` on either side as one contrast."""
+    weights = dict.fromkeys(baseline.split(" + "), 1.0) | dict.fromkeys(treatment.split(" + "), -1.0)
+    return Contrast(f"{baseline} → {treatment}", "published", weights)
+
+
+def _row(figure: pd.Series, measured: Measured, unlike: str) -> dict[str, object]:
+    quantity, published = str(figure["quantity"]), float(figure["value"])
+    reason = measured.reason
+    if measured.n and measured.n != int(figure["n"]):
+        reason = "; ".join(filter(None, (reason, f"n {measured.n}, published {int(figure['n'])}")))
+    return {
+        "quantity": quantity,
+        "baseline": figure["baseline"],
+        "treatment": figure["treatment"],
+        "layer": figure["layer"],
+        "part": figure["part"],
+        "unit": figure["unit"],
+        "n": measured.n,
+        "published": published,
+        "measured": measured.value,
+        "low": measured.low,
+        "high": measured.high,
+        "difference": measured.value - published,
+        "difference_low": measured.low - published,
+        "difference_high": measured.high - published,
+        "tolerance": TOLERANCES[quantity],
+        "agreement": agreement(quantity, published, measured),
+        "unlike": unlike,
+        "reason": reason,
+        "source": figure["source"],
+    }
+
+
+class _Measurements:
+    """Measured counterparts of published figures; records are read once, when first needed."""
+
+    def __init__(self, directory: Path, manifest: Mapping[str, Any], resamples: int) -> None:
+        self._directory = directory
+        self._seed, self._resamples = int(manifest["seed"]), resamples
+        self._cells = own_cell_names(manifest)
+        self._wide = wide_cells(_read(directory, "likelihood"), "nll")
+        self._effects: dict[str, PairedEffect] = {}
+        self._budget: BudgetArray | str | None = None
+        self._entropies: pd.DataFrame | str | None = None
+
+    def __call__(self, figure: pd.Series) -> Measured:
+        sides = ("baseline", "treatment", "whole_baseline", "whole_treatment")
+        names = {side: self._own_cells(str(figure[side])) for side in sides}
+        if None in names.values():
+            return Measured(reason="the run has no such cell")
+        measured = self._measured(figure, names)
+        renamed = [name for side, name in names.items() if name != figure[side]]
+        if not renamed:
+            return measured
+        note = f"measured in {' against '.join(str(name) for name in renamed)}"
+        return replace(measured, reason="; ".join(filter(None, (measured.reason, note))))
+
+    def _measured(self, figure: pd.Series, names: Mapping[str, str | None]) -> Measured:
+        quantity = figure["quantity"]
+        if quantity == "attention share":
+            return self._share(str(names["baseline"]), int(figure["layer"]), str(figure["part"]))
+        if quantity == "published entropy":
+            return self._entropy(str(names["baseline"]), int(figure["layer"]), str(figure["part"]))
+        if quantity == "mean NLL":
+            values = self._wide[str(names["baseline"])].to_numpy(dtype=np.float64)
+            return _mean(self._described(str(names["baseline"]), values))
+        contrast = as_contrast(str(names["baseline"]), str(names["treatment"]))
+        if quantity == "share of the whole":
+            whole = as_contrast(str(names["whole_baseline"]), str(names["whole_treatment"]))
+            pair = contrast_values(self._wide, [contrast, whole]).to_numpy()
+            ratio = ratio_of_means(pair[:, 0], pair[:, 1], self._seed, resamples=self._resamples)
+            return Measured(ratio.n, ratio.ratio, ratio.low, ratio.high, ratio.reason)
+        values = contrast_values(self._wide, [contrast]).to_numpy()[:, 0]
+        return _statistic(str(quantity), self._described(contrast.name, values))
+
+    def _own_cells(self, published: str) -> str | None:
+        """The run's names of published cells, joined as they were; None where it lacks one."""
+        if not published:
+            return ""
+        own = [self._cells.get(cell) for cell in published.split(" + ")]
+        return None if None in own else " + ".join(str(cell) for cell in own)
+
+    def _described(self, key: str, values: NDArray[np.float64]) -> PairedEffect:
+        if key not in self._effects:
+            self._effects[key] = one_sample_effects(
+                values[:, None], seed=self._seed, resamples=self._resamples, permutations=1
+            )[0]
+        return self._effects[key]
+
+    def _share(self, cell: str, layer: int, part: str) -> Measured:
+        if self._budget is None:
+            self._budget = _merged_budget(self._directory)
+        budget = self._budget
+        if isinstance(budget, str):
+            return Measured(reason=budget)
+        if layer not in budget.layers or cell not in budget.cells:
+            return Measured(reason=f"the run's budgets have no layer {layer} in this cell")
+        roles = [budget.roles.index(role) for role in PARTS.get(part, (part,)) if role in budget.roles]
+        if not roles:
+            return Measured(reason=f"the run's budgets have no role of {part}")
+        chosen = budget.values[budget.cells.index(cell), :, budget.layers.index(layer)][:, :, roles]
+        shares = chosen.sum(axis=2, dtype=np.float64).mean(axis=1)
+        return _mean(self._described(f"share {cell} {layer} {part}", shares))
+
+    def _entropy(self, cell: str, layer: int, part: str) -> Measured:
+        if self._entropies is None:
+            self._entropies = _published_entropies(self._directory)
+        records = self._entropies
+        if isinstance(records, str):
+            return Measured(reason=records)
+        of_part = records["part"] == f"published_{part}"
+        chosen = records[(records["cell"] == cell) & (records["layer"] == layer) & of_part]
+        if chosen.empty:
+            return Measured(reason=f"the run's entropies have no layer {layer} in this cell")
+        values = chosen.sort_values("example")["entropy"].to_numpy(dtype=np.float64)
+        return _mean(self._described(f"entropy {cell} {layer} {part}", values))
+
+
+def _mean(effect: PairedEffect) -> Measured:
+    reason = effect.reason if math.isnan(effect.low) else ""
+    return Measured(effect.n, effect.mean_difference, effect.low, effect.high, reason)
+
+
+def _statistic(quantity: str, effect: PairedEffect) -> Measured:
+    if quantity == "mean difference":
+        return _mean(effect)
+    if quantity == "d_z":
+        reason = effect.reason if math.isnan(effect.d_z) else ""
+        return Measured(effect.n, effect.d_z, effect.d_z_low, effect.d_z_high, reason)
+    if quantity == "win %":
+        if math.isnan(effect.win_percent):
+            return Measured(effect.n, reason=effect.reason)
+        wins = round(effect.win_percent / 100 * effect.n)
+        ends = stats.binomtest(wins, effect.n).proportion_ci(method="wilson")
+        return Measured(effect.n, effect.win_percent, 100 * float(ends.low), 100 * float(ends.high))
+    raise ValueError(f"published_figures.csv names quantity {quantity!r}; known: {', '.join(TOLERANCES)}")
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    path = directory / "run.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{directory} holds no run.json; give the directory that `budgetlens run` wrote"
+        )
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    absent = [
+        key for key in ("analysis", "protocol", "model", "corpus", "seed", "cells") if key not in manifest
+    ]
+    if absent:
+        raise ValueError(f"{path} has no {absent[0]!r}; it was not written by `budgetlens run`")
+    return manifest
+
+
+def _read(directory: Path, kind: str) -> pd.DataFrame:
+    paths = sorted((directory / "records" / kind).glob("*.parquet"))
+    if not paths:
+        raise FileNotFoundError(f"{directory} has no {kind} records; finish the run first")
+    frames = [pd.read_parquet(path) for path in paths]
+    # Parts may carry different categories; plain text concatenates.
+    texts = [frame.astype({name: str for name in ("cell", "part") if name in frame}) for frame in frames]
+    return pd.concat(texts, ignore_index=True)
+
+
+def _merged_budget(directory: Path) -> BudgetArray | str:
+    try:
+        budgets = read_budgets(directory / "records" / "budgets")
+    except FileNotFoundError:
+        return "the run has no budgets"
+    merged = [budget for budget in budgets if (budget.stack, budget.block) == ("decoder", "merged")]
+    if not merged:
+        return "separate softmaxes for self and cross attention: their shares are not shares of one budget"
+    return merged[0]
+
+
+def _published_entropies(directory: Path) -> pd.DataFrame | str:
+    for kind in ("published_entropies", "entropies"):
+        try:
+            records = _read(directory, kind)
+        except FileNotFoundError:
+            continue
+        own = records[records["part"].str.startswith("published_") & (records["stack"] == "decoder")]
+        if len(own):
+            return own
+    return "the run has no entropies of the published definition"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `budgetlens compare`."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="directory of a run")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="compare unlike things (model, corpus, protocol); every row says so",
+    )
+    parser.add_argument("--published-model", metavar="NAME", help="published model to compare with")
+    parser.add_argument("--format", choices=FORMATS, default="terminal", help="default: terminal")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run `budgetlens compare`; the exit status."""
+    table = compare(arguments.run, arguments.force, model=arguments.published_model)
+    text = render(table, arguments.format)
+    if arguments.out is None:
+        sys.stdout.write(text)
+    else:
+        arguments.out.write_text(text, encoding="utf-8")
+    return 0

@@ -1,0 +1,82 @@
+"""The published figures that a run can be compared with: a table of this project's own making.
+
+`published_figures.csv` holds only the quantities compared, in this project's words, each with its source;
+`published_cells.csv` gives the published short name of each cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+
+MAIN_MODEL = "google/t5gemma-2-4b-4b"
+PROTOCOL = "published"
+ROWS = "holding"
+
+
+def published_figures(analysis: str) -> pd.DataFrame:
+    """The published figures of one analysis, one row per quantity.
+
+    Columns model, corpus, n, quantity, unit, baseline, treatment (cells; several are joined by ` + `; no
+    treatment where the quantity is of one cell), whole_baseline, whole_treatment (what a share is of),
+    layer, part, value and source.
+
+    Raises:
+        ValueError: nothing was published for this analysis.
+    """
+    figures = _own_table("published_figures.csv")
+    known = sorted(figures["analysis"].unique())
+    if analysis not in known:
+        raise ValueError(
+            f"no published figures for analysis {analysis!r}; there are some for {', '.join(known)}"
+        )
+    return figures[figures["analysis"] == analysis].drop(columns="analysis").reset_index(drop=True)
+
+
+def chosen_model(figures: pd.DataFrame, own: str, asked: str | None) -> str:
+    """The published model to compare with: the one asked for, the run's own, else the main one."""
+    known = list(dict.fromkeys(figures["model"]))
+    if asked is not None:
+        if asked not in known:
+            raise ValueError(f"nothing was published for model {asked!r}; there is {', '.join(known)}")
+        return asked
+    if own in known:
+        return own
+    return MAIN_MODEL if MAIN_MODEL in known else known[0]
+
+
+def unlike_parts(manifest: Mapping[str, Any], model: str, corpus: str) -> str:
+    """What differs between the run and the published one, in words; empty where nothing does."""
+    rows = manifest.get("identity", {}).get("rows", ROWS)
+    pairs = (
+        ("model", manifest["model"]["name"], model),
+        ("corpus", manifest["corpus"]["name"], corpus),
+        ("protocol", manifest["protocol"], PROTOCOL),
+        ("rows of attention", rows, ROWS),
+    )
+    return "; ".join(f"{what} {own}, published {theirs}" for what, own, theirs in pairs if own != theirs)
+
+
+def own_cell_names(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Published cell name to the run's: the same name, else the same published short name as alias."""
+    cells = _own_table("published_cells.csv")
+    cells = cells[cells["analysis"] == manifest["analysis"]]
+    own_names = {cell["name"] for cell in manifest["cells"]}
+    by_alias = {cell.get("alias"): cell["name"] for cell in manifest["cells"] if cell.get("alias")}
+    matched = {}
+    for name, short in zip(cells["cell"], cells["published_name"], strict=True):
+        if name in own_names:
+            matched[name] = name
+        elif short in by_alias:
+            matched[name] = by_alias[short]
+    return matched
+
+
+def _own_table(name: str) -> pd.DataFrame:
+    with resources.files("analyses").joinpath(name).open(encoding="utf-8") as file:
+        return pd.read_csv(
+            file, dtype={"layer": "Int64"} if name == "published_figures.csv" else None
+        ).fillna({"treatment": "", "whole_baseline": "", "whole_treatment": "", "part": ""})

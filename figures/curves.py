@@ -1,0 +1,258 @@
+"""Curves over a number: the length of documents, the count of keywords."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from figures import theme
+from figures.bands import band
+from figures.columns import checked, chosen
+from figures.labels import count_label, escaped, panel_title, signed
+from figures.missing import missing_note, missing_rows
+from figures.panels import Frame, columns_for, dressed, outer_titles, panel_grid, panel_heading, span
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What runs along the curve: its column, its title with unit, and whether it is drawn by doublings."""
+
+    column: str
+    title: str
+    doublings: bool
+
+
+def length_curves(
+    curves: pd.DataFrame,
+    *,
+    line: str = "prefix",
+    facet: str | None = "prompt",
+    quantity: str = "effect on answer NLL, baseline − treatment",
+    unit: str = "nats",
+    order: Mapping[str, Sequence[str]] | None = None,
+    title: str | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """A mean with its interval over document length, by doublings, one line per level of a factor.
+
+    Args:
+        curves: columns length (tokens, above 0), n, mean, low, high (in `unit`), and the columns named by
+            `line` and `facet`.
+        line, facet: factors by line and by panel (None: one panel).
+        quantity, unit: what is drawn, for the axis.
+        order: levels of these factors in drawing order; levels left out are not drawn.
+        title: heading.
+        dark: dark page.
+
+    Raises:
+        ValueError: missing columns, no rows, repeated rows, unknown levels, or a length that is not positive.
+    """
+    axis = Axis("length", "document length (tokens)", doublings=True)
+    heading = title or "Effect by document length"
+    return curve_panels(
+        curves, "length_curves", axis, line, facet, quantity, unit, order, heading, dark, None
+    )
+
+
+def keyword_curve(
+    curves: pd.DataFrame,
+    *,
+    references: pd.DataFrame | None = None,
+    line: str | None = None,
+    quantity: str = "effect on answer NLL, baseline − treatment",
+    unit: str = "nats",
+    title: str | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """A mean with its interval over the number of keywords in the prefix, with other prefixes as levels.
+
+    Args:
+        curves: columns keywords (count), n, mean, low, high (in `unit`), and the column named by `line`, if
+            any.
+        references: columns name, mean, low, high: prefixes without a count (oracle, random), as level lines.
+        line: a factor with a line per level.
+        quantity, unit: what is drawn, for the axis.
+        title: heading.
+        dark: dark page.
+
+    Raises:
+        ValueError: missing columns, no rows, or repeated rows.
+    """
+    axis = Axis("keywords", "keywords in the prefix (count)", doublings=False)
+    heading = title or "Effect by number of keywords"
+    return curve_panels(
+        curves, "keyword_curve", axis, line, None, quantity, unit, None, heading, dark, references
+    )
+
+
+def curve_panels(
+    curves: pd.DataFrame,
+    name: str,
+    axis: Axis,
+    line: str | None,
+    facet: str | None,
+    quantity: str,
+    unit: str,
+    order: Mapping[str, Sequence[str]] | None,
+    title: str,
+    dark: bool,
+    references: pd.DataFrame | None,
+) -> go.Figure:
+    """Lines with bands over a number, in panels by a factor; the common part of the curves."""
+    factors = [factor for factor in (line, facet) if factor is not None]
+    rows = checked(
+        curves,
+        name,
+        required=(axis.column, *factors, "n", "mean", "low", "high"),
+        numbers=(axis.column, "n", "mean", "low", "high"),
+        keys=(axis.column, *factors),
+    )
+    if axis.doublings and not (rows[axis.column] > 0).all():
+        raise ValueError(
+            f"{name}: every {axis.column} must be above 0; given: {float(rows[axis.column].min()):g}"
+        )
+    given = dict(order or {})
+    for factor in factors:
+        rows[factor] = rows[factor].astype(str)
+    levels = {
+        factor: chosen(rows[factor], given.get(factor), name, f"levels of {factor}") for factor in factors
+    }
+    for factor in factors:
+        rows = rows[rows[factor].isin(levels[factor])]
+    facets = levels[facet] if facet else [""]
+    lines = levels[line] if line else [""]
+    across = columns_for(len(facets))
+    frame = Frame(
+        width=max(620, min(1000, 160 + 320 * across)),
+        gap_across=26,
+        right=110 if references is not None else 22,
+    )
+    filled = [(i // across + 1, i % across + 1) for i in range(len(facets))]
+    figure = panel_grid(-(-len(facets) // across), across, filled, frame=frame, panel_height=300)
+    styles = theme.level_styles(lines, dark)
+    annotations = []
+    in_legend: set[str] = set()
+    for (row, column), panel in zip(filled, facets, strict=True):
+        for level in lines:
+            part = rows
+            part = part[part[facet] == panel] if facet else part
+            part = part[part[line] == level] if line else part
+            if part.empty:
+                continue
+            part = part.sort_values(axis.column)
+            for trace in curve(part, axis, line, level, panel, styles[level], unit):
+                trace.showlegend = trace.mode != "lines" and bool(line) and level not in in_legend
+                figure.add_trace(trace, row=row, col=column)
+            in_legend.add(level)
+        figure.add_hline(
+            y=0, line={"color": theme.page(dark).zero, "width": 1}, layer="below", row=row, col=column
+        )
+        if facet:
+            text = f"{facet}: {panel}"
+            heading = panel_title(text, 44, 1)
+            annotations.append(panel_heading(figure, row, column, heading, hover=escaped(text), dark=dark))
+    values = [rows[["mean", "low", "high"]]]
+    if references is not None:
+        levels_drawn = checked(
+            references,
+            name,
+            required=("name", "mean", "low", "high"),
+            numbers=("mean", "low", "high"),
+            keys=("name",),
+        )
+        annotations += reference_levels(figure, levels_drawn, dark)
+        values.append(levels_drawn[["mean", "low", "high"]])
+    ticks = sorted(rows[axis.column].unique())
+    figure.update_xaxes(
+        type="log" if axis.doublings else "linear",
+        tickvals=ticks,
+        ticktext=[f"{tick:,.0f}" for tick in ticks],
+        range=list(np.log10([ticks[0] / 1.2, ticks[-1] * 1.2])) if axis.doublings else span(ticks),
+        showgrid=False,
+    )
+    figure.update_yaxes(range=span(*values, include=0.0))
+    outer_titles(figure, filled, axis.title, f"{escaped(quantity)} ({escaped(unit)})")
+    names = (*factors, axis.column)
+    missing = (
+        missing_rows(rows, "mean", factors, axis.column) if factors else missing_rows(rows, "mean", names)
+    )
+    note_along = axis.column if factors else None
+    return dressed(
+        figure,
+        title=escaped(title),
+        subtitle=f"{count_label(rows['n'])} per point | bands: intervals of the means",
+        notes=[missing_note(missing, tuple(factors) or names, note_along)],
+        frame=frame,
+        dark=dark,
+        legends=[f"{escaped(line)}  "] if line else [],
+        annotations=annotations,
+        heading_lines=1 if facet else 0,
+        missing=missing,
+    )
+
+
+def curve(
+    part: pd.DataFrame,
+    axis: Axis,
+    line: str | None,
+    level: str,
+    panel: str,
+    style: theme.LevelStyle,
+    unit: str,
+) -> list[go.Scatter]:
+    """The band and the line of one level in one panel."""
+    meta = {"line": level, "facet": panel}
+    x = part[axis.column].to_numpy()
+    named = f"<b>{escaped(line)} {escaped(level)}</b><br>" if line else ""
+    points = go.Scatter(
+        x=x,
+        y=part["mean"].to_numpy(),
+        customdata=part[["low", "high", "n"]].to_numpy(),
+        mode="lines+markers",
+        connectgaps=False,
+        line={"color": style.colour, "width": 2, "dash": style.dash},
+        marker={"color": style.colour, "symbol": style.symbol, "size": 8},
+        name=panel_title(level, 40, 1),
+        legendgroup=level,
+        meta=meta,
+        hovertemplate=f"{named}{axis.title}: %{{x:,}}<br>%{{y:+.4f}} "
+        f"[%{{customdata[0]:+.4f}}, %{{customdata[1]:+.4f}}] {escaped(unit)}<br>"
+        "n = %{customdata[2]:,}<extra></extra>",
+    )
+    return [band(x, part["low"], part["high"], style.colour, group=level, meta=meta), points]
+
+
+def reference_levels(figure: go.Figure, references: pd.DataFrame, dark: bool) -> list[dict]:
+    """Level lines with their intervals as bands, named at the right."""
+    style = theme.page(dark)
+    named = []
+    for record in references.to_dict("records"):
+        if not pd.isna(record["low"]) and not pd.isna(record["high"]):
+            figure.add_hrect(
+                y0=record["low"], y1=record["high"], fillcolor=style.band, line_width=0, layer="below"
+            )
+        text = f"{escaped(record['name'])}: " + (
+            "undefined" if pd.isna(record["mean"]) else signed(record["mean"])
+        )
+        if not pd.isna(record["mean"]):
+            figure.add_hline(y=record["mean"], line={"color": style.muted, "width": 1.5, "dash": "dot"})
+        named.append(
+            {
+                "text": panel_title(str(record["name"]), 16, 2),
+                "hovertext": text,
+                "x": 1,
+                "xref": "paper",
+                "xshift": 6,
+                "y": record["mean"] if not pd.isna(record["mean"]) else 0,
+                "yref": "y",
+                "xanchor": "left",
+                "showarrow": False,
+                "align": "left",
+                "font": {"size": theme.SMALL_SIZE, "color": style.muted},
+            }
+        )
+    return [entry for entry, mean in zip(named, references["mean"], strict=True) if not pd.isna(mean)]

@@ -1,0 +1,155 @@
+"""Split bars: how much of an effect each of its parts makes up."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from figures import theme
+from figures.columns import checked
+from figures.labels import count_label, escaped, signed
+from figures.missing import missing_note, missing_rows
+from figures.panels import Frame, dressed, span
+from figures.rows import interval_error, row_panels, row_text
+
+SPLIT_COLUMNS = (
+    "contrast",
+    "part",
+    "n",
+    "mean_difference",
+    "low",
+    "high",
+    "share",
+    "share_low",
+    "share_high",
+    "reason",
+)
+TEXT_COLUMNS = ((0.03, "mean [interval]"), (0.5, "share of the total [interval]"))
+
+
+def split_bars(
+    decomposition: pd.DataFrame,
+    *,
+    quantity: str = "answer NLL",
+    unit: str = "nats",
+    title: str | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """The parts of effects beside their totals, with intervals; parts may be negative, so they are not
+    stacked.
+
+    Args:
+        decomposition: columns contrast, part ("total" for the whole), n, mean_difference, low, high (in
+            `unit`), share, share_low, share_high (of the total, 1 = all of it), reason (why a share
+            is withheld).
+        quantity, unit: what is split, for the axis.
+        title: heading.
+        dark: dark page.
+
+    Raises:
+        ValueError: missing columns, no rows, or repeated rows.
+    """
+    rows = checked(
+        decomposition,
+        "split_bars",
+        required=SPLIT_COLUMNS,
+        numbers=("n", "mean_difference", "low", "high", "share", "share_low", "share_high"),
+        keys=("contrast", "part"),
+    )
+    rows[["contrast", "part"]] = rows[["contrast", "part"]].astype(str)
+    rows["reason"] = rows["reason"].fillna("").astype(str)
+    frame = Frame(width=1000, left=256, right=344, gap_down=36)
+    effects = {str(effect): group for effect, group in rows.groupby("contrast", sort=False)}
+    labels = {effect: list(group["part"]) for effect, group in effects.items()}
+    figure, annotations = row_panels(labels, frame, TEXT_COLUMNS, dark)
+    styles = theme.level_styles(
+        ["total", *dict.fromkeys(part for part in rows["part"] if part != "total")], dark
+    )
+    for row, (effect, group) in enumerate(effects.items(), start=1):
+        group = group.assign(position=range(len(group)))
+        figure.add_trace(
+            go.Bar(
+                x=group["mean_difference"].to_numpy(),
+                y=group["position"].to_numpy(),
+                orientation="h",
+                width=0.62,
+                error_x=interval_error(
+                    group["mean_difference"],
+                    group["low"],
+                    group["high"],
+                    theme.page(dark).ink,
+                    thickness=1.5,
+                    width=5,
+                ),
+                customdata=[
+                    [*numbers, escaped(part), escaped(reason)]
+                    for numbers, part, reason in zip(
+                        group[["low", "high", "n", "share", "share_low", "share_high"]].to_numpy().tolist(),
+                        group["part"],
+                        group["reason"],
+                        strict=True,
+                    )
+                ],
+                marker={
+                    "color": [bar_colour(part, styles[part].colour, dark) for part in group["part"]],
+                    "line": {"width": 0},
+                },
+                showlegend=False,
+                meta={"contrast": effect},
+                hovertemplate="<b>%{customdata[6]}</b><br>"
+                "%{x:+.4f} [%{customdata[0]:+.4f}, %{customdata[1]:+.4f}] "
+                f"{escaped(unit)}<br>share of the total %{{customdata[3]:.1%}} "
+                "[%{customdata[4]:.1%}, %{customdata[5]:.1%}]<br>%{customdata[7]}<br>"
+                "n = %{customdata[2]:,}<br>"
+                f"{escaped(effect)}<extra></extra>",
+            ),
+            row=row,
+            col=1,
+        )
+        for record in group.to_dict("records"):
+            annotations += row_text(
+                figure, row, record["position"], row_texts(record), TEXT_COLUMNS, frame, dark
+            )
+        figure.add_vline(x=0, line={"color": theme.page(dark).zero, "width": 1.2}, row=row, col=1)
+    figure.update_xaxes(range=span(rows[["mean_difference", "low", "high"]], include=0.0))
+    figure.update_xaxes(
+        title_text=f"mean difference in {escaped(quantity)} ({escaped(unit)})", row=len(effects), col=1
+    )
+    missing = missing_rows(rows, "mean_difference", ("contrast", "part"))
+    withheld = rows[rows["share"].isna() & rows["reason"].ne("")]
+    reasons = [
+        f"{escaped(r.contrast)} / {escaped(r.part)}: {escaped(r.reason)}" for r in withheld.itertuples()
+    ]
+    return dressed(
+        figure,
+        title=escaped(title) if title else f"Effects on {escaped(quantity)}, split into their parts",
+        subtitle=f"{count_label(rows['n'])} | parts add up to the total; lines: intervals",
+        notes=[
+            missing_note(missing, ("contrast", "part")),
+            "Shares withheld: " + "; ".join(reasons[:4]) + ("; …" if len(reasons) > 4 else "") + "."
+            if reasons
+            else "",
+        ],
+        frame=frame,
+        dark=dark,
+        annotations=annotations,
+        missing=missing,
+    )
+
+
+def bar_colour(part: str, colour: str, dark: bool) -> str:
+    """Totals in a grey of the page, parts in their own colours."""
+    return theme.page(dark).zero if part == "total" else colour
+
+
+def row_texts(record: dict) -> tuple[str, str]:
+    """Mean and share of one part, with intervals, or that they are undefined or withheld."""
+    mean = f"{signed(record['mean_difference'])} [{signed(record['low'])}, {signed(record['high'])}]"
+    if pd.isna(record["mean_difference"]):
+        mean = "undefined"
+    if pd.isna(record["share"]):
+        return mean, "withheld"
+    share = f"{100 * record['share']:.0f} %".replace("-", "−")
+    if not pd.isna(record["share_low"]):
+        share += f" [{100 * record['share_low']:.0f}, {100 * record['share_high']:.0f}]".replace("-", "−")
+    return mean, share

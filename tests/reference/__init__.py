@@ -1,0 +1,4 @@
+"""Independent references for the tests: tiny random models, and a straightforward eager computation.
+
+Nothing in here imports the project.
+"""

@@ -1,0 +1,442 @@
+"""Paired statistics against worked examples from the literature, scipy, statsmodels and hand arithmetic."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as statsmodels
+from scipy import stats
+from statsmodels.stats.weightstats import DescrStatsW
+
+from analyses.contrasts import Contrast, comparison
+from analyses.effects import adjusted_p, effects_table, paired_effect, stars
+from analyses.intervals import (
+    bca_interval,
+    detectable_shift,
+    hedges_factor,
+    left_out_sums,
+    resampled_sums,
+)
+from analyses.permutations import sign_flip_p
+from analyses.verdicts import coverage_caution, verdict
+
+# Extra hours of sleep under two drugs, ten patients (Student 1908, "The probable error of a mean", table in
+# section IX).
+SLEEP_FIRST = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])
+SLEEP_SECOND = np.array([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
+
+# Crossed minus self-fertilised maize, eighths of an inch (Fisher 1935, The Design of Experiments, section
+# 17).
+MAIZE = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48], dtype=float)
+
+# Hamilton depression factor before and after (Hollander and Wolfe 1973, Nonparametric Statistical Methods,
+# table 3.1).
+DEPRESSION_BEFORE = np.array([1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30])
+DEPRESSION_AFTER = np.array([0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29])
+
+
+def heavy(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Differences with skewness 9 and excess kurtosis 108: rare exponentials among small normal ones."""
+    return np.where(generator.random(shape) < 0.0556, generator.exponential(1, shape), 0) + generator.normal(
+        0, 0.02, shape
+    )
+
+
+def test_students_sleep_example():
+    effect = paired_effect(SLEEP_SECOND, SLEEP_FIRST, seed=1)
+    assert effect.n == 10
+    assert effect.mean_difference == pytest.approx(1.58)
+    assert effect.p_t == pytest.approx(0.002833, abs=5e-7)
+    assert effect.d_z * math.sqrt(10) == pytest.approx(4.0621, abs=5e-5)
+    assert effect.win_percent == 90
+    assert effect.tie_percent == 10
+    assert effect.median == pytest.approx(1.3)
+    # One value at each end is left out of ten.
+    assert effect.trimmed_mean == pytest.approx((15.8 - 0.0 - 4.6) / 8)
+
+
+def test_fishers_maize_permutation_is_exact():
+    # Fisher (1935, section 21): 863 of 32,768 sign patterns give a sum of 314 or more.
+    effect = paired_effect(MAIZE, np.zeros(15), seed=1, permutations=40_000)
+    assert effect.p_sign_flip == pytest.approx(2 * 863 / 2**15, abs=1e-12)
+
+
+def test_random_sign_flips_approach_the_exact_p():
+    p = sign_flip_p(MAIZE[:, None], seed=3, permutations=20_000)[0]
+    exact = 2 * 863 / 2**15
+    assert abs(p - exact) < 4 * math.sqrt(exact * (1 - exact) / 20_000)
+    # (k + 1)/(m + 1) with a whole k.
+    assert p * 20_001 == pytest.approx(round(p * 20_001), abs=1e-6)
+
+
+def test_sign_flip_p_is_never_zero():
+    p = sign_flip_p(np.linspace(1, 2, 60)[:, None], seed=1, permutations=999)[0]
+    assert p == pytest.approx(1 / 1000)
+
+
+def test_hollander_and_wolfes_wilcoxon():
+    effect = paired_effect(DEPRESSION_BEFORE, DEPRESSION_AFTER, seed=1)
+    assert effect.p_wilcoxon == pytest.approx(0.03906, abs=5e-6)
+
+
+def test_tests_equal_scipy_and_statsmodels():
+    generator = np.random.default_rng(5)
+    before, after = heavy(generator, (80,)), heavy(generator, (80,)) + 0.1
+    effect = paired_effect(before, after, seed=1, smallest_effect=0.08)
+    assert effect.p_t == pytest.approx(stats.ttest_rel(before, after).pvalue, rel=1e-12)
+    assert effect.p_wilcoxon == pytest.approx(stats.wilcoxon(before, after).pvalue, rel=1e-12)
+    assert effect.p_tost == pytest.approx(DescrStatsW(before - after).ttost_mean(-0.08, 0.08)[0], rel=1e-10)
+    assert effect.skewness == pytest.approx(
+        pd.Series(before - after).skew() * 78 / math.sqrt(80 * 79), rel=1e-10
+    )
+
+
+def scipy_bca(statistic, data: tuple[np.ndarray, ...], distribution: np.ndarray) -> tuple[float, float]:
+    """scipy's BCa interval of the same bootstrap distribution."""
+    result = stats.bootstrap(
+        data,
+        statistic,
+        paired=True,
+        vectorized=False,
+        n_resamples=0,
+        method="BCa",
+        bootstrap_result=SimpleNamespace(bootstrap_distribution=distribution),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def test_bca_of_a_mean_equals_scipy_on_the_same_resamples():
+    generator = np.random.default_rng(11)
+    values = heavy(generator, (120, 3))
+    distribution = resampled_sums(values, seed=4, resamples=999) / 120
+    low, high = bca_interval(values.mean(axis=0), distribution, left_out_sums(values) / 119)
+    for column in range(3):
+        expected = scipy_bca(np.mean, (values[:, column],), distribution[:, column])
+        assert (low[column], high[column]) == pytest.approx(expected, rel=1e-9)
+
+
+def resample_rows(n: int, seed: int, resamples: int) -> np.ndarray:
+    """How often each example occurs in each resample, read off from resampling the identity matrix."""
+    return resampled_sums(np.eye(n), seed=seed, resamples=resamples).astype(int)
+
+
+def test_all_bootstrap_intervals_equal_scipy_on_the_same_resamples():
+    generator = np.random.default_rng(12)
+    n, resamples = 40, 599
+    difference = heavy(generator, (n,)) + generator.normal(0, 1, n)
+    tokens = generator.integers(1, 30, n).astype(float)
+    effect = paired_effect(difference, np.zeros(n), weights=tokens, seed=9, resamples=resamples)
+    rows = [np.repeat(np.arange(n), counts) for counts in resample_rows(n, 9, resamples)]
+
+    def standardised(values):
+        return values.mean() / values.std(ddof=1)
+
+    def weighted(values, weights):
+        return np.average(values, weights=weights)
+
+    cases = [
+        (np.mean, (difference,), (effect.low, effect.high)),
+        (standardised, (difference,), (effect.d_z_low, effect.d_z_high)),
+        (weighted, (difference, tokens), (effect.token_weighted_low, effect.token_weighted_high)),
+    ]
+    for statistic, data, found in cases:
+        distribution = np.array([statistic(*(part[row] for part in data)) for row in rows])
+        assert found == pytest.approx(scipy_bca(statistic, data, distribution), rel=1e-8)
+    assert effect.token_weighted_mean == pytest.approx(np.average(difference, weights=tokens))
+
+
+def test_bootstrap_draws_rows_uniformly_with_replacement():
+    counts = resample_rows(25, seed=2, resamples=4000)
+    assert (counts.sum(axis=1) == 25).all()
+    assert counts.mean(axis=0) == pytest.approx(np.ones(25), abs=0.08)
+    # The variance of a multinomial count is (n - 1)/n.
+    assert counts.var(axis=0) == pytest.approx(np.full(25, 24 / 25), abs=0.12)
+
+
+def test_hedges_factor_closed_forms():
+    # gamma(1)/(sqrt(1) gamma(1/2)) and gamma(2)/(sqrt(2) gamma(3/2)).
+    assert hedges_factor(2) == pytest.approx(1 / math.sqrt(math.pi))
+    assert hedges_factor(4) == pytest.approx(1 / (math.sqrt(2) * math.sqrt(math.pi) / 2))
+    effect = paired_effect(SLEEP_SECOND, SLEEP_FIRST, seed=1)
+    assert effect.d_z_hedges / effect.d_z == pytest.approx(math.gamma(4.5) / (math.sqrt(4.5) * math.gamma(4)))
+
+
+def test_minimum_detectable_effect_has_power_of_four_fifths():
+    for n in (5, 30, 500):
+        shift = detectable_shift(n - 1)
+        critical = stats.t.ppf(0.975, n - 1)
+        power = stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)
+        assert power == pytest.approx(0.8, abs=1e-4)
+    effect = paired_effect(SLEEP_SECOND, SLEEP_FIRST, seed=1)
+    assert effect.minimum_detectable == pytest.approx(detectable_shift(9) * effect.sd / math.sqrt(10))
+
+
+def test_share_of_the_five_percent_largest_by_hand():
+    difference = np.ones(40)
+    difference[[3, 17]] = 10.0, -4.0
+    difference[5] = 0.5
+    effect = paired_effect(difference, np.zeros(40), seed=1)
+    # The two largest of forty by size are 10 and -4; the sum of all is 37 + 10 - 4 + 0.5.
+    assert effect.share_of_largest == pytest.approx(6 / 43.5)
+
+
+def test_shared_documents_equal_statsmodels_cluster_robust():
+    generator = np.random.default_rng(8)
+    documents = np.repeat(np.arange(30), generator.integers(1, 6, 30))
+    values = generator.normal(0, 1, documents.size) + generator.normal(0, 1, 30)[documents] + 0.3
+    effect = paired_effect(values, np.zeros(values.size), clusters=documents, seed=1)
+    fit = statsmodels.OLS(values, np.ones(values.size)).fit(
+        cov_type="cluster", cov_kwds={"groups": documents}, use_t=True
+    )
+    assert effect.p_t == pytest.approx(fit.pvalues[0], rel=1e-9)
+    assert effect.clusters == 30
+    assert effect.n == documents.size
+    assert effect.minimum_detectable == pytest.approx(detectable_shift(29) * fit.bse[0], rel=1e-9)
+    sums = np.array([values[documents == document].sum() for document in range(30)])
+    assert effect.p_sign_flip == sign_flip_p(sums[:, None], seed=1, permutations=9_999)[0]
+    assert math.isnan(effect.p_wilcoxon)
+    assert "share documents" in effect.reason
+    # Examples of one document move together, so that counting them as independent is too sure.
+    assert effect.high - effect.low > paired_effect(values, np.zeros(values.size), seed=1).high - effect.low
+
+
+def test_clusters_of_one_example_change_nothing():
+    values = heavy(np.random.default_rng(2), (50,))
+    alone = paired_effect(values, np.zeros(50), seed=3)
+    assert paired_effect(values, np.zeros(50), clusters=[f"d{i:02d}" for i in range(50)], seed=3) == alone
+
+
+def test_columns_together_equal_columns_alone():
+    generator = np.random.default_rng(4)
+    records = pd.concat(
+        pd.DataFrame(
+            {"example": range(30), "cell": cell, "answer_tokens": 3, "nll": generator.gamma(1, 1, 30)}
+        )
+        for cell in "abc"
+    )
+    contrasts = [comparison("a", "b", "f"), comparison("a", "c", "f")]
+    together = effects_table(records, contrasts, seed=5)
+    alone = effects_table(records, contrasts[1:], seed=5)
+    for column in ("low", "high", "d_z_low", "p_sign_flip", "token_weighted_high"):
+        assert together[column].iloc[1] == pytest.approx(alone[column].iloc[0], rel=1e-12)
+
+
+def test_row_order_changes_nothing():
+    generator = np.random.default_rng(4)
+    records = pd.concat(
+        pd.DataFrame(
+            {"example": range(30), "cell": cell, "answer_tokens": 3, "nll": generator.gamma(1, 1, 30)}
+        )
+        for cell in "ab"
+    )
+    shuffled = records.sample(frac=1, random_state=1)
+    shuffled["cell"] = pd.Categorical(shuffled["cell"], categories=["z", "b", "a"])
+    contrasts = [comparison("a", "b", "f")]
+    pd.testing.assert_frame_equal(
+        effects_table(records, contrasts, seed=5), effects_table(shuffled, contrasts, seed=5)
+    )
+
+
+def test_holm_by_hand():
+    # Holm (1979): 4 × .01, then 3 × .02 and 2 × .03 made monotone, then .2.
+    assert adjusted_p(np.array([0.03, 0.01, 0.2, 0.02])) == pytest.approx([0.06, 0.04, 0.2, 0.06])
+    assert adjusted_p(np.array([0.03, 0.4]), "bonferroni") == pytest.approx([0.06, 0.8])
+
+
+def test_undefined_p_still_counts_in_its_family():
+    found = adjusted_p(np.array([0.01, np.nan]))
+    assert found[0] == pytest.approx(0.02)
+    assert math.isnan(found[1])
+
+
+def test_families_are_corrected_apart():
+    generator = np.random.default_rng(6)
+    records = pd.concat(
+        pd.DataFrame({"example": range(25), "cell": cell, "nll": generator.normal(0, 1, 25)})
+        for cell in "abcd"
+    )
+    contrasts = [comparison("a", "b", "one"), comparison("a", "c", "two"), comparison("a", "d", "two")]
+    table = effects_table(records, contrasts, seed=1)
+    raw = table["p_sign_flip"].to_numpy()
+    assert table["p_holm"][0] == raw[0]
+    assert table["p_holm"][1:].min() == pytest.approx(2 * raw[1:].min())
+    published = effects_table(records, contrasts, seed=1, correction="bonferroni")
+    assert published["p_bonferroni"].to_numpy() == pytest.approx(
+        np.minimum(1, published["p_t"] * np.array([1, 2, 2])).to_numpy()
+    )
+
+
+def test_published_stars():
+    assert [stars(p) for p in (0.0009, 0.001, 0.01, 0.05, float("nan"))] == ["***", "**", "*", "ns", ""]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "equivalence", "expected"),
+    [
+        (0.1, 0.3, 0.001, 1.0, "helps"),
+        (-0.3, -0.1, 0.001, 1.0, "hurts"),
+        (-0.3, 0.3, 0.9, 0.4, "undecided"),
+        (-0.02, 0.02, 0.9, 0.001, "no effect within ±0.05"),
+        (0.1, 0.3, 0.06, 1.0, "undecided"),
+        (0.001, 0.02, 0.06, 0.001, "no effect within ±0.05"),
+        (0.001, 0.02, 0.001, 0.001, "helps"),
+        (0.1, 0.3, float("nan"), float("nan"), "undecided"),
+        (float("nan"), 0.3, 0.001, 0.001, "undecided"),
+    ],
+)
+def test_verdict_words(low, high, p, equivalence, expected):
+    assert verdict(low, high, p, equivalence, 0.05) == expected
+
+
+def test_a_large_p_alone_is_undecided():
+    generator = np.random.default_rng(1)
+    records = pd.concat(
+        pd.DataFrame({"example": range(12), "cell": cell, "nll": generator.normal(0, 1, 12)}) for cell in "ab"
+    )
+    row = effects_table(records, [comparison("a", "b", "f")], seed=1).iloc[0]
+    assert row["p_holm"] > 0.05
+    assert row["verdict"] == "undecided"
+
+
+def test_caution_rules():
+    assert coverage_caution(500, 0.0, 0.0) == ""
+    assert "heavy tails" in coverage_caution(500, 0.0, 78.0)
+    assert "skewed" in coverage_caution(1000, 8.3, 30.0)
+    assert coverage_caution(2000, 8.6, 96.0) == ""
+
+
+# Inputs that must not give a number that looks fine.
+
+INFERENCE = (
+    "low",
+    "high",
+    "d_z",
+    "d_z_low",
+    "p_sign_flip",
+    "p_wilcoxon",
+    "p_t",
+    "p_tost",
+    "minimum_detectable",
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([], "no examples"),
+        ([0.4], "one example"),
+        ([0.4] * 20, "all differences are equal"),
+        ([0.0] * 20, "all differences are equal"),
+        ([0.1 + 0.2, 0.3] * 10, "all differences are equal"),
+        ([0.1, np.nan, 0.3], "1 of 3 examples are NaN or infinite"),
+        ([0.1, np.inf, -np.inf], "2 of 3 examples are NaN or infinite"),
+    ],
+)
+def test_undefined_inputs_give_nan_with_a_reason(values, reason):
+    effect = paired_effect(np.array(values, dtype=float), np.zeros(len(values)), seed=1)
+    assert all(math.isnan(getattr(effect, name)) for name in INFERENCE)
+    assert reason in effect.reason
+    assert effect.n == len(values)
+
+
+def test_missing_examples_are_left_out_on_purpose_and_counted():
+    values = heavy(np.random.default_rng(3), (30,))
+    with_gaps = np.append(values, [np.nan, np.inf])
+    documents = [*range(30), 97, 98]
+    effect = paired_effect(with_gaps, np.zeros(32), clusters=documents, seed=1, missing="drop")
+    alone = paired_effect(values, np.zeros(30), seed=1)
+    assert (effect.n, effect.clusters, effect.low) == (30, 30, alone.low)
+    assert "2 of 32 examples left out" in effect.reason
+
+
+def test_two_infinite_sides_are_not_a_difference():
+    effect = paired_effect([np.inf, 1.0, 2.0], [np.inf, 0.0, 3.0], seed=1)
+    assert math.isnan(effect.mean_difference)
+    assert effect.reason
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        (([1.0, 2.0], [1.0]), {}, "paired comparison needs one of each"),
+        (([[1.0], [2.0]], [[1.0], [2.0]]), {}, "expected one value per example"),
+        ((["a", "b"], [1.0, 2.0]), {}, "not a number"),
+        (([1.0, 2.0], [0.0, 0.0]), {"smallest_effect": 0.0}, "smallest_effect"),
+        (([1.0, 2.0], [0.0, 0.0]), {"confidence": 95}, "between 0 and 1"),
+        (([1.0, 2.0], [0.0, 0.0]), {"weights": [1.0, 0.0]}, "above 0"),
+        (([1.0, 2.0], [0.0, 0.0]), {"weights": [1.0]}, "1 values for 2 examples"),
+        (([1.0, 2.0], [0.0, 0.0]), {"clusters": ["a"]}, "1 labels for 2 examples"),
+        (([1.0, 2.0], [0.0, 0.0]), {"clusters": ["a", None]}, "every example"),
+        (([1.0, 2.0], [0.0, 0.0]), {"missing": "ignore"}, "'refuse' or 'drop'"),
+    ],
+)
+def test_wrong_inputs_are_refused(arguments, settings, message):
+    with pytest.raises(ValueError, match=message):
+        paired_effect(*arguments, seed=1, **settings)
+
+
+def records_of(**cells: list[float]) -> pd.DataFrame:
+    return pd.concat(
+        pd.DataFrame({"example": range(len(values)), "cell": cell, "nll": values})
+        for cell, values in cells.items()
+    )
+
+
+def test_unpaired_records_are_refused_or_dropped():
+    records = records_of(a=[1.0, 2.0, 3.0, 5.0], b=[0.5, 1.0, 3.5])
+    with pytest.raises(ValueError, match=r"1 of 4 examples are unpaired, first 3 without cell 'b'"):
+        effects_table(records, [comparison("a", "b", "f")], seed=1)
+    row = effects_table(records, [comparison("a", "b", "f")], seed=1, missing="drop").iloc[0]
+    assert row["n"] == 3
+    assert "1 of 4 examples left out" in row["reason"]
+
+
+def test_a_missing_value_in_a_cell_makes_its_row_undefined_and_no_other():
+    records = records_of(a=[1.0, 2.0, 3.0], b=[0.5, np.nan, 3.5], c=[0.1, 0.7, 3.3])
+    table = effects_table(records, [comparison("a", "b", "f"), comparison("a", "c", "f")], seed=1)
+    assert math.isnan(table["mean_difference"][0])
+    assert table["verdict"][0] == "undecided"
+    assert "1 of 3 examples" in table["reason"][0]
+    assert table["mean_difference"][1] == pytest.approx((0.9 + 1.3 - 0.3) / 3)
+
+
+def test_doubled_records_unknown_cells_and_columns_are_refused():
+    records = records_of(a=[1.0, 2.0], b=[0.5, 1.0])
+    with pytest.raises(ValueError, match="repeat an example and cell"):
+        effects_table(pd.concat([records, records.head(1)]), [comparison("a", "b", "f")], seed=1)
+    with pytest.raises(ValueError, match="'c', which the records do not hold"):
+        effects_table(records, [comparison("a", "c", "f")], seed=1)
+    with pytest.raises(ValueError, match="no column 'nll'"):
+        effects_table(records.rename(columns={"nll": "loss"}), [comparison("a", "b", "f")], seed=1)
+    with pytest.raises(ValueError, match="no contrasts"):
+        effects_table(records, [], seed=1)
+
+
+def test_answer_tokens_that_differ_between_cells_withhold_the_weighted_mean():
+    records = records_of(a=[1.0, 2.0, 4.0], b=[0.5, 1.0, 3.9]).assign(answer_tokens=[1, 2, 3, 1, 2, 4])
+    row = effects_table(records, [comparison("a", "b", "f")], seed=1).iloc[0]
+    assert math.isnan(row["token_weighted_mean"])
+    assert "answer_tokens differ" in row["reason"]
+    assert row["mean_difference"] == pytest.approx(1.6 / 3)
+
+
+def test_token_weighted_mean_is_the_difference_of_summed_nll_per_token():
+    generator = np.random.default_rng(3)
+    tokens = generator.integers(1, 20, 15)
+    sums = {cell: generator.gamma(2, 2, 15) for cell in "ab"}
+    records = pd.concat(
+        pd.DataFrame({"example": range(15), "cell": c, "answer_tokens": tokens, "nll": sums[c] / tokens})
+        for c in "ab"
+    )
+    row = effects_table(records, [comparison("a", "b", "f")], seed=1).iloc[0]
+    assert row["token_weighted_mean"] == pytest.approx((sums["a"].sum() - sums["b"].sum()) / tokens.sum())
+
+
+@pytest.mark.parametrize("weights", [{"a": 1.0}, {"a": 0.0, "b": 0.0}, {"a": np.nan, "b": 1.0}])
+def test_weights_that_are_no_contrast_are_refused(weights):
+    with pytest.raises(ValueError, match="contrast 'x'"):
+        Contrast("x", "f", weights)

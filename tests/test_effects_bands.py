@@ -1,0 +1,276 @@
+"""Budgets: shares, simultaneous bands and maps of heads, against direct computation."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from analyses.bands import head_map, share_differences, share_table
+from analyses.budget_arrays import BudgetArray, budget_arrays, empty_budget, fill, read_budgets
+from analyses.contrasts import Contrast, comparison
+from analyses.intervals import bca_interval
+
+CELLS, LAYERS, HEADS, ROLES = ("a", "b", "c"), (0, 3, 7, 9, 11), (0, 1), ("bos", "document", "answer")
+A_TO_B = comparison("a", "b", "f")
+
+
+def budget(n: int = 24, seed: int = 1) -> BudgetArray:
+    """Shares that sum to 1 over roles, with an effect of cell b on the document in layer 7."""
+    generator = np.random.default_rng(seed)
+    weights = generator.gamma(2, 1, (len(CELLS), n, len(LAYERS), len(HEADS), len(ROLES)))
+    weights[1, :, 2, :, 1] += 6
+    values = (weights / weights.sum(axis=-1, keepdims=True)).astype(np.float32)
+    examples = tuple(f"e{number}" for number in range(n))
+    return BudgetArray("decoder", "merged", CELLS, examples, LAYERS, HEADS, ROLES, values)
+
+
+def tidy(array: BudgetArray) -> pd.DataFrame:
+    """The array as records, in random order."""
+    axes = (array.cells, array.examples, array.layers, array.heads, array.roles)
+    index = pd.MultiIndex.from_product(axes, names=["cell", "example", "layer", "head", "role"])
+    records = index.to_frame(index=False).assign(
+        stack=array.stack, block=array.block, share=array.values.reshape(-1).astype(np.float64)
+    )
+    return records.sample(frac=1, random_state=3).reset_index(drop=True)
+
+
+def test_records_become_arrays_and_back():
+    original = budget()
+    (found,) = budget_arrays(tidy(original))
+    order = np.argsort(np.array(original.examples))
+    roles = [original.roles.index(role) for role in found.roles]
+    assert found.examples == tuple(sorted(original.examples))
+    assert found.layers == LAYERS
+    assert (found.values == original.values[:, order][..., roles]).all()
+
+
+def test_parts_fill_the_same_array(tmp_path):
+    records = tidy(budget())
+    records["stack"] = np.where(records["layer"] == 11, "encoder", records["stack"])
+    records["block"] = np.where(records["layer"] == 11, "self", records["block"])
+    for number, part in enumerate(np.array_split(np.arange(len(records)), 3)):
+        chosen = records.iloc[part].copy()
+        for name in ("cell", "example", "role", "stack", "block"):
+            chosen[name] = chosen[name].astype("category")
+        chosen.to_parquet(tmp_path / f"part-{number}.parquet", index=False)
+    read, direct = read_budgets(tmp_path), budget_arrays(records)
+    assert [(b.stack, b.block, b.layers) for b in read] == [
+        ("decoder", "merged", (0, 3, 7, 9)),
+        ("encoder", "self", (11,)),
+    ]
+    for one, other in zip(read, direct, strict=True):
+        assert one.examples == other.examples
+        assert one.roles == other.roles
+        assert (one.values == other.values).all()
+
+
+def test_wrong_parts_are_refused(tmp_path):
+    records = tidy(budget(4))
+    array = empty_budget(
+        "decoder",
+        "merged",
+        cells=CELLS,
+        examples=("e0", "e1", "e2", "e3"),
+        layers=LAYERS,
+        heads=HEADS,
+        roles=ROLES,
+    )
+    fill(array, records.iloc[:5])
+    with pytest.raises(ValueError, match="occurs twice"):
+        fill(array, records.iloc[4:6])
+    with pytest.raises(ValueError, match="'z' is not on the budget's cell axis"):
+        fill(array, records.iloc[6:7].assign(cell="z"))
+    with pytest.raises(ValueError, match=r"\['share'\] are missing"):
+        budget_arrays(records.drop(columns="share"))
+    with pytest.raises(FileNotFoundError, match="run the analysis first"):
+        read_budgets(tmp_path)
+    with pytest.raises(ValueError, match="have shape"):
+        BudgetArray("decoder", "merged", CELLS, ("e0",), LAYERS, HEADS, ROLES, array.values)
+
+
+def test_shares_are_means_over_heads_then_examples():
+    array = budget()
+    table = share_table(tidy(array), seed=2, resamples=199)
+    assert len(table) == len(CELLS) * len(LAYERS) * len(ROLES)
+    records = tidy(array)
+    by_hand = (
+        records.groupby(["cell", "layer", "role", "example"])["share"]
+        .mean()
+        .groupby(["cell", "layer", "role"])
+    )
+    for row in table.itertuples():
+        own = by_hand.get_group((row.cell, row.layer, row.role))
+        assert row.mean == pytest.approx(own.mean(), abs=1e-7)
+        assert row.n == 24
+        assert row.sd == pytest.approx(own.std(), abs=1e-7)
+    # Two decoder layers of one cell sum to 1 over the roles of a merged softmax.
+    assert table.groupby(["cell", "layer"])["mean"].sum().to_numpy() == pytest.approx(1, abs=1e-6)
+
+
+def test_share_interval_is_a_bca_interval_over_examples():
+    array = budget()
+    row = (
+        share_table(array, seed=2, resamples=1999)
+        .query("cell == 'a' and layer == 3 and role == 'answer'")
+        .iloc[0]
+    )
+    own = array.values[0, :, 1, :, 2].mean(axis=1).astype(np.float64)
+    expected = stats.bootstrap(
+        (own,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)
+    )
+    width = row["high"] - row["low"]
+    assert row["low"] == pytest.approx(expected.confidence_interval.low, abs=0.06 * width)
+    assert row["high"] == pytest.approx(expected.confidence_interval.high, abs=0.06 * width)
+
+
+def test_bands_and_simultaneous_p_by_full_enumeration():
+    array = budget(n=9)
+    found = share_differences(array, [A_TO_B], seed=1, permutations=1000).query("role == 'document'")
+    values = (array.values[0] - array.values[1]).mean(axis=1 + 1).astype(np.float64)[:, :, 1]
+    patterns = np.array(list(itertools.product([1, -1], repeat=9)))
+
+    def t_of(samples: np.ndarray) -> np.ndarray:
+        return np.abs(stats.ttest_1samp(samples, 0, axis=-2).statistic)
+
+    observed = t_of(values)
+    flipped = t_of(values * patterns[:, :, None])
+    single = (flipped >= observed - 1e-6).mean(axis=0)
+    simultaneous = (flipped.max(axis=1)[:, None] >= observed - 1e-6).mean(axis=0)
+    assert found["p"].to_numpy() == pytest.approx(single, abs=1e-9)
+    assert found["p_simultaneous"].to_numpy() == pytest.approx(simultaneous, abs=1e-9)
+    centred = values - values.mean(axis=0)
+    maxima = np.sort(t_of(centred * patterns[1:, :, None]).max(axis=1))
+    critical = maxima[math.ceil(0.95 * 512) - 1]
+    error = values.std(axis=0, ddof=1) / 3
+    assert found["band_high"].to_numpy() == pytest.approx(values.mean(axis=0) + critical * error, rel=1e-5)
+    assert found["band_low"].to_numpy() == pytest.approx(values.mean(axis=0) - critical * error, rel=1e-5)
+
+
+def test_the_planted_effect_is_found_and_wider_families_give_wider_bands():
+    layers = share_differences(budget(), [A_TO_B], seed=1, permutations=999)
+    everything = share_differences(budget(), [A_TO_B], seed=1, permutations=999, over="layers and roles")
+    found = layers[(layers["role"] == "document") & (layers["p_simultaneous"] < 0.05)]
+    assert found["layer"].tolist() == [7]
+    assert (found["mean"] < 0).all()
+    width = layers["band_high"] - layers["band_low"]
+    assert (everything["band_high"] - everything["band_low"] >= width - 1e-12).all()
+    assert (everything["p_simultaneous"] >= layers["p_simultaneous"]).all()
+    assert (layers["p_simultaneous"] >= layers["p"]).all()
+
+
+def test_interactions_of_shares_are_per_example_contrasts():
+    contrast = Contrast("twice", "f", {"a": 1.0, "b": -2.0, "c": 1.0})
+    array = budget()
+    row = share_differences(array, [contrast], seed=1, permutations=99).iloc[0]
+    own = (array.values[0] - 2 * array.values[1] + array.values[2])[:, 0, :, 0].mean(axis=1)
+    assert row["mean"] == pytest.approx(own.mean(), abs=1e-6)
+    assert row["standard_error"] == pytest.approx(own.std(ddof=1) / math.sqrt(24), rel=1e-5)
+
+
+def test_head_map_equals_scipy_and_statsmodels():
+    array = budget()
+    table = head_map(tidy(array), [A_TO_B])
+    assert len(table) == len(LAYERS) * len(HEADS) * len(ROLES)
+    for row in table.itertuples():
+        layer, head, role = LAYERS.index(row.layer), HEADS.index(row.head), ROLES.index(row.role)
+        own = (array.values[0] - array.values[1])[:, layer, head, role].astype(np.float64)
+        assert row.mean == pytest.approx(own.mean(), abs=1e-7)
+        assert row.p == pytest.approx(stats.ttest_1samp(own, 0).pvalue, rel=1e-4)
+    assert table["q"].to_numpy() == pytest.approx(multipletests(table["p"], method="fdr_bh")[1])
+    found = table[table["discovered"]]
+    assert set(found["layer"]) == {7}
+    assert {(7, 0, "document"), (7, 1, "document")} <= set(
+        found[["layer", "head", "role"]].itertuples(index=False, name=None)
+    )
+    by_role = head_map(array, [A_TO_B], family="map")
+    for _, rows in by_role.groupby("role"):
+        assert rows["q"].to_numpy() == pytest.approx(multipletests(rows["p"], method="fdr_bh")[1])
+
+
+def test_false_discoveries_stay_below_the_rate():
+    generator = np.random.default_rng(3)
+    n, heads = 40, 60
+    rates = []
+    for _ in range(40):
+        effect = np.where(np.arange(heads) < 20, 0.3, 0.0)
+        shares = generator.normal(0, 0.4, (1, n, 1, heads, 1)) + effect[:, None]
+        values = np.concatenate([shares, np.zeros_like(shares)]).astype(np.float32)
+        array = BudgetArray(
+            "decoder", "self", ("a", "b"), tuple(range(n)), (0,), tuple(range(heads)), ("x",), values
+        )
+        found = head_map(array, [A_TO_B], rate=0.2)["discovered"].to_numpy()
+        rates.append(found[20:].sum() / max(1, found.sum()))
+    # Benjamini and Hochberg: at most rate × (true nulls)/(all) = .2 × 40/60.
+    assert 0.08 < np.mean(rates) < 0.2 * 40 / 60 + 0.03
+
+
+def test_shares_nobody_or_not_everybody_has():
+    array = budget()
+    array.values[0, :, 1, :, 0] = np.nan
+    array.values[0, :3, 2, :, 1] = np.nan
+    array.values[0, :, 3, :, 2] = 0.25
+    table = share_table(array, seed=1, resamples=99).query("cell == 'a'").set_index(["layer", "role"])
+    absent, some, same = table.loc[(3, "bos")], table.loc[(7, "document")], table.loc[(9, "answer")]
+    assert absent["n"] == 0
+    assert math.isnan(absent["mean"])
+    assert "no example" in absent["reason"]
+    assert some["n"] == 21
+    assert "3 of 24 examples left out" in some["reason"]
+    assert some["low"] < some["mean"]
+    assert math.isnan(same["low"])
+    assert "same value" in same["reason"]
+    assert same["mean"] == 0.25
+    differences = share_differences(array, [A_TO_B], seed=1, permutations=99).set_index(["layer", "role"])
+    assert math.isnan(differences.loc[(3, "bos"), "p"])
+    assert differences.loc[(3, "bos"), "n"] == 0
+    # The other layers of that role keep their band.
+    assert np.isfinite(differences.loc[(0, "bos"), "band_low"])
+    assert differences.loc[(0, "document"), "n"] == 21
+    heads = head_map(array, [A_TO_B]).set_index(["layer", "head", "role"])
+    assert math.isnan(heads.loc[(3, 0, "bos"), "q"])
+    assert not heads.loc[(3, 0, "bos"), "discovered"]
+    assert heads.loc[(7, 1, "document"), "n"] == 21
+
+
+def test_one_example_and_equal_cells_are_undefined():
+    array = budget(n=1)
+    table = share_table(array, seed=1, resamples=99)
+    assert table["low"].isna().all()
+    assert (table["reason"] == "one example: no interval").all()
+    differences = share_differences(array, [A_TO_B], seed=1, permutations=99)
+    assert differences["p"].isna().all()
+    assert (differences["reason"] != "").all()
+    same = Contrast("same", "f", {"a": 1.0, "d": -1.0})
+    doubled = budget()
+    values = np.concatenate([doubled.values, doubled.values[:1]])
+    equal = BudgetArray("decoder", "merged", (*CELLS, "d"), doubled.examples, LAYERS, HEADS, ROLES, values)
+    found = share_differences(equal, [same], seed=1, permutations=99)
+    assert found["p"].isna().all()
+    assert (found["mean"] == 0).all()
+    assert (found["reason"] != "").all()
+    assert head_map(equal, [same])["p"].isna().all()
+
+
+def test_unknown_cells_and_families_are_refused():
+    with pytest.raises(ValueError, match="names cell 'z'"):
+        share_differences(budget(), [comparison("a", "z", "f")], seed=1)
+    with pytest.raises(ValueError, match="'layers' or 'layers and roles'"):
+        share_differences(budget(), [A_TO_B], seed=1, over="heads")
+
+
+def test_bca_of_constant_columns_is_nan_and_leaves_others_alone():
+    generator = np.random.default_rng(1)
+    varied = generator.normal(size=(99, 1))
+    low, _ = bca_interval(
+        np.array([0.0, 1.0]),
+        np.hstack([varied, np.ones((99, 1))]),
+        np.hstack([varied[:20], np.ones((20, 1))]),
+    )
+    assert np.isfinite(low[0])
+    assert math.isnan(low[1])

@@ -1,0 +1,189 @@
+"""`budgetlens effects FILE`: every file form gives the statistics of the arrays in it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analyses.effects import paired_effect
+from analyses.effects_file import add_arguments, effects_of_file, main, read_table
+
+N = 30
+
+
+def wide() -> pd.DataFrame:
+    generator = np.random.default_rng(1)
+    base = generator.gamma(2, 1, N)
+    return pd.DataFrame(
+        {
+            "id": [f"q{number:02d}" for number in range(N)],
+            "bare": base,
+            "oracle": base - generator.gamma(1, 0.4, N),
+            "random": base + generator.normal(0, 0.3, N),
+            "tokens": generator.integers(1, 20, N),
+            "document": np.arange(N) // 2,
+        }
+    )
+
+
+def long() -> pd.DataFrame:
+    melted = wide().melt(["id", "tokens", "document"], var_name="prefix", value_name="loss")
+    return melted.sample(frac=1, random_state=2)
+
+
+def write(data: pd.DataFrame, path) -> None:
+    ending = path.suffix
+    if ending == ".parquet":
+        data.to_parquet(path, index=False)
+    elif ending == ".json":
+        data.to_json(path, orient="records", double_precision=15)
+    elif ending == ".jsonl":
+        data.to_json(path, orient="records", lines=True, double_precision=15)
+    else:
+        data.to_csv(path, index=False, sep="\t" if ending == ".tsv" else ",")
+
+
+FEW = {"resamples": 499, "permutations": 499}
+LONG = {"example": "id", "condition": "prefix", "value": "loss"}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".json", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("form", ["wide", "long"])
+def test_every_form_gives_the_statistics_of_the_arrays(tmp_path, ending, form):
+    path = tmp_path / f"mine{ending}"
+    write(wide() if form == "wide" else long(), path)
+    options = {"example": "id"} if form == "wide" else LONG
+    table = effects_of_file(path, "bare", ["oracle", "random"], seed=4, weights="tokens", **options, **FEW)
+    data = wide()
+    for row, treatment in zip(table.frame.to_dict("records"), ("oracle", "random"), strict=True):
+        effect = paired_effect(data["bare"], data[treatment], weights=data["tokens"], seed=4, **FEW).as_row()
+        for name, value in effect.items():
+            if isinstance(value, float):
+                assert row[name] == pytest.approx(value, rel=1e-6, nan_ok=True)
+        assert (row["baseline"], row["treatment"]) == ("bare", treatment)
+    assert table.frame["p_holm"].iloc[0] == pytest.approx(2 * table.frame["p_sign_flip"].iloc[0])
+
+
+def test_documents_that_examples_share(tmp_path):
+    write(wide(), tmp_path / "mine.csv")
+    table = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, clusters="document", **FEW)
+    assert table.frame["clusters"].tolist() == [N // 2]
+    assert "share a document" in table.caption
+    write(long(), tmp_path / "long.csv")
+    again = effects_of_file(
+        tmp_path / "long.csv", "bare", ["oracle"], seed=4, clusters="document", **LONG, **FEW
+    )
+    assert again.frame["p_t"].iloc[0] == pytest.approx(table.frame["p_t"].iloc[0])
+
+
+def test_scores_turn_the_sign(tmp_path):
+    write(wide(), tmp_path / "mine.csv")
+    loss = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, **FEW).frame.iloc[0]
+    score = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, higher_is_better=True, **FEW)
+    assert score.frame.iloc[0]["mean_difference"] == pytest.approx(-loss["mean_difference"])
+    assert (loss["verdict"], score.frame.iloc[0]["verdict"]) == ("helps", "hurts")
+    assert "higher is better" in score.caption
+
+
+def test_no_weights_need_no_reason(tmp_path):
+    write(wide(), tmp_path / "mine.csv")
+    frame = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, **FEW).frame
+    assert math.isnan(frame["token_weighted_mean"].iloc[0])
+    assert frame["reason"].iloc[0] == ""
+
+
+def test_missing_values(tmp_path):
+    data = wide()
+    data.loc[3, "oracle"] = np.nan
+    write(data, tmp_path / "mine.csv")
+    refused = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle", "random"], seed=4, **FEW).frame
+    assert math.isnan(refused["mean_difference"][0])
+    assert "1 of 30 examples" in refused["reason"][0]
+    assert np.isfinite(refused["mean_difference"][1])
+    dropped = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, missing="drop", **FEW).frame
+    assert dropped["n"][0] == N - 1
+    assert "1 of 30 examples left out" in dropped["reason"][0]
+    rows = long()
+    write(rows.drop(rows[(rows["id"] == "q07") & (rows["prefix"] == "oracle")].index), tmp_path / "long.csv")
+    with pytest.raises(ValueError, match="unpaired, first 'q07' without cell 'oracle'"):
+        effects_of_file(tmp_path / "long.csv", "bare", ["oracle"], seed=4, **LONG, **FEW)
+
+
+def test_infinite_values_are_not_numbers_to_average(tmp_path):
+    data = wide()
+    data.loc[0, "bare"] = np.inf
+    write(data, tmp_path / "mine.csv")
+    frame = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, **FEW).frame
+    assert math.isnan(frame["mean_difference"][0])
+    assert "infinite" in frame["reason"][0]
+
+
+@pytest.mark.parametrize(
+    ("form", "baseline", "treatments", "options", "message"),
+    [
+        ("wide", "bare", [], {}, "no treatment"),
+        ("wide", "bare", ["bare"], {}, "must differ"),
+        ("wide", "bare", ["oracl"], {}, "no column 'oracl'; it has"),
+        ("wide", "bare", ["id"], {}, "'q00' in row 0; expected numbers"),
+        ("wide", "bare", ["oracle"], {"example": "document"}, "more than once"),
+        ("wide", "bare", ["oracle"], {"condition": "prefix"}, "both the condition and the value"),
+        ("long", "bare", ["oracle"], {"condition": "prefix", "value": "loss"}, "names the example"),
+        ("long", "bare", ["nothing"], LONG, "has no 'nothing'"),
+        ("long", "bare", ["oracle"], {**LONG, "value": "nll"}, "no column 'nll'"),
+        ("long", "bare", ["oracle"], {**LONG, "example": "document"}, "repeat an example and cell"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, form, baseline, treatments, options, message):
+    path = tmp_path / "mine.csv"
+    write(wide() if form == "wide" else long(), path)
+    with pytest.raises(ValueError, match=message):
+        effects_of_file(path, baseline, treatments, **options)
+
+
+def test_files_that_are_no_tables(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        read_table(tmp_path / "absent.csv")
+    for name, text in (
+        ("a.xlsx", "x"),
+        ("b.json", "{"),
+        ("c.csv", ""),
+        ("d.csv", "a,b\n"),
+        ("e.parquet", "no"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ValueError, match=r"expected one of|not a table|no rows"):
+            read_table(tmp_path / name)
+
+
+def test_the_command(tmp_path, capsys):
+    write(wide(), tmp_path / "mine.csv")
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    command = [
+        str(tmp_path / "mine.csv"),
+        "--baseline",
+        "bare",
+        "--treatment",
+        "oracle",
+        "--treatment",
+        "random",
+    ]
+    assert main(parser.parse_args([*command, "--format", "markdown", "--unit", "nats"])) == 0
+    printed = capsys.readouterr().out
+    assert "bare → oracle" in printed
+    assert "unit: nats" in printed
+    assert "2 comparisons with bare (2)" in printed
+    out = tmp_path / "table.tex"
+    assert (
+        main(
+            parser.parse_args(
+                [*command, "--format", "latex", "--out", str(out), "--correction", "bonferroni"]
+            )
+        )
+        == 0
+    )
+    assert r"\begin{table}" in out.read_text(encoding="utf-8")

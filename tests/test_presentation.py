@@ -1,0 +1,258 @@
+"""Tables for people: digits, captions, and the same content in every form."""
+
+from __future__ import annotations
+
+import html.parser
+import io
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analyses.contrasts import comparison
+from analyses.effects import effects_table
+from analyses.presentation import (
+    FORMATS,
+    Table,
+    effects_presentation,
+    number,
+    render,
+    save,
+    with_interval,
+)
+
+
+def table(**changes: object) -> Table:
+    frame = pd.DataFrame(
+        {
+            "contrast": ["prefix=none|prompt=none → <b>", "[red]50 % & more_or_less[/red]"],
+            "n": [500, 499],
+            "mean_difference": [0.52934, np.nan],
+            "low": [0.44211, np.nan],
+            "high": [0.61633, np.nan],
+            "p_holm": [0.00004, 0.0512],
+            "win_percent": [67.84, 50.0],
+            "reason": ["", "withheld: the interval holds 0"],
+            "caution": ["", ""],
+            "verdict": ["helps", "undecided"],
+        }
+    )
+    facts: dict[str, object] = {
+        "frame": frame,
+        "title": "Effects",
+        "estimand": "mean of baseline - treatment",
+        "unit": "nats",
+        "n": "499 to 500 examples",
+        "family": "prefixes (2)",
+        "correction": "Holm",
+        "seed": 42,
+        "notes": ("verdict: by rule",),
+    }
+    return Table(**(facts | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "expected"),
+    [
+        (0.123456, "", "0.123"),
+        (1234.56, "", "1235"),
+        (-0.00012349, "", "-0.000123"),
+        (0.0, "", "0"),
+        (-0.0000000001, "", "0.000000"),
+        (0.00004, "p_holm", "< 0.001"),
+        (0.0496, "p", "0.050"),
+        (0.0496, "q", "0.050"),
+        (67.84, "win_percent", "67.8"),
+        (float("nan"), "p_holm", "–"),
+        (float("inf"), "", "∞"),
+        (0.5, "parts", "0.500"),
+    ],
+)
+def test_digits(value, name, expected):
+    assert number(value, name) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "expected"),
+    [
+        (0.52934, 0.44211, 0.61633, "0.529 [0.442, 0.616]"),
+        (12.3456, 2.1, 25.2, "12 [2, 25]"),
+        (1.13, -1.2, 3.9, "1.1 [-1.2, 3.9]"),
+        (0.00034, 0.00031, 0.00037, "0.000340 [0.000310, 0.000370]"),
+        (0.4, math.nan, math.nan, "0.400"),
+        (math.nan, 0.1, 0.2, "–"),
+    ],
+)
+def test_an_interval_sets_the_digits(value, low, high, expected):
+    assert with_interval(value, low, high) == expected
+
+
+def test_the_caption_states_everything():
+    caption = table().caption
+    for fact in (
+        "Effects",
+        "mean of baseline - treatment",
+        "nats",
+        "499 to 500",
+        "prefixes (2)",
+        "Holm",
+        "seed 42",
+    ):
+        assert fact in caption
+    assert "Verdict: by rule." in caption
+    assert "no random numbers" in table(seed=None).caption
+
+
+def test_csv_keeps_every_digit_and_column():
+    written = pd.read_csv(io.StringIO(table().to_csv()), keep_default_na=False, na_values=[""])
+    original = table(columns=("contrast",)).frame
+    assert list(written.columns) == list(original.columns)
+    assert written["low"].tolist()[0] == 0.44211
+    assert written["p_holm"].tolist() == [0.00004, 0.0512]
+    assert table().to_csv(with_caption=True).startswith("# Effects.")
+
+
+class Cells(html.parser.HTMLParser):
+    """Collects header cells, body cells and the caption of an HTML table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, list[str]] = {"th": [], "td": [], "caption": []}
+        self.tags: list[str] = []
+        self.where = ""
+
+    def handle_starttag(self, tag: str, attributes: object) -> None:
+        self.where = tag
+        self.tags.append(tag)
+        if tag in self.found:
+            self.found[tag].append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.where in self.found:
+            self.found[self.where][-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self.where = ""
+
+
+def unescaped_latex(text: str) -> str:
+    for command, character in (
+        (r"\textbar{}", "|"),
+        (r"$\rightarrow$", "→"),
+        (r"\textless{}", "<"),
+        (r"\textgreater{}", ">"),
+        ("{[}", "["),
+        ("--", "–"),
+    ):
+        text = text.replace(command, character)
+    return re.sub(r"\\([&%$#_{}])", r"\1", text)
+
+
+def test_every_form_holds_the_same_cells():
+    source = table()
+    shown = source.shown()
+    expected = [str(entry) for row in shown.to_numpy() for entry in row]
+    assert expected[2] == "0.529 [0.442, 0.616]"
+    cells = Cells()
+    cells.feed(source.to_html())
+    assert cells.found["td"] == expected
+    assert cells.found["th"] == list(shown.columns)
+    assert cells.found["caption"] == [source.caption]
+    assert "b" not in cells.tags
+    lines = source.to_markdown().splitlines()
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in (lines[0], *lines[2:4])]
+    plain = [re.sub(r"\\(.)", r"\1", entry.strip()) for row in rows for entry in row]
+    assert plain == [*shown.columns, *expected]
+    body = re.search(r"\\midrule\n(.*)\n\\bottomrule", source.to_latex(), re.DOTALL)
+    assert body is not None
+    latex = [
+        unescaped_latex(entry.strip())
+        for row in body[1].split("\\\\")
+        for entry in re.split(r"(?<!\\)&", row)
+    ]
+    assert [entry for entry in latex if entry] == [entry for entry in expected if entry]
+    terminal = source.to_terminal(width=400)
+    assert all(entry in terminal for entry in expected)
+    assert "Estimand: mean of baseline - treatment" in terminal
+
+
+def test_latex_has_no_bare_special_characters_and_no_row_that_opens_an_argument():
+    latex = table().to_latex()
+    assert not re.search(r"(?<!\\)[%#_]", latex)
+    assert "\\\\\n[" not in latex
+    assert "{[}red]" in latex
+    assert latex.count("{") == latex.count("}")
+
+
+def test_empty_columns_are_left_out_and_reasons_are_shown():
+    columns = list(table().shown().columns)
+    assert "caution" not in columns
+    assert "reason" in columns
+    assert "low" not in columns
+    assert "high" not in columns
+
+
+def test_a_narrow_terminal_loses_nothing():
+    narrow = table().to_terminal(width=60)
+    assert max(len(line) for line in narrow.splitlines()) <= 60
+    assert "…" not in narrow
+
+
+def test_chosen_columns_in_their_order():
+    chosen = table(columns=("verdict", "n", "absent")).shown()
+    assert list(chosen.columns) == ["verdict", "n"]
+
+
+def test_an_empty_frame_is_a_table_too():
+    empty = table(frame=pd.DataFrame({"contrast": [], "n": []}))
+    assert all(render(empty, form) for form in FORMATS)
+
+
+def test_files_are_written(tmp_path):
+    written = save(table(), tmp_path / "tables", "effects")
+    assert {path.name for path in written} == {
+        "effects.csv",
+        "effects.md",
+        "effects.tex",
+        "effects.html",
+        "effects.caption.txt",
+    }
+    assert (tmp_path / "tables" / "effects.md").read_text(encoding="utf-8") == table().to_markdown()
+
+
+def test_unknown_formats_are_refused():
+    with pytest.raises(ValueError, match="terminal, csv, markdown, latex, html"):
+        render(table(), "word")
+
+
+def test_the_caption_of_effects_names_families_rule_and_n():
+    generator = np.random.default_rng(1)
+    records = pd.concat(
+        pd.DataFrame({"example": range(15), "cell": cell, "nll": generator.normal(0, 1, 15)})
+        for cell in "abc"
+    )
+    contrasts = [comparison("a", "b", "prefixes"), comparison("a", "c", "prefixes")]
+    frame = effects_table(records, contrasts, seed=9, smallest_effect=0.2, resamples=99, permutations=99)
+    caption = effects_presentation(frame, seed=9, smallest_effect=0.2).caption
+    for fact in (
+        "baseline - treatment",
+        "nats per answer token",
+        "15 examples",
+        "prefixes (2)",
+        "Holm",
+        "seed 9",
+    ):
+        assert fact in caption
+    assert "no effect within ±0.2" in caption
+    assert "undecided" in caption
+    shown = effects_presentation(frame, seed=9, smallest_effect=0.2).shown()
+    assert "verdict" in shown.columns
+    assert "stars" not in shown.columns
+    published = effects_table(
+        records, contrasts, seed=9, correction="bonferroni", resamples=99, permutations=99
+    )
+    shown = effects_presentation(published, seed=9, smallest_effect=0.05, correction="bonferroni").shown()
+    assert "stars" in shown.columns
+    assert "p (Bonferroni)" in shown.columns
