@@ -7,16 +7,20 @@ part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow import compute, parquet
 
 AXES = ("cell", "example", "layer", "head", "role")
-COLUMNS = (*AXES, "stack", "block", "share")
+SITE = ("stack", "block")
+COLUMNS = (*AXES, *SITE, "share")
 
 
 @dataclass(frozen=True)
@@ -66,31 +70,56 @@ def fill(budget: BudgetArray, part: pd.DataFrame) -> None:
     Raises:
         ValueError: a row names something outside the axes, or an observation that is already there.
     """
+    columns: dict[str, tuple[NDArray, Sequence[object] | None]] = {}
+    for name in AXES:
+        if isinstance(part[name].dtype, pd.CategoricalDtype):
+            columns[name] = (part[name].cat.codes.to_numpy(), list(part[name].cat.categories))
+        else:
+            columns[name] = (part[name].to_numpy(), None)
+    _write(budget, columns, part["share"].to_numpy(dtype=np.float32))
+
+
+def _write(
+    budget: BudgetArray,
+    columns: Mapping[str, tuple[NDArray, Sequence[object] | None]],
+    shares: NDArray[np.float32],
+) -> None:
+    """Write shares at their places; a column is its values, or codes and the entries that they stand for."""
     axes = (budget.cells, budget.examples, budget.layers, budget.heads, budget.roles)
-    positions = []
+    flat = np.zeros(len(shares), dtype=np.int64)
     for name, axis in zip(AXES, axes, strict=True):
-        found = _positions(part[name], axis)
-        if (found < 0).any():
-            stranger = part[name].iloc[int(np.argmax(found < 0))]
-            raise ValueError(
-                f"{name} {stranger!r} is not on the budget's {name} axis, which holds {len(axis)} entries"
-            )
-        positions.append(found)
-    flat = np.ravel_multi_index(tuple(positions), budget.values.shape)
+        values, entries = columns[name]
+        flat *= len(axis)
+        flat += _positions(values, entries, name, axis)
     target = budget.values.reshape(-1)
-    shares = part["share"].to_numpy(dtype=np.float32)
-    if not np.isnan(target[flat]).all() or len(np.unique(flat)) != len(flat):
+    if not np.isnan(target[flat]).all():
         raise ValueError(f"{budget.stack} {budget.block}: an observation occurs twice; each is one row")
-    target[flat] = shares
+    # Two rows of one place: the later number overwrites the earlier.
+    numbered, order = target.view(np.int32), np.arange(len(flat), dtype=np.int32)
+    numbered[flat] = order
+    doubled = bool((numbered[flat] != order).any())
+    target[flat] = np.nan if doubled else shares
+    if doubled:
+        raise ValueError(f"{budget.stack} {budget.block}: an observation occurs twice; each is one row")
 
 
-def _positions(column: pd.Series, axis: Sequence[object]) -> NDArray[np.int64]:
-    """Where each value stands on an axis, -1 if nowhere; through the categories where the column has them."""
-    index = pd.Index(list(axis))
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        lookup = np.append(index.get_indexer(column.cat.categories), -1)
-        return lookup[column.cat.codes.to_numpy()].astype(np.int64)
-    return index.get_indexer(pd.Index(column)).astype(np.int64)
+def _positions(
+    values: NDArray, entries: Sequence[object] | None, name: str, axis: Sequence[object]
+) -> NDArray[np.int64]:
+    """Where each value stands on an axis."""
+    if entries is None:
+        codes, found = pd.factorize(values)
+        entries = list(found)
+    else:
+        codes = values
+    lookup = pd.Index(list(axis)).get_indexer(pd.Index(entries))
+    used = np.unique(codes) if (lookup < 0).any() or codes.min(initial=0) < 0 else None
+    if used is not None and (used.min(initial=0) < 0 or (lookup[used] < 0).any()):
+        stranger = next((entries[code] for code in used if code >= 0 and lookup[code] < 0), None)
+        raise ValueError(
+            f"{name} {stranger!r} is not on the budget's {name} axis, which holds {len(axis)} entries"
+        )
+    return lookup[codes]
 
 
 def budget_arrays(budgets: pd.DataFrame) -> list[BudgetArray]:
@@ -126,12 +155,12 @@ def read_budgets(directory: str | Path) -> list[BudgetArray]:
     paths = sorted(Path(directory).glob("*.parquet"))
     if not paths:
         raise FileNotFoundError(f"no *.parquet under {directory}; run the analysis first")
-    axes: dict[tuple[str, str], dict[str, dict[object, None]]] = {}
-    for part in _parts(paths, [name for name in COLUMNS if name != "share"]):
-        for key, rows in part.groupby(["stack", "block"], sort=False, observed=True):
-            own = axes.setdefault((str(key[0]), str(key[1])), {name: {} for name in AXES})
+    axes: dict[tuple[str, str], dict[str, set]] = {}
+    for _, group in _groups(paths, [*AXES, *SITE]):
+        for site, rows in _by_site(group):
+            own = axes.setdefault(site, {name: set() for name in AXES})
             for name in AXES:
-                own[name] |= dict.fromkeys(rows[name].unique())
+                own[name].update(rows.column(name).unique().to_pylist())
     arrays = {
         (stack, block): empty_budget(
             stack,
@@ -144,22 +173,50 @@ def read_budgets(directory: str | Path) -> list[BudgetArray]:
         )
         for (stack, block), own in axes.items()
     }
-    for part in _parts(paths, list(COLUMNS)):
-        for key, rows in part.groupby(["stack", "block"], sort=False, observed=True):
-            fill(arrays[str(key[0]), str(key[1])], rows)
+    for path, group in _groups(paths, list(COLUMNS)):
+        for site, rows in _by_site(group):
+            try:
+                _write(
+                    arrays[site],
+                    {name: _codes(rows.column(name)) for name in AXES},
+                    rows.column("share").to_numpy().astype(np.float32),
+                )
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
     return [arrays[key] for key in sorted(arrays)]
 
 
-def _parts(paths: Iterable[Path], columns: list[str]) -> Iterator[pd.DataFrame]:
-    # Imported here so that statistics on plain arrays do not need it.
-    import pyarrow.parquet as parquet
-
-    texts = [name for name in columns if name in ("cell", "stack", "block", "role")]
+def _groups(paths: Iterable[Path], columns: list[str]) -> Iterator[tuple[Path, pa.Table]]:
+    """Row groups of all parts, one at a time, texts as dictionaries."""
+    texts = ["cell", "example", "role", *SITE]
     for path in paths:
         file = parquet.ParquetFile(path, read_dictionary=texts)
         _check_columns(file.schema_arrow.names)
-        for group in range(file.num_row_groups):
-            yield file.read_row_group(group, columns=columns).to_pandas()
+        for number in range(file.num_row_groups):
+            yield path, file.read_row_group(number, columns=columns)
+
+
+def _by_site(group: pa.Table) -> Iterator[tuple[tuple[str, str], pa.Table]]:
+    """The rows of each stack and block in a row group."""
+    stacks, blocks = (group.column(name).unique().to_pylist() for name in SITE)
+    for stack, block in itertools.product(stacks, blocks):
+        if len(stacks) == len(blocks) == 1:
+            yield (stack, block), group
+            continue
+        chosen = compute.and_(
+            compute.equal(group.column("stack"), stack), compute.equal(group.column("block"), block)
+        )
+        rows = group.filter(chosen)
+        if rows.num_rows:
+            yield (stack, block), rows
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[NDArray, list]:
+    """Codes of a column and the entries that they stand for."""
+    encoded = column.combine_chunks()
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = encoded.dictionary_encode()
+    return encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
 
 
 def _check_columns(columns: Iterable[str]) -> None:

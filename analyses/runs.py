@@ -164,7 +164,13 @@ def capture_part(
     """Records of one part, by kind."""
     collected: dict[str, list[pa.Table]] = {}
     for edits, fed in batches(part, batch_tokens):
-        batch = make_batch([item.trial for item in fed], pad_token=pad_token(model), rows=rows, device=model.device)
+        batch = make_batch(
+            [item.trial for item in fed],
+            pad_token=pad_token(model),
+            rows=rows,
+            device=model.device,
+            pack=model.family.packs,
+        )
         for kind, table in capture_records(fed, capture(model, batch, reading, edits), reading).items():
             collected.setdefault(kind, []).append(table)
     return {kind: pa.concat_tables(tables).unify_dictionaries() for kind, tables in collected.items()}

@@ -12,6 +12,7 @@ from figures.ledger import budget_ledger
 from figures.published import published_beside_measured
 from figures.sinks import sink_audit
 from figures.splits import split_bars
+from figures.tokens import token_view
 
 __all__ = [
     "NoBrowser",
@@ -29,6 +30,7 @@ __all__ = [
     "published_beside_measured",
     "sink_audit",
     "split_bars",
+    "token_view",
     "write_html",
     "write_static",
 ]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from figures.theme import with_opacity
 
-BAND_OPACITY = 0.2
+BAND_OPACITY = 0.18
 
 
 def band_outline(
@@ -54,7 +54,7 @@ def band(
         mode="lines",
         fill="toself",
         fillcolor=with_opacity(colour, BAND_OPACITY),
-        line={"width": 1, "color": with_opacity(colour, BAND_OPACITY)},
+        line={"width": 0.8, "color": with_opacity(colour, BAND_OPACITY)},
         hoverinfo="skip",
         legendgroup=group,
         showlegend=False,

@@ -137,6 +137,7 @@ def curve_panels(
     annotations = []
     in_legend: set[str] = set()
     for (row, column), panel in zip(filled, facets, strict=True):
+        bands, points = [], []
         for level in lines:
             part = rows
             part = part[part[facet] == panel] if facet else part
@@ -144,10 +145,14 @@ def curve_panels(
             if part.empty:
                 continue
             part = part.sort_values(axis.column)
-            for trace in curve(part, axis, line, level, panel, styles[level], unit):
-                trace.showlegend = trace.mode != "lines" and bool(line) and level not in in_legend
-                figure.add_trace(trace, row=row, col=column)
+            shaded, drawn = curve(part, axis, line, level, panel, styles[level], unit)
+            drawn.showlegend = bool(line) and level not in in_legend
             in_legend.add(level)
+            bands.append(shaded)
+            points.append(drawn)
+        # Bands first: none of them may cover a line.
+        for trace in (*bands, *points):
+            figure.add_trace(trace, row=row, col=column)
         figure.add_hline(
             y=0, line={"color": theme.page(dark).zero, "width": 1}, layer="below", row=row, col=column
         )

@@ -12,9 +12,9 @@ from figures import theme
 from figures.bands import band
 from figures.columns import checked, chosen, named
 from figures.labels import contrast_label, count_label, escaped, panel_title
-from figures.ledger import BLOCK_WORDS, known_roles, layer_step, legend_of, legend_titles
+from figures.ledger import BLOCK_WORDS, edges, known_roles, layer_step
 from figures.missing import missing_note, missing_rows
-from figures.panels import Frame, columns_for, dressed, outer_titles, panel_grid, panel_heading, span
+from figures.panels import Frame, dressed, outer_titles, panel_grid, panel_heading, span
 
 DIFFERENCE_COLUMNS = ("contrast", "stack", "block", "layer", "role", "n", "mean", "band_low", "band_high")
 
@@ -29,9 +29,10 @@ def budget_differences(
     columns: int | None = None,
     dark: bool = False,
 ) -> go.Figure:
-    """Differences of attention shares across layers, a line with a band per role, one panel per contrast.
+    """Differences of attention shares across layers, a line with a band, one row of panels per contrast and
+    one panel per role.
 
-    Blocks with a softmax of their own get rows of panels of their own.
+    Blocks with a softmax of their own get rows of their own.
 
     Args:
         differences: columns contrast, stack, block, layer, role, n, mean (baseline minus treatment, in
@@ -64,54 +65,52 @@ def budget_differences(
     if unknown:
         raise ValueError(f"{name}: unknown blocks: {named(unknown)}; known: {named(BLOCK_WORDS)}")
     blocks = [block for block in BLOCK_WORDS if block in set(rows["block"])]
-    across = columns or min(columns_for(len(order)), 3)
-    frame = Frame(gap_down=46)
-    place = {
-        (contrast, block): ((i // across) * len(blocks) + b + 1, i % across + 1)
-        for i, contrast in enumerate(order)
-        for b, block in enumerate(blocks)
-    }
+    across = columns or (len(wanted) if len(order) * len(blocks) > 1 else min(len(wanted), 4))
+    frame = Frame(gap_across=12, gap_down=52)
+    # One panel per role: eight bands on each other could not be told apart.
+    place: dict[tuple[str, str, str], tuple[int, int]] = {}
+    down = 0
+    for contrast in order:
+        for block in blocks:
+            there = rows[(rows["contrast"] == contrast) & (rows["block"] == block)]["role"]
+            here = [role for role in wanted if role in set(there)]
+            for i, role in enumerate(here):
+                place[contrast, block, role] = (down + i // across + 1, i % across + 1)
+            down += -(-len(here) // across)
     filled = sorted(place.values())
-    down = max(row for row, _ in filled)
-    figure = panel_grid(down, across, filled, frame=frame, panel_height=190 if down > 1 else 300)
+    figure = panel_grid(down, across, filled, frame=frame, panel_height=118 if down > 2 else 180)
     labels = short_names(rows)
-    width = int((frame.width - frame.left - frame.right) / across / 6.6)
-    in_legend: set[str] = set()
-    annotations, lines = [], 1
-    for (contrast, block), (row, column) in place.items():
-        here = rows[(rows["contrast"] == contrast) & (rows["block"] == block)]
-        for role in wanted:
-            part = here[here["role"] == role].sort_values("layer")
-            if part.empty:
-                continue
-            for trace in role_line(part, contrast, block, role, wanted, dark):
-                trace.showlegend = trace.mode != "lines" and role not in in_legend
-                figure.add_trace(trace, row=row, col=column)
-            in_legend.add(role)
+    annotations = []
+    width = int((frame.width - frame.left - frame.right) / 6.6)
+    for (contrast, block, role), (row, column) in place.items():
+        part = rows[(rows["contrast"] == contrast) & (rows["block"] == block) & (rows["role"] == role)]
+        for trace in role_line(part.sort_values("layer"), contrast, block, role, dark):
+            figure.add_trace(trace, row=row, col=column)
         figure.add_hline(
             y=0, line={"color": theme.page(dark).zero, "width": 1}, layer="below", row=row, col=column
         )
-        heading = panel_title(labels[contrast] if len(blocks) == 1 else f"{labels[contrast]}, {block}", width)
-        lines = max(lines, heading.count("<br>") + 1) if row == 1 else lines
+        heading = f"<b>{role}</b>"
+        if column == 1:
+            label = labels[contrast] if len(blocks) == 1 else f"{labels[contrast]}, {block}"
+            heading = f"{panel_title(label, width, 1)}<br>{heading}"
         annotations.append(panel_heading(figure, row, column, heading, hover=escaped(contrast), dark=dark))
-    figure.update_xaxes(tick0=0, dtick=layer_step(list(rows["layer"])), showgrid=False)
+    layers = list(rows["layer"])
+    figure.update_xaxes(
+        tick0=0, dtick=2 * layer_step(layers) if across > 4 else layer_step(layers), range=edges(layers)
+    )
     figure.update_yaxes(range=span(rows[["mean", "band_low", "band_high"]], include=0.0), tickformat="+.0~%")
     outer_titles(figure, filled, f"{stack} layer", "difference in share (points)")
     missing = missing_rows(rows, "mean", ("contrast", "block", "role"), "layer")
     return dressed(
         figure,
-        title=escaped(title)
-        if title
-        else f"Differences of the {escaped(stack)}'s attention budget by role and layer",
-        subtitle=f"{count_label(rows['n'])} | baseline − treatment: above 0 the treatment takes attention away"
-        " | "
-        "bands as in the table",
+        title=escaped(title or f"Differences of the {stack}'s attention budget by role and layer"),
+        subtitle=f"{count_label(rows['n'])} | baseline − treatment: above 0 the treatment takes attention "
+        "away | bands as in the table",
         notes=[missing_note(missing, ("contrast", "block", "role"), "layer", labels)],
         frame=frame,
         dark=dark,
-        legends=legend_titles(wanted),
         annotations=annotations,
-        heading_lines=lines,
+        heading_lines=2,
         missing=missing,
     )
 
@@ -129,9 +128,7 @@ def short_names(rows: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def role_line(
-    part: pd.DataFrame, contrast: str, block: str, role: str, roles: Sequence[str], dark: bool
-) -> list[go.Scatter]:
+def role_line(part: pd.DataFrame, contrast: str, block: str, role: str, dark: bool) -> list[go.Scatter]:
     """The band and the line of one role in one panel."""
     colour = theme.ROLE_COLOURS[role]
     meta = {"contrast": contrast, "block": block, "role": role}
@@ -150,8 +147,8 @@ def role_line(
             "line": {"width": 0.6, "color": theme.page(dark).ink},
         },
         name=role,
-        legend=legend_of(role, roles),
         legendgroup=role,
+        showlegend=False,
         meta=meta,
         hovertemplate=f"<b>{role}</b>, layer %{{x}}<br>difference %{{y:+.2%}} "
         "[%{customdata[0]:+.2%}, %{customdata[1]:+.2%}]<br>n = %{customdata[2]:,}<br>"

@@ -100,7 +100,7 @@ def entropy_against_mass(
     masses = rows[["mass", *(end for end in ends if end.startswith("mass"))]]
     nats = rows[["entropy", *(end for end in ends if end.startswith("entropy"))]]
     figure.update_xaxes(range=span(masses, include=0.0), tickformat=".0%", nticks=5)
-    figure.update_yaxes(range=span(nats, include=0.0))
+    figure.update_yaxes(range=span(nats))
     outer_titles(figure, filled, "mass (% of attention)", "entropy (nats)")
     missing = missing_rows(rows, "entropy", ("cell", "part"), "layer")
     factors = factors_note({cell: labels[cell] for cell in order})
@@ -142,7 +142,7 @@ def error_bars(here: pd.DataFrame, value: str, dark: bool) -> dict | None:
 
 
 def part_trace(here: pd.DataFrame, cell: str, part: str, symbol: str, dark: bool) -> go.Scatter:
-    """The points of one part in one cell; a thin line joins the layers where there is one point each."""
+    """The points of one part in one cell."""
     heads = "head" in here.columns
     by_head = here["head"] if heads else pd.Series(float("nan"), index=here.index)
     return go.Scatter(
@@ -151,14 +151,12 @@ def part_trace(here: pd.DataFrame, cell: str, part: str, symbol: str, dark: bool
         error_x=error_bars(here, "mass", dark),
         error_y=error_bars(here, "entropy", dark),
         customdata=pd.concat([here[["layer", "n"]], by_head], axis=1).to_numpy(),
-        mode="markers" if heads else "lines+markers",
-        connectgaps=False,
-        line={"color": theme.page(dark).grid, "width": 1},
+        mode="markers",
         marker={
             "color": here["layer"].to_numpy(),
             "coloraxis": "coloraxis",
             "symbol": symbol,
-            "size": 5 if heads else 8,
+            "size": 5 if heads else 7,
             "line": {"width": 0.6, "color": theme.page(dark).ink},
         },
         name=escaped(part),

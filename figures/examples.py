@@ -13,6 +13,7 @@ from figures.columns import checked, chosen, named
 from figures.labels import cell_labels, escaped, panel_title, wrapped
 from figures.panels import Frame, dressed, outer_titles, panel_grid, span
 
+HIGHLIGHT = "#8A68D4"
 FALLS, RISES, STAYS = "falls", "rises", "same or unknown"
 
 
@@ -93,24 +94,27 @@ def example_scatter(
         line={"color": style.zero, "width": 1, "dash": "dash"},
     )
     chosen_ones = wide.index.isin(list(highlight))
-    figure.add_trace(
-        go.Scatter(
-            x=wide[x].to_numpy(),
-            y=wide[y].to_numpy(),
-            customdata=[[plain(example), shown] for example, shown in zip(wide.index, hover, strict=True)],
-            mode="markers",
-            marker={
-                "color": np.where(chosen_ones, "#C8559D", "#14967B").tolist(),
-                "size": np.where(chosen_ones, 12, 7).tolist(),
-                "opacity": 0.7,
-                "line": {"width": 0.5, "color": style.paper},
-            },
-            showlegend=False,
-            meta={"x": x, "y": y},
-            hovertemplate=f"<b>example %{{customdata[0]}}</b><br>{escaped(labels[x])}: %{{x:.4f}}<br>"
-            f"{escaped(labels[y])}: %{{y:.4f}} {escaped(unit)}%{{customdata[1]}}<extra></extra>",
+    for part, colour, size in ((wide[~chosen_ones], "#14967B", 7), (wide[chosen_ones], HIGHLIGHT, 13)):
+        if part.empty:
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=part[x].to_numpy(),
+                y=part[y].to_numpy(),
+                customdata=[[plain(example), hover[example]] for example in part.index],
+                mode="markers",
+                marker={
+                    "color": colour,
+                    "size": size,
+                    "opacity": 0.7,
+                    "line": {"width": 0.5, "color": style.paper},
+                },
+                showlegend=False,
+                meta={"x": x, "y": y, "highlighted": colour == HIGHLIGHT},
+                hovertemplate=f"<b>example %{{customdata[0]}}</b><br>{escaped(labels[x])}: %{{x:.4f}}<br>"
+                f"{escaped(labels[y])}: %{{y:.4f}} {escaped(unit)}%{{customdata[1]}}<extra></extra>",
+            )
         )
-    )
     figure.update_xaxes(range=limits, constrain="domain")
     figure.update_yaxes(range=limits, scaleanchor="x", constrain="domain")
     axis = f"{escaped(quantity)} ({escaped(unit)})"
@@ -160,7 +164,7 @@ def example_slopes(
     if len(cells) < 2:
         raise ValueError(f"{name}: slopes need at least two cells; given: {named(cells)}")
     wide, hover, labels = wide_examples(examples, name, cells, value, text)
-    frame = Frame(width=max(560, min(1000, 220 * len(cells))), left=72)
+    frame = Frame(width=max(560, min(1000, 240 * len(cells))), left=72, right=64)
     figure = panel_grid(1, 1, [(1, 1)], frame=frame, panel_height=420)
     change = wide.iloc[:, -1] - wide.iloc[:, 0]
     chosen_ones = pd.Series(wide.index.isin(list(highlight)), index=wide.index)
@@ -168,7 +172,7 @@ def example_slopes(
         (FALLS, "#14967B", (change < 0) & ~chosen_ones),
         (RISES, "#C8559D", (change > 0) & ~chosen_ones),
         (STAYS, theme.page(dark).zero, ((change == 0) | change.isna()) & ~chosen_ones),
-        ("highlighted", "#8A68D4", chosen_ones),
+        ("highlighted", HIGHLIGHT, chosen_ones),
     ):
         part = wide[rows]
         if not part.empty:

@@ -14,7 +14,7 @@ from figures import theme
 from figures.columns import checked, chosen
 from figures.differences import short_names
 from figures.labels import cell_labels, count_label, escaped, panel_title
-from figures.ledger import BLOCK_WORDS, known_roles, layer_step
+from figures.ledger import BLOCK_WORDS, edges, known_roles, layer_step
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, columns_for, dressed, outer_titles, panel_grid, panel_heading
 
@@ -62,9 +62,9 @@ def head_map(
         numbers=("layer", "head", "n", "mean", "low", "high", "standard_error", "q"),
         keys=(by, "stack", "block", "layer", "head", "role"),
     )
-    for column, value in (("role", role), ("stack", stack)):
-        chosen(rows[column], [value], name, column)
-        rows = rows[rows[column] == value]
+    for key, wanted in (("role", role), ("stack", stack)):
+        chosen(rows[key], [wanted], name, key)
+        rows = rows[rows[key] == wanted]
     known_roles([role], name)
     blocks = chosen(rows["block"], [block] if block else None, name, "blocks")
     if len(blocks) > 1:
@@ -93,8 +93,8 @@ def head_map(
         annotations.append(panel_heading(figure, row, column, heading, hover=escaped(value), dark=dark))
     largest = float(np.nanmax(np.abs(rows["mean"]), initial=0.0)) or 1.0
     figure.update_layout(coloraxis=colour_axis(by, largest, role, dark))
-    figure.update_xaxes(tick0=0, dtick=layer_step(head_names), showgrid=False)
-    figure.update_yaxes(tick0=0, dtick=layer_step(layers), showgrid=False)
+    figure.update_xaxes(tick0=0, dtick=layer_step(head_names), range=edges(head_names), showgrid=False)
+    figure.update_yaxes(tick0=0, dtick=layer_step(layers), range=edges(layers), showgrid=False)
     outer_titles(figure, filled, "head", f"{stack} layer")
     missing = missing_rows(rows, "mean", (by, "role"), "layer")
     what = f"Share of attention on {role}" if by == "cell" else f"Difference in attention on {role}"
@@ -124,7 +124,7 @@ def matrix(
     """A column as a matrix [layer, head]; NaN where there is no row."""
     return (
         part.pivot(index="layer", columns="head", values=value)
-        .reindex(index=layers, columns=heads)
+        .reindex(index=list(layers), columns=list(heads))
         .to_numpy()
     )
 

@@ -28,6 +28,11 @@ def layer_step(layers: Sequence[float]) -> int:
     return next((step for step in (1, 2, 5, 10, 20) if span / step <= 8), 50)
 
 
+def edges(values: Sequence[float]) -> list[float]:
+    """The range of an axis of whole numbers: half a step beyond the first and the last."""
+    return [min(values) - 0.5, max(values) + 0.5]
+
+
 def known_roles(roles: Sequence[str], figure: str) -> list[str]:
     """Roles in the fixed order of the theme; an error for a role without a colour."""
     unknown = [role for role in dict.fromkeys(roles) if role not in theme.ROLE_COLOURS]

@@ -11,7 +11,7 @@ from figures import theme
 from figures.bands import band
 from figures.columns import checked, chosen
 from figures.labels import cell_labels, count_label, escaped, panel_title
-from figures.ledger import BLOCK_WORDS, known_roles, layer_step
+from figures.ledger import BLOCK_WORDS, edges, known_roles, layer_step
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, columns_for, dressed, outer_titles, panel_grid, panel_heading, span
 
@@ -84,7 +84,9 @@ def sink_audit(
         lines = max(lines, heading.count("<br>") + 1) if row == 1 else lines
         hover = escaped(f"{role}, {cell}, {BLOCK_WORDS.get(block, block)}")
         annotations.append(panel_heading(figure, row, column, heading, hover=hover, dark=dark))
-    figure.update_xaxes(tick0=0, dtick=layer_step(list(rows["layer"])), showgrid=False)
+    figure.update_xaxes(
+        tick0=0, dtick=layer_step(list(rows["layer"])), range=edges(list(rows["layer"])), showgrid=False
+    )
     figure.update_yaxes(
         range=span(rows[["visible", "mean", "low", "high", "predicted"]], include=0.0), tickformat=".0~%"
     )

@@ -118,7 +118,8 @@ def split_bars(
     missing = missing_rows(rows, "mean_difference", ("contrast", "part"))
     withheld = rows[rows["share"].isna() & rows["reason"].ne("")]
     reasons = [
-        f"{escaped(r.contrast)} / {escaped(r.part)}: {escaped(r.reason)}" for r in withheld.itertuples()
+        f"{escaped(contrast)}: {escaped(', '.join(part['part']))} ({escaped(str(reason).removeprefix('withheld: '))})"
+        for (contrast, reason), part in withheld.groupby(["contrast", "reason"], sort=False)
     ]
     return dressed(
         figure,

@@ -8,9 +8,11 @@ simulated protanopia and deuteranopia (Machado, Oliveira and Fernandes 2009), wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
 import plotly.graph_objects as go
 
 ENCODER_ROLES = ("bos", "prefix", "separator", "document", "eos")
@@ -131,6 +133,29 @@ def with_opacity(colour: str, opacity: float) -> str:
     """A #RRGGBB colour as `rgba(...)` with an opacity from 0 to 1."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity:g})"
+
+
+def mixed(scale: Sequence[tuple[float, str]], place: float) -> tuple[float, float, float]:
+    """The colour of a scale at a place from 0 to 1, as red, green and blue from 0 to 1."""
+    stops = [stop for stop, _ in scale]
+    channels = [[int(colour[i : i + 2], 16) / 255 for _, colour in scale] for i in (1, 3, 5)]
+    red, green, blue = (float(np.interp(place, stops, channel)) for channel in channels)
+    return red, green, blue
+
+
+def luminance(red: float, green: float, blue: float) -> float:
+    """WCAG 2 relative luminance, 0 to 1, of a colour whose channels run from 0 to 1."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def readable_on(share: float, largest: float, dark: bool) -> str:
+    """Black or white, whichever is better read on the token view's shade of a share."""
+    if np.isnan(share):
+        return page(dark).ink
+    scale = SEQUENTIAL_DARK if dark else SEQUENTIAL
+    light = luminance(*mixed(scale, float(np.sqrt(min(max(share / largest, 0.0), 1.0)))))
+    return "#000000" if (light + 0.05) ** 2 >= 0.05 * 1.05 else "#FFFFFF"
 
 
 def template(dark: bool = False) -> go.layout.Template:

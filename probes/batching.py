@@ -1,7 +1,9 @@
 """From tokenized trials to padded tensors, with a role for every position.
 
-Trials that feed the encoder the same ids share one encoder row. Nothing here changes a number: padding
-has no role, is hidden from every real position and is never a chosen row.
+Trials that feed the encoder the same ids share one encoder pass. Where the family allows, they also share
+one decoder row, a *lane*: their sequences stand one after the other, and masks keep each to itself, so
+that the cached states are projected to keys and values once and not once per trial. Nothing here changes
+a number: padding has no role, is hidden from every real position and is never a chosen row.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from probes.roles import PADDING, ROLE_CODES
@@ -18,33 +20,51 @@ from probes.tokenization import TokenizedTrial
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Chosen rows of padded sequences, lane by lane.
+
+    ``index`` lane × row: positions in the lane's sequence; ``owner`` lane × row: the number of the trial
+    that a row belongs to, -1 at padding; ``count`` is the number of owners.
+    """
+
+    index: Int[Tensor, "lane row"]
+    owner: Int[Tensor, "lane row"]
+    count: int
+
+
+@dataclass(frozen=True)
 class Batch:
     """Padded tensors of some trials; padding is on the right.
 
-    Shapes: ``encoder_ids`` and ``encoder_mask`` pass × encoder position, one row per distinct encoder
-    input; ``encoder_pass`` trial → its row. ``visible`` (what the decoder may see), ``encoder_roles``
-    trial × encoder position. ``decoder_ids``, ``decoder_mask``, ``decoder_roles``,
-    ``decoder_positions`` trial × decoder position. ``answer_rows`` trial × answer token: the rows whose
-    logits predict the ``targets``; ``chosen_rows``: the rows whose attention is read; ``row_mask`` marks
-    the real ones of both. ``encoder_pass_roles`` pass × encoder position.
+    ``encoder_ids``, ``encoder_mask``, ``pass_roles``: pass × encoder position, one row per distinct encoder
+    input. ``trial_pass``: trial → its pass. ``visible``: trial × encoder position, what its decoder may see.
+    ``lane_pass``: lane → its pass. ``decoder_ids``, ``decoder_roles``, ``decoder_positions``,
+    ``decoder_trial`` (the trial that a position belongs to, -1 at padding): lane × decoder position.
+    ``answer``: the rows whose logits predict the ``targets`` (lane × row); ``chosen``: the rows whose
+    attention is read. ``packed`` tells whether any lane holds more than one trial.
     """
 
     trials: tuple[TokenizedTrial, ...]
     encoder_ids: Int[Tensor, "encoder_pass encoder_position"]
     encoder_mask: Int[Tensor, "encoder_pass encoder_position"]
-    encoder_pass: Int[Tensor, " trial"]
-    encoder_pass_roles: Int[Tensor, "encoder_pass encoder_position"]
-    encoder_roles: Int[Tensor, "trial encoder_position"]
+    pass_roles: Int[Tensor, "encoder_pass encoder_position"]
+    trial_pass: Int[Tensor, " trial"]
     visible: Int[Tensor, "trial encoder_position"]
-    decoder_ids: Int[Tensor, "trial decoder_position"]
-    decoder_mask: Int[Tensor, "trial decoder_position"]
-    decoder_roles: Int[Tensor, "trial decoder_position"]
-    decoder_positions: Int[Tensor, "trial decoder_position"]
+    lane_pass: Int[Tensor, " lane"]
+    decoder_ids: Int[Tensor, "lane decoder_position"]
+    decoder_roles: Int[Tensor, "lane decoder_position"]
+    decoder_positions: Int[Tensor, "lane decoder_position"]
+    decoder_trial: Int[Tensor, "lane decoder_position"]
+    answer: Rows
+    chosen: Rows
+    targets: Int[Tensor, "lane row"]
+    packed: bool
     shifted: bool
-    answer_rows: Int[Tensor, "trial row"]
-    chosen_rows: Int[Tensor, "trial row"]
-    row_mask: Bool[Tensor, "trial row"]
-    targets: Int[Tensor, "trial row"]
+
+    @property
+    def lane_roles(self) -> Int[Tensor, "lane encoder_position"]:
+        """Roles of the encoder positions that each lane sees."""
+        return self.pass_roles[self.lane_pass]
 
 
 def encoder_key(trial: TokenizedTrial) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -53,11 +73,17 @@ def encoder_key(trial: TokenizedTrial) -> tuple[tuple[int, ...], tuple[str, ...]
 
 
 def make_batch(
-    trials: Sequence[TokenizedTrial], *, pad_token: int, rows: str = "predicting", device: torch.device | str = "cpu"
+    trials: Sequence[TokenizedTrial],
+    *,
+    pad_token: int,
+    rows: str = "predicting",
+    device: torch.device | str = "cpu",
+    pack: bool = False,
 ) -> Batch:
     """Pad ``trials`` to one batch; ``rows`` chooses whose attention is read (predicting or holding).
 
-    Raises ValueError for an empty batch or a trial whose encoder is wholly hidden from its decoder.
+    ``pack`` puts trials of one encoder pass into shared lanes. Raises ValueError for an empty batch or a
+    trial whose encoder is wholly hidden from its decoder.
     """
     if not trials:
         raise ValueError("a batch needs at least one trial")
@@ -69,35 +95,89 @@ def make_batch(
             )
     passes = list(dict.fromkeys(encoder_key(trial) for trial in trials))
     place = {key: index for index, key in enumerate(passes)}
-    encoder_pass = torch.tensor([place[encoder_key(trial)] for trial in trials])
+    trial_pass = [place[encoder_key(trial)] for trial in trials]
+    lanes = _lanes(trials, trial_pass) if pack else [[index] for index in range(len(trials))]
+    decoder_ids = _pad([_joined(trials, lane, "ids") for lane in lanes], pad_token)
+    answer = _rows(trials, lanes, "predicting")
     pass_roles = _pad([[ROLE_CODES[role] for role in roles] for _, roles in passes], PADDING)
-    answer_rows = [list(trial.answer_rows("predicting")) for trial in trials]
-    lengths = [len(trial.decoder_ids) for trial in trials]
-    decoder_ids = _pad([list(trial.decoder_ids) for trial in trials], pad_token)
-    padded_rows = _pad(answer_rows, 0)
-    positions = torch.arange(decoder_ids.shape[1]).repeat(len(trials), 1)
-    shift = torch.tensor([trial.decoder_shift for trial in trials])
     tensors = {
         "encoder_ids": _pad([list(ids) for ids, _ in passes], pad_token),
         "encoder_mask": _pad([[1] * len(ids) for ids, _ in passes], 0),
-        "encoder_pass": encoder_pass,
-        "encoder_pass_roles": pass_roles,
-        "encoder_roles": pass_roles[encoder_pass],
-        "visible": _pad([[int(seen) for seen in trial.visible] for trial in trials], 0, width=pass_roles.shape[1]),
+        "pass_roles": pass_roles,
+        "trial_pass": torch.tensor(trial_pass),
+        "visible": _pad([[int(seen) for seen in trial.visible] for trial in trials], 0, pass_roles.shape[1]),
+        "lane_pass": torch.tensor([trial_pass[lane[0]] for lane in lanes]),
         "decoder_ids": decoder_ids,
-        "decoder_mask": _pad([[1] * length for length in lengths], 0),
-        "decoder_roles": _pad([[ROLE_CODES[role] for role in trial.decoder_roles] for trial in trials], PADDING),
-        "decoder_positions": positions + shift[:, None],
-        "answer_rows": padded_rows,
-        "chosen_rows": _pad([list(trial.answer_rows(rows)) for trial in trials], 0),
-        "row_mask": _pad([[1] * len(own) for own in answer_rows], 0).bool(),
-        "targets": decoder_ids.gather(1, padded_rows + 1),
+        "decoder_roles": _pad([_joined(trials, lane, "roles") for lane in lanes], PADDING),
+        "decoder_positions": _pad([_joined(trials, lane, "positions") for lane in lanes], 0),
+        "decoder_trial": _pad([_joined(trials, lane, "trial") for lane in lanes], -1),
+        "targets": decoder_ids.gather(1, (answer.index + 1).clamp_max(decoder_ids.shape[1] - 1)),
     }
     return Batch(
         trials=tuple(trials),
-        shifted=bool((shift != 0).any()),
+        answer=_moved(answer, device),
+        chosen=_moved(answer if rows == "predicting" else _rows(trials, lanes, rows), device),
+        packed=len(lanes) < len(trials),
+        shifted=any(trial.decoder_shift for trial in trials),
         **{name: tensor.to(device) for name, tensor in tensors.items()},
     )
+
+
+def _lanes(trials: Sequence[TokenizedTrial], trial_pass: Sequence[int]) -> list[list[int]]:
+    """Trials of one pass in lanes no longer than the pass, or than the longest trial.
+
+    A longer lane would spend more on attention between trials, all of it masked, than it saves.
+    """
+    lanes: list[list[int]] = []
+    for number in range(max(trial_pass) + 1):
+        own = [index for index, its_pass in enumerate(trial_pass) if its_pass == number]
+        longest = max(len(trials[index].decoder_ids) for index in own)
+        capacity = max(longest, len(trials[own[0]].encoder_ids))
+        room = 0
+        for index in own:
+            length = len(trials[index].decoder_ids)
+            if length > room:
+                lanes.append([])
+                room = capacity
+            lanes[-1].append(index)
+            room -= length
+    return lanes
+
+
+def _joined(trials: Sequence[TokenizedTrial], lane: Sequence[int], what: str) -> list[int]:
+    joined: list[int] = []
+    for index in lane:
+        trial = trials[index]
+        count = len(trial.decoder_ids)
+        joined.extend(
+            {
+                "ids": trial.decoder_ids,
+                "roles": [ROLE_CODES[role] for role in trial.decoder_roles],
+                "positions": range(trial.decoder_shift, trial.decoder_shift + count),
+                "trial": [index] * count,
+            }[what]
+        )
+    return joined
+
+
+def _rows(trials: Sequence[TokenizedTrial], lanes: Sequence[Sequence[int]], rows: str) -> Rows:
+    index, owner = [], []
+    for lane in lanes:
+        lane_index: list[int] = []
+        lane_owner: list[int] = []
+        offset = 0
+        for number in lane:
+            own = trials[number].answer_rows(rows)
+            lane_index.extend(offset + row for row in own)
+            lane_owner.extend([number] * len(own))
+            offset += len(trials[number].decoder_ids)
+        index.append(lane_index)
+        owner.append(lane_owner)
+    return Rows(_pad(index, 0), _pad(owner, -1), len(trials))
+
+
+def _moved(rows: Rows, device: torch.device | str) -> Rows:
+    return Rows(rows.index.to(device), rows.owner.to(device), rows.count)
 
 
 def _pad(rows: Sequence[Sequence[int]], value: int, width: int | None = None) -> Int[Tensor, "row position"]:

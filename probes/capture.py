@@ -17,10 +17,10 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers.modeling_outputs import BaseModelOutput
 
 from probes.attention import AttentionCall, Site
-from probes.batching import Batch
+from probes.batching import Batch, Rows
+from probes.decoder_inputs import decoder_inputs, position_rows
 from probes.edits import Edit
 from probes.likelihood import token_losses
 from probes.models import LoadedModel, at_path
@@ -92,9 +92,9 @@ def _encode(
         reading if reading.encoder else Reading(),
         edits,
         stack="encoder",
-        row_roles=batch.encoder_pass_roles,
-        key_roles={"self": batch.encoder_pass_roles},
-        rows=_document_rows(batch.encoder_pass_roles),
+        row_roles=batch.pass_roles,
+        key_roles={"self": batch.pass_roles},
+        rows=_document_rows(batch.pass_roles),
     )
     encoder = model.model.get_encoder()
     if not visitor.sites:
@@ -107,7 +107,7 @@ def _encode(
             if changed is not None:
                 operation.inputs = changed
         states = envoy.output.last_hidden_state.save()
-    return states, [visitor.observation(part, batch.encoder_pass) for part in visitor.parts]
+    return states, visitor.observations(batch.trial_pass)
 
 
 def _decode(
@@ -121,23 +121,15 @@ def _decode(
         row_roles=batch.decoder_roles,
         key_roles={
             "self": batch.decoder_roles,
-            "cross": batch.encoder_roles,
-            "merged": torch.cat([batch.decoder_roles, batch.encoder_roles], dim=1),
+            "cross": batch.lane_roles,
+            "merged": torch.cat([batch.decoder_roles, batch.lane_roles], dim=1),
         },
-        rows=(batch.chosen_rows, batch.row_mask),
+        rows=batch.chosen,
     )
-    inputs: dict[str, Any] = {
-        "encoder_outputs": BaseModelOutput(last_hidden_state=states[batch.encoder_pass]),
-        "attention_mask": batch.visible,
-        "decoder_input_ids": batch.decoder_ids,
-        "decoder_attention_mask": batch.decoder_mask,
-        "use_cache": False,
-    }
-    positions = model.family.positions if batch.shifted else "unmoved"
-    if positions == "argument":
-        inputs["decoder_position_ids"] = batch.decoder_positions
-    table = _position_rows(model, batch.decoder_positions) if positions == "table" else None
-    rows = rearrange(batch.answer_rows, "trial row -> trial row 1")
+    inputs = decoder_inputs(model, batch, states)
+    moves_table = model.family.positions == "table" and batch.shifted
+    table = position_rows(model, batch.decoder_positions) if moves_table else None
+    rows = rearrange(batch.answer.index, "lane row -> lane row 1")
     head = at_path(model.envoy, model.family.head)
     with model.envoy.trace(**inputs):
         if table is not None:
@@ -149,9 +141,20 @@ def _decode(
                 operation.inputs = changed
         head.input = torch.take_along_dim(head.input, rows, dim=1)
         logits = model.envoy.output.logits.save()
-    losses = token_losses(logits, batch.targets).masked_fill(~batch.row_mask, torch.nan)
-    identity = torch.arange(len(batch.trials), device=batch.encoder_pass.device)
-    return losses.cpu().numpy(), [visitor.observation(part, identity) for part in visitor.parts]
+    losses = token_losses(logits, batch.targets)
+    return _by_trial(losses, batch.answer).cpu().numpy(), visitor.observations(None)
+
+
+def _by_trial(values: Float[Tensor, "lane row"], rows: Rows) -> Float[Tensor, "trial row"]:
+    """The rows of each trial in their order, NaN where a trial has fewer than the longest."""
+    real = rows.owner >= 0
+    owner, own = rows.owner[real], values[real]
+    # A trial's rows adjoin, so that its first row tells the place of the others.
+    _, inverse, counts = torch.unique_consecutive(owner, return_inverse=True, return_counts=True)
+    place = torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[inverse]
+    table = values.new_full((rows.count, int(counts.max())), torch.nan)
+    table[owner, place] = own
+    return table
 
 
 class _Visitor:
@@ -166,13 +169,13 @@ class _Visitor:
         stack: str,
         row_roles: Tensor,
         key_roles: Mapping[str, Tensor],
-        rows: tuple[Int[Tensor, "batch row"], Tensor],
+        rows: Rows,
     ) -> None:
         self.model = model
         self.reading = reading
         self.row_roles = row_roles
         self.key_roles = key_roles
-        self.rows, self.row_mask = rows
+        self.rows = rows
         self.edits = {
             site: tuple(edit for edit in edits if edit.matches(site)) for site in model.sites(stack)
         }
@@ -222,48 +225,45 @@ class _Visitor:
     def _read(self, call: AttentionCall) -> None:
         probes = [probe for probe in self.reading.probes if probe.categories(call.site)]
         sums: list[dict[str, Tensor]] = [{} for _ in probes]
-        counts = self.row_mask.sum(dim=1).clamp_min(1)
-        for block, attention in call.attention_rows(self.rows):
-            weight = rearrange(self.row_mask[:, block], "batch row -> batch 1 row 1")
+        for block, attention in call.attention_rows(self.rows.index):
+            owner = self.rows.owner[:, block]
+            real = owner >= 0
             for probe, total in zip(probes, sums, strict=True):
                 for name, values in probe.observe(attention).items():
-                    # A padded row may hold NaN; it must not reach the sum, a real row's NaN must.
-                    summed = values.masked_fill(~weight, 0.0).sum(dim=2, dtype=torch.float64)
-                    total[name] = total[name] + summed if name in total else summed
+                    by_row = rearrange(values, "lane head row category -> lane row head category")[real].double()
+                    if name not in total:
+                        total[name] = by_row.new_zeros((self.rows.count, *by_row.shape[1:]))
+                    total[name].index_add_(0, owner[real], by_row)
+        counts = torch.bincount(self.rows.owner[self.rows.owner >= 0], minlength=self.rows.count)
         for probe, total in zip(probes, sums, strict=True):
-            means = {name: value / rearrange(counts, "batch -> batch 1 1") for name, value in total.items()}
+            means = {name: value / rearrange(counts, "owner -> owner 1 1") for name, value in total.items()}
             self.parts.append((probe, call.site, means))
 
-    def observation(self, part: tuple[AttentionProbe, Site, dict[str, Tensor]], index: Tensor) -> Observation:
-        """One probe's averages at one site, one row per trial."""
-        probe, site, means = part
-        return Observation(
-            probe=name_of(probe),
-            site=site,
-            axis=probe.axis,
-            categories=probe.categories(site),
-            averages_heads=probe.averages_heads,
-            values={name: value[index].cpu().numpy() for name, value in means.items()},
-        )
+    def observations(self, index: Int[Tensor, " trial"] | None) -> list[Observation]:
+        """Every probe's averages at every site, one row per trial; ``index`` maps trials to row owners."""
+        return [
+            Observation(
+                probe=name_of(probe),
+                site=site,
+                axis=probe.axis,
+                categories=probe.categories(site),
+                averages_heads=probe.averages_heads,
+                values={
+                    name: (value if index is None else value[index]).cpu().numpy() for name, value in means.items()
+                },
+            )
+            for probe, site, means in self.parts
+        ]
 
 
-def _document_rows(roles: Int[Tensor, "batch position"]) -> tuple[Tensor, Tensor]:
-    """The positions of every row whose role is *document*, padded, and which of them are real."""
+def _document_rows(roles: Int[Tensor, "encoder_pass position"]) -> Rows:
+    """The positions of every pass whose role is *document*; each pass owns its rows."""
     is_document = roles == ROLE_CODES["document"]
     width = int(is_document.sum(dim=1).max())
     order = torch.argsort((~is_document).to(torch.int8), dim=1, stable=True)[:, :width]
-    return order, is_document.gather(1, order)
-
-
-def _position_rows(model: LoadedModel, positions: Int[Tensor, "trial position"]) -> Tensor:
-    module = at_path(model.model, str(model.family.decoder_positions))
-    index = positions + getattr(module, "offset", 0)
-    if int(index.max()) >= module.weight.shape[0]:
-        raise ValueError(
-            f"decoder position {int(positions.max())} lies beyond the {module.weight.shape[0]} positions that "
-            f"{model.name} has; use shorter queries and answers"
-        )
-    return torch.nn.functional.embedding(index, module.weight)
+    passes = torch.arange(len(roles), device=roles.device)
+    owner = torch.where(is_document.gather(1, order), rearrange(passes, "owner -> owner 1"), -1)
+    return Rows(order, owner, len(roles))
 
 
 def _path_of(model: LoadedModel, module: torch.nn.Module) -> str:

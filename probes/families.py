@@ -21,6 +21,7 @@ class Family:
     how a decoder position can be moved: ``argument`` (the forward takes ``decoder_position_ids``),
     ``table`` (an embedding looked up by position), ``relative`` (only distances count, so that moving
     every position alike is the identity). ``output`` names the output projection of every attention module.
+    ``packs`` says that the decoder takes ready-made masks by layer type, so that trials can share a lane.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Family:
     attention: tuple[str, ...]
     positions: str
     decoder_positions: str | None = None
+    packs: bool = False
 
     @property
     def merged(self) -> bool:
@@ -55,6 +57,7 @@ FAMILIES: tuple[Family, ...] = (
         head="lm_head",
         attention=("sdpa", "eager"),
         positions="argument",
+        packs=True,
     ),
     Family(
         name="t5gemma",

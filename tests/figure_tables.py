@@ -333,3 +333,43 @@ def compared_table() -> pd.DataFrame:
             | {"agreement": agreement, "reason": "" if measured == measured else "layer not in the run"}
         )
     return pd.DataFrame(rows)
+
+
+def tokens_table(cells: int = 2, document: int = 90, seed: int = 9) -> pd.DataFrame:
+    """Attention of six answer rows in two layers and two heads, token by token, merged."""
+    generator = np.random.default_rng(seed)
+    words = "the lamp in the harbour of Orvane is painted in a shade of deep violet , they say . ".split()
+    rows = []
+    for cell in CELLS[6 : 6 + cells]:
+        keys = [
+            ("<bos>", "bos"),
+            *[(word, "prefix") for word in ("What", " colour", " is", " the", " lamp", "?")],
+        ]
+        keys += [("\n", "separator"), *[(f" {words[i % len(words)]}", "document") for i in range(document)]]
+        keys += [
+            ("<eos>", "eos"),
+            ("<start>", "start"),
+            ("What", "prompt"),
+            (" colour", "prompt"),
+            ("?", "prompt"),
+        ]
+        answer = ["It", " is", " deep", " violet", ".", "<end>"]
+        for layer, head, row in itertools.product((5, 20), (0, 3), range(len(answer))):
+            seen = [*keys, *[(word, "answer") for word in answer[:row]]]
+            weight = generator.gamma(0.3, 1, len(seen)) * [
+                4.0 if role in ("bos", "start") else 1.0 for _, role in seen
+            ]
+            share = weight / weight.sum()
+            for key, ((token, role), value) in enumerate(zip(seen, share, strict=True)):
+                rows.append(
+                    {
+                        "cell": cell,
+                        "block": "merged",
+                        "layer": layer,
+                        "head": head,
+                        "row": row,
+                        "row_token": answer[row],
+                    }
+                    | {"key": key, "key_token": token, "role": role, "share": value}
+                )
+    return pd.DataFrame(rows)

@@ -50,7 +50,7 @@ class Recipe:
         Stage(0.3, ((112, 224, 24),), (1, 4), (2, 7), 0.05, strings=0.1, copies=0.12, joined=0.0),
         Stage(0.4, FULL_MIX, (2, 5), (4, 11), 0.15, strings=0.02, copies=0.06, joined=0.2),
         # One attribute, many entities: only the entity's name picks the fact.
-        Stage(0.6, ((112, 224, 24),), (3, 7), (2, 7), 0.0, strings=0.02, copies=0.05, joined=0.0),
+        Stage(0.5, ((112, 224, 24),), (3, 7), (2, 7), 0.0, strings=0.02, copies=0.05, joined=0.0),
         Stage(1.0, FULL_MIX, (2, 5), (4, 11), 0.15, strings=0.02, copies=0.06, joined=0.2),
     )
     steps: int = 4000
