@@ -6,7 +6,7 @@ The unit is an example: a share is averaged over heads first where heads are not
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from analyses.contrasts import Contrast
 from analyses.intervals import bca_interval, left_out_sums, resampled_sums
 from analyses.permutations import sign_blocks
 
-Budgets = pd.DataFrame | BudgetArray | Sequence[BudgetArray]
+Budgets: TypeAlias = pd.DataFrame | BudgetArray | Sequence[BudgetArray]
 Over = Literal["layers", "layers and roles"]
 
 RESAMPLES = 1_999

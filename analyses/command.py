@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 #: Exit status after an error that the message explains, and after an interruption.
 FAILED, INTERRUPTED = 2, 130
 
+#: Columns of a table that is printed into a pipe or a file.
+PLAIN_WIDTH = 160
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
@@ -49,37 +52,71 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
 
-    lister = commands.add_parser("list", help="what there is: analyses, interventions, probes, models, corpora")
+    lister = commands.add_parser(
+        "list", help="what there is: analyses, interventions, probes, models, corpora"
+    )
     lister.add_argument("kind", nargs="?", choices=KINDS, help="one kind; all without it")
     lister.set_defaults(function=list_command)
 
-    shower = commands.add_parser("show", help="what every cell of an analysis feeds the model, coloured by role")
+    shower = commands.add_parser(
+        "show", help="what every cell of an analysis feeds the model, coloured by role"
+    )
     shower.add_argument("analysis", help="name of an analysis, such as exp08")
-    shower.add_argument("--example", type=int, default=0, metavar="I", help="place of the example in the corpus")
-    shower.add_argument("--cell", action="append", metavar="NAME", help="only this cell (name or alias); repeatable")
+    shower.add_argument(
+        "--example", type=int, default=0, metavar="I", help="place of the example in the corpus"
+    )
+    shower.add_argument(
+        "--cell", action="append", metavar="NAME", help="only this cell (name or alias); repeatable"
+    )
     _input_options(shower)
     shower.set_defaults(function=show_command)
 
     runner = commands.add_parser("run", help="run an analysis, or continue it, and print its tables")
     runner.add_argument("analysis", help="name of an analysis, such as exp08")
     _input_options(runner)
-    runner.add_argument("--out", metavar="RUN", type=Path, help="directory of the run (default: runs/NAME-MODEL-HASH)")
-    runner.add_argument("--layers", type=_layers, default=None, metavar="all|0,5,11", help="layers whose attention is read")
-    runner.add_argument("--rows", choices=("predicting", "holding"), help="rows whose attention is read (default: the protocol's)")
+    runner.add_argument(
+        "--out", metavar="RUN", type=Path, help="directory of the run (default: runs/NAME-MODEL-HASH)"
+    )
+    runner.add_argument(
+        "--layers", type=_layers, default=None, metavar="all|0,5,11", help="layers whose attention is read"
+    )
+    runner.add_argument(
+        "--rows",
+        choices=("predicting", "holding"),
+        help="rows whose attention is read (default: the protocol's)",
+    )
     runner.add_argument("--encoder-rows", action="store_true", help="also read the encoder's document rows")
     runner.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N")
     runner.add_argument("--dtype", default="auto", metavar="auto|float32|bfloat16|float16")
-    runner.add_argument("--batch-tokens", type=_batch_tokens, default=None, metavar="auto|N", help="padded positions per batch")
+    runner.add_argument(
+        "--batch-tokens",
+        type=_batch_tokens,
+        default=None,
+        metavar="auto|N",
+        help="padded positions per batch",
+    )
     runner.add_argument("--quiet", action="store_true", help="no progress bars")
     runner.set_defaults(function=run_command)
 
-    tabler = commands.add_parser("tables", help="the tables and figures of a run, computed again from its records")
+    tabler = commands.add_parser(
+        "tables", help="the tables and figures of a run, computed again from its records"
+    )
     tabler.add_argument("run", type=Path, metavar="RUN")
     tabler.set_defaults(function=tables_command)
 
+    comparer = commands.add_parser("compare", help="published figures beside measured ones")
+    effects = commands.add_parser(
+        "effects", help="paired statistics of your own per-example CSV, JSON or Parquet"
+    )
+    _extern_options(comparer, effects)
+    comparer.set_defaults(function=compare_command)
+    effects.set_defaults(function=effects_command)
+
     bench = commands.add_parser("bench", help="what capture costs, and how fast a whole job is")
     bench.add_argument("part", nargs="*", help="capture, memory, job (default: all)")
-    bench.add_argument("--repeats", type=int, default=5, metavar="N", help="paired repetitions of each timing")
+    bench.add_argument(
+        "--repeats", type=int, default=5, metavar="N", help="paired repetitions of each timing"
+    )
     bench.set_defaults(function=bench_command)
     return parser
 
@@ -87,14 +124,34 @@ def make_parser() -> argparse.ArgumentParser:
 KINDS = ("analyses", "interventions", "probes", "models", "corpora")
 
 
+def _extern_options(comparer: argparse.ArgumentParser, effects: argparse.ArgumentParser) -> None:
+    from analyses import compare, effects_file
+
+    compare.add_arguments(comparer)
+    effects_file.add_arguments(effects)
+
+
 def _input_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="reference", metavar="NAME|DIR", help="hub name or directory (default: reference, built in)")
+    parser.add_argument(
+        "--model",
+        default="reference",
+        metavar="NAME|DIR",
+        help="hub name or directory (default: reference, built in)",
+    )
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a hub model")
-    parser.add_argument("--corpus", metavar="NAME|FILE", help="corpus name or a JSON, JSONL, CSV or Parquet file")
-    parser.add_argument("--n", type=_positive, metavar="N", help="number of examples (default: the analysis's)")
-    parser.add_argument("--seed", type=int, default=42, help="seed of selection and of every random choice (default: 42)")
+    parser.add_argument(
+        "--corpus", metavar="NAME|FILE", help="corpus name or a JSON, JSONL, CSV or Parquet file"
+    )
+    parser.add_argument(
+        "--n", type=_positive, metavar="N", help="number of examples (default: the analysis's)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=42, help="seed of selection and of every random choice (default: 42)"
+    )
     parser.add_argument("--protocol", choices=("corrected", "published"), default="corrected")
-    parser.add_argument("--max-encoder-tokens", type=_positive, metavar="N", help="cut encoder inputs there (default: 2048)")
+    parser.add_argument(
+        "--max-encoder-tokens", type=_positive, metavar="N", help="cut encoder inputs there (default: 2048)"
+    )
 
 
 def _positive(text: str) -> int:
@@ -110,7 +167,9 @@ def _layers(text: str) -> tuple[int, ...] | None:
     try:
         return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"expected 'all' or numbers joined by commas, got {text!r}") from error
+        raise argparse.ArgumentTypeError(
+            f"expected 'all' or numbers joined by commas, got {text!r}"
+        ) from error
 
 
 def _batch_tokens(text: str) -> int | None:
@@ -138,7 +197,12 @@ def show_command(options: argparse.Namespace) -> None:
     )
     corpus = read_corpus(options.corpus or analysis.corpus, n=options.n or analysis.n, seed=options.seed)
     print_cells(
-        analysis.plan(options.protocol).design, corpus, tokenizer, index=options.example, seed=options.seed, only=options.cell
+        analysis.plan(options.protocol).design,
+        corpus,
+        tokenizer,
+        index=options.example,
+        seed=options.seed,
+        only=options.cell,
     )
 
 
@@ -172,7 +236,13 @@ def run_command(options: argparse.Namespace) -> None:
     path = options.out or default_run_path(analysis, model, corpus, run_options)
     directory = RunDirectory(path)
     run_analysis(
-        analysis, model, corpus, directory, run_options, command=options.command_line, progress=not options.quiet
+        analysis,
+        model,
+        corpus,
+        directory,
+        run_options,
+        command=options.command_line,
+        progress=not options.quiet,
     )
     finish(directory)
 
@@ -184,19 +254,40 @@ def tables_command(options: argparse.Namespace) -> None:
     finish(RunDirectory(options.run))
 
 
+def compare_command(options: argparse.Namespace) -> int:
+    """Print published figures beside measured ones."""
+    from analyses import compare
+
+    return compare.main(options)
+
+
+def effects_command(options: argparse.Namespace) -> int:
+    """Print the statistics of anyone's own per-example values."""
+    from analyses import effects_file
+
+    return effects_file.main(options)
+
+
 def finish(directory: RunDirectory) -> None:
-    """Tables and figures of a run: computed, saved, printed."""
+    """Tables, figures and report of a run: computed, saved, and the tables printed."""
     from analyses.drawing import draw_figures, save_figures
-    from analyses.printing import print_tables
+    from analyses.report import write_report
+    from analyses.run_tables import presented_tables
     from analyses.tables import build_tables, save_tables
 
     tables = build_tables(directory)
     save_tables(directory, tables)
-    figures = save_figures(directory, draw_figures(directory, tables))
-    print_tables(directory, tables)
-    print(f"\ntables:  {directory.path / 'tables'}/*.csv ({', '.join(tables)})")
-    for path in figures:
+    figures = draw_figures(directory, tables)
+    saved = save_figures(directory, figures)
+    presented = presented_tables(directory.manifest(), tables)
+    report = write_report(directory, presented, figures)
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    for table in presented.values():
+        print(table.to_terminal(width))
+    print(f"tables:  {directory.path / 'tables'} ({', '.join(tables)})")
+    for path in saved:
         print(f"figure:  {path}")
+    print(f"report:  {report}")
 
 
 def bench_command(options: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ from analyses.budget_arrays import BudgetArray, read_budgets
 from analyses.contrasts import Contrast, contrast_values, wide_cells
 from analyses.paired import PairedEffect, one_sample_effects
 from analyses.presentation import FORMATS, Table, render
-from analyses.published import chosen_model, own_cell_names, published_figures, unlike_parts
+from analyses.published import chosen_model, own_cell_names, published_figures, short_cell_names, unlike_parts
 from analyses.ratios import ratio_of_means
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
 
@@ -97,7 +97,11 @@ def compare(
             f"{directory} is unlike the published runs ({unlike}); compare a like run, or insist with --force"
         )
     found = _Measurements(directory, manifest, resamples)
-    rows = [_row(figure, found(figure), unlike) for _, figure in figures.iterrows()]
+    short = short_cell_names(manifest["analysis"])
+    rows = [
+        {**_row(figure, found(figure), unlike), "cells": _cells_in_words(figure, short)}
+        for _, figure in figures.iterrows()
+    ]
     return Table(
         frame=pd.DataFrame(rows),
         title=f"{manifest['analysis']}: published and measured",
@@ -114,9 +118,8 @@ def compare(
             *((f"UNLIKE in every row: {unlike}",) if unlike else ()),
         ),
         columns=(
+            "cells",
             "quantity",
-            "baseline",
-            "treatment",
             "layer",
             "part",
             "n",
@@ -138,6 +141,18 @@ def agreement(quantity: str, published: float, measured: Measured) -> str:
     if abs(measured.value - published) <= TOLERANCES[quantity]:
         return AGREES
     return COMPATIBLE if measured.low <= published <= measured.high else DIFFERS
+
+
+def _cells_in_words(figure: pd.Series, short: Mapping[str, str]) -> str:
+    def side(cells: str) -> str:
+        return " + ".join(short.get(cell, cell) for cell in cells.split(" + "))
+
+    words = side(figure["baseline"])
+    if figure["treatment"]:
+        words += f" → {side(figure['treatment'])}"
+    if figure["whole_baseline"]:
+        words += f", of {side(figure['whole_baseline'])} → {side(figure['whole_treatment'])}"
+    return words
 
 
 def as_contrast(baseline: str, treatment: str) -> Contrast:
@@ -192,10 +207,9 @@ class _Measurements:
         if None in names.values():
             return Measured(reason="the run has no such cell")
         measured = self._measured(figure, names)
-        renamed = [name for side, name in names.items() if name != figure[side]]
-        if not renamed:
+        if all(name == figure[side] for side, name in names.items()):
             return measured
-        note = f"measured in {' against '.join(str(name) for name in renamed)}"
+        note = "the run's own cells of the same published short name"
         return replace(measured, reason="; ".join(filter(None, (measured.reason, note))))
 
     def _measured(self, figure: pd.Series, names: Mapping[str, str | None]) -> Measured:

@@ -89,7 +89,8 @@ def crossed(
     names = [factor.name for factor in factors]
     combinations = [*itertools.product(*(factor.levels for factor in factors)), *extra]
     cells = tuple(
-        Cell(tuple(zip(names, levels, strict=True)), aliases.get(tuple(levels), "")) for levels in combinations
+        Cell(tuple(zip(names, levels, strict=True)), aliases.get(tuple(levels), ""))
+        for levels in combinations
     )
     unused = sorted(set(aliases) - {tuple(levels) for levels in combinations})
     if unused:

@@ -22,7 +22,9 @@ def draw_figures(directory: RunDirectory, tables: Mapping[str, pd.DataFrame]) ->
     figures = {"effects": effects_forest(tables["effects"], SMALLEST_EFFECT, title=title)}
     if plan.interaction:
         x, line, facet = plan.interaction
-        figures["interaction"] = interaction_plot(tables["likelihood"], x=x, line=line, facet=facet, title=title)
+        figures["interaction"] = interaction_plot(
+            tables["likelihood"], x=x, line=line, facet=facet, title=title
+        )
     if "shares" in tables:
         shares = tables["shares"]
         for stack in shares["stack"].unique():

@@ -7,6 +7,7 @@ is it the query's content or only its length that the decoder gains?
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from analyses.analysis import Plan, Split
 from analyses.contrasts import Contrast, factor_contrast
@@ -39,7 +40,11 @@ def plan(protocol: str, prompts: Sequence[str]) -> Plan:
 
 def _published(prompts: Sequence[str]) -> Plan:
     design = crossed(
-        (Factor("prefix", ("none", "oracle")), Factor("hidden", (FIRST_POSITIONS,)), Factor("prompt", tuple(prompts))),
+        (
+            Factor("prefix", ("none", "oracle")),
+            Factor("hidden", (FIRST_POSITIONS,)),
+            Factor("prompt", tuple(prompts)),
+        ),
         aliases={
             (prefix, FIRST_POSITIONS, prompt): f"{short}_{_PROMPTS[prompt]}"
             for prefix, short in _PREFIXES.items()
@@ -63,8 +68,9 @@ def _published(prompts: Sequence[str]) -> Plan:
 def _corrected(prompts: Sequence[str]) -> Plan:
     levels = (BOS_VISIBLE, BOS_HIDDEN)
     position = ("none", BOS_VISIBLE, "position")
-    aliases = {
-        (prefix, hidden, prompt): f"{short}_{_PROMPTS[prompt]}" + ("" if hidden == BOS_VISIBLE else "_bos_hidden")
+    aliases: dict[tuple[str, ...], str] = {
+        (prefix, hidden, prompt): f"{short}_{_PROMPTS[prompt]}"
+        + ("" if hidden == BOS_VISIBLE else "_bos_hidden")
         for prefix, short in _PREFIXES.items()
         for hidden in levels
         for prompt in prompts
@@ -177,7 +183,13 @@ def _contrasts(
         )
     if len(prompts) > 2:
         for prefix, short in _PREFIXES.items():
-            contrasts += _steps(design, prompts, {**held, "prefix": prefix}, f"prompt steps{_suffix(words)}", f"{short}{_suffix(words)}")
+            contrasts += _steps(
+                design,
+                prompts,
+                {**held, "prefix": prefix},
+                f"prompt steps{_suffix(words)}",
+                f"{short}{_suffix(words)}",
+            )
         contrasts += _interaction_steps(design, prompts, held, words)
     return tuple(contrasts)
 
@@ -202,7 +214,7 @@ def _steps(
             at=held,
             name=f"{_step_name(first, second)} ({first}→{second}) | {words}",
         )
-        for first, second in zip(prompts[:-1], prompts[1:], strict=True)
+        for first, second in pairwise(prompts)
     )
 
 
@@ -217,7 +229,7 @@ def _interaction_steps(
             at=held,
             name=f"{_step_name(first, second)} ({first}→{second}) × oracle prefix{_suffix(words)}",
         )
-        for first, second in zip(prompts[:-1], prompts[1:], strict=True)
+        for first, second in pairwise(prompts)
     )
 
 
@@ -227,7 +239,16 @@ def _splits(design: Design, prompts: Sequence[str], held: dict[str, str], words:
         return ()
     two_by_two = _two_by_two(design, held, words)
     splits = [
-        Split(total, _steps(design, prompts, {**held, "prefix": prefix}, f"prompt steps{_suffix(words)}", f"{short}{_suffix(words)}"))
+        Split(
+            total,
+            _steps(
+                design,
+                prompts,
+                {**held, "prefix": prefix},
+                f"prompt steps{_suffix(words)}",
+                f"{short}{_suffix(words)}",
+            ),
+        )
         for total, (prefix, short) in zip(two_by_two[2:4], _PREFIXES.items(), strict=True)
     ]
     splits.append(Split(two_by_two[4], _interaction_steps(design, prompts, held, words)))

@@ -32,7 +32,9 @@ def print_inventory(listed: Mapping[str, Mapping[str, str]]) -> None:
     """Print one table per kind."""
     console = Console()
     for kind, entries in listed.items():
-        table = Table(title=kind, title_justify="left", box=None, header_style="bold", show_header=False, padding=(0, 2))
+        table = Table(
+            title=kind, title_justify="left", box=None, header_style="bold", show_header=False, padding=(0, 2)
+        )
         for name, line in entries.items():
             table.add_row(name, line)
         console.print(table)
@@ -40,7 +42,9 @@ def print_inventory(listed: Mapping[str, Mapping[str, str]]) -> None:
 
 def _analysis_line(maker: Any) -> str:
     analysis = maker()
-    cells = ", ".join(f"{len(plan.design.cells)} cells {protocol}" for protocol, plan in analysis.plans.items())
+    cells = ", ".join(
+        f"{len(plan.design.cells)} cells {protocol}" for protocol, plan in analysis.plans.items()
+    )
     return f"{analysis.title}: {analysis.question} ({cells})"
 
 
@@ -54,4 +58,6 @@ def _corpora() -> dict[str, str]:
 
 
 def _families_line() -> str:
-    return "of the families " + "; ".join(f"{family.name} ({', '.join(family.model_types)})" for family in FAMILIES)
+    return "of the families " + "; ".join(
+        f"{family.name} ({', '.join(family.model_types)})" for family in FAMILIES
+    )

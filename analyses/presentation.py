@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import html
 import io
-import math
-import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from analyses.digits import number, with_interval
+from analyses.escapes import latex, markdown
 from analyses.verdicts import rule
 
-UNDEFINED = "–"
+NOTED = ("caution", "reason", "unlike")
+"""Columns of sentences: a letter in the column stands for each, and the sentences follow the table."""
 
 INTERVALS = {
     "mean_difference": ("low", "high"),
@@ -68,49 +70,22 @@ EFFECT_COLUMNS = (
     "contrast",
     "n",
     "mean_difference",
-    "median",
-    "trimmed_mean",
-    "win_percent",
     "d_z",
+    "win_percent",
     "p_holm",
     "p_bonferroni",
     "stars",
+    "verdict",
+    "caution",
+    "reason",
+    "median",
+    "trimmed_mean",
     "p_tost_holm",
     "p_tost_bonferroni",
     "minimum_detectable",
     "share_of_largest",
-    "verdict",
-    "caution",
-    "reason",
 )
 """Columns of an effects table that are shown by default; those it lacks or leaves empty are skipped."""
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    "→": r"$\rightarrow$",
-    "×": r"$\times$",
-    "−": r"$-$",
-    "–": "--",
-    "ε": r"$\varepsilon$",
-    "η": r"$\eta$",
-    "²": r"$^2$",
-    "≠": r"$\neq$",
-    "≤": r"$\leq$",
-    "…": r"\ldots{}",
-}
 
 
 @dataclass(frozen=True)
@@ -148,29 +123,54 @@ class Table:
         return " ".join(facts)
 
     def shown(self) -> pd.DataFrame:
-        """The chosen columns as text with headings, intervals beside estimates, empty columns left out."""
+        """The chosen columns as text with headings, intervals beside estimates, empty columns left out.
+
+        Cautions and reasons are letters that stand for the sentences of `footnotes`.
+        """
         names = [name for name in self.columns or self.frame.columns if name in self.frame.columns]
-        return _as_text(self.frame, names)
+        letters = {sentence: letter for letter, sentence in self.footnotes.items()}
+        return _as_text(self.frame, names, letters)
+
+    @property
+    def footnotes(self) -> dict[str, str]:
+        """Letter to sentence, in order of appearance; one letter for every different sentence."""
+        names = [name for name in self.columns or self.frame.columns if name in NOTED]
+        found = [
+            sentence for name in names if name in self.frame for sentence in _sentences(self.frame[name])
+        ]
+        return {_letter(number): sentence for number, sentence in enumerate(dict.fromkeys(found))}
 
     def to_terminal(self, width: int | None = None) -> str:
-        """Text for a terminal of `width` columns (default: the terminal's own)."""
+        """Text for a terminal of `width` columns (default: the terminal's own).
+
+        Where the columns do not fit beside each other they go below, each block with the first column again.
+        """
         from rich.console import Console
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        shown = self.shown()
-        rich_table = RichTable(title=Text(self.title), caption=Text(self.facts), caption_justify="left")
-        for name in shown.columns:
-            numeric = _is_number(self.frame, name)
-            rich_table.add_column(
-                Text(name), justify="right" if numeric else "left", overflow="fold", no_wrap=False
-            )
-        for row in shown.itertuples(index=False):
-            # Text objects, because a cell name in brackets would be taken for markup.
-            rich_table.add_row(*(Text(str(entry)) for entry in row))
         console = Console(file=io.StringIO(), width=width, highlight=False)
+        shown = self.shown()
         with console.capture() as captured:
-            console.print(rich_table)
+            console.print(Text(self.title, style="bold"))
+            widths = _widths(shown)
+            for block in _blocks(widths, console.width):
+                rich_table = RichTable(box=None, pad_edge=False, header_style="bold dim")
+                for name in block:
+                    # Wrapped here: a long heading would make room for itself by squeezing its neighbours.
+                    heading_lines = Text("\n".join(textwrap.wrap(name, widths[name])))
+                    if _is_number(self.frame, name):
+                        rich_table.add_column(heading_lines, justify="right", overflow="fold")
+                    else:
+                        rich_table.add_column(heading_lines, overflow="fold")
+                for row in shown[block].to_numpy():
+                    # Text objects, because a cell name in brackets would be taken for markup.
+                    rich_table.add_row(*(Text(str(entry)) for entry in row))
+                console.print(rich_table)
+                console.print()
+            for letter, sentence in self.footnotes.items():
+                console.print(Text(f"{letter}: {sentence}"))
+            console.print(Text(self.facts))
         return captured.get()
 
     def to_csv(self, *, with_caption: bool = False) -> str:
@@ -182,31 +182,33 @@ class Table:
         """A pipe table with the caption below."""
         shown = self.shown()
         lines = [
-            "| " + " | ".join(_markdown(name) for name in shown.columns) + " |",
+            "| " + " | ".join(markdown(name) for name in shown.columns) + " |",
             "|"
             + "|".join("---:" if _is_number(self.frame, name) else ":---" for name in shown.columns)
             + "|",
         ]
-        lines += ["| " + " | ".join(_markdown(entry) for entry in row) + " |" for row in shown.to_numpy()]
-        return "\n".join([*lines, "", _markdown(self.caption), ""])
+        lines += ["| " + " | ".join(markdown(entry) for entry in row) + " |" for row in shown.to_numpy()]
+        notes = [markdown(f"{letter}: {sentence}") + "  " for letter, sentence in self.footnotes.items()]
+        return "\n".join([*lines, "", *notes, markdown(self.caption), ""])
 
     def to_latex(self) -> str:
         """A `table` environment with booktabs rules."""
         shown = self.shown()
         alignment = "".join("r" if _is_number(self.frame, name) else "l" for name in shown.columns)
-        rows = [" & ".join(_latex(entry) for entry in row) + r" \\" for row in shown.to_numpy()]
+        rows = [" & ".join(latex(entry) for entry in row) + r" \\" for row in shown.to_numpy()]
         return "\n".join(
             [
                 r"\begin{table}",
                 r"\centering",
-                rf"\caption{{{_latex(self.caption)}}}",
+                rf"\caption{{{latex(self.caption)}}}",
                 rf"\begin{{tabular}}{{{alignment}}}",
                 r"\toprule",
-                " & ".join(_latex(name) for name in shown.columns) + r" \\",
+                " & ".join(latex(name) for name in shown.columns) + r" \\",
                 r"\midrule",
                 *rows,
                 r"\bottomrule",
                 r"\end{tabular}",
+                *(rf"\par {latex(f'{letter}: {sentence}')}" for letter, sentence in self.footnotes.items()),
                 r"\end{table}",
                 "",
             ]
@@ -237,10 +239,19 @@ class Table:
                 "<tbody>",
                 *rows,
                 "</tbody>",
+                *self._html_footnotes(),
                 "</table>",
                 "",
             ]
         )
+
+    def _html_footnotes(self) -> list[str]:
+        if not self.footnotes:
+            return []
+        notes = "<br>".join(
+            html.escape(f"{letter}: {sentence}") for letter, sentence in self.footnotes.items()
+        )
+        return [f'<tfoot><tr><td colspan="{self.shown().shape[1]}">{notes}</td></tr></tfoot>']
 
 
 FORMATS = ("terminal", "csv", "markdown", "latex", "html")
@@ -317,11 +328,55 @@ def _n_range(n: pd.Series) -> str:
     return f"{n.min()} examples" if n.min() == n.max() else f"{n.min()} to {n.max()} examples"
 
 
-def _as_text(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def _sentences(column: pd.Series) -> list[str]:
+    """The sentences of a column of notes; one entry may hold several."""
+    return [sentence for entry in column for sentence in str(entry).split("; ") if sentence]
+
+
+def _letter(number: int) -> str:
+    """a, b, ..., z, aa, ab, ..."""
+    letters = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("a") + rest) + letters
+    return letters
+
+
+def _widths(shown: pd.DataFrame) -> dict[str, int]:
+    """Characters that each column needs: its longest entry, up to 40, or the longest word of its heading."""
+    return {
+        name: max(
+            max(len(word) for word in f"{name} -".split()),
+            min(40, max((len(str(entry)) for entry in shown[name]), default=0)),
+        )
+        for name in shown.columns
+    }
+
+
+def _blocks(widths: Mapping[str, int], width: int) -> list[list[str]]:
+    """Columns in blocks that fit a width, each led by the first column."""
+    blocks: list[list[str]] = []
+    used = 0
+    first = next(iter(widths), "")
+    for name, own in widths.items():
+        if not blocks or (used + own + 2 > width and len(blocks[-1]) > 1):
+            blocks.append([] if name == first else [first])
+            used = 0 if name == first else widths[first] + 2
+        blocks[-1].append(name)
+        used += own + 2
+    return blocks
+
+
+def _as_text(frame: pd.DataFrame, names: Sequence[str], letters: Mapping[str, str]) -> pd.DataFrame:
     """Columns as text; the ends of an interval are shown with its estimate and not again."""
     hidden: set[str] = set()
     texts: dict[str, list[str]] = {}
     for name in names:
+        if name in NOTED:
+            rows = (_sentences(frame[name].iloc[[row]]) for row in range(len(frame)))
+            texts[name] = [" ".join(letters[sentence] for sentence in row) for row in rows]
+            continue
         ends = INTERVALS.get(name, ())
         if name == "mean" and BAND[0] in frame.columns:
             ends = BAND
@@ -348,52 +403,6 @@ def heading(name: str) -> str:
     return HEADINGS.get(name, name.replace("_", " "))
 
 
-def number(value: float, name: str = "") -> str:
-    """A number with sensible digits: p to .001, percents to .1, all else to three significant digits."""
-    if math.isnan(value):
-        return UNDEFINED
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    if re.match(r"p(_|$)|q$", name):
-        return "< 0.001" if value < 0.001 else f"{value:.3f}"
-    if name.endswith("percent"):
-        return f"{value:.1f}"
-    return _plain(value, _decimals(value, 3))
-
-
-def with_interval(value: float, low: float, high: float) -> str:
-    """`0.529 [0.442, 0.616]`: decimals such that half the interval has two significant digits."""
-    if math.isnan(value):
-        return UNDEFINED
-    if not (math.isfinite(low) and math.isfinite(high)) or low == high:
-        return number(value)
-    decimals = _decimals((high - low) / 2, 2)
-    return f"{_plain(value, decimals)} [{_plain(low, decimals)}, {_plain(high, decimals)}]"
-
-
-def _decimals(size: float, significant: int) -> int:
-    """Decimals that show `significant` digits of `size`, from 0 to 6."""
-    if size == 0:
-        return 0
-    return min(6, max(0, significant - 1 - math.floor(math.log10(abs(size)))))
-
-
-def _plain(value: float, decimals: int) -> str:
-    text = f"{value:.{decimals}f}"
-    # A value that rounds to 0 has no sign.
-    return text[1:] if re.fullmatch(r"-0\.?0*", text) else text
-
-
 def _is_number(frame: pd.DataFrame, shown: str) -> bool:
     names = [name for name in frame.columns if heading(name) == shown]
     return bool(names) and pd.api.types.is_numeric_dtype(frame[names[0]])
-
-
-def _markdown(text: object) -> str:
-    return re.sub(r"([\\|*_`<\[\]])", r"\\\1", str(text)).replace("\n", " ")
-
-
-def _latex(text: object) -> str:
-    escaped = "".join(_LATEX.get(character, character) for character in str(text))
-    # After the \\ of the row before, a bracket would open that command's argument.
-    return "{[}" + escaped[1:] if escaped.startswith("[") else escaped

@@ -60,14 +60,19 @@ def unlike_parts(manifest: Mapping[str, Any], model: str, corpus: str) -> str:
     return "; ".join(f"{what} {own}, published {theirs}" for what, own, theirs in pairs if own != theirs)
 
 
+def short_cell_names(analysis: str) -> dict[str, str]:
+    """Canonical cell name to the short name that was published."""
+    cells = _own_table("published_cells.csv")
+    cells = cells[cells["analysis"] == analysis]
+    return dict(zip(cells["cell"], cells["published_name"], strict=True))
+
+
 def own_cell_names(manifest: Mapping[str, Any]) -> dict[str, str]:
     """Published cell name to the run's: the same name, else the same published short name as alias."""
-    cells = _own_table("published_cells.csv")
-    cells = cells[cells["analysis"] == manifest["analysis"]]
     own_names = {cell["name"] for cell in manifest["cells"]}
     by_alias = {cell.get("alias"): cell["name"] for cell in manifest["cells"] if cell.get("alias")}
     matched = {}
-    for name, short in zip(cells["cell"], cells["published_name"], strict=True):
+    for name, short in short_cell_names(manifest["analysis"]).items():
         if name in own_names:
             matched[name] = name
         elif short in by_alias:

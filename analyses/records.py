@@ -35,7 +35,9 @@ def trial_records(fed: Sequence[Fed]) -> pa.Table:
     counts = [item.trial.role_counts() for item in fed]
     columns: dict[str, pa.Array] = {
         **_keys(fed),
-        **{f"{role}_tokens": pa.array([count.get(role, 0) for count in counts], pa.int32()) for role in ROLES},
+        **{
+            f"{role}_tokens": pa.array([count.get(role, 0) for count in counts], pa.int32()) for role in ROLES
+        },
         "hidden_tokens": pa.array([item.trial.visible.count(False) for item in fed], pa.int32()),
         "published_hidden_tokens": pa.array([item.trial.published_hidden for item in fed], pa.int32()),
         "truncated_tokens": pa.array([item.trial.truncated for item in fed], pa.int32()),
@@ -73,7 +75,10 @@ def _one(fed: Sequence[Fed], observation: Observation) -> pa.Table:
     arrays = list(observation.values.values())
     trials, heads, categories = arrays[0].shape
     head_numbers = np.array([ALL_HEADS]) if observation.averages_heads else np.arange(heads)
-    keys = {name: array.take(pa.array(np.repeat(np.arange(trials), heads * categories))) for name, array in _keys(fed).items()}
+    keys = {
+        name: array.take(pa.array(np.repeat(np.arange(trials), heads * categories)))
+        for name, array in _keys(fed).items()
+    }
     rows = trials * heads * categories
     site = observation.site
     return pa.table(
@@ -84,7 +89,8 @@ def _one(fed: Sequence[Fed], observation: Observation) -> pa.Table:
             "layer": pa.array(np.full(rows, site.layer), pa.int16()),
             "head": pa.array(np.tile(np.repeat(head_numbers, categories), trials), pa.int16()),
             observation.axis: pa.DictionaryArray.from_arrays(
-                pa.array(np.tile(np.arange(categories), trials * heads), pa.int8()), pa.array(observation.categories)
+                pa.array(np.tile(np.arange(categories), trials * heads), pa.int8()),
+                pa.array(observation.categories),
             ),
             **{
                 name: pa.array(values.astype(np.float64).reshape(-1), pa.float64())

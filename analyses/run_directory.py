@@ -50,7 +50,9 @@ class RunDirectory:
         try:
             manifest = json.loads(self.manifest_path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
-            raise RunError(f"{self.manifest_path} is damaged ({error}); run into another directory") from error
+            raise RunError(
+                f"{self.manifest_path} is damaged ({error}); run into another directory"
+            ) from error
         if manifest.get("format") != FORMAT:
             raise RunError(
                 f"{self.path} has format {manifest.get('format')!r}, this version reads format {FORMAT}; run it again"
@@ -68,7 +70,10 @@ class RunDirectory:
             ours = json.loads(json.dumps(identity))
             differing = sorted(key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key))
             if differing:
-                lines = "; ".join(f"{key}: {_short(theirs.get(key))} there, {_short(ours.get(key))} now" for key in differing)
+                lines = "; ".join(
+                    f"{key}: {_short(theirs.get(key))} there, {_short(ours.get(key))} now"
+                    for key in differing
+                )
                 raise RunError(f"{self.path} holds another run ({lines}); give another --out, or remove it")
             return
         if self.path.exists() and any(entry.name != ".lock" for entry in self.path.iterdir()):
@@ -85,7 +90,9 @@ class RunDirectory:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise RunError(f"another process is writing to {self.path}; wait for it or give another --out") from error
+                raise RunError(
+                    f"another process is writing to {self.path}; wait for it or give another --out"
+                ) from error
             yield
 
     def part_is_whole(self, part: str) -> bool:
@@ -96,7 +103,8 @@ class RunDirectory:
         except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
             return False
         return all(
-            (self.path / name).is_file() and file_hash(self.path / name) == digest for name, digest in files.items()
+            (self.path / name).is_file() and file_hash(self.path / name) == digest
+            for name, digest in files.items()
         )
 
     def write_part(self, part: str, records: Mapping[str, pa.Table]) -> None:

@@ -112,7 +112,8 @@ def run_analysis(
             for index, part in enumerate(parts):
                 if index not in done:
                     directory.write_part(
-                        part_name(index), capture_part(model, part, reading, rows=rows, batch_tokens=batch_tokens)
+                        part_name(index),
+                        capture_part(model, part, reading, rows=rows, batch_tokens=batch_tokens),
                     )
                     bar.update(len(part))
 
@@ -128,7 +129,9 @@ def tokenized_units(
     """Every example with all its cells, in the corpus's order."""
     units = []
     examples = corpus.examples
-    for index, example in enumerate(tqdm(examples, desc="tokenizing", unit="example", disable=not progress, leave=False)):
+    for index, example in enumerate(
+        tqdm(examples, desc="tokenizing", unit="example", disable=not progress, leave=False)
+    ):
         context = Context(
             index=index,
             examples=examples,
@@ -144,7 +147,9 @@ def tokenized_units(
 
 def plan_parts(units: Sequence[Unit], batch_tokens: int) -> list[list[Unit]]:
     """Units of similar length in parts of about ``batch_tokens`` padded positions, at least one unit each."""
-    order = sorted(range(len(units)), key=lambda index: (units[index].encoder_length, units[index].decoder_length, index))
+    order = sorted(
+        range(len(units)), key=lambda index: (units[index].encoder_length, units[index].decoder_length, index)
+    )
     parts: list[list[Unit]] = []
     used = 0
     for index in order:
@@ -214,13 +219,17 @@ def _by_encoder_pass(items: Sequence[Fed]) -> Any:
 
 def _reading(plan: Plan, model: LoadedModel, options: RunOptions) -> Reading:
     known = available_probes()
-    probes: tuple[AttentionProbe, ...] = tuple(lookup("probe", name, known)() for name in options.probes or plan.probes)
+    probes: tuple[AttentionProbe, ...] = tuple(
+        lookup("probe", name, known)() for name in options.probes or plan.probes
+    )
     layers = None
     if options.layers is not None:
         depth = 1 + max(site.layer for site in model.sites("decoder"))
         wrong = [layer for layer in options.layers if not 0 <= layer < depth]
         if wrong:
-            raise ValueError(f"layers {wrong} were asked for; {model.name} has decoder layers 0 to {depth - 1}")
+            raise ValueError(
+                f"layers {wrong} were asked for; {model.name} has decoder layers 0 to {depth - 1}"
+            )
         layers = frozenset(options.layers)
     return Reading(probes, layers=layers, encoder=options.encoder_rows)
 
@@ -286,7 +295,9 @@ def run_details(
             "description": corpus.describe(),
         },
         "seed": options.seed,
-        "cells": [{"name": cell.name, "alias": cell.alias, "factors": cell.factors} for cell in plan.design.cells],
+        "cells": [
+            {"name": cell.name, "alias": cell.alias, "factors": cell.factors} for cell in plan.design.cells
+        ],
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": list(command),
         "environment": {

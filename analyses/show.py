@@ -42,11 +42,15 @@ def print_cells(
     Raises ValueError for an index beyond the corpus or a cell that the design does not have.
     """
     if not 0 <= index < len(corpus.examples):
-        raise ValueError(f"example {index} was asked for; the corpus has examples 0 to {len(corpus.examples) - 1}")
+        raise ValueError(
+            f"example {index} was asked for; the corpus has examples 0 to {len(corpus.examples) - 1}"
+        )
     cells = _chosen(design, only)
     console = console or Console()
     context = Context(index, corpus.examples, tokenizer, tokenizer.tokenizer.vocab_size, seed)
-    console.print(f"example {index} ({corpus.examples[index].identifier}) of {corpus.name}", style="bold", markup=False)
+    console.print(
+        f"example {index} ({corpus.examples[index].identifier}) of {corpus.name}", style="bold", markup=False
+    )
     legend = Text("roles: ")
     for role in (*ENCODER_ROLES, *DECODER_ROLES):
         legend.append(role, ROLE_STYLES[role]).append("  ")
@@ -82,7 +86,7 @@ def decoder_text(trial: TokenizedTrial, tokenizer: TrialTokenizer) -> Text:
 def _coloured(ids: Sequence[int], keys: Sequence[tuple[str, bool]], tokenizer: TrialTokenizer) -> Text:
     text = Text()
     for (role, visible), run in groupby(zip(keys, ids, strict=True), key=lambda item: item[0]):
-        decoded = tokenizer.tokenizer.decode([token for _, token in run]).replace("\n", "⏎")
+        decoded = str(tokenizer.tokenizer.decode([token for _, token in run])).replace("\n", "⏎")
         style = ROLE_STYLES[role] + ("" if visible else " strike dim")
         text.append(decoded, style).append(" ")
     return text
@@ -94,5 +98,7 @@ def _chosen(design: Design, only: Sequence[str] | None) -> tuple[Cell, ...]:
     chosen = tuple(cell for cell in design.cells if cell.name in only or (cell.alias and cell.alias in only))
     missing = sorted(set(only) - {cell.name for cell in chosen} - {cell.alias for cell in chosen})
     if missing:
-        raise ValueError(f"no cell is called {missing}; cells: {', '.join(cell.alias or cell.name for cell in design.cells)}")
+        raise ValueError(
+            f"no cell is called {missing}; cells: {', '.join(cell.alias or cell.name for cell in design.cells)}"
+        )
     return chosen

@@ -23,7 +23,9 @@ from analyses.run_directory import RunDirectory, replacing
 SMALLEST_EFFECT = 0.05
 
 
-def build_tables(directory: RunDirectory, *, smallest_effect: float = SMALLEST_EFFECT) -> dict[str, pd.DataFrame]:
+def build_tables(
+    directory: RunDirectory, *, smallest_effect: float = SMALLEST_EFFECT
+) -> dict[str, pd.DataFrame]:
     """Every table of a run, by name.
 
     Raises RunError where the run has no records.
@@ -94,7 +96,12 @@ def entropy_table(entropies: pd.DataFrame) -> pd.DataFrame:
         {"mass": "mean", "entropy": lambda values: values.mean(skipna=False)}
     )
     grouped = per_example.groupby(keys, observed=True)
-    table = grouped.agg(n=("entropy", "count"), mass=("mass", "mean"), entropy=("entropy", "mean"), entropy_sd=("entropy", "std"))
+    table = grouped.agg(
+        n=("entropy", "count"),
+        mass=("mass", "mean"),
+        entropy=("entropy", "mean"),
+        entropy_sd=("entropy", "std"),
+    )
     table["reason"] = np.where(table["n"] > 0, "", "no example has mass in this part")
     return table.reset_index()
 
@@ -105,7 +112,9 @@ def trials_table(trials: pd.DataFrame) -> pd.DataFrame:
     ``documents_changed`` counts examples whose document has other token ids than without its prefix;
     ``truncated`` counts examples cut at the limit.
     """
-    means = [column for column in trials.columns if column.endswith("_tokens") and column != "truncated_tokens"]
+    means = [
+        column for column in trials.columns if column.endswith("_tokens") and column != "truncated_tokens"
+    ]
     grouped = trials.groupby("cell", observed=True, sort=False)
     table = grouped[means].mean().add_prefix("mean_")
     table.insert(0, "n", grouped.size())
@@ -118,11 +127,15 @@ def with_cell_columns(table: pd.DataFrame, cells: Sequence[dict[str, Any]]) -> p
     """``table`` in the order of the cells, with each cell's alias and factor levels beside its name."""
     order = {cell["name"]: position for position, cell in enumerate(cells)}
     rest = [column for column in table.columns if column != "cell"]
-    described = pd.DataFrame([{"cell": cell["name"], "alias": cell["alias"], **cell["factors"]} for cell in cells])
+    described = pd.DataFrame(
+        [{"cell": cell["name"], "alias": cell["alias"], **cell["factors"]} for cell in cells]
+    )
     table = table.assign(cell=table["cell"].astype(str))
     merged = table.merge(described, on="cell", how="left", validate="many_to_one")
     merged = merged[[*described.columns, *rest]]
-    return merged.sort_values("cell", key=lambda column: column.map(order), kind="stable").reset_index(drop=True)
+    return merged.sort_values("cell", key=lambda column: column.map(order), kind="stable").reset_index(
+        drop=True
+    )
 
 
 def save_tables(directory: RunDirectory, tables: dict[str, pd.DataFrame]) -> list[str]:

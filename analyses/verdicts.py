@@ -80,8 +80,10 @@ def coverage_caution(n: int, skewness: float, kurtosis: float) -> str:
     cautions = []
     if n < 20 * (kurtosis + 3):
         cautions.append(
-            f"heavy tails for this n (kurtosis {kurtosis:.1f}): the interval may cover less than it says"
+            f"n = {n} is few for these tails (kurtosis {kurtosis:.1f}): the interval may cover too little"
         )
     if n < 25 * skewness**2:
-        cautions.append(f"skewed for this n (skewness {skewness:.1f}): p of the mean may be too small")
+        cautions.append(
+            f"n = {n} is few for this skew (skewness {skewness:.1f}): p of the mean may be too small"
+        )
     return "; ".join(cautions)

@@ -58,6 +58,5 @@ def band(
         hoverinfo="skip",
         legendgroup=group,
         showlegend=False,
-        name=group,
         meta={**meta, "band": True},
     )

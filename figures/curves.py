@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from figures.bands import band
 from figures.columns import checked, chosen
 from figures.labels import count_label, escaped, panel_title, signed
 from figures.missing import missing_note, missing_rows
-from figures.panels import Frame, columns_for, dressed, outer_titles, panel_grid, panel_heading, span
+from figures.panels import Frame, columns_for, dressed, guide, outer_titles, panel_grid, panel_heading, span
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def curve_panels(
     filled = [(i // across + 1, i % across + 1) for i in range(len(facets))]
     figure = panel_grid(-(-len(facets) // across), across, filled, frame=frame, panel_height=300)
     styles = theme.level_styles(lines, dark)
-    annotations = []
+    annotations, shapes = [], []
     in_legend: set[str] = set()
     for (row, column), panel in zip(filled, facets, strict=True):
         bands, points = [], []
@@ -153,14 +154,13 @@ def curve_panels(
         # Bands first: none of them may cover a line.
         for trace in (*bands, *points):
             figure.add_trace(trace, row=row, col=column)
-        figure.add_hline(
-            y=0, line={"color": theme.page(dark).zero, "width": 1}, layer="below", row=row, col=column
-        )
+        shapes.append(guide(figure, row, column, y=(0.0, 0.0), colour=theme.page(dark).zero))
         if facet:
             text = f"{facet}: {panel}"
             heading = panel_title(text, 44, 1)
             annotations.append(panel_heading(figure, row, column, heading, hover=escaped(text), dark=dark))
     values = [rows[["mean", "low", "high"]]]
+    absent: list[dict[str, Any]] = []
     if references is not None:
         levels_drawn = checked(
             references,
@@ -169,8 +169,11 @@ def curve_panels(
             numbers=("mean", "low", "high"),
             keys=("name",),
         )
-        annotations += reference_levels(figure, levels_drawn, dark)
+        named, levels_shapes = reference_levels(figure, levels_drawn, dark)
+        annotations += named
+        shapes += levels_shapes
         values.append(levels_drawn[["mean", "low", "high"]])
+        absent = missing_rows(levels_drawn, "mean", ("name",))
     ticks = sorted(rows[axis.column].unique())
     figure.update_xaxes(
         type="log" if axis.doublings else "linear",
@@ -190,13 +193,14 @@ def curve_panels(
         figure,
         title=escaped(title),
         subtitle=f"{count_label(rows['n'])} per point | bands: intervals of the means",
-        notes=[missing_note(missing, tuple(factors) or names, note_along)],
+        notes=[missing_note(missing, tuple(factors) or names, note_along), missing_note(absent, ("name",))],
         frame=frame,
         dark=dark,
         legends=[f"{escaped(line)}  "] if line else [],
         annotations=annotations,
+        shapes=shapes,
         heading_lines=1 if facet else 0,
-        missing=missing,
+        missing=[*missing, *absent],
     )
 
 
@@ -231,28 +235,26 @@ def curve(
     return [band(x, part["low"], part["high"], style.colour, group=level, meta=meta), points]
 
 
-def reference_levels(figure: go.Figure, references: pd.DataFrame, dark: bool) -> list[dict]:
-    """Level lines with their intervals as bands, named at the right."""
+def reference_levels(
+    figure: go.Figure, references: pd.DataFrame, dark: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Names at the right, and level lines with bands, of the references that have a mean."""
     style = theme.page(dark)
-    named = []
-    for record in references.to_dict("records"):
-        if not pd.isna(record["low"]) and not pd.isna(record["high"]):
-            figure.add_hrect(
-                y0=record["low"], y1=record["high"], fillcolor=style.band, line_width=0, layer="below"
-            )
-        text = f"{escaped(record['name'])}: " + (
-            "undefined" if pd.isna(record["mean"]) else signed(record["mean"])
-        )
-        if not pd.isna(record["mean"]):
-            figure.add_hline(y=record["mean"], line={"color": style.muted, "width": 1.5, "dash": "dot"})
-        named.append(
+    names: list[dict[str, Any]] = []
+    shapes: list[dict[str, Any]] = []
+    for record in references[references["mean"].notna()].to_dict("records"):
+        mean, low, high = (float(record[column]) for column in ("mean", "low", "high"))
+        if not (pd.isna(low) or pd.isna(high)):
+            shapes.append(guide(figure, 1, 1, y=(low, high), colour=style.band))
+        shapes.append(guide(figure, 1, 1, y=(mean, mean), colour=style.muted, width=1.5, dash="dot"))
+        names.append(
             {
                 "text": panel_title(str(record["name"]), 16, 2),
-                "hovertext": text,
+                "hovertext": f"{escaped(record['name'])}: {signed(mean)} [{signed(low)}, {signed(high)}]",
                 "x": 1,
                 "xref": "paper",
                 "xshift": 6,
-                "y": record["mean"] if not pd.isna(record["mean"]) else 0,
+                "y": mean,
                 "yref": "y",
                 "xanchor": "left",
                 "showarrow": False,
@@ -260,4 +262,4 @@ def reference_levels(figure: go.Figure, references: pd.DataFrame, dark: bool) ->
                 "font": {"size": theme.SMALL_SIZE, "color": style.muted},
             }
         )
-    return [entry for entry, mean in zip(named, references["mean"], strict=True) if not pd.isna(mean)]
+    return names, shapes

@@ -14,7 +14,7 @@ from figures.columns import checked, chosen, named
 from figures.labels import contrast_label, count_label, escaped, panel_title
 from figures.ledger import BLOCK_WORDS, edges, known_roles, layer_step
 from figures.missing import missing_note, missing_rows
-from figures.panels import Frame, dressed, outer_titles, panel_grid, panel_heading, span
+from figures.panels import Frame, dressed, guide, outer_titles, panel_grid, panel_heading, span
 
 DIFFERENCE_COLUMNS = ("contrast", "stack", "block", "layer", "role", "n", "mean", "band_low", "band_high")
 
@@ -80,15 +80,13 @@ def budget_differences(
     filled = sorted(place.values())
     figure = panel_grid(down, across, filled, frame=frame, panel_height=118 if down > 2 else 180)
     labels = short_names(rows)
-    annotations = []
+    annotations, shapes = [], []
     width = int((frame.width - frame.left - frame.right) / 6.6)
     for (contrast, block, role), (row, column) in place.items():
         part = rows[(rows["contrast"] == contrast) & (rows["block"] == block) & (rows["role"] == role)]
         for trace in role_line(part.sort_values("layer"), contrast, block, role, dark):
             figure.add_trace(trace, row=row, col=column)
-        figure.add_hline(
-            y=0, line={"color": theme.page(dark).zero, "width": 1}, layer="below", row=row, col=column
-        )
+        shapes.append(guide(figure, row, column, y=(0.0, 0.0), colour=theme.page(dark).zero))
         heading = f"<b>{role}</b>"
         if column == 1:
             label = labels[contrast] if len(blocks) == 1 else f"{labels[contrast]}, {block}"
@@ -110,6 +108,7 @@ def budget_differences(
         frame=frame,
         dark=dark,
         annotations=annotations,
+        shapes=shapes,
         heading_lines=2,
         missing=missing,
     )
@@ -143,8 +142,8 @@ def role_line(part: pd.DataFrame, contrast: str, block: str, role: str, dark: bo
         marker={
             "color": colour,
             "symbol": theme.ROLE_SYMBOLS[role],
-            "size": 6 if len(np.unique(x)) <= 20 else 4.5,
-            "line": {"width": 0.6, "color": theme.page(dark).ink},
+            "size": 6 if len(np.unique(x)) <= 20 else 3,
+            "line": {"width": 0.6 if len(np.unique(x)) <= 20 else 0.3, "color": theme.page(dark).ink},
         },
         name=role,
         legendgroup=role,

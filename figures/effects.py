@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -9,7 +11,7 @@ from figures import theme
 from figures.columns import checked, named
 from figures.labels import contrast_label, count_label, escaped, p_value, panel_title, signed
 from figures.missing import missing_note, missing_rows
-from figures.panels import Frame, dressed, span
+from figures.panels import Frame, dressed, guide, span
 from figures.rows import interval_error, row_panels, row_text
 
 EFFECT_COLUMNS = (
@@ -99,7 +101,6 @@ def effects_forest(
         for record in group.to_dict("records"):
             texts = row_texts(record)
             annotations += row_text(figure, row, record["position"], texts, text_columns, frame, dark)
-    shade(figure, len(families), smallest_effect, dark)
     figure.update_xaxes(range=span(rows[["mean_difference", "low", "high"]], include=0.0))
     figure.update_xaxes(
         title_text=f"mean paired difference in {escaped(quantity)}, baseline − treatment ({escaped(unit)})",
@@ -118,6 +119,7 @@ def effects_forest(
         frame=frame,
         dark=dark,
         annotations=annotations,
+        shapes=shade(figure, len(families), smallest_effect, dark),
         missing=missing,
     )
 
@@ -170,11 +172,12 @@ def row_texts(record: dict) -> tuple[str, ...]:
     )
 
 
-def shade(figure: go.Figure, panels: int, smallest_effect: float | None, dark: bool) -> None:
+def shade(figure: go.Figure, panels: int, smallest_effect: float | None, dark: bool) -> list[dict[str, Any]]:
     """The line at 0 and the band of the smallest effect, in every panel."""
     style = theme.page(dark)
+    shapes = []
     for row in range(1, panels + 1):
-        figure.add_vline(x=0, line={"color": style.zero, "width": 1.2}, layer="below", row=row, col=1)
+        shapes.append(guide(figure, row, 1, x=(0.0, 0.0), colour=style.zero, width=1.2))
         if smallest_effect is not None:
-            band = {"fillcolor": style.band, "line_width": 0, "layer": "below"}
-            figure.add_vrect(x0=-smallest_effect, x1=smallest_effect, row=row, col=1, **band)
+            shapes.append(guide(figure, row, 1, x=(-smallest_effect, smallest_effect), colour=style.band))
+    return shapes

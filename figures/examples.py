@@ -84,15 +84,17 @@ def example_scatter(
     figure = panel_grid(1, 1, [(1, 1)], frame=frame, panel_height=520)
     limits = span(wide)
     style = theme.page(dark)
-    figure.add_shape(
-        type="line",
-        x0=limits[0],
-        x1=limits[1],
-        y0=limits[0],
-        y1=limits[1],
-        layer="below",
-        line={"color": style.zero, "width": 1, "dash": "dash"},
-    )
+    diagonal = {
+        **{
+            "type": "line",
+            "x0": limits[0],
+            "x1": limits[1],
+            "y0": limits[0],
+            "y1": limits[1],
+            "layer": "below",
+        },
+        "line": {"color": style.zero, "width": 1, "dash": "dash"},
+    }
     chosen_ones = wide.index.isin(list(highlight))
     for part, colour, size in ((wide[~chosen_ones], "#14967B", 7), (wide[chosen_ones], HIGHLIGHT, 13)):
         if part.empty:
@@ -129,6 +131,7 @@ def example_scatter(
         notes=[note],
         frame=frame,
         dark=dark,
+        shapes=[diagonal],
         heading_lines=0,
         missing=missing,
     )

@@ -22,7 +22,12 @@ def escaped(text: object) -> str:
 
     Plotly reads a little HTML in labels and fills `%{...}` in templates; both are undone here.
     """
-    return html.escape(visible(text), quote=False).replace("%{", "%&#123;").replace("$", "&#36;")
+    return unmarked(visible(text))
+
+
+def unmarked(text: str) -> str:
+    """Text with everything that plotly would read as markup or as a placeholder written as entities."""
+    return html.escape(text, quote=False).replace("%{", "%&#123;").replace("$", "&#36;")
 
 
 def visible(text: object) -> str:

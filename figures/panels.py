@@ -86,14 +86,11 @@ def panel_grid(
     for row, column in filled:
         # An axis that matches itself loses its automatic range, so the first panel's axes match nothing.
         follows = (row, column) != filled[0]
+        subplot = figure.get_subplot(row, column)
         if share_x:
-            figure.update_xaxes(
-                matches="x" if follows else None, showticklabels=row == lowest[column], row=row, col=column
-            )
+            subplot.xaxis.update(matches="x" if follows else None, showticklabels=row == lowest[column])
         if share_y:
-            figure.update_yaxes(
-                matches="y" if follows else None, showticklabels=column == leftmost[row], row=row, col=column
-            )
+            subplot.yaxis.update(matches="y" if follows else None, showticklabels=column == leftmost[row])
     figure.update_layout(height=inner_height)
     return figure
 
@@ -144,6 +141,41 @@ def panel_heading(
     }
 
 
+def guide(
+    figure: go.Figure,
+    row: int,
+    column: int,
+    *,
+    x: tuple[float, float] | None = None,
+    y: tuple[float, float] | None = None,
+    colour: str,
+    width: float = 1,
+    dash: str = "solid",
+) -> dict[str, Any]:
+    """A line or band behind a panel, from edge to edge: upright for `x`, level for `y`.
+
+    Args:
+        figure: the figure, for the names of the panel's axes.
+        row, column: the panel.
+        x, y: where it begins and ends, one of them; the same number twice gives a line.
+        colour: of the line or of the band.
+        width, dash: of the line.
+    """
+    subplot = figure.get_subplot(row, column)
+    x_axis, y_axis = subplot.yaxis.anchor, subplot.xaxis.anchor
+    first, last = x if x is not None else y if y is not None else (0.0, 0.0)
+    place = (
+        {"xref": x_axis, "x0": first, "x1": last, "yref": f"{y_axis} domain", "y0": 0, "y1": 1}
+        if x is not None
+        else {"yref": y_axis, "y0": first, "y1": last, "xref": f"{x_axis} domain", "x0": 0, "x1": 1}
+    )
+    if first == last:
+        look = {"type": "line", "line": {"color": colour, "width": width, "dash": dash}}
+    else:
+        look = {"type": "rect", "fillcolor": colour, "line": {"width": 0}}
+    return {**place, **look, "layer": "below"}
+
+
 def folded(text: str, characters: int) -> list[str]:
     """An escaped text in lines; entities and tags are kept whole because they hold no spaces."""
     return textwrap.wrap(text, max(characters, 20), break_long_words=False, break_on_hyphens=False) or []
@@ -159,6 +191,7 @@ def dressed(
     dark: bool,
     legends: Sequence[str] = (),
     annotations: Sequence[dict[str, Any]] = (),
+    shapes: Sequence[dict[str, Any]] = (),
     heading_lines: int = 1,
     missing: Sequence[dict[str, Any]] = (),
 ) -> go.Figure:
@@ -170,7 +203,8 @@ def dressed(
         frame: margins.
         dark: page.
         legends: a title per row of legend ("" for none); the first row is `legend`, the next `legend2`.
-        annotations: headings and other text; set at once, because plotly checks all again at each addition.
+        annotations, shapes: headings and other text, lines and bands; set at once, because plotly checks all
+            of them again at each addition.
         heading_lines: lines that the headings of the first row of panels take.
         missing: what has no value, kept in `layout.meta` in full.
     """
@@ -236,5 +270,5 @@ def dressed(
                 "name": "notes",
             }
         )
-    figure.update_layout(annotations=every)
+    figure.update_layout(annotations=every, shapes=list(shapes))
     return figure

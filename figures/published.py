@@ -50,10 +50,11 @@ def published_beside_measured(
     for column in ("quantity", "unit", "agreement"):
         rows[column] = rows[column].fillna("").astype(str)
     rows["label"] = [compared_label(record) for record in rows.to_dict("records")]
-    groups = {
-        f"{quantity} ({unit})" if unit else str(quantity): part
-        for (quantity, unit), part in rows.groupby(["quantity", "unit"], sort=False)
-    }
+    groups, units = {}, []
+    for (quantity, unit), part in rows.groupby(["quantity", "unit"], sort=False):
+        group = str(quantity) if str(quantity) not in groups else f"{quantity} ({unit})"
+        groups[group] = part
+        units.append(str(unit) or "no unit")
     frame = Frame(width=1060, left=256, right=330, gap_down=62)
     labels = {group: list(part["label"]) for group, part in groups.items()}
     figure, annotations = row_panels(labels, frame, TEXT_COLUMNS, dark, share_x=False)
@@ -67,7 +68,7 @@ def published_beside_measured(
                 figure, row, record["position"], row_texts(record), TEXT_COLUMNS, frame, dark
             )
         figure.update_xaxes(range=span(part[["published", "measured", "low", "high"]]), row=row, col=1)
-        figure.update_xaxes(title={"text": panel_title(group, 70, 1), "standoff": 2}, row=row, col=1)
+        figure.update_xaxes(title={"text": panel_title(units[row - 1], 70, 1), "standoff": 2}, row=row, col=1)
     missing = missing_rows(rows, "measured", ("quantity", "label"))
     return dressed(
         figure,

@@ -66,13 +66,16 @@ def sink_audit(
         for role in wanted
         for block in rows.loc[(rows["cell"] == cell) & (rows["role"] == role), "block"].unique()
     ]
-    across = min(len(wanted), 4) if len(order) > 1 else columns_for(len(panels))
-    filled = [(i // across + 1, i % across + 1) for i in range(len(panels))]
+    across = columns_for(len(panels)) if len(order) == 1 else min(4, panels_of(panels, order[0]))
+    filled = []
+    down = 0
+    for cell in order:
+        count = panels_of(panels, cell)
+        filled += [(down + i // across + 1, i % across + 1) for i in range(count)]
+        down += -(-count // across)
     frame = Frame(gap_down=46)
-    down = filled[-1][0]
     figure = panel_grid(down, across, filled, frame=frame, panel_height=170 if down > 1 else 280)
-    width = int((frame.width - frame.left - frame.right) / across / 6.6)
-    annotations, lines = [], 1
+    annotations = []
     for (row, column), (cell, block, role) in zip(filled, panels, strict=True):
         part = rows[(rows["cell"] == cell) & (rows["block"] == block) & (rows["role"] == role)].sort_values(
             "layer"
@@ -80,8 +83,9 @@ def sink_audit(
         for trace in audit_traces(part, cell, block, role, dark):
             trace.showlegend = (row, column) == (1, 1) and "band" not in trace.meta
             figure.add_trace(trace, row=row, col=column)
-        heading = panel_title(f"{role}, {labels[cell]}" if len(order) > 1 else role, width)
-        lines = max(lines, heading.count("<br>") + 1) if row == 1 else lines
+        heading = f"<b>{role}</b>"
+        if len(order) > 1 and column == 1:
+            heading = f"{panel_title(labels[cell], 120, 1)}<br>{heading}"
         hover = escaped(f"{role}, {cell}, {BLOCK_WORDS.get(block, block)}")
         annotations.append(panel_heading(figure, row, column, heading, hover=hover, dark=dark))
     figure.update_xaxes(
@@ -103,9 +107,14 @@ def sink_audit(
         dark=dark,
         legends=["share  "],
         annotations=annotations,
-        heading_lines=lines,
+        heading_lines=2 if len(order) > 1 else 1,
         missing=missing,
     )
+
+
+def panels_of(panels: Sequence[tuple[str, str, str]], cell: str) -> int:
+    """How many panels a cell has."""
+    return sum(one == cell for one, _, _ in panels)
 
 
 def audit_traces(part: pd.DataFrame, cell: str, block: str, role: str, dark: bool) -> list[go.Scatter]:
@@ -116,10 +125,10 @@ def audit_traces(part: pd.DataFrame, cell: str, block: str, role: str, dark: boo
     colour = theme.ROLE_COLOURS[role]
     end = f"<br>{escaped(cell)}<extra></extra>"
     drawn = [band(x, part["low"], part["high"], colour, group="measured", meta={**meta, "what": "measured"})]
-    for what, column, line, symbol in (
-        ("sink visible", "visible", {"color": style.zero, "width": 1.5, "dash": "dot"}, "circle-open"),
-        ("predicted", "predicted", {"color": style.ink, "width": 1.5, "dash": "dash"}, "x-thin-open"),
-        ("measured", "mean", {"color": colour, "width": 2}, theme.ROLE_SYMBOLS[role]),
+    for what, column, line in (
+        ("sink visible", "visible", {"color": style.zero, "width": 1.5, "dash": "dot"}),
+        ("measured", "mean", {"color": colour, "width": 2}),
+        ("predicted", "predicted", {"color": style.ink, "width": 1.5, "dash": "4px,2px"}),
     ):
         interval = " [%{customdata[0]:.2%}, %{customdata[1]:.2%}]" if what == "measured" else ""
         drawn.append(
@@ -127,10 +136,10 @@ def audit_traces(part: pd.DataFrame, cell: str, block: str, role: str, dark: boo
                 x=x,
                 y=part[column].to_numpy(),
                 customdata=part[["low", "high", "n"]].to_numpy(),
-                mode="lines+markers",
+                mode="lines+markers" if what == "measured" else "lines",
                 connectgaps=False,
                 line=line,
-                marker={"color": line["color"], "symbol": symbol, "size": 5},
+                marker={"color": line["color"], "symbol": theme.ROLE_SYMBOLS[role], "size": 4},
                 name=what,
                 legendgroup=what,
                 meta={**meta, "what": what},

@@ -9,7 +9,7 @@ from figures import theme
 from figures.columns import checked
 from figures.labels import count_label, escaped, signed
 from figures.missing import missing_note, missing_rows
-from figures.panels import Frame, dressed, span
+from figures.panels import Frame, dressed, guide, span
 from figures.rows import interval_error, row_panels, row_text
 
 SPLIT_COLUMNS = (
@@ -62,6 +62,7 @@ def split_bars(
     effects = {str(effect): group for effect, group in rows.groupby("contrast", sort=False)}
     labels = {effect: list(group["part"]) for effect, group in effects.items()}
     figure, annotations = row_panels(labels, frame, TEXT_COLUMNS, dark)
+    shapes = []
     styles = theme.level_styles(
         ["total", *dict.fromkeys(part for part in rows["part"] if part != "total")], dark
     )
@@ -110,7 +111,7 @@ def split_bars(
             annotations += row_text(
                 figure, row, record["position"], row_texts(record), TEXT_COLUMNS, frame, dark
             )
-        figure.add_vline(x=0, line={"color": theme.page(dark).zero, "width": 1.2}, row=row, col=1)
+        shapes.append(guide(figure, row, 1, x=(0.0, 0.0), colour=theme.page(dark).zero, width=1.2))
     figure.update_xaxes(range=span(rows[["mean_difference", "low", "high"]], include=0.0))
     figure.update_xaxes(
         title_text=f"mean difference in {escaped(quantity)} ({escaped(unit)})", row=len(effects), col=1
@@ -118,7 +119,8 @@ def split_bars(
     missing = missing_rows(rows, "mean_difference", ("contrast", "part"))
     withheld = rows[rows["share"].isna() & rows["reason"].ne("")]
     reasons = [
-        f"{escaped(contrast)}: {escaped(', '.join(part['part']))} ({escaped(str(reason).removeprefix('withheld: '))})"
+        f"{escaped(contrast)}: {escaped(', '.join(part['part']))} "
+        f"({escaped(str(reason).removeprefix('withheld: '))})"
         for (contrast, reason), part in withheld.groupby(["contrast", "reason"], sort=False)
     ]
     return dressed(
@@ -134,6 +136,7 @@ def split_bars(
         frame=frame,
         dark=dark,
         annotations=annotations,
+        shapes=shapes,
         missing=missing,
     )
 

@@ -50,13 +50,13 @@ ROLE_SYMBOLS = MappingProxyType(
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 MONOSPACE = "DejaVu Sans Mono, Menlo, Consolas, Liberation Mono, monospace"
 
-SEQUENTIAL = ((0.0, "#FFF8EC"), (0.25, "#F6C98F"), (0.5, "#E47503"), (0.75, "#9A3F08"), (1.0, "#3D1503"))
-SEQUENTIAL_DARK = ((0.0, "#1B1E24"), (0.25, "#5A2B0C"), (0.5, "#B0560A"), (0.75, "#F09A3E"), (1.0, "#FFF0D8"))
-"""Shares from 0: the page's own shade means nothing there, so that large shares stand out on either page."""
+SEQUENTIAL = ((0.0, "#F7FBF6"), (0.25, "#BADFBA"), (0.5, "#62B47C"), (0.75, "#1F7A4D"), (1.0, "#07341F"))
+SEQUENTIAL_DARK = ((0.0, "#191D22"), (0.25, "#173F2D"), (0.5, "#2A7B52"), (0.75, "#6CC58E"), (1.0, "#E3FAE6"))
+"""Shares from 0: the page's own shade means nothing there. Green, because no role is."""
 
-DIVERGING = ((0.0, "#2B4FA0"), (0.25, "#8FB0DE"), (0.5, "#F5F5F5"), (0.75, "#E7A268"), (1.0, "#A03A08"))
-DIVERGING_DARK = ((0.0, "#9CC3F5"), (0.25, "#3F66A8"), (0.5, "#22262D"), (0.75, "#A8561A"), (1.0, "#FFB877"))
-"""Differences around 0: blue below, orange above."""
+DIVERGING = ((0.0, "#6B2A86"), (0.25, "#BA98CB"), (0.5, "#F6F6F6"), (0.75, "#9FCFA3"), (1.0, "#1E6E3C"))
+DIVERGING_DARK = ((0.0, "#DCAAF2"), (0.25, "#7A4A93"), (0.5, "#20242A"), (0.75, "#3C7F52"), (1.0, "#9BE0AC"))
+"""Differences around 0: purple below, green above."""
 
 LAYERS = ((0.0, "#3B2F7F"), (0.35, "#2A788E"), (0.7, "#3FAE78"), (1.0, "#D9CF3A"))
 """Depth: first layer dark, last layer light."""

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 
 from figures import theme
 from figures.columns import checked, chosen, named
-from figures.labels import cell_labels, escaped, panel_title
+from figures.labels import cell_labels, escaped, panel_title, unmarked
 from figures.ledger import known_roles, legend_of, legend_titles
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, dressed, panel_heading
@@ -140,7 +140,7 @@ def token_view(
         heading = panel_title(labels[cell], across - 4, 1)
         annotations.append(panel_heading(figure, 1, column, heading, hover=escaped(cell), dark=dark))
     figure.update_layout(coloraxis=shade_axis(top, dark), width=frame.width, bargap=0)
-    rows_word = "mean over answer rows" if row is None else f"answer row {row}"
+    rows_word = "mean over the rows that see a key" if row is None else f"answer row {row}"
     heads_word = f"mean over {table['head'].nunique()} heads" if head is None else f"head {head}"
     missing = missing_rows(table, "share", ("cell", "role"), "row")
     blocks = list(dict.fromkeys(table["block"].astype(str)))
@@ -171,7 +171,11 @@ def matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
 
 def shade_of(shares: pd.DataFrame, row: int | None) -> pd.Series:
     """Share of every key in one answer row, or its mean over the rows that see the key."""
-    return shares.mean(axis=0) if row is None else shares.loc[float(row)].squeeze()
+    return (
+        shares.mean(axis=0)
+        if row is None
+        else pd.Series(shares.loc[[float(row)]].to_numpy()[0], index=shares.columns)
+    )
 
 
 def key_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -197,16 +201,20 @@ def empty_view(
     """Text, strip of roles and matrix below each other, one column per cell."""
     rows = max(len(shares) for shares, _ in matrices.values())
     heights = [most_lines(laid) * LINE_HEIGHT, STRIP_HEIGHT, max(rows * MATRIX_ROW, 60)]
-    # plotly has one gap for all rows; the strip's own panel takes up the gap below the text.
-    inner = sum(heights) + 2 * GAP / 2
+    inner = sum(heights) + GAP
     width = frame.width - frame.left - frame.right
     figure = make_subplots(
         rows=3,
         cols=columns,
-        row_heights=heights,
-        vertical_spacing=(GAP / 2) / inner,
+        vertical_spacing=0.01,
         horizontal_spacing=60 / width if columns > 1 else 0,
     )
+    # plotly has one gap for all rows; here the strip stands on the matrix, and the text apart from both.
+    top_of_strip = (heights[1] + heights[2]) / inner
+    top_of_matrix = heights[2] / inner
+    domains = ([1 - heights[0] / inner, 1], [top_of_matrix + 2 / inner, top_of_strip], [0, top_of_matrix])
+    for row, domain in enumerate(domains, start=1):
+        figure.update_yaxes(domain=domain, row=row)
     figure.update_layout(height=inner)
     return figure
 
@@ -271,7 +279,7 @@ def text_traces(
         go.Scatter(
             x=[piece.start for piece in pieces],
             y=[piece.line + 0.5 for piece in pieces],
-            text=[escaped_spaces(piece.text) for piece in pieces],
+            text=[with_spaces(piece.text) for piece in pieces],
             customdata=[piece.token for piece in pieces],
             mode="text",
             textposition="middle right",
@@ -284,9 +292,9 @@ def text_traces(
     ]
 
 
-def escaped_spaces(text: str) -> str:
+def with_spaces(text: str) -> str:
     """Escaped text whose spaces keep their width."""
-    return escaped(text.replace(" ", "\N{NO-BREAK SPACE}"))
+    return unmarked(text.replace(" ", "\N{NO-BREAK SPACE}"))
 
 
 def role_marks(

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from einops import rearrange
@@ -21,6 +20,9 @@ from probes.roles import ROLE_CODES, ROLES, roles_of
 
 #: Scores (batch × head × row × key) that one row block may hold; bounds the extra memory of a capture.
 BLOCK_SCORES = 1 << 22
+
+#: Scores further below their row's maximum have a probability of exactly 0 in float32.
+LEAST_SHIFTED = -1e4
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,8 @@ class AttentionCall:
         shape = (batch, heads, rows, self.key.shape[2])
         result = self.query.new_zeros(shape)
         if self.mask is not None:
-            if self.mask.dtype == torch.bool:
-                result = result.masked_fill(~self.mask, -math.inf)
-            else:
-                result = result + self.mask
+            boolean = self.mask.dtype == torch.bool
+            result = result.masked_fill(~self.mask, -math.inf) if boolean else result + self.mask
         elif self.causal:
             hidden = torch.ones(rows, shape[-1], dtype=torch.bool, device=result.device).triu(1)
             result = result.masked_fill(hidden, -math.inf)
@@ -116,7 +116,9 @@ class AttentionCall:
     def _block(self, rows: Int[Tensor, "batch chosen"], key: Tensor) -> RowAttention:
         index = rearrange(rows, "batch row -> batch 1 row 1")
         query = torch.take_along_dim(self.query, index, dim=2).float() * self.scaling
-        grouped = rearrange(query, "batch (key_head group) row width -> batch key_head (group row) width", group=self.group)
+        grouped = rearrange(
+            query, "batch (key_head group) row width -> batch key_head (group row) width", group=self.group
+        )
         scores = rearrange(
             grouped @ key.transpose(-1, -2),
             "batch key_head (group row) key -> batch (key_head group) row key",
@@ -125,7 +127,7 @@ class AttentionCall:
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
         if self.bias is not None:
-            scores = scores + _rows_of(self.bias, rows)
+            scores += _rows_of(self.bias, rows)
         hidden: Tensor | None = None
         if self.mask is not None:
             mask = _rows_of(self.mask, rows)
@@ -134,7 +136,7 @@ class AttentionCall:
             else:
                 # A floating mask hides with -inf or with the lowest number of its type.
                 hidden = mask <= torch.finfo(mask.dtype).min / 2
-                scores = scores + mask.float()
+                scores += mask.float()
         elif self.causal:
             keys = torch.arange(key.shape[2], device=rows.device)
             hidden = keys > rearrange(rows, "batch row -> batch 1 row 1")
@@ -155,7 +157,7 @@ class RowAttention:
     """Attention of some rows: probabilities and what entropies need, in float32.
 
     ``probabilities`` sum to 1 over the keys and are exactly 0 at hidden keys. ``shifted`` are the scores
-    less the row's maximum, 0 at hidden keys; ``log_normaliser`` is the logarithm of the sum of their
+    less the row's maximum, meaningless at hidden keys; ``log_normaliser`` is the logarithm of the sum of their
     exponentials, so that log p = shifted − log_normaliser at every visible key. ``members`` has one column
     per role, 1 where the key has it.
     """
@@ -170,18 +172,18 @@ class RowAttention:
     def from_scores(
         cls, site: Site, scores: Tensor, hidden: Tensor | None, members: Float[Tensor, "batch key role"]
     ) -> RowAttention:
-        """Softmax of ``scores`` over the keys that are not hidden.
+        """Softmax of ``scores`` over the keys that are not hidden; ``scores`` is overwritten.
 
         A row in which every key is hidden has no softmax: its probabilities are NaN.
         """
         if hidden is not None:
-            scores = scores.masked_fill(hidden, -math.inf)
-        shifted = scores - scores.amax(dim=-1, keepdim=True)
+            scores.masked_fill_(hidden, -math.inf)
+        shifted = scores.sub_(scores.amax(dim=-1, keepdim=True))
         probabilities = shifted.exp()
+        # Without -inf at hidden keys, 0 · shifted is 0 there and not NaN.
+        shifted.clamp_(min=LEAST_SHIFTED)
         normaliser = probabilities.sum(dim=-1, keepdim=True)
         probabilities.div_(normaliser)
-        if hidden is not None:
-            shifted = shifted.masked_fill_(hidden, 0.0)
         return cls(site, probabilities, shifted, normaliser.log(), members)
 
     @cached_property
@@ -207,7 +209,9 @@ class RowAttention:
         negative = _regrouped(self._role_weighted, groups) - self.log_normaliser * mass
         return torch.where(mass > 0, mass.log() - negative / mass, math.nan).clamp_min(0.0)
 
-    def sums(self, values: Float[Tensor, "batch head row key"], groups: tuple[tuple[str, ...], ...]) -> Tensor:
+    def sums(
+        self, values: Float[Tensor, "batch head row key"], groups: tuple[tuple[str, ...], ...]
+    ) -> Tensor:
         """Sums of any quantity of the keys over each group of roles: batch × head × row × group."""
         return _regrouped(self._by_role(values), groups)
 

@@ -57,9 +57,7 @@ class Reading:
         return bool(self.probes) and (self.layers is None or site.layer in self.layers)
 
 
-def capture(
-    model: LoadedModel, batch: Batch, reading: Reading, edits: Sequence[Edit] = ()
-) -> Capture:
+def capture(model: LoadedModel, batch: Batch, reading: Reading, edits: Sequence[Edit] = ()) -> Capture:
     """Run ``batch`` through ``model`` under ``edits``; read attention and answer losses.
 
     Raises EditError where an edit matches no attention site of the model.
@@ -133,7 +131,7 @@ def _decode(
     head = at_path(model.envoy, model.family.head)
     with model.envoy.trace(**inputs):
         if table is not None:
-            at_path(model.envoy, model.family.decoder_positions).output = table
+            at_path(model.envoy, str(model.family.decoder_positions)).output = table
         for site in visitor.sites:
             operation = visitor.operation(site)
             changed = visitor.visit(site, operation.inputs)
@@ -230,7 +228,9 @@ class _Visitor:
             real = owner >= 0
             for probe, total in zip(probes, sums, strict=True):
                 for name, values in probe.observe(attention).items():
-                    by_row = rearrange(values, "lane head row category -> lane row head category")[real].double()
+                    by_row = rearrange(values, "lane head row category -> lane row head category")[
+                        real
+                    ].double()
                     if name not in total:
                         total[name] = by_row.new_zeros((self.rows.count, *by_row.shape[1:]))
                     total[name].index_add_(0, owner[real], by_row)
@@ -249,7 +249,8 @@ class _Visitor:
                 categories=probe.categories(site),
                 averages_heads=probe.averages_heads,
                 values={
-                    name: (value if index is None else value[index]).cpu().numpy() for name, value in means.items()
+                    name: (value if index is None else value[index]).cpu().numpy()
+                    for name, value in means.items()
                 },
             )
             for probe, site, means in self.parts

@@ -93,5 +93,3 @@ def _probe_batch(model: LoadedModel) -> Batch:
 def pad_token(model: LoadedModel) -> int:
     """The id that fills padding; any id will do, since padding is never seen."""
     return model.tokenizer.pad_token_id or 0
-
-

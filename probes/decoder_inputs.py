@@ -31,9 +31,13 @@ def decoder_inputs(
         "decoder_input_ids": batch.decoder_ids,
         "use_cache": False,
     }
+    if model.family.positions == "table":
+        _require_positions(model, batch)
     if batch.packed:
         if not model.family.packs:
-            raise ValueError(f"the family {model.family.name!r} takes no packed batches; make the batch with pack=False")
+            raise ValueError(
+                f"the family {model.family.name!r} takes no packed batches; make the batch with pack=False"
+            )
         inputs["attention_mask"] = {"full_attention": _cross_mask(model, batch)}
         inputs["decoder_attention_mask"] = _self_masks(model, batch)
     else:
@@ -45,21 +49,23 @@ def decoder_inputs(
 
 
 def position_rows(model: LoadedModel, positions: Int[Tensor, "lane position"]) -> Tensor:
-    """The position embeddings of a family that looks them up in a table: lane × position × width.
-
-    Raises ValueError for a position beyond the table.
-    """
+    """The position embeddings of a family that looks them up in a table: lane × position × width."""
     module = at_path(model.model, str(model.family.decoder_positions))
-    index = positions + getattr(module, "offset", 0)
-    if int(index.max()) >= module.weight.shape[0]:
+    return torch.nn.functional.embedding(positions + getattr(module, "offset", 0), module.weight)
+
+
+def _require_positions(model: LoadedModel, batch: Batch) -> None:
+    module = at_path(model.model, str(model.family.decoder_positions))
+    available = module.weight.shape[0] - getattr(module, "offset", 0)
+    needed = 1 + int(batch.decoder_positions.max())
+    if needed > available:
         raise ValueError(
-            f"decoder position {int(positions.max())} lies beyond the {module.weight.shape[0]} positions that "
-            f"{model.name} has; use shorter queries and answers"
+            f"a decoder input needs {needed} positions, but {model.name} has {available}; "
+            "use shorter queries and answers"
         )
-    return torch.nn.functional.embedding(index, module.weight)
 
 
-def _self_masks(model: LoadedModel, batch: Batch) -> dict[str, Tensor]:
+def _self_masks(model: LoadedModel, batch: Batch) -> dict[str, Any]:
     """The model's own causal and sliding masks, each trial kept to itself."""
     arguments = {
         "config": model.model.config.decoder,

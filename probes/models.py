@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +191,9 @@ def load_model(
     )
 
 
-def load_trial_tokenizer(name: str, *, revision: str | None = None, limits: Limits | None = None) -> TrialTokenizer:
+def load_trial_tokenizer(
+    name: str, *, revision: str | None = None, limits: Limits | None = None
+) -> TrialTokenizer:
     """The tokenizer of a model, without its weights. Raises ModelError as :func:`load_model` does."""
     directory = Path(name)
     if directory.exists() or name.startswith((".", "/", "~")):
@@ -204,7 +206,11 @@ def load_trial_tokenizer(name: str, *, revision: str | None = None, limits: Limi
         # Older checkpoints keep generation settings in config.json, where start_token also looks.
         generation = None
     tokenizer = _from_hub(AutoTokenizer.from_pretrained, name, revision=revision)
-    return TrialTokenizer(tokenizer, start_token(name, config, generation), limits)
+    return TrialTokenizer(
+        tokenizer,
+        start_token(name, config, generation),
+        model_limits(config, family_of(config.model_type), limits),
+    )
 
 
 def prepare_model(
@@ -238,7 +244,11 @@ def prepare_model(
         name=name,
         model=model,
         tokenizer=tokenizer,
-        trial_tokenizer=TrialTokenizer(tokenizer, start_token(name, model.config, model.generation_config), limits),
+        trial_tokenizer=TrialTokenizer(
+            tokenizer,
+            start_token(name, model.config, model.generation_config),
+            model_limits(model.config, family, limits),
+        ),
         envoy=envoy,
         family=family,
         identity=identity,
@@ -272,6 +282,14 @@ def start_token(name: str, config: Any, generation: Any | None) -> int:
     )
 
 
+def model_limits(config: Any, family: Family, limits: Limits | None) -> Limits:
+    """The longest inputs, no longer than a table of positions where the family looks them up."""
+    limits = limits or Limits()
+    if family.positions != "table":
+        return limits
+    return replace(limits, encoder=min(limits.encoder, int(config.max_position_embeddings)))
+
+
 def directory_hash(directory: Path) -> str:
     """SHA-256 over the names and contents of the files that decide what a local model computes."""
     digest = hashlib.sha256()
@@ -287,14 +305,26 @@ def _require_model_directory(directory: Path) -> None:
         raise ModelError(f"{directory} is not a directory; give a directory with config.json, or a hub name")
     if not (directory / "config.json").is_file():
         found = ", ".join(sorted(path.name for path in directory.iterdir())[:8]) or "nothing"
-        raise ModelError(f"{directory} holds no config.json (found: {found}); give the directory of a saved model")
-    for required, pattern in (("weights", ("*.safetensors", "*.bin")), ("a fast tokenizer", ("tokenizer.json", "*.model"))):
+        raise ModelError(
+            f"{directory} holds no config.json (found: {found}); give the directory of a saved model"
+        )
+    for required, pattern in (
+        ("weights", ("*.safetensors", "*.bin")),
+        ("a fast tokenizer", ("tokenizer.json", "*.model")),
+    ):
         if not any(list(directory.glob(one)) for one in pattern):
-            raise ModelError(f"{directory} holds no {required} ({' or '.join(pattern)}); save the model there first")
+            raise ModelError(
+                f"{directory} holds no {required} ({' or '.join(pattern)}); save the model there first"
+            )
 
 
 def _from_hub(loader: Any, name: str, **options: Any) -> Any:
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
         return loader(name, **{key: value for key, value in options.items() if value is not None})
@@ -310,9 +340,9 @@ def _from_hub(loader: Any, name: str, **options: Any) -> Any:
                 f"the hub knows no model {name!r} that this token may read; check the spelling, and give a token "
                 "(the variable HF_TOKEN) if it is private"
             ) from error
-        if any(isinstance(cause, LocalEntryNotFoundError | HfHubHTTPError | ConnectionError) for cause in chain) or (
-            not Path(name).exists() and isinstance(error, OSError)
-        ):
+        if any(
+            isinstance(cause, LocalEntryNotFoundError | HfHubHTTPError | ConnectionError) for cause in chain
+        ) or (not Path(name).exists() and isinstance(error, OSError)):
             raise ModelError(
                 f"{name} is not in the local cache and the hub could not be reached ({_first_line(error)}); "
                 "check the network, the name and the revision, or give a local directory"
@@ -342,7 +372,9 @@ def _device(device: str) -> torch.device:
     except RuntimeError as error:
         raise ModelError(f"unknown device {device!r}; give cpu, cuda, cuda:N, mps or auto") from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"device {device!r} was asked for, but this torch sees no CUDA device; give --device cpu")
+        raise ModelError(
+            f"device {device!r} was asked for, but this torch sees no CUDA device; give --device cpu"
+        )
     return chosen
 
 

@@ -35,8 +35,15 @@ class AttentionProbe(Protocol):
     ``averages_heads`` says that its quantities come from the average over heads.
     """
 
-    axis: str
-    averages_heads: bool
+    @property
+    def axis(self) -> str:
+        """Record column of the categories."""
+        ...
+
+    @property
+    def averages_heads(self) -> bool:
+        """Whether the head axis has length one because heads were averaged first."""
+        ...
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The categories of the last axis at this site; empty where the probe reads nothing."""

@@ -73,7 +73,9 @@ class TokenizedTrial:
 class TrialTokenizer:
     """Tokenizes trials for one model: its tokenizer, its decoder start token, its length limits."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, start_token: int, limits: Limits | None = None) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, start_token: int, limits: Limits | None = None
+    ) -> None:
         if not tokenizer.is_fast:
             raise ValueError(
                 f"{type(tokenizer).__name__} gives no character offsets, so positions can't be labelled; "
@@ -149,7 +151,7 @@ class TrialTokenizer:
         for token, piece in zip(candidates, self.tokenizer.convert_ids_to_tokens(candidates), strict=True):
             if piece is None or _BYTE_TOKEN.fullmatch(piece):
                 continue
-            text = self.tokenizer.decode([token])
+            text = str(self.tokenizer.decode([token]))
             if text.strip() and "\ufffd" not in text:
                 ordinary.append(token)
         return tuple(ordinary)
@@ -157,7 +159,9 @@ class TrialTokenizer:
     def _plain_ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _encoder_positions(self, segments: tuple[Segment, ...]) -> tuple[tuple[int, ...], tuple[str, ...], int]:
+    def _encoder_positions(
+        self, segments: tuple[Segment, ...]
+    ) -> tuple[tuple[int, ...], tuple[str, ...], int]:
         ids, roles = self._body(segments)
         room = self.limits.encoder - len(self.leading) - len(self.trailing)
         truncated = max(0, len(ids) - room)
@@ -202,7 +206,9 @@ class TrialTokenizer:
             ids.extend(own)
             roles.extend([segment.role] * len(own))
         if "answer" not in roles:
-            raise ValueError(f"example {trial.example.identifier!r}: the answer {trial.example.answer!r} has no token")
+            raise ValueError(
+                f"example {trial.example.identifier!r}: the answer {trial.example.answer!r} has no token"
+            )
         if roles[-1] != "answer":
             raise ValueError(
                 f"example {trial.example.identifier!r}: the answer must stand last in the decoder; got {roles}"
@@ -237,7 +243,11 @@ def label_by_offsets(
         owner.extend([segment.role] * len(segment.text or ""))
     roles = []
     for start, end in encoding["offset_mapping"]:
-        covered = range(start, end) if end > start else range(min(start, len(text) - 1), min(start, len(text) - 1) + 1)
+        covered = (
+            range(start, end)
+            if end > start
+            else range(min(start, len(text) - 1), min(start, len(text) - 1) + 1)
+        )
         solid = [position for position in covered if not text[position].isspace()]
         roles.append(owner[solid[-1]] if solid else owner[covered[0]])
     return list(encoding["input_ids"]), roles
@@ -258,5 +268,3 @@ def special_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], 
         f"the tokenizer's special tokens do not frame the text: {sample!r} gives {framed} with and {plain} "
         "without special tokens"
     )
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def one_thread() -> Iterator[None]:
 def loaded() -> Callable[[str], LoadedModel]:
     """The tiny model of a family, ready for capture; made once. The contract check has tests of its own."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def make(family: str) -> LoadedModel:
         return prepare_model(
             tiny_models.build(family), tiny_models.tokenizer(), name=family, identity="tiny", check=False
@@ -53,7 +53,7 @@ def loaded() -> Callable[[str], LoadedModel]:
 def oracle() -> Callable[[str], PreTrainedModel]:
     """A family's tiny model in eager attention, which the project never touches."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def make(family: str) -> PreTrainedModel:
         return tiny_models.build(family, attention="eager")
 
@@ -78,9 +78,7 @@ class Shape:
 
     def trial(self) -> TokenizedTrial:
         """Random ids in this shape. The decoder's ids differ between shapes, the encoder's need not."""
-        encoder_roles = tuple(
-            role for role in eager.ENCODER_ROLES for _ in range(getattr(self, role))
-        )
+        encoder_roles = tuple(role for role in eager.ENCODER_ROLES for _ in range(getattr(self, role)))
         decoder_roles = ("start", *("prompt",) * self.prompt, *("answer",) * self.answer)
         encoder = numpy.random.default_rng([self.seed, len(encoder_roles)])
         decoder = numpy.random.default_rng([self.seed, self.prompt, self.answer])
@@ -200,7 +198,9 @@ def corpus_rows(count: int) -> list[dict[str, str]]:
     rows = []
     for number in range(count):
         topic, builder = TOPICS[number % len(TOPICS)], BUILDERS[number % len(BUILDERS)]
-        filler = " ".join(f"In the year {1400 + number + extra} the people ate bread." for extra in range(number % 4))
+        filler = " ".join(
+            f"In the year {1400 + number + extra} the people ate bread." for extra in range(number % 4)
+        )
         rows.append(
             {
                 "query": f"who built the {topic} number {number}" + (" and when" if number % 3 == 0 else ""),

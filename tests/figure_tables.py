@@ -117,11 +117,13 @@ def cell_means_table(seed: int = 3) -> pd.DataFrame:
 CONTRASTS = tuple(f"{CELLS[i]} → {CELLS[i + 6]}" for i in range(6))
 
 
-def differences_table(layers: int = 34, seed: int = 4) -> pd.DataFrame:
+def differences_table(
+    layers: int = 34, contrasts: tuple[str, ...] = CONTRASTS, seed: int = 4
+) -> pd.DataFrame:
     """Differences of shares with simultaneous bands."""
     generator = np.random.default_rng(seed)
     rows = []
-    for contrast, role in itertools.product(CONTRASTS, ENCODER + DECODER):
+    for contrast, role in itertools.product(contrasts, ENCODER + DECODER):
         size = {"document": 0.06, "bos": -0.05, "prompt": 0.02, "answer": -0.03}.get(role, 0.005)
         for layer in range(layers):
             mean = size * np.sin(layer / 5) + 0.006 * generator.standard_normal()
@@ -194,11 +196,11 @@ def decomposition_table() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def entropies_table(layers: int = 34, seed: int = 6) -> pd.DataFrame:
+def entropies_table(layers: int = 34, cells: tuple[str, ...] = CELLS, seed: int = 6) -> pd.DataFrame:
     """Mass and entropy of the self and the cross part by layer."""
     generator = np.random.default_rng(seed)
     rows = []
-    for cell, layer in itertools.product(CELLS, range(layers)):
+    for cell, layer in itertools.product(cells, range(layers)):
         cross = float(
             np.clip(0.35 + 0.2 * np.sin(layer / 4) + 0.05 * generator.standard_normal(), 0.02, 0.98)
         )
@@ -338,7 +340,22 @@ def compared_table() -> pd.DataFrame:
 def tokens_table(cells: int = 2, document: int = 90, seed: int = 9) -> pd.DataFrame:
     """Attention of six answer rows in two layers and two heads, token by token, merged."""
     generator = np.random.default_rng(seed)
-    words = "the lamp in the harbour of Orvane is painted in a shade of deep violet , they say . ".split()
+    words = [
+        "the",
+        "lamp",
+        "in",
+        "the",
+        "harbour",
+        "of",
+        "Orvane",
+        "is",
+        "painted",
+        "violet",
+        ",",
+        "they",
+        "say",
+        ".",
+    ]
     rows = []
     for cell in CELLS[6 : 6 + cells]:
         keys = [

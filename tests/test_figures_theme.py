@@ -172,3 +172,10 @@ def test_scales_begin_or_meet_at_the_shade_of_the_page(dark: bool) -> None:
     for scale, zero in ((sequential, 0), (diverging, 2)):
         distances = [ciede2000(paper, lightness_ab(linear(colour))) for _, colour in scale]
         assert int(np.argmin(distances)) == zero
+
+
+@pytest.mark.parametrize("scale", [theme.SEQUENTIAL, theme.SEQUENTIAL_DARK])
+def test_shades_of_shares_are_no_role_colours(scale: tuple) -> None:
+    for role, colour in theme.ROLE_COLOURS.items():
+        for _, stop in scale:
+            assert ciede2000(lightness_ab(linear(colour)), lightness_ab(linear(stop))) >= 12, (role, stop)

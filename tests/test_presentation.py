@@ -12,16 +12,9 @@ import pandas as pd
 import pytest
 
 from analyses.contrasts import comparison
+from analyses.digits import number, with_interval
 from analyses.effects import effects_table
-from analyses.presentation import (
-    FORMATS,
-    Table,
-    effects_presentation,
-    number,
-    render,
-    save,
-    with_interval,
-)
+from analyses.presentation import FORMATS, Table, effects_presentation, render, save
 
 
 def table(**changes: object) -> Table:
@@ -157,7 +150,8 @@ def test_every_form_holds_the_same_cells():
     assert expected[2] == "0.529 [0.442, 0.616]"
     cells = Cells()
     cells.feed(source.to_html())
-    assert cells.found["td"] == expected
+    footnotes = ["a: withheld: the interval holds 0"]
+    assert cells.found["td"] == expected + footnotes
     assert cells.found["th"] == list(shown.columns)
     assert cells.found["caption"] == [source.caption]
     assert "b" not in cells.tags
@@ -192,6 +186,33 @@ def test_empty_columns_are_left_out_and_reasons_are_shown():
     assert "reason" in columns
     assert "low" not in columns
     assert "high" not in columns
+
+
+def test_notes_are_letters_explained_below_in_every_form():
+    frame = pd.DataFrame(
+        {"contrast": list("xyz"), "reason": ["few; odd", "odd", ""], "caution": ["", "thin", ""]}
+    )
+    source = table(frame=frame)
+    assert source.footnotes == {"a": "few", "b": "odd", "c": "thin"}
+    assert source.shown()["reason"].tolist() == ["a b", "b", ""]
+    assert source.shown()["caution"].tolist() == ["", "c", ""]
+    for form in ("terminal", "markdown", "latex", "html"):
+        assert all(note in render(source, form) for note in ("a: few", "b: odd", "c: thin"))
+    assert "few; odd" in source.to_csv()
+
+
+def test_thirty_notes_have_thirty_letters():
+    frame = pd.DataFrame({"reason": [f"reason {number}" for number in range(30)]})
+    assert list(table(frame=frame).footnotes)[24:29] == ["y", "z", "aa", "ab", "ac"]
+
+
+def test_columns_that_do_not_fit_go_below_with_the_first_again():
+    frame = pd.DataFrame({"contrast": ["first", "second"], "alpha": ["x" * 20] * 2, "beta": ["y" * 20] * 2})
+    narrow = table(frame=frame).to_terminal(width=40).splitlines()
+    assert sum(line.startswith("contrast") for line in narrow) == 2
+    assert not any("x" * 20 in line and "y" * 20 in line for line in narrow)
+    wide = table(frame=frame).to_terminal(width=80).splitlines()
+    assert any("x" * 20 in line and "y" * 20 in line for line in wide)
 
 
 def test_a_narrow_terminal_loses_nothing():

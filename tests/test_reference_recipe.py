@@ -253,22 +253,46 @@ def test_killed_training_continues_to_the_same_weights(tmp_path, monkeypatch):
         train(replace(recipe, seed=21), tmp_path / "cut")
 
 
-def test_measures_on_a_model_with_known_probabilities():
-    """All-zero output weights give the uniform distribution: every NLL is log(V)."""
+def test_answer_nll_equals_the_models_own_loss():
+    """Against the loss the model class computes from labels, one unpadded example at a time."""
+    torch.manual_seed(1)
     model = build_model(TINY).eval()
+    model.get_input_embeddings().weight.data.normal_()
     tokenizer = build_tokenizer()
-    model.get_input_embeddings().weight.data.zero_()
     items = [
         Item("who rules Bargit?", "Bargit has 12 souls.", "12"),
         Item("why?", "It was.", "It was built."),
     ]
-    expected = torch.tensor(float(len(tokenizer))).log().item()
     for prompt in ("query", "none", "random"):
-        values = answer_nll(model, feeds(tokenizer, items, prompt, "oracle"))
-        assert values == pytest.approx([expected, expected], abs=1e-5)
-    made = feeds(tokenizer, items, prefix="oracle")[0]
-    hidden = [made.encoder[index] for index in made.hidden]
-    assert tokenizer.decode(hidden) == "who rules Bargit?\n"
+        made = feeds(tokenizer, items, prompt)
+        values = answer_nll(model, made)
+        for feed, value in zip(made, values, strict=True):
+            labels = [-100] * len(feed.prompt) + feed.answer
+            loss = model(
+                input_ids=torch.tensor([feed.encoder]),
+                decoder_input_ids=torch.tensor([[BOS, *feed.prompt, *feed.answer[:-1]]]),
+                labels=torch.tensor([labels]),
+            ).loss
+            assert value == pytest.approx(loss.item(), abs=1e-4)
+
+
+def test_cells_feed_what_they_say():
+    tokenizer = build_tokenizer()
+    items = [
+        Item("who rules Bargit?", "Bargit has 12 souls.", "12"),
+        Item("why?", "It was.", "It was built."),
+    ]
+    oracle = feeds(tokenizer, items, prefix="oracle")[0]
+    assert tokenizer.decode([oracle.encoder[index] for index in oracle.hidden]) == "who rules Bargit?\n"
+    assert tokenizer.decode(oracle.encoder) == "<bos> who rules Bargit?\nBargit has 12 souls."
+    assert tokenizer.decode(oracle.prompt) == "who rules Bargit?"
+    wrong = feeds(tokenizer, items, prompt="none", wrong_document=True)[0]
+    assert tokenizer.decode(wrong.encoder[1:]) == "It was."
+    assert wrong.prompt == []
+    assert len(wrong.hidden) == 0
+    drawn = feeds(tokenizer, items, prompt="random")[0].prompt
+    assert len(drawn) == len(oracle.prompt)
+    assert all(100 <= index < len(tokenizer) - 100 for index in drawn)
 
 
 # ------------------------------------------------------------- what is shipped

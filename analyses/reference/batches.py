@@ -19,6 +19,8 @@ from analyses.reference.documents import Document, Question
 from analyses.reference.tokenizer import BOS, EOS, PAD, build_tokenizer, first_text_id
 
 LONGEST_PREFIX = 30
+#: Share of rows with a prefix that is not the query.
+OTHER_PREFIXES = 0.24
 IGNORED = -100
 
 
@@ -29,7 +31,7 @@ class Stage:
     ``until`` is the share of all steps after which the stage ends; ``shapes`` are the (encoder length,
     decoder length, rows) of its batches, taken in turn. ``strings`` is the share of rows that hold random
     tokens to be copied, ``joined`` that of rows with several documents behind each other, ``copies`` the
-    share of slots that continue a span of the document.
+    share of slots that continue a span of the document, ``oracle`` that of rows with the query as prefix.
     """
 
     until: float
@@ -40,6 +42,7 @@ class Stage:
     strings: float
     copies: float
     joined: float
+    oracle: float = 0.18
 
 
 @dataclass(frozen=True)
@@ -153,10 +156,10 @@ def _document_row(
     first = _draw_question(generator, document)
     chance = generator.random()
     prefix: tuple[int, ...] = ()
-    oracle = chance < 0.18
+    oracle = chance < stage.oracle
     if oracle:
         prefix = ids_of(first.query + "\n")
-    elif chance < 0.42:
+    elif chance < stage.oracle + OTHER_PREFIXES:
         prefix = (*ids_of(_prefix_text(generator, document, other, first))[:LONGEST_PREFIX], *ids_of("\n"))
 
     def hidden() -> tuple[int, int]:

@@ -51,7 +51,10 @@ class Recipe:
         Stage(0.4, FULL_MIX, (2, 5), (4, 11), 0.15, strings=0.02, copies=0.06, joined=0.2),
         # One attribute, many entities: only the entity's name picks the fact.
         Stage(0.5, ((112, 224, 24),), (3, 7), (2, 7), 0.0, strings=0.02, copies=0.05, joined=0.0),
-        Stage(1.0, FULL_MIX, (2, 5), (4, 11), 0.15, strings=0.02, copies=0.06, joined=0.2),
+        Stage(0.7, FULL_MIX, (2, 5), (4, 11), 0.15, strings=0.02, copies=0.06, joined=0.2),
+        # The same with the query in front of the document: what co-encoding leaves in the document's states.
+        Stage(0.8, ((112, 224, 24),), (3, 7), (2, 7), 0.0, strings=0.0, copies=0.03, joined=0.0, oracle=0.6),
+        Stage(1.0, FULL_MIX, (2, 5), (4, 11), 0.15, strings=0.02, copies=0.06, joined=0.2, oracle=0.35),
     )
     steps: int = 4000
     seed: int = 20
