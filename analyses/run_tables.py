@@ -98,7 +98,8 @@ def _share_table(
             index=["condition", "layer"], columns="role", values="percent", sort=False, observed=True
         )
     )
-    frame = wide[[role for role in ROLES if role in present]].round(1).reset_index()
+    # Text, because significant digits would show a share of 0.7 % as 0.700.
+    frame = wide[[role for role in ROLES if role in present]].map("{:.1f}".format).reset_index()
     frame.columns.name = None
     whose = f"the answer's {rows} rows" if stack == "decoder" else "the document's rows"
     return Table(

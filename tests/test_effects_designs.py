@@ -156,6 +156,8 @@ def test_ratio_is_withheld_where_the_denominator_may_be_zero():
         ([], [], "no examples"),
         ([1.0], [2.0], "one example"),
         ([1.0, 2.0], [3.0, 3.0], "does not vary"),
+        # Sums of equal tenths differ in their last bits.
+        ([1.0, 2.0, 4.0, 8.0, 9.0, 9.5, 9.7], [0.1] * 7, "does not vary"),
         ([1.0, np.nan, 2.0], [1.0, 2.0, 3.0], "1 of 3 examples"),
         ([1.0, 2.0, 2.5], [1.0, np.inf, 3.0], "1 of 3 examples"),
     ],
@@ -245,6 +247,8 @@ def test_wide_cells_ignore_categories_without_rows():
         records[key] = records[key].astype("category")
     table = wide_cells(records[records["cell"] != "c"], "nll")
     assert list(table.columns) == ["a", "b"]
+    records["example"] = pd.Categorical(records["example"].astype(int), categories=[3, 1, 0, 2])
+    assert list(wide_cells(records, "nll").index) == [0, 1, 2, 3]
     assert len(table) == 4
 
 

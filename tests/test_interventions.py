@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 import textwrap
@@ -352,55 +353,79 @@ def test_lookup_names_the_nearest() -> None:
     assert registered("kind", "name")(type("Thing", (), {})).__name__ == "Thing"
 
 
-def test_another_distribution_s_entry_points_are_found(tmp_path: Path) -> None:
-    """A module and a class, each under its group, and a design that uses the intervention by name."""
-    metadata = tmp_path / "third_party-1.0.dist-info"
+def distribution(folder: Path, source: str, **groups: str) -> None:
+    """An installed distribution of one module, ``third_party``, with an entry point per group."""
+    metadata = folder / "third_party-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        "[budgetlens.interventions]\nshout = third_party\n\n[budgetlens.probes]\npeak = third_party:Peak\n"
-    )
-    (tmp_path / "third_party.py").write_text(
-        textwrap.dedent(
-            """
-            from dataclasses import dataclass, replace
-            from interventions.intervention import Intervention, intervention
-            from probes.observation import probe
-            from probes.trials import Segment
+    lines = [f"[budgetlens.{group}]\nentry = {target}\n" for group, target in groups.items()]
+    (metadata / "entry_points.txt").write_text("\n".join(lines))
+    (folder / "third_party.py").write_text(textwrap.dedent(source))
 
-            @intervention("shout")
-            @dataclass(frozen=True)
-            class Shout(Intervention):
-                times: int = 1
 
-                def apply(self, trial, context):
-                    return trial.with_prompt((Segment("prompt", text="HEY " * self.times),))
+def test_another_distribution_s_interventions_are_found(tmp_path: Path) -> None:
+    """In a process of its own: a design uses the intervention by name."""
+    distribution(
+        tmp_path,
+        """
+        from dataclasses import dataclass
+        from interventions.intervention import Intervention, intervention
+        from probes.trials import Segment
 
-            @probe("peak")
-            @dataclass(frozen=True)
-            class Peak:
-                axis: str = "part"
-            """
-        )
+        @intervention("shout")
+        @dataclass(frozen=True)
+        class Shout(Intervention):
+            times: int = 1
+
+            def apply(self, trial, context):
+                return trial.with_prompt((Segment("prompt", text="HEY " * self.times),))
+        """,
+        interventions="third_party",
     )
     script = textwrap.dedent(
         """
+        import sys
         from analyses.design import Factor, crossed
-        from interventions.intervention import available_interventions
-        from probes.observation import available_probes
         from probes.trials import Example
 
         cell = crossed((Factor("prefix", ("none",)), Factor("shout", ("2",)))).cells[0]
         trial = cell.trial(Example("one", "query", "document", "answer"), None)
-        print("shout" in available_interventions(), "peak" in available_probes(), trial.decoder[0].text)
+        print(cell.interventions[1].name, trial.decoder[0].text, "torch" in sys.modules)
         """
     )
     result = subprocess.run(
         [sys.executable, "-c", script],
-        env={"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin:/bin"},
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert result.stdout == "True True HEY HEY \n", result.stderr
+    assert result.stdout == "shout HEY HEY  False\n", result.stderr
+
+
+def test_another_distribution_s_probe_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distribution(
+        tmp_path,
+        """
+        from dataclasses import dataclass
+        from probes.observation import probe
+
+        @probe("peak")
+        @dataclass(frozen=True)
+        class Peak:
+            axis: str = "part"
+        """,
+        probes="third_party:Peak",
+    )
+    assert "peak" not in available_probes()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert available_probes()["peak"].__name__ == "Peak"
+    # A name of the project's own is taken, whoever comes second.
+    module = tmp_path / "third_party.py"
+    sys.modules.pop("third_party")
+    importlib.invalidate_caches()
+    module.write_text(module.read_text().replace('"peak"', '"budgets"') + "# changed\n")
+    with pytest.raises(RegistryError, match=r"two probes are called 'budgets': probes.budgets.Budgets and third_party.Peak"):
+        available_probes()
+    sys.modules.pop("third_party")

@@ -20,6 +20,7 @@ from torch.nn import functional
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
+from analyses.reference.documents import shipped_rows
 from analyses.reference.model_card import model_card
 from analyses.reference.tokenizer import build_tokenizer
 
@@ -27,6 +28,8 @@ HERE = Path(__file__).parent
 #: What the built-in model must reach on the test part: nats, nats, share.
 TARGETS = {"wrong_document": 1.5, "no_query": 0.5, "exact_match": 0.7}
 SHORT_ANSWER_WORDS = 5
+#: Rows of the test generator that are not shipped: a check that nothing was fitted to those that are.
+FRESH_ROWS, FRESH_SEED = 300, 7
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,18 @@ class Item:
     answer: str
 
 
+def item_of(row: dict[str, Any]) -> Item:
+    """The example of an MS MARCO row (first well-formed answer, else first answer) or of a plain row."""
+    if "passages" not in row:
+        return Item(row["query"], row["document"], row["answer"])
+    answers = row["wellFormedAnswers"] or row["answers"]
+    selected = row["passages"]["is_selected"].index(1)
+    return Item(row["query"], row["passages"]["passage_text"][selected], answers[0])
+
+
 def read_items(path: Path) -> list[Item]:
-    """The examples of ``test.jsonl`` (MS MARCO rows) or ``test_long.jsonl`` (plain rows)."""
-    items = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        if "passages" not in row:
-            items.append(Item(row["query"], row["document"], row["answer"]))
-            continue
-        answers = row["wellFormedAnswers"] or row["answers"]
-        selected = row["passages"]["is_selected"].index(1)
-        items.append(Item(row["query"], row["passages"]["passage_text"][selected], answers[0]))
-    return items
+    """The examples of ``test.jsonl`` or ``test_long.jsonl``."""
+    return [item_of(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @dataclass(frozen=True)
@@ -220,6 +223,8 @@ def evaluate(folder: Path, corpus: Path) -> dict[str, Any]:
     results = {
         "test": measure(model, tokenizer, items),
         "test_long": measure(model, tokenizer, read_items(corpus / "test_long.jsonl")),
+        "fresh": measure(model, tokenizer, [item_of(row) for row in shipped_rows(FRESH_ROWS, FRESH_SEED)]),
+        "fresh_seed": FRESH_SEED,
         "cells": cells(model, tokenizer, items),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
