@@ -76,7 +76,8 @@ class RunDirectory:
                 )
                 raise RunError(f"{self.path} holds another run ({lines}); give another --out, or remove it")
             return
-        if self.path.exists() and any(entry.name != ".lock" for entry in self.path.iterdir()):
+        # A kill while run.json was written leaves its temporary file, which is nobody's work.
+        if self.path.exists() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
             raise RunError(f"{self.path} is not empty and holds no run.json; give an empty or new directory")
         self.path.mkdir(parents=True, exist_ok=True)
         content = {"format": FORMAT, "identity": dict(identity), **details}
@@ -93,14 +94,36 @@ class RunDirectory:
                 raise RunError(
                     f"another process is writing to {self.path}; wait for it or give another --out"
                 ) from error
+            for leftover in self.path.rglob(".*.tmp"):
+                leftover.unlink()
             yield
+
+    def plan_parts(self, count: int) -> None:
+        """Note how many parts the run has, so that an unfinished run is never taken for a whole one."""
+        write_text(self._plan_path, json.dumps({"parts": count}) + "\n")
+
+    def require_whole(self) -> None:
+        """Raise RunError where parts are missing or altered."""
+        self.manifest()
+        content = _read_json(self._plan_path)
+        count = content.get("parts") if isinstance(content, dict) else None
+        whole = sum(self.part_is_whole(part_name(index)) for index in range(count or 0))
+        if count is None or whole < count:
+            command = " ".join(self.manifest().get("command", ["budgetlens", "run", "…"]))
+            raise RunError(
+                f"{self.path} is not finished ({whole} of {'unknown' if count is None else count} parts are whole); "
+                f"continue it with the same command: {command}"
+            )
+
+    @property
+    def _plan_path(self) -> Path:
+        return self.path / "parts" / "plan.json"
 
     def part_is_whole(self, part: str) -> bool:
         """Whether every file of ``part`` is there and unaltered."""
-        marker = self.path / "parts" / f"{part}.json"
-        try:
-            files = json.loads(marker.read_text(encoding="utf-8"))["files"]
-        except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+        content = _read_json(self.path / "parts" / f"{part}.json")
+        files = content.get("files") if isinstance(content, dict) else None
+        if not isinstance(files, dict) or not files:
             return False
         return all(
             (self.path / name).is_file() and file_hash(self.path / name) == digest
@@ -133,6 +156,19 @@ class RunDirectory:
             )
         tables = [parquet.read_table(path, columns=columns) for path in paths]
         return pa.concat_tables(tables).unify_dictionaries().to_pandas()
+
+
+def part_name(index: int) -> str:
+    """Name of a part's files."""
+    return f"part-{index:05d}"
+
+
+def _read_json(path: Path) -> Any:
+    """The content of a small JSON file, None where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 @contextlib.contextmanager

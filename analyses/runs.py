@@ -26,7 +26,7 @@ from analyses.corpus import Corpus
 from analyses.design import Cell
 from analyses.known_models import REFERENCE_MODEL
 from analyses.records import Fed, likelihood_records, observation_records, trial_records
-from analyses.run_directory import RunDirectory
+from analyses.run_directory import RunDirectory, part_name
 from interventions.intervention import Context
 from probes.batching import encoder_key, make_batch
 from probes.capture import Capture, Reading, capture
@@ -101,6 +101,7 @@ def run_analysis(
         )
         units = tokenized_units(plan.design.cells, model, corpus, options.seed, progress=progress)
         parts = plan_parts(units, batch_tokens)
+        directory.plan_parts(len(parts))
         done = {index for index in range(len(parts)) if directory.part_is_whole(part_name(index))}
         with tqdm(
             total=len(units),
@@ -116,11 +117,6 @@ def run_analysis(
                         capture_part(model, part, reading, rows=rows, batch_tokens=batch_tokens),
                     )
                     bar.update(len(part))
-
-
-def part_name(index: int) -> str:
-    """Name of a part's files."""
-    return f"part-{index:05d}"
 
 
 def tokenized_units(

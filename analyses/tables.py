@@ -28,8 +28,9 @@ def build_tables(
 ) -> dict[str, pd.DataFrame]:
     """Every table of a run, by name.
 
-    Raises RunError where the run has no records.
+    Raises RunError where the run is not finished.
     """
+    directory.require_whole()
     manifest = directory.manifest()
     plan = find_analysis(manifest["analysis"]).plan(manifest["protocol"])
     cells, seed = manifest["cells"], int(manifest["seed"])

@@ -426,6 +426,8 @@ def test_another_distribution_s_probe_is_found(tmp_path: Path, monkeypatch: pyte
     sys.modules.pop("third_party")
     importlib.invalidate_caches()
     module.write_text(module.read_text().replace('"peak"', '"budgets"') + "# changed\n")
-    with pytest.raises(RegistryError, match=r"two probes are called 'budgets': probes.budgets.Budgets and third_party.Peak"):
+    with pytest.raises(
+        RegistryError, match=r"two probes are called 'budgets': probes.budgets.Budgets and third_party.Peak"
+    ):
         available_probes()
     sys.modules.pop("third_party")

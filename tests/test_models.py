@@ -66,7 +66,9 @@ def test_a_wrong_operation_is_noticed(loaded: Models) -> None:
     site = Site("decoder", "merged", 3)
     assert sound.operations[site] != "attention_interface_0"
     broken = replace(sound, operations={**sound.operations, site: "attention_interface_0"})
-    with pytest.raises(ContractError, match=r"t5gemma2: its attention calls could not be read as the family 't5gemma2'"):
+    with pytest.raises(
+        ContractError, match=r"t5gemma2: its attention calls could not be read as the family 't5gemma2'"
+    ):
         check_contract(broken)
     missing = replace(sound, operations={**sound.operations, site: "attention_interface_9"})
     with pytest.raises(ContractError, match="could not be read"):
@@ -87,7 +89,9 @@ def test_an_edit_without_effect_is_noticed(family: str, site: Site, projection: 
     broken = prepared(family, check=False)
     with torch.no_grad():
         getattr(broken.attention_module(site), projection).weight.zero_()
-    with pytest.raises(ContractError, match=rf"an edit of the values at {site} left every answer loss as it was"):
+    with pytest.raises(
+        ContractError, match=rf"an edit of the values at {site} left every answer loss as it was"
+    ):
         check_contract(broken)
 
 
@@ -105,24 +109,32 @@ def test_a_layer_that_is_never_reached_is_noticed() -> None:
 )
 def test_a_wrong_path_of_layers_names_the_family(loaded: Models, path: str, value: str) -> None:
     family = replace(loaded("t5gemma2").family, **{path: value})
-    with pytest.raises(ModelError, match="not laid out as the family 't5gemma2' declares: .*correct probes/families.py"):
+    with pytest.raises(
+        ModelError, match="not laid out as the family 't5gemma2' declares: .*correct probes/families.py"
+    ):
         list(declared_sites(loaded("t5gemma2").model, family))
 
 
 def test_a_module_without_an_attention_call_is_refused(loaded: Models) -> None:
     site = Site("decoder", "merged", 0)
-    with pytest.raises(ModelError, match="no call of an attention function was found at decoder merged layer 0"):
+    with pytest.raises(
+        ModelError, match="no call of an attention function was found at decoder merged layer 0"
+    ):
         attention_operation(at_path(loaded("t5gemma2").envoy, "model.decoder.layers.0.mlp"), site)
 
 
 def test_attention_that_is_not_exact_is_refused(tmp_path: Path) -> None:
     """T5Gemma's soft cap does not exist under SDPA."""
     model = tiny_models.build("t5gemma", attention="sdpa")
-    with pytest.raises(ModelError, match=r"runs with 'sdpa' attention.*exact with eager only.*attn_implementation='eager'"):
+    with pytest.raises(
+        ModelError, match=r"runs with 'sdpa' attention.*exact with eager only.*attn_implementation='eager'"
+    ):
         prepare_model(model, tiny_models.tokenizer(), name="tiny", identity="tiny")
     model.save_pretrained(tmp_path)
     tiny_models.tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="attention 'sdpa' is not exact for the family 't5gemma'; give one of eager"):
+    with pytest.raises(
+        ModelError, match="attention 'sdpa' is not exact for the family 't5gemma'; give one of eager"
+    ):
         load_model(str(tmp_path), attention="sdpa")
     assert load_model(str(tmp_path), check=False).attention_implementation == "eager"
 
@@ -141,7 +153,10 @@ def test_every_declared_type_is_a_type_of_the_library() -> None:
 
 
 def test_unknown_families_list_what_is_known() -> None:
-    with pytest.raises(UnknownFamilyError, match=r"no family declares the architecture 'fsmt'\. Known: t5gemma2 \(t5gemma2\), .*pegasus"):
+    with pytest.raises(
+        UnknownFamilyError,
+        match=r"no family declares the architecture 'fsmt'\. Known: t5gemma2 \(t5gemma2\), .*pegasus",
+    ):
         family_of("fsmt")
 
 
@@ -152,7 +167,10 @@ def test_a_saved_model_is_the_model(tiny_directory: Path, loaded: Models) -> Non
     saved = load_model(str(tiny_directory))
     assert saved.family.name == "t5gemma2"
     assert saved.attention_implementation == "sdpa"
-    assert (saved.device.type, saved.dtype) == ("cpu" if not torch.cuda.is_available() else "cuda", torch.float32)
+    assert (saved.device.type, saved.dtype) == (
+        "cpu" if not torch.cuda.is_available() else "cuda",
+        torch.float32,
+    )
     assert saved.identity == directory_hash(tiny_directory)
     batch = make_batch([Shape(prompt=3).trial()], pad_token=0)
     one = capture(saved, batch, Reading()).token_losses
@@ -166,7 +184,11 @@ def test_types_of_the_weights(tiny_directory: Path) -> None:
 
 
 def test_the_identity_of_a_directory_is_what_decides_its_numbers(tmp_path: Path) -> None:
-    for name, content in (("config.json", "{}"), ("model.safetensors", "weights"), ("tokenizer.json", "words")):
+    for name, content in (
+        ("config.json", "{}"),
+        ("model.safetensors", "weights"),
+        ("tokenizer.json", "words"),
+    ):
         (tmp_path / name).write_text(content)
     first = directory_hash(tmp_path)
     (tmp_path / "README.md").write_text("text")
@@ -181,7 +203,10 @@ def test_the_identity_of_a_directory_is_what_decides_its_numbers(tmp_path: Path)
 
 
 def test_a_tokenizer_without_its_weights(tiny_directory: Path, loaded: Models) -> None:
-    alone, whole = load_trial_tokenizer(str(tiny_directory)), load_model(str(tiny_directory), check=False).trial_tokenizer
+    alone, whole = (
+        load_trial_tokenizer(str(tiny_directory)),
+        load_model(str(tiny_directory), check=False).trial_tokenizer,
+    )
     assert alone.start_token == whole.start_token == loaded("t5gemma2").trial_tokenizer.start_token == 2
     assert alone.query_ids("who built the wall") == whole.query_ids("who built the wall")
 
@@ -190,11 +215,17 @@ def test_start_tokens() -> None:
     """The generation's, else the configuration's, else the decoder's BOS."""
     none = SimpleNamespace(decoder_start_token_id=None)
     decoder = SimpleNamespace(bos_token_id=7)
-    assert start_token("m", SimpleNamespace(decoder_start_token_id=5), SimpleNamespace(decoder_start_token_id=3)) == 3
+    assert (
+        start_token("m", SimpleNamespace(decoder_start_token_id=5), SimpleNamespace(decoder_start_token_id=3))
+        == 3
+    )
     assert start_token("m", SimpleNamespace(decoder_start_token_id=5), none) == 5
     assert start_token("m", SimpleNamespace(decoder=decoder), none) == 7
     assert start_token("m", SimpleNamespace(bos_token_id=9), None) == 9
-    with pytest.raises(ModelError, match="m names no decoder start token; set decoder_start_token_id in its generation_config"):
+    with pytest.raises(
+        ModelError,
+        match="m names no decoder start token; set decoder_start_token_id in its generation_config",
+    ):
         start_token("m", SimpleNamespace(), None)
 
 
@@ -210,7 +241,9 @@ def directory(path: Path, **files: str) -> str:
 
 @pytest.mark.parametrize("load", [load_model, load_trial_tokenizer], ids=["model", "tokenizer"])
 def test_wrong_directories(load: Callable[[str], Any], tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="nowhere is not a directory; give a directory with config.json, or a hub name"):
+    with pytest.raises(
+        ModelError, match="nowhere is not a directory; give a directory with config.json, or a hub name"
+    ):
         load(str(tmp_path / "nowhere"))
     file = tmp_path / "model.safetensors"
     file.write_text("weights")
@@ -221,26 +254,36 @@ def test_wrong_directories(load: Callable[[str], Any], tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(ModelError, match=r"holds no config.json \(found: nothing\)"):
         load(str(tmp_path))
-    with pytest.raises(ModelError, match=r"holds no weights \(\*.safetensors or \*.bin\); save the model there first"):
+    with pytest.raises(
+        ModelError, match=r"holds no weights \(\*.safetensors or \*.bin\); save the model there first"
+    ):
         load(directory(tmp_path, config_json="{}"))
     with pytest.raises(ModelError, match=r"holds no a fast tokenizer|holds no fast tokenizer"):
         load(directory(tmp_path, config_json="{}", model_safetensors=""))
 
 
 def saved_config(config: transformers.PreTrainedConfig, path: Path) -> str:
-    return directory(path, config_json=json.dumps(config.to_dict()), model_safetensors="", tokenizer_json="{}")
+    return directory(
+        path, config_json=json.dumps(config.to_dict()), model_safetensors="", tokenizer_json="{}"
+    )
 
 
 def test_a_decoder_only_model_is_refused(tmp_path: Path) -> None:
     name = saved_config(transformers.GPT2Config(n_layer=1), tmp_path)
-    with pytest.raises(ModelError, match=r"is a 'gpt2' model without an encoder; .*for example google/t5gemma-2-270m-270m"):
+    with pytest.raises(
+        ModelError, match=r"is a 'gpt2' model without an encoder; .*for example google/t5gemma-2-270m-270m"
+    ):
         load_model(name)
 
 
-@pytest.mark.parametrize("config", [transformers.M2M100Config, transformers.FSMTConfig, transformers.ProphetNetConfig])
+@pytest.mark.parametrize(
+    "config", [transformers.M2M100Config, transformers.FSMTConfig, transformers.ProphetNetConfig]
+)
 def test_an_undeclared_encoder_decoder_model_is_refused(config: type, tmp_path: Path) -> None:
     made = config()
-    with pytest.raises(UnknownFamilyError, match=rf"no family declares the architecture '{made.model_type}'. Known: t5gemma2"):
+    with pytest.raises(
+        UnknownFamilyError, match=rf"no family declares the architecture '{made.model_type}'. Known: t5gemma2"
+    ):
         load_model(saved_config(made, tmp_path))
 
 
@@ -258,15 +301,25 @@ def test_damaged_weights_and_configurations_are_refused(tiny_directory: Path, tm
 
 def test_an_unreachable_hub_name() -> None:
     """HF_HUB_OFFLINE is set for all tests; nothing of this name is in the cache."""
-    with pytest.raises(ModelError, match=r"nobody/no-such-model is not in the local cache and the hub could not be reached"):
+    with pytest.raises(
+        ModelError, match=r"nobody/no-such-model is not in the local cache and the hub could not be reached"
+    ):
         load_model("nobody/no-such-model")
 
 
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
-        (GatedRepoError, 403, r"a/b is gated: accept its terms on its page, then give a token with read access"),
-        (RepositoryNotFoundError, 404, r"the hub knows no model 'a/b' that this token may read; check the spelling"),
+        (
+            GatedRepoError,
+            403,
+            r"a/b is gated: accept its terms on its page, then give a token with read access",
+        ),
+        (
+            RepositoryNotFoundError,
+            404,
+            r"the hub knows no model 'a/b' that this token may read; check the spelling",
+        ),
     ],
 )
 def test_what_the_hub_refuses(error: Any, status: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,10 +335,15 @@ def test_what_the_hub_refuses(error: Any, status: int, message: str, monkeypatch
 
 def test_unknown_types_and_devices(tiny_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = str(tiny_directory)
-    with pytest.raises(ModelError, match="unknown dtype 'float8'; give one of float32, bfloat16, float16 or auto"):
+    with pytest.raises(
+        ModelError, match="unknown dtype 'float8'; give one of float32, bfloat16, float16 or auto"
+    ):
         load_model(name, dtype="float8")
     with pytest.raises(ModelError, match="unknown device 'gpu'; give cpu, cuda, cuda:N, mps or auto"):
         load_model(name, device="gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ModelError, match="device 'cuda:0' was asked for, but this torch sees no CUDA device; give --device cpu"):
+    with pytest.raises(
+        ModelError,
+        match="device 'cuda:0' was asked for, but this torch sees no CUDA device; give --device cpu",
+    ):
         load_model(name, device="cuda:0")
