@@ -6,6 +6,7 @@ Everything here is read from records; nothing needs a model. Statistics live in 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ import pandas as pd
 
 from analyses.analysis import find_analysis
 from analyses.bands import share_differences, share_table
-from analyses.budget_arrays import read_budgets
+from analyses.budget_arrays import BudgetArray, read_budgets
 from analyses.contrasts import wide_cells
 from analyses.effects import decomposition, effects_table
 from analyses.paired import one_sample_effects
 from analyses.run_directory import RunDirectory, replacing
+from probes.roles import DECODER_ROLES, ENCODER_ROLES
 
 #: Smallest effect on the answer's NLL that would matter, in nats per token, for equivalence tests.
 SMALLEST_EFFECT = 0.05
@@ -50,13 +52,36 @@ def build_tables(
         budgets = read_budgets(directory.path / "records" / "budgets")
         tables["shares"] = with_cell_columns(share_table(budgets, seed=seed), cells)
         decoder = [budget for budget in budgets if budget.stack == "decoder"]
+        totals = stack_totals(decoder)
+        if totals:
+            tables["totals"] = with_cell_columns(share_table(totals, seed=seed), cells)
         if plan.share_contrasts and decoder:
-            tables["share_effects"] = share_differences(decoder, plan.share_contrasts, seed=seed)
+            tables["share_effects"] = share_differences([*decoder, *totals], plan.share_contrasts, seed=seed)
     for kind in ("entropies", "published_entropies"):
         if kind in directory.kinds():
             tables[kind] = with_cell_columns(entropy_table(directory.read_records(kind)), cells)
     tables["trials"] = with_cell_columns(trials_table(directory.read_records("trials")), cells)
     return tables
+
+
+def stack_totals(budgets: Sequence[BudgetArray]) -> list[BudgetArray]:
+    """``self total`` and ``cross total`` of every merged block: what goes to the decoder and to the encoder.
+
+    A separate block has no such totals: each of its softmaxes sums to 1 by itself.
+    """
+    totals = []
+    for budget in budgets:
+        if budget.block != "merged":
+            continue
+        groups = {"self total": DECODER_ROLES, "cross total": ENCODER_ROLES}
+        sums = [
+            budget.values[..., [budget.roles.index(role) for role in roles if role in budget.roles]].sum(
+                axis=-1
+            )
+            for roles in groups.values()
+        ]
+        totals.append(replace(budget, roles=tuple(groups), values=np.stack(sums, axis=-1)))
+    return totals
 
 
 def likelihood_table(likelihood: pd.DataFrame, cells: Sequence[dict[str, Any]], *, seed: int) -> pd.DataFrame:

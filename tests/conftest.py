@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -23,9 +22,6 @@ from probes.models import LoadedModel, prepare_model
 from probes.tokenization import TokenizedTrial
 from probes.trials import Example, Trial
 from tests.reference import eager, tiny_models
-
-# No test asks the hub for anything; read by huggingface_hub when it is first imported.
-os.environ["HF_HUB_OFFLINE"] = "1"
 
 #: Everything that a capture can read.
 EVERYTHING = Reading((Budgets(), Entropies(), PublishedEntropies()), encoder=True)

@@ -14,6 +14,7 @@ import pytest
 import torch
 import transformers
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from safetensors.torch import load_file, save_file
 
 from probes.attention import Site
 from probes.batching import make_batch
@@ -125,7 +126,8 @@ def test_a_module_without_an_attention_call_is_refused(loaded: Models) -> None:
 
 def test_attention_that_is_not_exact_is_refused(tmp_path: Path) -> None:
     """T5Gemma's soft cap does not exist under SDPA."""
-    model = tiny_models.build("t5gemma", attention="sdpa")
+    model = tiny_models.build("t5gemma")
+    model.config._attn_implementation = "sdpa"
     with pytest.raises(
         ModelError, match=r"runs with 'sdpa' attention.*exact with eager only.*attn_implementation='eager'"
     ):
@@ -299,8 +301,21 @@ def test_damaged_weights_and_configurations_are_refused(tiny_directory: Path, tm
         load_model(str(tmp_path))
 
 
-def test_an_unreachable_hub_name() -> None:
-    """HF_HUB_OFFLINE is set for all tests; nothing of this name is in the cache."""
+def test_weights_that_are_not_there_are_not_made_up(tiny_directory: Path, tmp_path: Path) -> None:
+    """The library would fill a missing tensor with random numbers and go on."""
+    for file in tiny_directory.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    tensors = load_file(tmp_path / "model.safetensors")
+    name = "model.decoder.layers.3.self_attn.k_proj.weight"
+    del tensors[name]
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=name.replace(".", r"\.")):
+        load_model(str(tmp_path))
+
+
+def test_an_unreachable_hub_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with HF_HUB_OFFLINE=1, which the library reads when it is first imported."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
         ModelError, match=r"nobody/no-such-model is not in the local cache and the hub could not be reached"
     ):
