@@ -110,11 +110,18 @@ def factors_note(labels: dict[str, str]) -> str:
 
 
 def panel_title(label: str, characters: int, lines: int = 2) -> str:
-    """A label for a panel, escaped: at most `lines` lines of `characters`, then an ellipsis."""
-    rows = textwrap.wrap(visible(label), max(characters, 4), break_long_words=True) or [""]
+    """A label for a panel, escaped: at most `lines` lines of `characters`, then an ellipsis.
+
+    Lines are made about equally long, so that no single word is left on the last one.
+    """
+    plain, width = visible(label), max(characters, 4)
+    rows = textwrap.wrap(plain, width, break_long_words=True) or [""]
     if len(rows) > lines:
         rows = rows[:lines]
-        rows[-1] = rows[-1][: max(characters, 4) - 1] + "…"
+        rows[-1] = rows[-1][: width - 1] + "…"
+    elif len(rows) > 1:
+        trials = (textwrap.wrap(plain, narrow) for narrow in range(len(plain) // len(rows), width + 1))
+        rows = next(trial for trial in trials if len(trial) == len(rows))
     return "<br>".join(escaped(row) for row in rows)
 
 

@@ -209,9 +209,10 @@ def dressed(
         missing: what has no value, kept in `layout.meta` in full.
     """
     characters = int((frame.width - 32) / 6.4)
+    title_lines = folded(title, int((frame.width - 32) / 10.5))
     subtitle_lines = folded(subtitle, characters)
     note_lines = [line for note in notes if note for line in folded(note, int((frame.width - 32) / 5.6))]
-    head = 26 + TITLE_LINE + SUBTITLE_LINE * len(subtitle_lines) + 10
+    head = 26 + TITLE_LINE * max(len(title_lines), 1) + SUBTITLE_LINE * len(subtitle_lines) + 10
     top = head + LEGEND_LINE * len(legends) + 10 + 16 * heading_lines
     bottom = frame.axis_below + (NOTE_LINE * len(note_lines) + 10 if note_lines else 0)
     inner = figure.layout.height
@@ -222,7 +223,7 @@ def dressed(
         height=height,
         margin={"l": frame.left, "r": frame.right, "t": top, "b": bottom},
         title={
-            "text": f"<b>{title}</b>",
+            "text": f"<b>{'<br>'.join(title_lines)}</b>",
             "subtitle": {"text": "<br>".join(subtitle_lines)},
             "y": 1 - 18 / height,
             "automargin": False,

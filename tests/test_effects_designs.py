@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from analyses.contrasts import (
     wide_cells,
 )
 from analyses.effects import decomposition, effects_table, ratio_of_means, split_of_means
+from analyses.intervals import resampled_sums
 from analyses.strata import length_strata, quantile_strata, seed_effect, strata_table, trend_test
 from analyses.variance import repeated_measures_anova
 
@@ -156,8 +158,8 @@ def test_ratio_is_withheld_where_the_denominator_may_be_zero():
         ([], [], "no examples"),
         ([1.0], [2.0], "one example"),
         ([1.0, 2.0], [3.0, 3.0], "does not vary"),
-        # Sums of equal tenths differ in their last bits.
-        ([1.0, 2.0, 4.0, 8.0, 9.0, 9.5, 9.7], [0.1] * 7, "does not vary"),
+        # Tenths, whose sums are rounded.
+        (np.arange(60.0), [0.1] * 60, "does not vary"),
         ([1.0, np.nan, 2.0], [1.0, 2.0, 3.0], "1 of 3 examples"),
         ([1.0, 2.0, 2.5], [1.0, np.inf, 3.0], "1 of 3 examples"),
     ],
@@ -346,6 +348,35 @@ def test_quantile_strata_are_equal_in_size_and_ordered():
     highest = values.groupby(strata, observed=True).max()
     lowest = values.groupby(strata, observed=True).min()
     assert (highest.to_numpy()[:-1] < lowest.to_numpy()[1:]).all()
+
+
+def test_ties_are_shared_out_over_quantile_strata():
+    assert quantile_strata(pd.Series([1.0] * 10)).value_counts().tolist() == [2] * 5
+
+
+def test_trend_interval_equals_scipy_on_the_same_resamples():
+    generator = np.random.default_rng(8)
+    step = generator.integers(0, 3, 40)
+    values = 0.5 * step + generator.exponential(1, 40)
+    strata = pd.Series(pd.Categorical.from_codes(step, categories=list("pqr"), ordered=True))
+    trend = trend_test(pd.Series(values), strata, seed=6, resamples=299, permutations=9)
+
+    def slope(x: np.ndarray, y: np.ndarray) -> float:
+        return float(np.polyfit(x, y, 1)[0])
+
+    counts = resampled_sums(np.eye(40), seed=6, resamples=299).astype(int)
+    rows = [np.repeat(np.arange(40), count) for count in counts]
+    expected = stats.bootstrap(
+        (step, values),
+        slope,
+        paired=True,
+        vectorized=False,
+        n_resamples=0,
+        bootstrap_result=SimpleNamespace(
+            bootstrap_distribution=np.array([slope(step[row], values[row]) for row in rows])
+        ),
+    ).confidence_interval
+    assert (trend.low, trend.high) == pytest.approx((expected.low, expected.high), rel=1e-8)
 
 
 def test_strata_table_is_the_table_of_each_stratum():

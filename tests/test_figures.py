@@ -363,6 +363,22 @@ def test_long_words_are_broken_and_the_cut_is_stated() -> None:
     assert labels.panel_title("b" * 10_000, 30) == "b" * 30 + "<br>" + "b" * 29 + "…"
 
 
+def test_labels_of_two_lines_are_balanced_and_lose_nothing() -> None:
+    assert labels.panel_title("prefix oracle − none (hidden bos, prompt 0)", 40) == (
+        "prefix oracle − none<br>(hidden bos, prompt 0)"
+    )
+    assert labels.panel_title("a label", 40) == "a label"
+
+
+def test_long_titles_are_folded_and_push_the_panels_down() -> None:
+    table = cell_means_table()
+    short, long = (figures.interaction_plot(table, title="What a title " * count) for count in (1, 20))
+    lines = long.layout.title.text.removeprefix("<b>").removesuffix("</b>").split("<br>")
+    assert " ".join(lines) == ("What a title " * 20).strip()
+    assert max(map(len, lines)) * 10.5 <= long.layout.meta["width"]
+    assert long.layout.margin.t - short.layout.margin.t == long.layout.height - short.layout.height > 24
+
+
 def test_labels_stay_unique_when_aliases_do_not() -> None:
     table = pd.DataFrame({"cell": ["a", "b", "c"], "alias": ["x", "x", "y"]})
     assert labels.cell_labels(table) == {"a": "a", "b": "b", "c": "y"}
