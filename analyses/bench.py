@@ -49,7 +49,7 @@ CAPTURE_LIMIT, MEMORY_LIMIT, JOB_LEAST = 1.15, 1.10, 8.0
 ENCODER_LENGTHS = (600, 2048)
 
 #: Examples of the job benchmark.
-JOB_EXAMPLES = 60
+JOB_EXAMPLES = 40
 
 PARTS = ("capture", "memory", "job")
 

@@ -28,7 +28,13 @@ BROWSER_FOLDERS = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     r"C:\Program Files\Google\Chrome\Application\chrome.exe",
 )
-CONFIG = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg"}}
+# plotly.js has a button that uploads a chart to a service, on by default; nothing here leaves the machine.
+CONFIG = {
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "responsive": True,
+    "toImageButtonOptions": {"format": "svg"},
+}
 
 
 class NoBrowser(RuntimeError):

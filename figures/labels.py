@@ -115,14 +115,29 @@ def panel_title(label: str, characters: int, lines: int = 2) -> str:
     Lines are made about equally long, so that no single word is left on the last one.
     """
     plain, width = visible(label), max(characters, 4)
-    rows = textwrap.wrap(plain, width, break_long_words=True) or [""]
+    rows = lines_of(plain, width)
     if len(rows) > lines:
         rows = rows[:lines]
         rows[-1] = rows[-1][: width - 1] + "…"
     elif len(rows) > 1:
-        trials = (textwrap.wrap(plain, narrow) for narrow in range(len(plain) // len(rows), width + 1))
+        widest_word = min(width, max(map(len, plain.split())))
+        trials = (lines_of(plain, narrow) for narrow in range(widest_word, width + 1))
         rows = next(trial for trial in trials if len(trial) == len(rows))
     return "<br>".join(escaped(row) for row in rows)
+
+
+def lines_of(plain: str, width: int) -> list[str]:
+    """Text in lines of at most `width`, broken between words; a longer word after underscores and bars."""
+    words = []
+    for word in plain.split():
+        piece = ""
+        for part in re.findall(r"[^_|]*[_|]+|[^_|]+", word) if len(word) > width else [word]:
+            if piece and len(piece) + len(part) > width:
+                words.append(piece)
+                piece = ""
+            piece += part
+        words.append(piece)
+    return textwrap.wrap(" ".join(words), width, break_on_hyphens=False) or [""]
 
 
 def count_label(counts: Iterable[float], unit: str = "examples") -> str:

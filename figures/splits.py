@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -63,9 +65,8 @@ def split_bars(
     labels = {effect: list(group["part"]) for effect, group in effects.items()}
     figure, annotations = row_panels(labels, frame, TEXT_COLUMNS, dark)
     shapes = []
-    styles = theme.level_styles(
-        ["total", *dict.fromkeys(part for part in rows["part"] if part != "total")], dark
-    )
+    kinds = dict.fromkeys(part_kind(part) for part in rows["part"] if part != "total")
+    styles = theme.level_styles(["total", *kinds], dark)
     for row, (effect, group) in enumerate(effects.items(), start=1):
         group = group.assign(position=range(len(group)))
         figure.add_trace(
@@ -92,7 +93,9 @@ def split_bars(
                     )
                 ],
                 marker={
-                    "color": [bar_colour(part, styles[part].colour, dark) for part in group["part"]],
+                    "color": [
+                        bar_colour(part, styles[part_kind(part)].colour, dark) for part in group["part"]
+                    ],
                     "line": {"width": 0},
                 },
                 showlegend=False,
@@ -139,6 +142,11 @@ def split_bars(
         shapes=shapes,
         missing=missing,
     )
+
+
+def part_kind(part: str) -> str:
+    """What a part is called before its levels and its cell: `length` of `length (none→random) | bare`."""
+    return re.split(r"[(|×]", part)[0].strip() or part
 
 
 def bar_colour(part: str, colour: str, dark: bool) -> str:

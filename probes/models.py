@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from nnsight import NNsight
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -171,13 +173,20 @@ def load_model(
         )
     family = family_of(config.model_type)
     chosen_device = _device(device)
-    model = _from_hub(
+    model, loading = _from_hub(
         AutoModelForSeq2SeqLM.from_pretrained,
         name,
         revision=revision,
         dtype=_dtype(dtype, chosen_device),
         attn_implementation=_attention(attention, family),
+        output_loading_info=True,
     )
+    absent = sorted([*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])])
+    if absent:
+        raise ModelError(
+            f"the weights of {name} lack {len(absent)} tensor(s) of their architecture, or have them in another shape "
+            f"({', '.join(absent[:3])}…); they would have been random. Give a complete checkpoint"
+        )
     tokenizer = _from_hub(AutoTokenizer.from_pretrained, name, revision=revision)
     identity = getattr(config, "_commit_hash", None) or directory_hash(directory)
     return prepare_model(
@@ -328,6 +337,10 @@ def _from_hub(loader: Any, name: str, **options: Any) -> Any:
 
     try:
         return loader(name, **{key: value for key, value in options.items() if value is not None})
+    except (SafetensorError, UnpicklingError, EOFError, RuntimeError) as error:
+        raise ModelError(
+            f"the weights of {name} are damaged ({_first_line(error)}); download or save them again"
+        ) from error
     except (OSError, ValueError) as error:
         chain = _causes(error)
         if any(isinstance(cause, GatedRepoError) for cause in chain) or "gated repo" in str(error):

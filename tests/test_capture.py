@@ -16,7 +16,7 @@ from probes.capture import Capture, EditError, Reading, capture, encode
 from probes.edits import HideKeys, ScaleValues
 from probes.entropies import Entropies
 from probes.families import family_of
-from probes.models import LoadedModel
+from probes.models import LoadedModel, prepare_model
 from probes.tokenization import TokenizedTrial
 from tests.conftest import (
     EVERYTHING,
@@ -210,6 +210,33 @@ def test_packing_changes_nothing(family: str, rows: str, loaded: Models) -> None
     numpy.testing.assert_allclose(packed.token_losses, plain.token_losses, atol=1e-5, rtol=0)
     for index in range(len(several)):
         assert_close(numbers(packed, index), numbers(plain, index))
+
+
+@pytest.mark.parametrize("family", [family for family in KINDS if family not in PACKABLE])
+def test_packing_is_refused_where_trials_cannot_be_kept_apart(
+    family: str, loaded: Models, trials: Trials
+) -> None:
+    shared = [trials["prefix visible"], trials["prefix hidden"]]
+    with pytest.raises(ValueError, match=r"takes no packed batches; make the batch with pack=False"):
+        capture(loaded(family), batch_of(shared, pack=True), EVERYTHING)
+
+
+@pytest.mark.parametrize("family", [*PACKABLE, "t5", "bart"])
+def test_what_is_left_of_batching_is_the_precision_of_the_states(family: str, trials: Trials) -> None:
+    """With a model in float64, padding, order and packing leave no more than float32 readings do."""
+    model = prepare_model(
+        tiny_models.build(family).double(),
+        tiny_models.tokenizer(),
+        name=family,
+        identity="tiny",
+        check=False,
+    )
+    order = list(trials.values())
+    together = capture(model, batch_of(order, pack=family in PACKABLE), EVERYTHING)
+    for index, trial in enumerate(order):
+        alone = capture(model, batch_of([trial]), EVERYTHING)
+        assert_close(numbers(together, index), numbers(alone, 0), 2e-6)
+        assert losses(together, index) == pytest.approx(losses(alone, 0), abs=2e-6)
 
 
 # Exact theorems.
@@ -524,12 +551,17 @@ def test_moving_positions_changes_the_decoder_elsewhere(family: str, loaded: Mod
     assert (difference < 1e-4) if family == "t5gemma" else (difference > 1e-3)
 
 
-def test_positions_beyond_the_table_are_refused(loaded: Models) -> None:
-    beyond = Shape(shift=tiny_models.POSITIONS, answer=3).trial()
-    with pytest.raises(
-        ValueError, match=r"decoder position 193 lies beyond the 19[02] positions that bart has"
-    ):
-        capture(loaded("bart"), batch_of([beyond]), EVERYTHING)
+def test_positions_beyond_the_table_are_refused(loaded: Models, oracle: Callable[[str], Any]) -> None:
+    """The last row of the table still is a position; what needs one more is refused."""
+    for family in ("bart", "marian"):
+        length = len(Shape(answer=3).trial().decoder_ids)
+        last = Shape(shift=tiny_models.POSITIONS - length, answer=3).trial()
+        expected = measured(oracle(family), last)
+        captured = capture(loaded(family), batch_of([last]), EVERYTHING)
+        assert losses(captured, 0) == pytest.approx(expected.nll.tolist(), abs=1e-5)
+        beyond = replace(last, decoder_shift=last.decoder_shift + 1)
+        with pytest.raises(ValueError, match=f"needs 191 positions, but {family} has 190; use shorter"):
+            capture(loaded(family), batch_of([beyond]), EVERYTHING)
 
 
 # One attention call by hand.

@@ -368,6 +368,11 @@ def test_labels_of_two_lines_are_balanced_and_lose_nothing() -> None:
         "prefix oracle − none<br>(hidden bos, prompt 0)"
     )
     assert labels.panel_title("a label", 40) == "a label"
+    assert labels.panel_title("length (none→random-text) | bare", 26) == "length (none→random-text)<br>| bare"
+    assert (
+        labels.panel_title("oracle_trunc_random_q_bos_hidden", 24) == "oracle_trunc_random_q_<br>bos_hidden"
+    )
+    assert labels.panel_title(CELLS[1], 44) == "prefix=none|hidden=prefix+separator|<br>prompt=random"
 
 
 def test_long_titles_are_folded_and_push_the_panels_down() -> None:

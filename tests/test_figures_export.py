@@ -53,6 +53,10 @@ def test_page_holds_plotly_and_loads_nothing(figure: go.Figure, tmp_path: Path) 
     assert 'name="viewport"' in text
 
 
+def test_page_offers_no_upload(figure: go.Figure) -> None:
+    assert '"showSendToCloud": false' in figures.html_fragment(figure)
+
+
 def test_same_figure_same_bytes_and_another_figure_another_id(figure: go.Figure, tmp_path: Path) -> None:
     again = figures.budget_ledger(shares_table(CELLS[:2], 3), title="Who </title><script>reads</script>?")
     first = figures.write_html(figure, tmp_path / "a.html").read_bytes()

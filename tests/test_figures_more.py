@@ -155,6 +155,15 @@ def test_split_bars_are_the_rows_of_the_table_and_withhold_what_is_withheld() ->
     assert "n = 600 examples" in figure.layout.title.subtitle.text
 
 
+def test_parts_of_the_same_kind_have_the_same_colour_in_every_effect() -> None:
+    table = tables.decomposition_table()
+    named = table.part + np.where(table.part == "total", "", " (none→query) | " + table.contrast)
+    plain, long = (figures.split_bars(t) for t in (table, table.assign(part=named)))
+    colours = [list(trace.marker.color) for trace in long.data]
+    assert colours[0] == colours[1] == list(plain.data[0].marker.color)
+    assert len(set(colours[0])) == 3
+
+
 # --- entropy
 
 

@@ -1,6 +1,6 @@
 """Measure the built-in model on the shipped test part, and write model, results and model card.
 
-``python -m analyses.reference.evaluate`` measures the shipped model again and prints the results.
+``python -m analyses.reference.evaluate`` measures the shipped model again and writes its results and card.
 The computation is written straight from the definitions of the measures and shares no code with the analyses.
 """
 
@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 TARGETS = {"wrong_document": 1.5, "no_query": 0.5, "exact_match": 0.7}
 SHORT_ANSWER_WORDS = 5
 #: Rows of the test generator that are not shipped: a check that nothing was fitted to those that are.
-FRESH_ROWS, FRESH_SEED = 300, 7
+FRESH_ROWS, FRESH_SEED = 300, 8
 
 
 @dataclass(frozen=True)
@@ -232,17 +232,24 @@ def evaluate(folder: Path, corpus: Path) -> dict[str, Any]:
     return results
 
 
-def publish(model: Any, out: Path, training: dict[str, Any]) -> None:
-    """Write ``out/model``: weights, configuration, tokenizer, results, and the model card."""
+def write_results(out: Path, training: dict[str, Any]) -> None:
+    """Measure the model in ``out/model`` on ``out/corpus``; write ``results.json`` and the model card."""
     folder = out / "model"
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    build_tokenizer().save_pretrained(folder)
     results = {"training": training, **evaluate(folder, out / "corpus")}
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(model_card(results), encoding="utf-8")
     print(json.dumps({key: value for key, value in results.items() if key != "training"}, indent=1))
 
 
+def publish(model: Any, out: Path, training: dict[str, Any]) -> None:
+    """Write ``out/model``: weights, configuration, tokenizer, results, and the model card."""
+    folder = out / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    build_tokenizer().save_pretrained(folder)
+    write_results(out, training)
+
+
 if __name__ == "__main__":
-    print(json.dumps(evaluate(HERE / "model", HERE / "corpus"), indent=1))
+    recorded = json.loads((HERE / "model" / "results.json").read_text(encoding="utf-8"))
+    write_results(HERE, recorded["training"])

@@ -91,7 +91,7 @@ mix. Muon for the matrices of the layers, AdamW for the rest. Each document is e
 decoder sequences: questions with the query as prompt, without it, or behind random ids; prefixes (the query,
 words, keywords, first sentences, those of another document) seen or hidden from the decoder, with and without
 BOS; shifted decoder positions; spans of the document to continue. The stages were chosen while the first run
-was under way, by its training losses and by its answers to 64 examples of the test part; the shipped weights
+was under way, by its training losses and by measurements on 64 examples of the test part; the shipped weights
 are those of the recipe as it stands, continued from that run's checkpoints where its steps are the same.
 `results.json` holds the exact recipe.
 
@@ -107,8 +107,8 @@ Mean over examples of the mean negative log-likelihood of the answer tokens (nat
 
 {_table(_quality(results["test_long"]), ("measure", "value"))}
 
-Another {results["fresh"]["examples"]} rows of the test generator (seed {results["fresh_seed"]}), measured only
-after the training had ended:
+Another {results["fresh"]["examples"]} rows of the test generator (seed {results["fresh_seed"]}),
+first measured after the training had ended:
 
 {_table(_quality(results["fresh"]), ("measure", "value"))}
 
