@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from plotly.graph_objects import Figure
@@ -11,25 +12,49 @@ from plotly.graph_objects import Figure
 from analyses.analysis import find_analysis
 from analyses.run_directory import RunDirectory
 from analyses.tables import SMALLEST_EFFECT
-from figures import budget_ledger, effects_forest, interaction_plot, write_html
+from figures import budget_ledger, effects_forest, interaction_plot, split_bars, write_html
 
 
 def draw_figures(directory: RunDirectory, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Every figure that the run's tables allow, by name."""
     manifest = directory.manifest()
     plan = find_analysis(manifest["analysis"]).plan(manifest["protocol"])
-    title = f"{manifest['title']} ({manifest['protocol']}): {manifest['model']['name']}, corpus {manifest['corpus']['name']}"
-    figures = {"effects": effects_forest(tables["effects"], SMALLEST_EFFECT, title=title)}
+    setting = (
+        f"{manifest['analysis']} {manifest['protocol']}, model {manifest['model']['name']}, "
+        f"corpus {manifest['corpus']['name']}"
+    )
+    figures = {
+        "effects": effects_forest(tables["effects"], SMALLEST_EFFECT, title=f"Paired effects: {setting}")
+    }
     if plan.interaction:
         x, line, facet = plan.interaction
         figures["interaction"] = interaction_plot(
-            tables["likelihood"], x=x, line=line, facet=facet, title=title
+            tables["likelihood"],
+            x=x,
+            line=line,
+            facet=facet,
+            order=_levels(manifest, (x, line, facet)),
+            title=f"Answer NLL by cell: {setting}",
         )
+    if "decomposition" in tables:
+        figures["splits"] = split_bars(tables["decomposition"], title=f"Splits of effects: {setting}")
     if "shares" in tables:
         shares = tables["shares"]
         for stack in shares["stack"].unique():
+            title = f"Attention budgets, {stack}: {setting}"
             figures[f"budgets_{stack}"] = budget_ledger(shares, stack=stack, title=title)
     return figures
+
+
+def _levels(manifest: Mapping[str, Any], factors: Sequence[str]) -> dict[str, list[str]]:
+    """The levels of each factor in the design's order; the position control stands after *none*."""
+    cells = manifest["cells"]
+    levels = {factor: list(dict.fromkeys(cell["factors"][factor] for cell in cells)) for factor in factors}
+    for found in levels.values():
+        if "position" in found and "none" in found:
+            found.remove("position")
+            found.insert(found.index("none") + 1, "position")
+    return levels
 
 
 def save_figures(directory: RunDirectory, figures: Mapping[str, Figure]) -> list[Path]:
