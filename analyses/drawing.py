@@ -34,7 +34,7 @@ def draw_figures(directory: RunDirectory, tables: Mapping[str, pd.DataFrame]) ->
             line=line,
             facet=facet,
             order=_levels(manifest, (x, line, facet)),
-            title=f"Answer NLL by cell: {setting}",
+            title=f"Answer NLL: {setting}",
         )
     if "decomposition" in tables:
         figures["splits"] = split_bars(tables["decomposition"], title=f"Splits of effects: {setting}")
