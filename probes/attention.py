@@ -81,20 +81,27 @@ class AttentionCall:
         return torch.isin(self.key_roles, codes)
 
     def additive_mask(self) -> Float[Tensor, "batch head row key"]:
-        """The mask as scores to add (0 or the bias where visible, -inf where not), whole and writable.
+        """The mask as scores to add: 0 or the mask's own value where visible, :attr:`hidden_score` where not.
 
-        Made only for edits: reading attention never needs it.
+        Whole and writable; made only for edits, since reading attention never needs it.
         """
         batch, heads, rows, _ = self.query.shape
         shape = (batch, heads, rows, self.key.shape[2])
         result = self.query.new_zeros(shape)
         if self.mask is not None:
             boolean = self.mask.dtype == torch.bool
-            result = result.masked_fill(~self.mask, -math.inf) if boolean else result + self.mask
-        elif self.causal:
-            hidden = torch.ones(rows, shape[-1], dtype=torch.bool, device=result.device).triu(1)
-            result = result.masked_fill(hidden, -math.inf)
+            hidden = ~self.mask if boolean else self.mask <= torch.finfo(self.mask.dtype).min / 2
+            return (result if boolean else result + self.mask).masked_fill(hidden, self.hidden_score)
+        if self.causal:
+            later = torch.ones(rows, shape[-1], dtype=torch.bool, device=result.device).triu(1)
+            return result.masked_fill(later, self.hidden_score)
         return result
+
+    @property
+    def hidden_score(self) -> float:
+        """The lowest number of the query's type: as exact as -inf beside a visible key, and finite in the
+        rows of padding, whose NaN would spread."""
+        return torch.finfo(self.query.dtype).min
 
     def with_mask(self, mask: Tensor) -> AttentionCall:
         """The same call under another mask."""

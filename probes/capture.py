@@ -21,16 +21,12 @@ from torch import Tensor
 from probes.attention import AttentionCall, Site
 from probes.batching import Batch, Rows
 from probes.decoder_inputs import decoder_inputs, position_rows
-from probes.edits import Edit
+from probes.edits import Edit, EditError
 from probes.likelihood import token_losses
 from probes.models import LoadedModel, at_path
 from probes.observation import AttentionProbe, Observation
 from probes.registry import name_of
 from probes.roles import ROLE_CODES
-
-
-class EditError(ValueError):
-    """An edit that matched no attention call: it would have changed nothing, silently."""
 
 
 @dataclass(frozen=True)

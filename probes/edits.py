@@ -7,7 +7,6 @@ matched nothing.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,7 +14,11 @@ import torch
 from einops import rearrange
 
 from probes.attention import AttentionCall, Site
-from probes.roles import ROLES
+from probes.roles import PADDING, ROLES
+
+
+class EditError(ValueError):
+    """An edit that would change nothing, silently, or leave a row without any key."""
 
 
 class Edit(Protocol):
@@ -58,7 +61,10 @@ class HideKeys:
         )
 
     def apply(self, call: AttentionCall) -> AttentionCall:
-        """The call with -inf where a chosen row would see a hidden key."""
+        """The call in which no chosen row sees a hidden key.
+
+        Raises EditError where a row would be left without any key.
+        """
         chosen = rearrange(call.keys_with(self.keys), "batch key -> batch 1 1 key")
         if self.rows is not None:
             codes = torch.tensor([ROLES.index(role) for role in sorted(self.rows)], device=chosen.device)
@@ -67,7 +73,14 @@ class HideKeys:
             heads = torch.arange(call.query.shape[1], device=chosen.device)
             wanted = torch.tensor(sorted(self.heads), device=chosen.device)
             chosen = chosen & rearrange(torch.isin(heads, wanted), "head -> 1 head 1 1")
-        return call.with_mask(call.additive_mask().masked_fill(chosen, -math.inf))
+        mask = call.additive_mask().masked_fill(chosen, call.hidden_score)
+        real = rearrange(call.row_roles != PADDING, "batch row -> batch 1 row 1")
+        if bool((real & (mask == call.hidden_score).all(dim=-1, keepdim=True)).any()):
+            raise EditError(
+                f"{self} hides every key of some row at {call.site}, whose attention would then be undefined; "
+                "leave at least one key visible to every row, or name fewer rows"
+            )
+        return call.with_mask(mask)
 
 
 @dataclass(frozen=True)

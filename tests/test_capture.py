@@ -13,7 +13,7 @@ import torch
 from probes.attention import AttentionCall, Site
 from probes.budgets import Budgets
 from probes.capture import Capture, EditError, Reading, capture, encode
-from probes.edits import HideKeys, ScaleValues
+from probes.edits import Edit, HideKeys, ScaleValues
 from probes.entropies import Entropies
 from probes.families import family_of
 from probes.models import LoadedModel, prepare_model
@@ -386,7 +386,7 @@ def test_an_edit_that_does_nothing_changes_nothing(
     without_prefix = [trials["bare"], trials["moved"], trials["long decoder, no BOS"]]
     batch = batch_of(without_prefix, pack=pack)
     before = capture(model, batch, EVERYTHING)
-    edits = (
+    edits: tuple[Edit, ...] = (
         # No position has the role; no head is named; every value times one, at a site of each stack.
         HideKeys(frozenset({"prefix", "separator"})),
         HideKeys(frozenset({"prefix"}), stack="encoder"),
@@ -402,7 +402,7 @@ def test_an_edit_that_does_nothing_changes_nothing(
 def test_edits_that_match_no_site_are_refused(loaded: Models, trials: Trials) -> None:
     batch = batch_of([trials["bare"]])
     t5, merged = loaded("t5"), loaded("t5gemma2")
-    unmatched = {
+    unmatched: dict[str, Edit] = {
         "a layer beyond the last": HideKeys(frozenset({"document"}), layers=frozenset({5})),
         "no role": HideKeys(frozenset()),
         "no layer": HideKeys(frozenset({"document"}), layers=frozenset()),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -109,7 +109,7 @@ def test_a_layer_that_is_never_reached_is_noticed() -> None:
     [("decoder_layers", "model.decoder.blocks"), ("encoder_layers", "model.encoder.layers")],
 )
 def test_a_wrong_path_of_layers_names_the_family(loaded: Models, path: str, value: str) -> None:
-    family = replace(loaded("t5gemma2").family, **{path: value})
+    family = replace(loaded("t5gemma2").family, **cast(dict[str, Any], {path: value}))
     with pytest.raises(
         ModelError, match="not laid out as the family 't5gemma2' declares: .*correct probes/families.py"
     ):
