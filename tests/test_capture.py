@@ -399,6 +399,17 @@ def test_an_edit_that_does_nothing_changes_nothing(
         assert_close(numbers(after, index), numbers(before, index))
 
 
+@pytest.mark.parametrize("family", ["t5", "bart", "t5gemma"])
+def test_an_edit_that_leaves_a_row_without_keys_is_refused(
+    loaded: Models, trials: Trials, family: str
+) -> None:
+    batch = batch_of([trials["bare"], trials["prefix hidden"]])
+    edit = HideKeys(frozenset({"start"}))  # the start row sees no other key
+    with pytest.raises(EditError, match="hides every key of some row at decoder self layer 0"):
+        capture(loaded(family), batch, EVERYTHING, (edit,))
+    capture(loaded(family), batch, EVERYTHING, (replace(edit, rows=frozenset({"answer"})),))
+
+
 def test_edits_that_match_no_site_are_refused(loaded: Models, trials: Trials) -> None:
     batch = batch_of([trials["bare"]])
     t5, merged = loaded("t5"), loaded("t5gemma2")
