@@ -146,7 +146,7 @@ def _input_options(parser: argparse.ArgumentParser) -> None:
         "--n", type=_positive, metavar="N", help="number of examples (default: the analysis's)"
     )
     parser.add_argument(
-        "--seed", type=int, default=42, help="seed of selection and of every random choice (default: 42)"
+        "--seed", type=_seed, default=42, help="seed of selection and of every random choice (default: 42)"
     )
     parser.add_argument("--protocol", choices=("corrected", "published"), default="corrected")
     parser.add_argument(
@@ -158,6 +158,14 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    # Room above for the published runs, which add the example's index and an offset.
+    if not 0 <= number < 2**31:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**31 - 1}, got {text}")
     return number
 
 
@@ -215,6 +223,12 @@ def run_command(options: argparse.Namespace) -> None:
     from analyses.runs import RunOptions, default_run_path, run_analysis
     from probes.models import load_model
 
+    if options.out is not None and options.out.exists() and not options.out.is_dir():
+        raise ValueError(f"--out {options.out} is a file; give a directory, which need not exist yet")
+    if options.quiet:
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
     analysis = find_analysis(options.analysis)
     corpus = read_corpus(options.corpus or analysis.corpus, n=options.n or analysis.n, seed=options.seed)
     print(corpus.describe(), file=sys.stderr)

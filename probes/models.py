@@ -164,6 +164,8 @@ def load_model(
     directory = Path(name)
     if directory.exists() or name.startswith((".", "/", "~")):
         _require_model_directory(directory)
+        if revision is not None:
+            raise ModelError(f"a revision is of a hub model, and {name} is a directory; leave --revision out")
     config = _from_hub(AutoConfig.from_pretrained, name, revision=revision)
     if not getattr(config, "is_encoder_decoder", False):
         raise ModelError(
@@ -358,7 +360,8 @@ def _from_hub(loader: Any, name: str, **options: Any) -> Any:
         ) or (not Path(name).exists() and isinstance(error, OSError)):
             raise ModelError(
                 f"{name} is not in the local cache and the hub could not be reached ({_first_line(error)}); "
-                "check the network, the name and the revision, or give a local directory"
+                "check the network, the name, the revision and that HF_HUB_OFFLINE is not set, accept a gated model's "
+                "terms and give a token (HF_TOKEN), or give a local directory"
             ) from error
         raise ModelError(f"{name} could not be loaded: {_first_line(error)}") from error
 
