@@ -90,7 +90,8 @@ attribute with the query in front of the document, from which co-encoding learns
 mix. Muon for the matrices of the layers, AdamW for the rest. Each document is encoded once for about ten
 decoder sequences: questions with the query as prompt, without it, or behind random ids; prefixes (the query,
 words, keywords, first sentences, those of another document) seen or hidden from the decoder, with and without
-BOS; shifted decoder positions; denoising (spans of the document to restore by continuing them). The stages were chosen while the first run
+BOS; shifted decoder positions; denoising (spans of the document to restore by continuing them).
+The stages were chosen while the first run
 was under way, by its training losses and by measurements on 64 examples of the test part; the shipped weights
 are those of the recipe as it stands, continued from that run's checkpoints where its steps are the same.
 `results.json` holds the exact recipe.
