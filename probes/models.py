@@ -161,11 +161,7 @@ def load_model(
     missing token, decoder-only model), UnknownFamilyError for an architecture that is not declared, and
     ContractError where the loaded model fails the check (:mod:`probes.contract`).
     """
-    directory = Path(name)
-    if directory.exists() or name.startswith((".", "/", "~")):
-        _require_model_directory(directory)
-        if revision is not None:
-            raise ModelError(f"a revision is of a hub model, and {name} is a directory; leave --revision out")
+    _require_source(name, revision)
     config = _from_hub(AutoConfig.from_pretrained, name, revision=revision)
     if not getattr(config, "is_encoder_decoder", False):
         raise ModelError(
@@ -190,7 +186,7 @@ def load_model(
             f"({', '.join(absent[:3])}…); they would have been random. Give a complete checkpoint"
         )
     tokenizer = _from_hub(AutoTokenizer.from_pretrained, name, revision=revision)
-    identity = getattr(config, "_commit_hash", None) or directory_hash(directory)
+    identity = getattr(config, "_commit_hash", None) or directory_hash(Path(name))
     return prepare_model(
         model.to(chosen_device).eval(),
         tokenizer,
@@ -206,9 +202,7 @@ def load_trial_tokenizer(
     name: str, *, revision: str | None = None, limits: Limits | None = None
 ) -> TrialTokenizer:
     """The tokenizer of a model, without its weights. Raises ModelError as :func:`load_model` does."""
-    directory = Path(name)
-    if directory.exists() or name.startswith((".", "/", "~")):
-        _require_model_directory(directory)
+    _require_source(name, revision)
     config = _from_hub(AutoConfig.from_pretrained, name, revision=revision)
     family_of(config.model_type)
     try:
@@ -309,6 +303,16 @@ def directory_hash(directory: Path) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def _require_source(name: str, revision: str | None) -> None:
+    """Raise ModelError where ``name`` is a path that holds no model, or has a revision as only hub names do."""
+    directory = Path(name)
+    if not directory.exists() and not name.startswith((".", "/", "~")):
+        return
+    _require_model_directory(directory)
+    if revision is not None:
+        raise ModelError(f"a revision is of a hub model, and {name} is a directory; leave --revision out")
 
 
 def _require_model_directory(directory: Path) -> None:
