@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from analyses.contrasts import Contrast
 from analyses.design import Design
 from analyses.effects import Correction
 from probes.registry import discover, lookup, registered
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+    from analyses.presentation import Table
+    from analyses.run_directory import RunDirectory
+    from analyses.run_request import RunRequest
+
 PROTOCOLS = ("corrected", "published")
+
+#: Name of an analysis whose design came from the command line or a file.
+CUSTOM = "custom"
+
+#: How many contrasts are headlines where a plan names none.
+DEFAULT_HEADLINES = 6
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,8 @@ class Plan:
     ``rows`` says whose attention is read by default (predicting or holding); ``probes`` which attention
     probes. ``contrasts`` are tested on the likelihood, each in its family; ``share_contrasts`` on every
     role's share in every layer. ``splits`` are decomposed on means. ``correction`` is holm or bonferroni.
-    ``interaction`` names the factors on the axis, lines and panels of the interaction plot.
+    ``interaction`` names the factors on the axis, lines and panels of the interaction plot. ``headline``
+    names the contrasts that strata, seeds and head maps report; empty means the first of each family.
     """
 
     design: Design
@@ -39,11 +55,35 @@ class Plan:
     splits: tuple[Split, ...] = ()
     correction: Correction = "holm"
     interaction: tuple[str, str, str] | None = None
+    headline: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        known = {contrast.name for contrast in self.contrasts}
+        unknown = [name for name in self.headline if name not in known]
+        if unknown:
+            raise ValueError(f"headline names contrasts that the plan does not have: {unknown}")
+
+    @property
+    def headline_contrasts(self) -> tuple[Contrast, ...]:
+        """The contrasts of ``headline``; without any, the first of each family, six at most."""
+        if self.headline:
+            return tuple(contrast for contrast in self.contrasts if contrast.name in self.headline)
+        first: dict[str, Contrast] = {}
+        for contrast in self.contrasts:
+            first.setdefault(contrast.family, contrast)
+        return tuple(first.values())[:DEFAULT_HEADLINES]
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """A named question with its plans. ``corpus`` and ``n`` are the published defaults' names and size."""
+    """A named question with its plans. ``corpus`` and ``n`` are the defaults' names and size.
+
+    ``tables`` gives further tables of a finished run, ``figures`` further figures from all tables by name and
+    the setting that titles name. ``runner`` takes the place of the ordinary run where an analysis does not
+    run one model over one design (a re-analysis, a sweep over models). ``has_records`` is False where a run
+    directory holds no records of its own, only what ``tables`` gives. ``encoder_tokens`` is the longest
+    encoder input by default.
+    """
 
     name: str
     title: str
@@ -51,6 +91,11 @@ class Analysis:
     plans: Mapping[str, Plan]
     corpus: str = "reference"
     n: int = 500
+    tables: Callable[[RunDirectory, Plan], Mapping[str, Table]] | None = None
+    figures: Callable[[Mapping[str, pd.DataFrame], str], Mapping[str, Figure]] | None = None
+    runner: Callable[[RunRequest], RunDirectory] | None = None
+    has_records: bool = True
+    encoder_tokens: int | None = None
 
     def plan(self, protocol: str) -> Plan:
         """The plan for a protocol; ValueError with the known ones otherwise."""
@@ -82,3 +127,12 @@ def find_analysis(name: str) -> Analysis:
         if name in (registered_name, module, registered_name.removeprefix("exp")):
             return maker()
     return lookup("analysis", name, known)()
+
+
+def analysis_of(manifest: Mapping[str, Any]) -> Analysis:
+    """The analysis that a run's manifest names; a custom one is made again from the design in the manifest."""
+    if manifest["analysis"] == CUSTOM:
+        from analyses.custom import custom_analysis
+
+        return custom_analysis(manifest["design"])
+    return find_analysis(manifest["analysis"])

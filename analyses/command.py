@@ -10,14 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from analyses.run_directory import RunDirectory
     from probes.tokenization import Limits
 
 #: Exit status after an error that the message explains, and after an interruption.
 FAILED, INTERRUPTED = 2, 130
-
-#: Columns of a table that is printed into a pipe or a file.
-PLAIN_WIDTH = 160
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,6 +81,13 @@ def make_parser() -> argparse.ArgumentParser:
         choices=("predicting", "holding"),
         help="rows whose attention is read (default: the protocol's)",
     )
+    runner.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="RUN",
+        help="finished run that a re-analysis (exp06) reads",
+    )
     runner.add_argument("--encoder-rows", action="store_true", help="also read the encoder's document rows")
     runner.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N")
     runner.add_argument("--dtype", default="auto", metavar="auto|float32|bfloat16|float16")
@@ -134,9 +137,9 @@ def _extern_options(comparer: argparse.ArgumentParser, effects: argparse.Argumen
 def _input_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
-        default="reference",
+        action="append",
         metavar="NAME|DIR",
-        help="hub name or directory (default: reference, built in)",
+        help="hub name or directory (default: reference, built in); repeatable where an analysis takes several",
     )
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a hub model")
     parser.add_argument(
@@ -201,7 +204,7 @@ def show_command(options: argparse.Namespace) -> None:
 
     analysis = find_analysis(options.analysis)
     tokenizer = load_trial_tokenizer(
-        model_path(options.model), revision=options.revision, limits=_limits(options)
+        model_path((options.model or ["reference"])[0]), revision=options.revision, limits=_limits(options)
     )
     corpus = read_corpus(options.corpus or analysis.corpus, n=options.n or analysis.n, seed=options.seed)
     print_cells(
@@ -217,52 +220,42 @@ def show_command(options: argparse.Namespace) -> None:
 def run_command(options: argparse.Namespace) -> None:
     """Run an analysis and print its tables."""
     from analyses.analysis import find_analysis
-    from analyses.corpus import read_corpus
-    from analyses.known_models import model_path
-    from analyses.run_directory import RunDirectory
-    from analyses.runs import RunOptions, default_run_path, run_analysis
-    from probes.models import load_model
+    from analyses.finishing import finish
+    from analyses.run_request import RunRequest, execute
+    from analyses.runs import RunOptions
 
-    if options.out is not None and options.out.exists() and not options.out.is_dir():
-        raise ValueError(f"--out {options.out} is a file; give a directory, which need not exist yet")
     if options.quiet:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-    analysis = find_analysis(options.analysis)
-    corpus = read_corpus(options.corpus or analysis.corpus, n=options.n or analysis.n, seed=options.seed)
-    print(corpus.describe(), file=sys.stderr)
-    model = load_model(
-        model_path(options.model),
+    request = RunRequest(
+        analysis=find_analysis(options.analysis),
+        models=tuple(options.model or ("reference",)),
         revision=options.revision,
+        corpus=options.corpus,
+        n=options.n,
+        out=options.out,
+        source=options.source,
         device=options.device,
         dtype=options.dtype,
-        limits=_limits(options),
-    )
-    run_options = RunOptions(
-        protocol=options.protocol,
-        seed=options.seed,
-        layers=options.layers,
-        rows=options.rows,
-        batch_tokens=options.batch_tokens,
-        encoder_rows=options.encoder_rows,
-    )
-    path = options.out or default_run_path(analysis, model, corpus, run_options)
-    directory = RunDirectory(path)
-    run_analysis(
-        analysis,
-        model,
-        corpus,
-        directory,
-        run_options,
+        encoder_tokens=options.max_encoder_tokens,
+        options=RunOptions(
+            protocol=options.protocol,
+            seed=options.seed,
+            layers=options.layers,
+            rows=options.rows,
+            batch_tokens=options.batch_tokens,
+            encoder_rows=options.encoder_rows,
+        ),
+        quiet=options.quiet,
         command=options.command_line,
-        progress=not options.quiet,
     )
-    finish(directory)
+    finish(execute(request))
 
 
 def tables_command(options: argparse.Namespace) -> None:
     """Compute a run's tables and figures again and print them."""
+    from analyses.finishing import finish
     from analyses.run_directory import RunDirectory
 
     finish(RunDirectory(options.run))
@@ -280,28 +273,6 @@ def effects_command(options: argparse.Namespace) -> int:
     from analyses import effects_file
 
     return effects_file.main(options)
-
-
-def finish(directory: RunDirectory) -> None:
-    """Tables, figures and report of a run: computed, saved, and the tables printed."""
-    from analyses.drawing import draw_figures, save_figures
-    from analyses.report import write_report
-    from analyses.run_tables import presented_tables
-    from analyses.tables import build_tables, save_tables
-
-    tables = build_tables(directory)
-    save_tables(directory, tables)
-    figures = draw_figures(directory, tables)
-    saved = save_figures(directory, figures)
-    presented = presented_tables(directory.manifest(), tables)
-    report = write_report(directory, presented, figures)
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    for table in presented.values():
-        print(table.to_terminal(width))
-    print(f"tables:  {directory.path / 'tables'} ({', '.join(tables)})")
-    for path in saved:
-        print(f"figure:  {path}")
-    print(f"report:  {report}")
 
 
 def bench_command(options: argparse.Namespace) -> int:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from interventions.intervention import Context, Intervention, available_interventions
 from probes.registry import lookup
 from probes.trials import Example, Trial
+
+#: A level's end that numbers its draw: ``random-text#2``.
+_DRAW = re.compile(r"^(?P<level>.*)#(?P<draw>[1-9][0-9]*)$", re.DOTALL)
+
+
+def split_draw(level: str) -> tuple[str, int]:
+    """The level without its draw, and the draw; 0 where none is named.
+
+    Draws of a level are the same random choice, made with independent seeds.
+    """
+    match = _DRAW.match(level)
+    return (match["level"], int(match["draw"])) if match else (level, 0)
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,11 @@ class Factor:
     def __post_init__(self) -> None:
         if len(set(self.levels)) != len(self.levels) or not self.levels:
             raise ValueError(f"factor {self.name!r} needs one or more distinct levels; got {self.levels}")
+        for level in self.levels:
+            if "|" in level:
+                raise ValueError(
+                    f"level {level!r} of factor {self.name!r} holds '|', which joins a cell's levels"
+                )
 
 
 @dataclass(frozen=True)
@@ -45,13 +63,15 @@ class Cell:
     def interventions(self) -> tuple[Intervention, ...]:
         """The cell's interventions, one per factor, in the order of the factors."""
         known = available_interventions()
-        return tuple(lookup("intervention", factor, known).parse(level) for factor, level in self.levels)
+        return tuple(
+            lookup("intervention", factor, known).parse(split_draw(level)[0]) for factor, level in self.levels
+        )
 
     def trial(self, example: Example, context: Context) -> Trial:
         """What this cell feeds the model for ``example``."""
         trial = Trial.bare(example)
-        for intervention in self.interventions:
-            trial = intervention.apply(trial, context)
+        for intervention, (_, level) in zip(self.interventions, self.levels, strict=True):
+            trial = intervention.apply(trial, replace(context, draw=split_draw(level)[1]))
         return trial
 
 

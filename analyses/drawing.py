@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from analyses.analysis import find_analysis
+from analyses.analysis import analysis_of
 from analyses.run_directory import RunDirectory
 from analyses.tables import SMALLEST_EFFECT
 from figures import budget_ledger, effects_forest, interaction_plot, split_bars, write_html
@@ -18,15 +18,18 @@ from figures import budget_ledger, effects_forest, interaction_plot, split_bars,
 def draw_figures(directory: RunDirectory, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Every figure that the run's tables allow, by name."""
     manifest = directory.manifest()
-    plan = find_analysis(manifest["analysis"]).plan(manifest["protocol"])
+    analysis = analysis_of(manifest)
+    plan = analysis.plan(manifest["protocol"])
     setting = (
         f"{manifest['analysis']} {manifest['protocol']}, model {manifest['model']['name']}, "
         f"corpus {manifest['corpus']['name']}"
     )
-    figures = {
-        "effects": effects_forest(tables["effects"], SMALLEST_EFFECT, title=f"Paired effects: {setting}")
-    }
-    if plan.interaction:
+    figures: dict[str, Figure] = {}
+    if "effects" in tables:
+        figures["effects"] = effects_forest(
+            tables["effects"], SMALLEST_EFFECT, title=f"Paired effects: {setting}"
+        )
+    if plan.interaction and "likelihood" in tables:
         x, line, facet = plan.interaction
         figures["interaction"] = interaction_plot(
             tables["likelihood"],
@@ -43,6 +46,12 @@ def draw_figures(directory: RunDirectory, tables: Mapping[str, pd.DataFrame]) ->
         for stack in shares["stack"].unique():
             title = f"Attention budgets, {stack}: {setting}"
             figures[f"budgets_{stack}"] = budget_ledger(shares, stack=stack, title=title)
+    if analysis.figures is not None:
+        own = analysis.figures(tables, setting)
+        doubled = sorted(own.keys() & figures.keys())
+        if doubled:
+            raise ValueError(f"{analysis.name} names figures that every run has: {doubled}; rename them")
+        figures |= own
     return figures
 
 

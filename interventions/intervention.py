@@ -12,7 +12,8 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar, get_type_hints
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar, get_type_hints
 
 import numpy as np
 
@@ -21,6 +22,10 @@ from probes.tokenization import TrialTokenizer
 from probes.trials import Example, Trial
 
 InterventionClass = TypeVar("InterventionClass", bound="type[Intervention]")
+
+
+#: Distance between the legacy seeds of two draws: beyond any corpus's size.
+DRAW_STRIDE = 100_000_007
 
 
 class LevelError(ValueError):
@@ -32,7 +37,8 @@ class Context:
     """What an intervention may know besides the trial: the corpus, the tokenizer, the seed.
 
     ``index`` is the example's place in the selected corpus ``examples``. ``vocabulary_size`` counts the
-    tokenizer's ids without added tokens.
+    tokenizer's ids without added tokens. ``draw`` numbers independent repetitions of a random choice: the
+    level ``random-text#2`` is the same choice as ``random-text``, made with another seed.
     """
 
     index: int
@@ -40,14 +46,24 @@ class Context:
     tokenizer: TrialTokenizer
     vocabulary_size: int
     seed: int
+    draw: int = 0
+
+    @property
+    def depths(self) -> Mapping[str, int]:
+        """Number of layers by stack of the model that will be run."""
+        return self.tokenizer.depths
 
     def generator(self, purpose: str) -> np.random.Generator:
-        """A generator of its own for every example and purpose, the same in every run with this seed."""
-        return np.random.default_rng([self.seed, self.index, zlib.crc32(purpose.encode())])
+        """A generator of its own for every example, purpose and draw, the same in every run with this seed."""
+        key = [self.seed, self.index, zlib.crc32(purpose.encode())]
+        return np.random.default_rng([*key, self.draw] if self.draw else key)
 
     def published_generator(self, offset: int) -> np.random.RandomState:
-        """numpy's legacy generator, seeded with ``seed + index + offset`` as the published runs did."""
-        return np.random.RandomState(self.seed + self.index + offset)
+        """numpy's legacy generator, seeded with ``seed + index + offset`` as the published runs did.
+
+        Further draws, which the published runs did not have, move the seed by a large stride.
+        """
+        return np.random.RandomState((self.seed + self.index + offset + self.draw * DRAW_STRIDE) % 2**32)
 
     def other(self, distance: int | None = None) -> Example:
         """Another example: half a corpus away unless ``distance`` says otherwise."""
@@ -56,7 +72,14 @@ class Context:
 
 
 class Intervention(ABC):
-    """Base of every intervention: subclasses are frozen dataclasses."""
+    """Base of every intervention: subclasses are frozen dataclasses.
+
+    ``sample_levels`` are levels under which the conformance suite tries it, each of which must have an effect;
+    ``identity_levels`` must change nothing.
+    """
+
+    sample_levels: ClassVar[tuple[str, ...]] = ("",)
+    identity_levels: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def apply(self, trial: Trial, context: Context) -> Trial:
@@ -81,6 +104,10 @@ class Intervention(ABC):
                 for field, value in zip(fields, values, strict=False)
             }
         )
+
+    def files(self) -> tuple[Path, ...]:
+        """Files whose content changes numbers; a run's identity holds their hashes."""
+        return ()
 
     @property
     def name(self) -> str:

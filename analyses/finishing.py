@@ -1,0 +1,53 @@
+"""Finishing a run: its tables, figures and report, computed from its records, saved, and the tables printed."""
+
+from __future__ import annotations
+
+import sys
+
+import pandas as pd
+
+from analyses.analysis import analysis_of
+from analyses.drawing import draw_figures, save_figures
+from analyses.presentation import Table
+from analyses.report import write_report
+from analyses.run_directory import RunDirectory
+from analyses.run_tables import presented_tables
+from analyses.tables import build_tables, save_tables
+
+#: Columns of a table that is printed into a pipe or a file.
+PLAIN_WIDTH = 160
+
+
+def tables_of(directory: RunDirectory) -> tuple[dict[str, pd.DataFrame], dict[str, Table]]:
+    """Every table of a finished run: the frames by name, and those with captions that are read first."""
+    manifest = directory.manifest()
+    analysis = analysis_of(manifest)
+    frames: dict[str, pd.DataFrame] = {}
+    presented: dict[str, Table] = {}
+    if analysis.has_records:
+        frames |= build_tables(directory)
+        presented |= presented_tables(manifest, frames)
+    if analysis.tables is not None:
+        own = analysis.tables(directory, analysis.plan(manifest["protocol"]))
+        doubled = sorted(own.keys() & frames.keys())
+        if doubled:
+            raise ValueError(f"{analysis.name} names tables that every run has: {doubled}; rename them")
+        frames |= {name: table.frame for name, table in own.items()}
+        presented |= own
+    return frames, presented
+
+
+def finish(directory: RunDirectory) -> None:
+    """Tables, figures and report of a run: computed, saved, and the tables printed."""
+    frames, presented = tables_of(directory)
+    save_tables(directory, frames)
+    figures = draw_figures(directory, frames)
+    saved = save_figures(directory, figures)
+    report = write_report(directory, presented, figures)
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    for table in presented.values():
+        print(table.to_terminal(width))
+    print(f"tables:  {directory.path / 'tables'} ({', '.join(frames)})")
+    for path in saved:
+        print(f"figure:  {path}")
+    print(f"report:  {report}")
