@@ -43,8 +43,9 @@ class Plan:
     ``rows`` says whose attention is read by default (predicting or holding); ``probes`` which attention
     probes. ``contrasts`` are tested on the likelihood, each in its family; ``share_contrasts`` on every
     role's share in every layer. ``splits`` are decomposed on means. ``correction`` is holm or bonferroni.
-    ``interaction`` names the factors on the axis, lines and panels of the interaction plot. ``headline``
-    names the contrasts that strata, seeds and head maps report; empty means the first of each family.
+    ``interaction`` names the factors on the axis, lines and, if there is a third, panels of the interaction
+    plot. ``headline`` names the contrasts that strata, seeds and head maps report; empty means the first of each
+    family.
     """
 
     design: Design
@@ -54,7 +55,7 @@ class Plan:
     share_contrasts: tuple[Contrast, ...] = ()
     splits: tuple[Split, ...] = ()
     correction: Correction = "holm"
-    interaction: tuple[str, str, str] | None = None
+    interaction: tuple[str, str] | tuple[str, str, str] | None = None
     headline: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -76,7 +77,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A named question with its plans. ``corpus`` and ``n`` are the defaults' names and size.
+    """A named question with its plans. ``corpus``, ``n`` and ``seed`` are the defaults of a run.
 
     ``tables`` gives further tables of a finished run, ``figures`` further figures from all tables by name and
     the setting that titles name. ``runner`` takes the place of the ordinary run where an analysis does not
@@ -91,11 +92,17 @@ class Analysis:
     plans: Mapping[str, Plan]
     corpus: str = "reference"
     n: int = 500
+    seed: int = 42
     tables: Callable[[RunDirectory, Plan], Mapping[str, Table]] | None = None
     figures: Callable[[Mapping[str, pd.DataFrame], str], Mapping[str, Figure]] | None = None
     runner: Callable[[RunRequest], RunDirectory] | None = None
     has_records: bool = True
     encoder_tokens: int | None = None
+
+    @property
+    def protocol(self) -> str:
+        """The protocol of a run that names none: corrected, or the only one that there is."""
+        return PROTOCOLS[0] if PROTOCOLS[0] in self.plans else next(iter(self.plans))
 
     def plan(self, protocol: str) -> Plan:
         """The plan for a protocol; ValueError with the known ones otherwise."""
@@ -130,9 +137,26 @@ def find_analysis(name: str) -> Analysis:
 
 
 def analysis_of(manifest: Mapping[str, Any]) -> Analysis:
-    """The analysis that a run's manifest names; a custom one is made again from the design in the manifest."""
-    if manifest["analysis"] == CUSTOM:
-        from analyses.custom import custom_analysis
+    """The analysis that a run's manifest names.
 
-        return custom_analysis(manifest["design"])
-    return find_analysis(manifest["analysis"])
+    It is the registered one, with its own tables and figures, while that has the cells of the run. A custom
+    analysis, one whose code has other cells by now, and one whose distribution is gone are made again from the
+    design in the manifest. Raises RegistryError for an unknown name where the manifest holds no design.
+    """
+    from analyses.custom import custom_analysis
+
+    name, design = manifest["analysis"], manifest.get("design")
+    if name == CUSTOM:
+        return custom_analysis(design)
+    known = available_analyses()
+    if name in known or design is None:
+        found = lookup("analysis", name, known)()
+        if design is None or _has_cells_of(found, manifest):
+            return found
+    return custom_analysis(design, name=name)
+
+
+def _has_cells_of(analysis: Analysis, manifest: Mapping[str, Any]) -> bool:
+    plan = analysis.plans.get(manifest["protocol"])
+    cells = [cell["name"] for cell in manifest.get("cells", ())]
+    return plan is not None and (not cells or cells == [cell.name for cell in plan.design.cells])

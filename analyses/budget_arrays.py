@@ -2,7 +2,7 @@
 
 A tidy row of a budget takes about a hundred bytes; 12 cells of 5,000 examples with 34 layers, 8 heads and 8
 roles are 130 million of them. The array holds the same numbers in half a gigabyte and is filled part by
-part.
+part. Entropies have the same form, with parts in the place of roles.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute, parquet
 
-AXES = ("cell", "example", "layer", "head", "role")
+PLACES = ("cell", "example", "layer", "head")
+AXES = (*PLACES, "role")
 SITE = ("stack", "block")
 COLUMNS = (*AXES, *SITE, "share")
 
@@ -70,27 +72,32 @@ def fill(budget: BudgetArray, part: pd.DataFrame) -> None:
     Raises:
         ValueError: a row names something outside the axes, or an observation that is already there.
     """
-    columns: dict[str, tuple[NDArray, Sequence[object] | None]] = {}
+    columns: dict[str, Coded] = {}
     for name in AXES:
         if isinstance(part[name].dtype, pd.CategoricalDtype):
             columns[name] = (part[name].cat.codes.to_numpy(), list(part[name].cat.categories))
         else:
             columns[name] = (part[name].to_numpy(), None)
-    _write(budget, columns, part["share"].to_numpy(dtype=np.float32))
+    places = _places(budget, [columns[name] for name in AXES])
+    _write(budget, places, part["share"].to_numpy(dtype=np.float32))
 
 
-def _write(
-    budget: BudgetArray,
-    columns: Mapping[str, tuple[NDArray, Sequence[object] | None]],
-    shares: NDArray[np.float32],
-) -> None:
-    """Write shares at their places; a column is its values, or codes and the entries that they stand for."""
+Coded: TypeAlias = tuple[NDArray, Sequence[object] | None]
+"""A column: its values and None, or codes and the entries that they stand for."""
+
+
+def _places(budget: BudgetArray, columns: Sequence[Coded]) -> NDArray[np.int64]:
+    """Where each row stands in the flattened array; `columns` in the order of the axes."""
     axes = (budget.cells, budget.examples, budget.layers, budget.heads, budget.roles)
-    flat = np.zeros(len(shares), dtype=np.int64)
-    for name, axis in zip(AXES, axes, strict=True):
-        values, entries = columns[name]
+    flat = np.zeros(len(columns[0][0]), dtype=np.int64)
+    for name, axis, (values, entries) in zip(AXES, axes, columns, strict=True):
         flat *= len(axis)
         flat += _positions(values, entries, name, axis)
+    return flat
+
+
+def _write(budget: BudgetArray, flat: NDArray[np.int64], shares: NDArray[np.float32]) -> None:
+    """Write shares at their places, none of which may be taken."""
     target = budget.values.reshape(-1)
     if not np.isnan(target[flat]).all():
         raise ValueError(f"{budget.stack} {budget.block}: an observation occurs twice; each is one row")
@@ -152,46 +159,110 @@ def read_budgets(directory: str | Path) -> list[BudgetArray]:
         FileNotFoundError: there is no part.
         ValueError: a part lacks a column or repeats an observation.
     """
+    return read_arrays(directory, "role", ("share",))["share"]
+
+
+def read_arrays(
+    directory: str | Path, category: str, quantities: Sequence[str]
+) -> dict[str, list[BudgetArray]]:
+    """Records of attention, one Parquet part at a time: per quantity one array per stack and block.
+
+    Args:
+        directory: `RUN/records/KIND`.
+        category: the records' own column: `role` of budgets, `part` of entropies; it takes the place of
+            the roles.
+        quantities: columns of numbers, such as `mass` and `entropy`.
+
+    Raises:
+        FileNotFoundError: there is no part.
+        ValueError: a part lacks a column or repeats an observation.
+    """
     paths = sorted(Path(directory).glob("*.parquet"))
     if not paths:
         raise FileNotFoundError(f"no *.parquet under {directory}; run the analysis first")
-    axes: dict[tuple[str, str], dict[str, set]] = {}
-    for _, group in _groups(paths, [*AXES, *SITE]):
-        for site, rows in _by_site(group):
-            own = axes.setdefault(site, {name: set() for name in AXES})
-            for name in AXES:
-                own[name].update(rows.column(name).unique().to_pylist())
-    arrays = {
-        (stack, block): empty_budget(
-            stack,
-            block,
-            cells=_sorted(own["cell"]),
-            examples=_sorted(own["example"]),
-            layers=_sorted(own["layer"]),
-            heads=_sorted(own["head"]),
-            roles=_sorted(own["role"]),
-        )
-        for (stack, block), own in axes.items()
-    }
-    for path, group in _groups(paths, list(COLUMNS)):
+    names = [*PLACES, category]
+    blocks: dict[tuple[str, str], list[_Block]] = {}
+    for path, group in _groups(paths, [*names, *SITE, *quantities]):
         for site, rows in _by_site(group):
             try:
-                _write(
-                    arrays[site],
-                    {name: _codes(rows.column(name)) for name in AXES},
-                    rows.column("share").to_numpy().astype(np.float32),
-                )
+                block = _block([_codes(rows.column(name)) for name in names], rows, quantities)
             except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
-    return [arrays[key] for key in sorted(arrays)]
+                raise ValueError(f"{path}: {' '.join(site)}: {error}") from error
+            blocks.setdefault(site, []).append(block)
+    arrays: dict[str, list[BudgetArray]] = {quantity: [] for quantity in quantities}
+    for stack, block_kind in sorted(blocks):
+        own = blocks.pop((stack, block_kind))
+        axes = [_sorted(set().union(*(block.entries[axis] for block in own))) for axis in range(len(names))]
+        cells, examples, layers, heads, categories = axes
+        for quantity in quantities:
+            budget = empty_budget(
+                stack,
+                block_kind,
+                cells=cells,
+                examples=examples,
+                layers=layers,
+                heads=heads,
+                roles=categories,
+            )
+            for block in own:
+                _put(budget, block, quantity)
+            arrays[quantity].append(budget)
+    return arrays
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some rows of records as dense arrays over their own entries, so that every part is read only once."""
+
+    entries: tuple[list, ...]
+    values: dict[str, NDArray[np.float32]]
+    taken: NDArray[np.bool_]
+
+
+def _block(columns: Sequence[Coded], rows: pa.Table, quantities: Sequence[str]) -> _Block:
+    """The rows as a block; an error where two rows have one place."""
+    entries, codes = [], []
+    for own, names in columns:
+        assert names is not None  # read as dictionaries
+        used = np.bincount(own, minlength=len(names)) > 0
+        entries.append([name for name, is_used in zip(names, used, strict=True) if is_used])
+        codes.append(own if used.all() else (np.cumsum(used) - 1)[own])
+    shape = tuple(len(own) for own in entries)
+    flat = np.zeros(rows.num_rows, dtype=np.int64)
+    for size, own in zip(shape, codes, strict=True):
+        flat *= size
+        flat += own
+    taken = np.zeros(int(np.prod(shape)), dtype=bool)
+    taken[flat] = True
+    if int(taken.sum()) < rows.num_rows:
+        raise ValueError("an observation occurs twice; each is one row")
+    values = {}
+    for quantity in quantities:
+        values[quantity] = np.full(taken.size, np.nan, dtype=np.float32)
+        values[quantity][flat] = rows.column(quantity).to_numpy()
+        values[quantity] = values[quantity].reshape(shape)
+    return _Block(tuple(entries), values, taken.reshape(shape))
+
+
+def _put(budget: BudgetArray, block: _Block, quantity: str) -> None:
+    """Write a block into the array, where nothing may be yet."""
+    axes = (budget.cells, budget.examples, budget.layers, budget.heads, budget.roles)
+    positions = [
+        pd.Index(list(axis)).get_indexer(pd.Index(own)) for axis, own in zip(axes, block.entries, strict=True)
+    ]
+    place = np.ix_(*positions)
+    there = budget.values[place]
+    if not np.isnan(there[block.taken]).all():
+        raise ValueError(f"{budget.stack} {budget.block}: an observation occurs twice; each is one row")
+    budget.values[place] = np.where(block.taken, block.values[quantity], there)
 
 
 def _groups(paths: Iterable[Path], columns: list[str]) -> Iterator[tuple[Path, pa.Table]]:
     """Row groups of all parts, one at a time, texts as dictionaries."""
-    texts = ["cell", "example", "role", *SITE]
+    texts = [name for name in columns if name in ("cell", "example", "role", "part", *SITE)]
     for path in paths:
         file = parquet.ParquetFile(path, read_dictionary=texts)
-        _check_columns(file.schema_arrow.names)
+        _check_columns(file.schema_arrow.names, columns)
         for number in range(file.num_row_groups):
             yield path, file.read_row_group(number, columns=columns)
 
@@ -219,10 +290,10 @@ def _codes(column: pa.ChunkedArray) -> tuple[NDArray, list]:
     return encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
 
 
-def _check_columns(columns: Iterable[str]) -> None:
-    absent = [name for name in COLUMNS if name not in list(columns)]
+def _check_columns(columns: Iterable[str], needed: Sequence[str] = COLUMNS) -> None:
+    absent = [name for name in needed if name not in list(columns)]
     if absent:
-        raise ValueError(f"budgets need the columns {list(COLUMNS)}; {absent} are missing")
+        raise ValueError(f"these records need the columns {list(needed)}; {absent} are missing")
 
 
 def _entries(column: pd.Series) -> list:

@@ -19,15 +19,22 @@ import pandas as pd
 class Contrast:
     """A named weighting of cells; +1 stands by the baseline, -1 by the treatment.
 
+    `order` says what it is: 1 a difference of (averaged) cells, 2 an interaction (a difference of
+    differences), 3 and more a higher interaction. 0 reads it from the weights, whose positive ones sum to 1,
+    2, 4, ... where an effect is averaged over the other factors; give it where yours do not.
+
     Raises:
-        ValueError: a weight is not finite, all are 0, or they do not sum to 0.
+        ValueError: a weight is not finite, all are 0, they do not sum to 0, or the order is negative.
     """
 
     name: str
     family: str
     weights: Mapping[str, float]
+    order: int = 0
 
     def __post_init__(self) -> None:
+        if self.order < 0:
+            raise ValueError(f"the order of contrast {self.name!r} is {self.order}; expected 0, 1, 2, ...")
         weights = list(self.weights.values())
         if not all(np.isfinite(weights)) or not any(weights):
             raise ValueError(
@@ -37,6 +44,14 @@ class Contrast:
             raise ValueError(
                 f"the weights of contrast {self.name!r} sum to {sum(weights):g}; those of a contrast sum to 0"
             )
+
+    @property
+    def effect_order(self) -> int:
+        """1 for a difference, 2 for an interaction of two factors, 3 and more for higher ones."""
+        if self.order:
+            return self.order
+        positive = sum(weight for weight in self.weights.values() if weight > 0)
+        return 1 + max(0, round(float(np.log2(positive))))
 
     @property
     def baseline(self) -> str:
@@ -124,7 +139,7 @@ def factor_contrast(
     if name is None:
         name = " × ".join(f"{factor} {pair[0]}→{pair[1]}" for factor, pair in factors.items())
         name += "".join(f" | {factor}={level}" for factor, level in held.items())
-    return Contrast(name, family, weights)
+    return Contrast(name, family, weights, order=len(factors))
 
 
 def factorial_contrasts(

@@ -84,8 +84,24 @@ class Design:
 
     def __post_init__(self) -> None:
         names = [cell.name for cell in self.cells]
-        if len(set(names)) != len(names):
-            raise ValueError(f"a design's cells must differ; got {names}")
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"a design's cells must differ; there twice: {', '.join(doubled)}")
+
+    @property
+    def interventions(self) -> tuple[Intervention, ...]:
+        """Every intervention of every cell, each once.
+
+        Raises RegistryError for a factor that is no registered intervention, LevelError for a level that it
+        can't be made from; both name the cell.
+        """
+        found: dict[Intervention, None] = {}
+        for cell in self.cells:
+            try:
+                found.update(dict.fromkeys(cell.interventions))
+            except ValueError as error:
+                raise type(error)(f"cell {cell.name}: {error}") from error
+        return tuple(found)
 
     def cell(self, **levels: str) -> Cell:
         """The cell with these levels of all factors; KeyError with the cells' names otherwise."""

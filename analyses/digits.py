@@ -21,6 +21,11 @@ def number(value: float, name: str = "") -> str:
     return _plain(value, _decimals(value, 3))
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 example`, `500 examples`: a count with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def with_interval(value: float, low: float, high: float) -> str:
     """`0.529 [0.442, 0.616]`: decimals such that half the interval has two significant digits."""
     if math.isnan(value):
@@ -28,6 +33,11 @@ def with_interval(value: float, low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high)) or low == high:
         return number(value)
     decimals = _decimals((high - low) / 2, 2)
+    if low > 0 or high < 0:
+        # An interval that leaves out 0 must not look as if it ended there.
+        nearest = min(abs(low), abs(high))
+        while decimals < 6 and float(f"{nearest:.{decimals}f}") == 0:
+            decimals += 1
     return f"{_plain(value, decimals)} [{_plain(low, decimals)}, {_plain(high, decimals)}]"
 
 

@@ -30,13 +30,13 @@ def draw_figures(directory: RunDirectory, tables: Mapping[str, pd.DataFrame]) ->
             tables["effects"], SMALLEST_EFFECT, title=f"Paired effects: {setting}"
         )
     if plan.interaction and "likelihood" in tables:
-        x, line, facet = plan.interaction
+        x, line, facet = (*plan.interaction, None)[:3]
         figures["interaction"] = interaction_plot(
             tables["likelihood"],
             x=x,
             line=line,
             facet=facet,
-            order=_levels(manifest, (x, line, facet)),
+            order=_levels(manifest, plan.interaction),
             title=f"Answer NLL: {setting}",
         )
     if "decomposition" in tables:

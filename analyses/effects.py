@@ -81,7 +81,8 @@ def effects_table(
             "drop" leaves such examples out and counts them in `reason`.
 
     Returns:
-        Columns contrast, family, baseline, treatment, the fields of `PairedEffect`, p_holm or p_bonferroni
+        Columns contrast, family, order (1 a difference, 2 an interaction, 3 a higher one), baseline,
+        treatment, the fields of `PairedEffect`, p_holm or p_bonferroni
         (of the difference), p_tost_holm or p_tost_bonferroni, stars (of the corrected p, at .001, .01,
         .05), `small` (whether the corrected equivalence test holds, whatever the verdict) and verdict.
     """
@@ -108,6 +109,7 @@ def effects_table(
         {
             "contrast": contrast.name,
             "family": contrast.family or family,
+            "order": contrast.effect_order,
             "baseline": contrast.baseline,
             "treatment": contrast.treatment,
             **effect.as_row(),
@@ -125,7 +127,10 @@ def effects_table(
 def with_verdicts(
     table: pd.DataFrame, *, correction: Correction, smallest_effect: float, alpha: float = 0.05
 ) -> pd.DataFrame:
-    """Add corrected p within each family, stars, `small` and verdict to rows of `PairedEffect` fields."""
+    """Add corrected p within each family, stars, `small` and verdict to rows of `PairedEffect` fields.
+
+    A column `order` gives interactions words of their own; without it every row is a difference.
+    """
     source = "p_sign_flip" if correction == "holm" else "p_t"
     corrected, equivalence = f"p_{correction}", f"p_tost_{correction}"
     table = table.assign(**{corrected: np.nan, equivalence: np.nan})
@@ -137,9 +142,14 @@ def with_verdicts(
         table[equivalence].isna(), "", np.where(table[equivalence] < alpha, "yes", "no")
     )
     table["verdict"] = [
-        verdict(low, high, p, p_equivalence, smallest_effect, alpha)
-        for low, high, p, p_equivalence in zip(
-            table["low"], table["high"], table[corrected], table[equivalence], strict=True
+        verdict(low, high, p, p_equivalence, smallest_effect, alpha, order=order)
+        for low, high, p, p_equivalence, order in zip(
+            table["low"],
+            table["high"],
+            table[corrected],
+            table[equivalence],
+            table["order"] if "order" in table else [1] * len(table),
+            strict=True,
         )
     ]
     return table

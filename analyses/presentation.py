@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses.digits import number, with_interval
+from analyses.digits import counted, number, with_interval
 from analyses.escapes import latex, markdown
-from analyses.verdicts import rule
+from analyses.verdicts import CAUTION_RULE, rule
 
 NOTED = ("caution", "reason", "unlike")
 """Columns of sentences: a letter in the column stands for each, and the sentences follow the table."""
@@ -301,7 +301,8 @@ def effects_presentation(
     source = "sign-flip p" if correction == "holm" else "t-test p"
     notes = [
         f"{100 * confidence:g} % BCa bootstrap intervals over examples",
-        f"verdict: {rule(smallest_effect, 1 - confidence)}",
+        f"verdict: {rule(smallest_effect, 1 - confidence, frame['order'] if 'order' in frame else (1,))}",
+        CAUTION_RULE,
     ]
     if ((frame["clusters"] > 0) & (frame["clusters"] < frame["n"])).any():
         notes.append("examples that share a document are one independent unit")
@@ -325,7 +326,8 @@ def effects_presentation(
 def _n_range(n: pd.Series) -> str:
     if n.empty:
         return "none"
-    return f"{n.min()} examples" if n.min() == n.max() else f"{n.min()} to {n.max()} examples"
+    most = counted(int(n.max()), "example")
+    return most if n.min() == n.max() else f"{n.min()} to {most}"
 
 
 def _sentences(column: pd.Series) -> list[str]:

@@ -31,7 +31,8 @@ class Fed:
 
 
 def trial_records(fed: Sequence[Fed]) -> pa.Table:
-    """What was fed: positions by role, hidden positions, boundary check, truncation."""
+    """What was fed: positions by role, hidden positions, boundary check, truncation, and the texts' words."""
+    examples = [item.trial.trial.example for item in fed]
     counts = [item.trial.role_counts() for item in fed]
     columns: dict[str, pa.Array] = {
         **_keys(fed),
@@ -43,6 +44,12 @@ def trial_records(fed: Sequence[Fed]) -> pa.Table:
         "truncated_tokens": pa.array([item.trial.truncated for item in fed], pa.int32()),
         "document_intact": pa.array([item.trial.document_intact for item in fed], pa.bool_()),
         "decoder_shift": pa.array([item.trial.decoder_shift for item in fed], pa.int32()),
+        **{
+            f"{text}_words": pa.array(
+                [len(getattr(example, text).split()) for example in examples], pa.int32()
+            )
+            for text in ("query", "document", "answer")
+        },
     }
     return pa.table(columns)
 

@@ -1,101 +1,163 @@
-"""The report of a run: one page with its question, design, tables and figures, which opens from a file."""
+"""The report of a run: one page that tells its question, what may be concluded, and everything behind it.
+
+The page opens from a file and asks no network: plotly.js, figures, tables and their CSV are in it.
+"""
 
 from __future__ import annotations
 
-import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from plotly.graph_objects import Figure
 
+from analyses.analysis import analysis_of
+from analyses.examples_shown import read_examples
 from analyses.presentation import Table
+from analyses.report_examples import examples_section
+from analyses.report_figures import figures_section
+from analyses.report_findings import summary_section
+from analyses.report_page import Section, escaped, foreign, page, paragraph, scroller
+from analyses.report_tables import tables_section
 from analyses.run_directory import RunDirectory, write_text
-from figures import html_fragment
-
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #1d1f23; max-width: 76rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
-nav a { margin-right: 1rem; } a { color: #1a4f9c; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; margin: .5rem 0; }
-th, td { padding: .2rem .6rem; border-bottom: 1px solid #d9dce1; text-align: left; vertical-align: top; }
-caption { caption-side: bottom; text-align: left; padding-top: .4rem; color: #4a4f57; }
-pre { background: #f4f5f7; padding: .8rem; overflow-x: auto; font-size: .8rem; }
-@media print { nav { display: none; } h2 { break-after: avoid; } }
-"""
 
 
 def write_report(directory: RunDirectory, tables: Mapping[str, Table], figures: Mapping[str, Figure]) -> Path:
-    """Write ``RUN/report.html``: self-contained, no request to any host; its path."""
+    """Write ``RUN/report.html``: self-contained, no request to any host; its path.
+
+    Args:
+        directory: a finished run; its RUN/tables/*.csv that are not among ``tables`` can be downloaded too.
+        tables: the presented tables by name, in reading order.
+        figures: by name, in reading order.
+    """
     manifest = directory.manifest()
     path = directory.path / "report.html"
-    write_text(path, report_page(manifest, tables, figures))
+    plan = analysis_of(manifest).plan(manifest["protocol"])
+    text = report_page(
+        manifest,
+        tables,
+        figures,
+        examples=read_examples(directory),
+        headline=[contrast.name for contrast in plan.headline_contrasts],
+        table_folder=directory.path / "tables",
+    )
+    write_text(path, text)
     return path
 
 
 def report_page(
-    manifest: Mapping[str, Any], tables: Mapping[str, Table], figures: Mapping[str, Figure]
+    manifest: Mapping[str, Any],
+    tables: Mapping[str, Table],
+    figures: Mapping[str, Figure],
+    *,
+    examples: Sequence[Mapping[str, Any]] = (),
+    headline: Sequence[str] = (),
+    table_folder: Path = Path("."),
 ) -> str:
-    """The page as text. Every piece of text that comes from a model, corpus or user is escaped."""
+    """The page as text. Every piece of text that comes from a model, corpus or user is escaped.
+
+    Args:
+        manifest: the content of run.json.
+        tables, figures: by name, in reading order.
+        examples: the content of RUN/examples.json.
+        headline: contrasts that the summary tells first; by default the first of each family.
+        table_folder: where further CSV files lie.
+    """
     title = f"{manifest['analysis']}: {manifest['title']}"
-    links = [("design", "Design"), ("figures", "Figures"), ("tables", "Tables"), ("manifest", "Manifest")]
+    lead = (
+        f"<h1>{foreign(title)}</h1>\n"
+        f'<p class="question">{foreign(manifest["question"])}</p>\n'
+        f'<p class="setting">{foreign(setting(manifest))}</p>'
+    )
     sections = [
-        f"<h1>{html.escape(title)}</h1>",
-        f"<p>{html.escape(manifest['question'])}</p>",
-        f"<p>{html.escape(_setting(manifest))}</p>",
-        "<nav>" + "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in links) + "</nav>",
-        _design(manifest),
-        '<h2 id="figures">Figures</h2>',
-        *(
-            f'<div class="scroll" id="figure-{html.escape(name)}">{html_fragment(figure, with_plotly=position == 0)}</div>'
-            for position, (name, figure) in enumerate(figures.items())
-        ),
-        '<h2 id="tables">Tables</h2>',
-        *(
-            f'<div class="scroll" id="table-{html.escape(name)}">{table.to_html()}</div>'
-            for name, table in tables.items()
-        ),
-        '<h2 id="manifest">Manifest</h2>',
-        f"<pre>{html.escape(json.dumps(manifest, indent=2, ensure_ascii=False))}</pre>",
+        summary_section(manifest, tables, headline),
+        design_section(manifest),
+        examples_section(manifest, examples),
+        figures_section(figures, tables),
+        tables_section(tables, table_folder),
+        manifest_section(manifest),
     ]
+    return page(title, lead, sections)
+
+
+def setting(manifest: Mapping[str, Any]) -> str:
+    """Model, corpus, n, seed and protocol in one line."""
+    model, corpus = manifest.get("model", {}), manifest.get("corpus", {})
+    parameters = model.get("parameters")
+    size = f" ({parameters:,} parameters)" if isinstance(parameters, int) else ""
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>\n"
-        + "\n".join(sections)
-        + "\n</body></html>\n"
+        f"Model {model.get('name', 'several')}{size}, corpus {corpus.get('name', 'several')}, "
+        f"n = {corpus.get('n', 'see tables')} examples, seed {manifest['seed']}, "
+        f"{manifest['protocol']} protocol."
     )
 
 
-def _setting(manifest: Mapping[str, Any]) -> str:
-    model, corpus = manifest["model"], manifest["corpus"]
-    setting = (
-        f"Model {model['name']} ({model['parameters']:,} parameters), corpus {corpus['name']}, n = {corpus['n']}, "
-        f"seed {manifest['seed']}, {manifest['protocol']} protocol."
-    )
-    if model["name"] == "reference":
-        setting += (
-            " The built-in model demonstrates the tool; its numbers are no results about any other model."
-        )
-    if manifest["protocol"] == "published":
-        setting += (
-            " The published protocol hides the encoder's BOS with the prefix, reads the rows that hold the answer, "
-            "and is kept for replication; the corrected protocol controls for these."
-        )
-    return setting
-
-
-def _design(manifest: Mapping[str, Any]) -> str:
+def design_section(manifest: Mapping[str, Any]) -> Section:
+    """The cells and their factor levels."""
+    cells = manifest.get("cells", [])
+    if not cells:
+        return Section("design", "Design", paragraph("This run has no cells of its own."))
+    factors = list(dict.fromkeys(factor for cell in cells for factor in cell.get("factors", {})))
+    head = "".join(f'<th scope="col" class="short">{foreign(name)}</th>' for name in ("cell", *factors))
     rows = "".join(
-        f"<tr><td>{html.escape(cell['alias'])}</td>"
-        + "".join(f"<td>{html.escape(level)}</td>" for level in cell["factors"].values())
+        f'<tr><th scope="row" class="short">{foreign(cell.get("alias") or cell["name"])}</th>'
+        + "".join(f'<td class="short">{foreign(cell["factors"].get(factor, "–"))}</td>' for factor in factors)
         + "</tr>"
-        for cell in manifest["cells"]
+        for cell in cells
     )
-    factors = "".join(f"<th>{html.escape(factor)}</th>" for factor in manifest["cells"][0]["factors"])
-    return (
-        '<h2 id="design">Design</h2><div class="scroll"><table><thead><tr><th>cell</th>'
-        f"{factors}</tr></thead><tbody>{rows}</tbody></table></div>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    crossed = " × ".join(
+        f"{factor} ({len(dict.fromkeys(cell['factors'].get(factor) for cell in cells))} levels)"
+        for factor in factors
     )
+    lead = paragraph(
+        f"{len(cells)} cells from the factors {crossed}. Every example is fed in every cell, so each contrast is "
+        "paired: an example is compared with itself."
+        if factors
+        else f"{len(cells)} cells."
+    )
+    return Section("design", "Design", f"{lead}\n{scroller(table, 'Cells of the design')}")
+
+
+def manifest_section(manifest: Mapping[str, Any]) -> Section:
+    """What was run, exactly: chosen facts, then the whole of run.json."""
+    identity, model = manifest.get("identity", {}), manifest.get("model", {})
+    corpus, environment = manifest.get("corpus", {}), manifest.get("environment", {})
+    packages = ", ".join(f"{name} {version}" for name, version in identity.get("packages", {}).items())
+    facts = {
+        "command": " ".join(str(word) for word in manifest.get("command", [])),
+        "started": manifest.get("started"),
+        "model": model.get("name"),
+        "model revision": model.get("revision"),
+        "model hash": model.get("hash"),
+        "corpus": corpus.get("source"),
+        "corpus hash": corpus.get("hash"),
+        "seed": manifest.get("seed"),
+        "rows read": identity.get("rows"),
+        "layers read": identity.get("layers"),
+        "dtype, device, attention": ", ".join(
+            str(identity[name]) for name in ("dtype", "device", "attention") if name in identity
+        ),
+        "budgetlens, Python": ", ".join(
+            str(environment[name]) for name in ("budgetlens", "python") if name in environment
+        ),
+        "packages": packages,
+    }
+    entries = "".join(
+        f"<dt>{escaped(name)}</dt><dd>{foreign(value)}</dd>"
+        for name, value in facts.items()
+        if value not in (None, "")
+    )
+    whole = escaped_lines(json.dumps(manifest, indent=1, ensure_ascii=False))
+    return Section(
+        "manifest",
+        "Manifest",
+        f'<dl class="facts">{entries}</dl>\n<details><summary>run.json in full</summary>'
+        f"<pre>{whole}</pre></details>",
+    )
+
+
+def escaped_lines(text: str) -> str:
+    """Escaped text of several lines, for a `pre` element."""
+    return "\n".join(escaped(line) for line in text.split("\n"))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from analyses.analysis import Analysis
 from analyses.corpus import Corpus, read_corpus
 from analyses.known_models import model_path
-from analyses.run_directory import RunDirectory
-from analyses.runs import RunOptions, default_run_path, run_analysis
-from probes.models import load_model
+from analyses.run_directory import RunDirectory, RunError, write_text
+from analyses.runs import RunOptions, chosen_probes, default_run_path, design_details, run_analysis
+from interventions.intervention import Context
+from probes.models import load_model, load_trial_tokenizer
 from probes.tokenization import Limits
 
 
@@ -60,10 +64,11 @@ class RunRequest:
 def execute(request: RunRequest) -> RunDirectory:
     """Run what is asked, or continue it; the directory, finished but for its tables.
 
-    Raises ValueError for an ``out`` that is a file, for several models or for a ``source`` where the analysis takes none.
+    What can be refused without the model's weights is refused before they are loaded. Raises ValueError for an
+    ``out`` that can't be a run's directory, for several models or a ``source`` where the analysis takes none, for
+    layers that the model lacks, for cells that can't be made and for a design without anything to compare.
     """
-    if request.out is not None and request.out.exists() and not request.out.is_dir():
-        raise ValueError(f"--out {request.out} is a file; give a directory, which need not exist yet")
+    require_creatable(request.out or Path("runs"))
     if request.analysis.runner is not None:
         return request.analysis.runner(request)
     if len(request.models) != 1:
@@ -74,6 +79,7 @@ def execute(request: RunRequest) -> RunDirectory:
     if request.source is not None:
         raise ValueError(f"{request.analysis.name} runs a model and re-analyses no run; leave --from out")
     corpus = request.read_corpus()
+    _require_feasible(request, corpus)
     model = load_model(
         model_path(request.models[0]),
         revision=request.revision,
@@ -92,4 +98,60 @@ def execute(request: RunRequest) -> RunDirectory:
         command=request.command,
         progress=not request.quiet,
     )
+    _renew_details(directory, design_details(request.analysis, request.options.protocol))
     return directory
+
+
+def require_creatable(path: Path) -> None:
+    """Raise ValueError where ``path`` is or lies below a file, or below a directory that can't be written to.
+
+    RunError where it is a directory that holds something else than a run.
+    """
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise ValueError(
+            f"--out {path} is a file; give a directory, which need not exist yet"
+            if existing == path
+            else f"--out {path} can't be made, since {existing} is a file; give another directory"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"--out {path} can't be written: no permission in {existing}; give another directory")
+    holds_more = existing == path and any(not entry.name.startswith(".") for entry in path.iterdir())
+    if holds_more and path != Path("runs") and not (path / "run.json").exists():
+        raise RunError(f"{path} is not empty and holds no run.json; give an empty or new directory")
+
+
+def _require_feasible(request: RunRequest, corpus: Corpus) -> None:
+    """Raise ValueError for what the design, the model's configuration and its tokenizer rule out by themselves."""
+    plan = request.analysis.plan(request.options.protocol)
+    if request.analysis.has_records and not plan.contrasts:
+        raise ValueError(
+            f"the design has {len(plan.design.cells)} cell(s) and nothing to compare; give a factor a second level"
+        )
+    chosen_probes(request.options.probes or plan.probes)
+    # Names and levels first: they need no tokenizer.
+    _ = plan.design.interventions
+    tokenizer = load_trial_tokenizer(
+        model_path(request.models[0]), revision=request.revision, limits=request.limits
+    )
+    depth = tokenizer.depths["decoder"]
+    beyond = [layer for layer in request.options.layers or () if not 0 <= layer < depth]
+    if beyond:
+        raise ValueError(
+            f"layers {beyond} were asked for; {request.models[0]} has decoder layers 0 to {depth - 1}"
+        )
+    context = Context(0, corpus.examples, tokenizer, tokenizer.tokenizer.vocab_size, request.seed)
+    for cell in plan.design.cells:
+        tokenizer(cell.trial(corpus.examples[0], context))
+
+
+def _renew_details(directory: RunDirectory, details: Mapping[str, Any]) -> None:
+    """Let run.json tell the design as it is now: a continued run may have other contrasts, aliases or words."""
+    details = json.loads(json.dumps(details))
+    with directory.locked():
+        manifest = directory.manifest()
+        if any(manifest.get(key) != value for key, value in details.items()):
+            content = json.dumps({**manifest, **details}, indent=2, ensure_ascii=False)
+            write_text(directory.manifest_path, content + "\n")

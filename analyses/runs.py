@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -23,18 +23,20 @@ from tqdm import tqdm
 
 from analyses.analysis import Analysis, Plan
 from analyses.corpus import Corpus
+from analyses.custom import design_mapping
 from analyses.design import Cell
 from analyses.known_models import REFERENCE_MODEL
 from analyses.records import Fed, likelihood_records, observation_records, trial_records
-from analyses.run_directory import RunDirectory, part_name
-from interventions.intervention import Context
+from analyses.run_directory import RunDirectory, file_hash, part_name
+from interventions.intervention import Context, Intervention
 from probes.batching import encoder_key, make_batch
 from probes.capture import Capture, Reading, capture
 from probes.contract import pad_token
 from probes.edits import Edit
 from probes.models import LoadedModel
 from probes.observation import AttentionProbe, available_probes
-from probes.registry import lookup
+from probes.parameters import from_text
+from probes.registry import lookup, plugin_of
 
 #: Packages whose version can change a number.
 _NUMERIC_PACKAGES = ("torch", "transformers", "nnsight", "tokenizers", "numpy")
@@ -214,10 +216,7 @@ def _by_encoder_pass(items: Sequence[Fed]) -> Any:
 
 
 def _reading(plan: Plan, model: LoadedModel, options: RunOptions) -> Reading:
-    known = available_probes()
-    probes: tuple[AttentionProbe, ...] = tuple(
-        lookup("probe", name, known)() for name in options.probes or plan.probes
-    )
+    probes = chosen_probes(options.probes or plan.probes)
     layers = None
     if options.layers is not None:
         depth = 1 + max(site.layer for site in model.sites("decoder"))
@@ -245,6 +244,8 @@ def run_identity(
         "analysis": analysis.name,
         "protocol": options.protocol,
         "cells": [cell.name for cell in plan.design.cells],
+        "files": file_hashes(plan.design.interventions),
+        "plugins": _plugins(plan, options),
         "model": model.identity,
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": model.device.type,
@@ -262,6 +263,61 @@ def run_identity(
     }
 
 
+def chosen_probes(texts: Sequence[str]) -> tuple[AttentionProbe, ...]:
+    """Probes by name, with parameters behind a colon as in ``name:k=3``.
+
+    Raises RegistryError for an unknown name, ParameterError for an unknown or ill-typed parameter, and ValueError
+    for a name given twice, whose records would be one.
+    """
+    known = available_probes()
+    parts = [text.partition(":") for text in texts]
+    names = [name for name, _, _ in parts]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ValueError(f"the probe {doubled[0]!r} is named twice; a run reads each probe once")
+    return tuple(from_text(lookup("probe", name, known), parameters) for name, _, parameters in parts)
+
+
+def file_hashes(interventions: Iterable[Intervention]) -> list[str]:
+    """SHA-256 of every file whose content changes what the interventions do; where it lies changes nothing.
+
+    Raises ValueError that names the intervention where a file can't be read.
+    """
+    hashes = []
+    for intervention in interventions:
+        for path in intervention.files():
+            try:
+                hashes.append(file_hash(path))
+            except OSError as error:
+                raise ValueError(f"{intervention} reads {path}, which can't be read: {error}") from error
+    return hashes
+
+
+def _plugins(plan: Plan, options: RunOptions) -> dict[str, str]:
+    """Versions of the other distributions whose interventions and probes take part."""
+    probes = chosen_probes(options.probes or plan.probes)
+    found = [
+        *(plugin_of(type(one), "budgetlens.interventions") for one in plan.design.interventions),
+        *(plugin_of(type(one), "budgetlens.probes") for one in probes),
+    ]
+    return dict(sorted({origin for origin in found if origin is not None}))
+
+
+def design_details(analysis: Analysis, protocol: str) -> dict[str, Any]:
+    """What a reader needs of an analysis besides the records: its words, its cells and its whole design."""
+    return {
+        "analysis": analysis.name,
+        "title": analysis.title,
+        "question": analysis.question,
+        "protocol": protocol,
+        "cells": [
+            {"name": cell.name, "alias": cell.alias, "factors": cell.factors}
+            for cell in analysis.plan(protocol).design.cells
+        ],
+        "design": design_mapping(analysis, protocol),
+    }
+
+
 def run_details(
     analysis: Analysis,
     plan: Plan,
@@ -272,10 +328,7 @@ def run_details(
 ) -> dict[str, Any]:
     """What else a reader wants to know of a run."""
     return {
-        "analysis": analysis.name,
-        "title": analysis.title,
-        "question": analysis.question,
-        "protocol": options.protocol,
+        **design_details(analysis, options.protocol),
         "model": {
             "name": "reference" if model.name == str(REFERENCE_MODEL) else model.name,
             "revision": model.revision,
@@ -291,9 +344,6 @@ def run_details(
             "description": corpus.describe(),
         },
         "seed": options.seed,
-        "cells": [
-            {"name": cell.name, "alias": cell.alias, "factors": cell.factors} for cell in plan.design.cells
-        ],
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": list(command),
         "environment": {

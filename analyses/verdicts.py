@@ -2,26 +2,54 @@
 
 A verdict needs evidence in either direction: an interval that leaves out 0 with a corrected p below alpha for
 *helps* and *hurts*, an equivalence test for *no effect within ±x*. A large p alone never means no effect.
+
+An interaction is no help and no harm, so that it has words of its own. With differences taken as baseline -
+treatment, a positive difference of differences means that two treatments together help less than the sum of
+what each does alone (*sub-additive*), a negative one that they help more (*super-additive*); this reads the
+same from either factor. Of a contrast of three factors, baseline minus treatment of the third is taken of the
+two others' interaction: positive means that the third factor makes it smaller (*interaction falls*).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 HELPS = "helps"
 HURTS = "hurts"
 UNDECIDED = "undecided"
 
-RULE = (
-    "helps / hurts: the interval leaves out 0 and the corrected p is below {alpha:g}; "
-    "no effect within ±{smallest:g}: neither, and the corrected equivalence test is below {alpha:g}; "
-    "undecided: everything else"
+
+@dataclass(frozen=True)
+class Words:
+    """What a contrast of one order is called where it is positive, negative, or shown to be small."""
+
+    positive: str
+    negative: str
+    small: str
+
+
+DIFFERENCE = Words(HELPS, HURTS, "no effect")
+INTERACTION = Words("sub-additive", "super-additive", "additive")
+HIGHER_INTERACTION = Words("interaction falls", "interaction rises", "interaction unchanged")
+
+CAUTION_TAILS = "few examples for these tails: the interval may cover less than it promises"
+CAUTION_SKEW = "few examples for this skew: p of the mean may be too small"
+CAUTION_RULE = (
+    "cautions: tails where n is below 20 (kurtosis + 3), skew where n is below 25 skewness²; "
+    "without one, simulations find the 95 % interval covering 93 to 97 %"
 )
 
 
-def no_effect_within(smallest_effect: float) -> str:
+def words(order: int) -> Words:
+    """The words of a difference (order 1), an interaction (2) or a higher interaction (3 and more)."""
+    return DIFFERENCE if order < 2 else INTERACTION if order == 2 else HIGHER_INTERACTION
+
+
+def no_effect_within(smallest_effect: float, order: int = 1) -> str:
     """The wording of an equivalence, with the bound it holds for."""
-    return f"no effect within ±{smallest_effect:g}"
+    return f"{words(order).small} within ±{smallest_effect:g}"
 
 
 def verdict(
@@ -31,8 +59,9 @@ def verdict(
     p_equivalence: float,
     smallest_effect: float,
     alpha: float = 0.05,
+    order: int = 1,
 ) -> str:
-    """What may be concluded from one comparison.
+    """What may be concluded from one contrast.
 
     Args:
         low, high: ends of the interval of the mean difference (positive = the treatment helps).
@@ -40,21 +69,39 @@ def verdict(
         p_equivalence: TOST p against ±smallest_effect, corrected within its family.
         smallest_effect: smallest effect of interest, in the unit of the interval.
         alpha: level of both tests.
+        order: 1 for a difference, 2 for an interaction, 3 and more for a higher one.
 
     Returns:
-        "helps", "hurts", "no effect within ±x" or "undecided"; "undecided" wherever an input it needs is NaN.
+        "helps", "hurts", "no effect within ±x" or "undecided"; for an interaction "sub-additive",
+        "super-additive", "additive within ±x" or "undecided"; for a higher one "interaction falls",
+        "interaction rises", "interaction unchanged within ±x" or "undecided". "undecided" wherever an input
+        it needs is NaN.
     """
     if math.isnan(low) or math.isnan(high):
         return UNDECIDED
     # NaN < alpha is False: an undefined test decides nothing.
     if (low > 0 or high < 0) and p_difference < alpha:
-        return HELPS if low > 0 else HURTS
-    return no_effect_within(smallest_effect) if p_equivalence < alpha else UNDECIDED
+        return words(order).positive if low > 0 else words(order).negative
+    return no_effect_within(smallest_effect, order) if p_equivalence < alpha else UNDECIDED
 
 
-def rule(smallest_effect: float, alpha: float = 0.05) -> str:
-    """The rule in one sentence, for a caption."""
-    return RULE.format(alpha=alpha, smallest=smallest_effect)
+def rule(smallest_effect: float, alpha: float = 0.05, orders: Iterable[int] = (1,)) -> str:
+    """The rule in one sentence, for a caption; `orders` are those of the table's contrasts."""
+    parts = []
+    for own in dict.fromkeys(words(order) for order in sorted(orders)):
+        meaning = {
+            INTERACTION: " (two treatments together help less / more than the sum of each alone)",
+            HIGHER_INTERACTION: " (with the third factor's treatment)",
+        }.get(own, "")
+        found = f"{own.positive} / {own.negative}{meaning}"
+        parts.append((found, f"{own.small} within ±{smallest_effect:g}"))
+    found = ", ".join(part[0] for part in parts)
+    small = ", ".join(part[1] for part in parts)
+    return (
+        f"{found}: the interval leaves out 0 and the corrected p is below {alpha:g}; "
+        f"{small}: neither, and the corrected equivalence test is below {alpha:g}; "
+        f"{UNDECIDED}: everything else"
+    )
 
 
 def coverage_caution(n: int, skewness: float, kurtosis: float) -> str:
@@ -75,15 +122,12 @@ def coverage_caution(n: int, skewness: float, kurtosis: float) -> str:
         kurtosis: their sample excess kurtosis (0 for a normal distribution).
 
     Returns:
-        One sentence, or nothing. Tails that no example of the sample shows cannot be warned of.
+        One or two sentences joined by "; ", or nothing. Tails that no example of the sample shows cannot be
+        warned of.
     """
     cautions = []
     if n < 20 * (kurtosis + 3):
-        cautions.append(
-            f"n = {n} is few for these tails (kurtosis {kurtosis:.1f}): the interval may cover too little"
-        )
+        cautions.append(CAUTION_TAILS)
     if n < 25 * skewness**2:
-        cautions.append(
-            f"n = {n} is few for this skew (skewness {skewness:.1f}): p of the mean may be too small"
-        )
+        cautions.append(CAUTION_SKEW)
     return "; ".join(cautions)

@@ -1,6 +1,7 @@
 """Figures: a DataFrame in, a plotly figure out. Imports neither torch nor what makes the tables."""
 
 from figures.curves import keyword_curve, length_curves
+from figures.description import described
 from figures.differences import budget_differences
 from figures.effects import effects_forest
 from figures.entropy import entropy_against_mass
@@ -18,6 +19,7 @@ __all__ = [
     "NoBrowser",
     "budget_differences",
     "budget_ledger",
+    "described",
     "effects_forest",
     "entropy_against_mass",
     "example_scatter",

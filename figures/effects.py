@@ -32,13 +32,27 @@ CORRECTIONS = {"p_holm": "Holm", "p_bonferroni": "Bonferroni"}
 NUMBERS = ("n", "mean_difference", "low", "high", "d_z", "win_percent", "p_sign_flip", *CORRECTIONS)
 
 
+FOUND = {
+    "helps": ("#14967B", "circle"),
+    "hurts": ("#C8559D", "diamond"),
+    "sub-additive": ("#8A68D4", "triangle-up"),
+    "super-additive": ("#8E8B1F", "triangle-down"),
+    "interaction falls": ("#8A68D4", "star"),
+    "interaction rises": ("#8E8B1F", "star"),
+}
+"""Colour and marker of every verdict that found something; an interaction neither helps nor hurts."""
+
+INTERACTIONS = ("sub-additive", "super-additive")
+
+SMALL = ("no effect", "additive", "interaction unchanged")
+"""How verdicts of equivalence begin."""
+
+
 def verdict_style(verdict: str, dark: bool) -> tuple[str, str]:
     """Colour and marker of a verdict: filled where something was found, hollow where nothing was."""
-    if verdict == "helps":
-        return "#14967B", "circle"
-    if verdict == "hurts":
-        return "#C8559D", "diamond"
-    if verdict.startswith("no effect"):
+    if verdict in FOUND:
+        return FOUND[verdict]
+    if verdict.startswith(SMALL):
         return theme.page(dark).ink, "square-open"
     return theme.page(dark).zero, "circle-open"
 
@@ -57,7 +71,8 @@ def effects_forest(
     Args:
         effects: columns contrast, baseline, treatment, family, n, mean_difference, low, high (in `unit`,
             baseline minus treatment: positive means that the treatment helps), d_z, win_percent (0 to 100),
-            p_sign_flip, p_holm or p_bonferroni, verdict; an `alias` column shortens the contrasts' names.
+            p_sign_flip, p_holm or p_bonferroni, verdict (any words; those of `FOUND` and `SMALL` have a look of
+            their own); an `alias` column shortens the contrasts' names.
         smallest_effect: smallest effect of interest in `unit`; a band of plus and minus this is shaded.
         quantity, unit: what differs, for the axis.
         title: heading.
@@ -109,6 +124,8 @@ def effects_forest(
     )
     missing = missing_rows(rows, "mean_difference", ("family", "contrast"))
     subtitle = f"{count_label(rows['n'])} | right of 0: the treatment helps"
+    if rows["verdict"].isin(INTERACTIONS).any():
+        subtitle += "; of an interaction: less together than the sum of each alone"
     if smallest_effect is not None:
         subtitle += f" | shaded: within ±{smallest_effect:g} {escaped(unit)}"
     return dressed(
@@ -168,7 +185,7 @@ def row_texts(record: dict) -> tuple[str, ...]:
         signed(record["d_z"], 2),
         "–" if pd.isna(record["win_percent"]) else f"{record['win_percent']:.0f} %",
         p_value(record["p_corrected"]),
-        f"<b>{verdict}</b>" if verdict in ("helps", "hurts") else verdict,
+        f"<b>{verdict}</b>" if record["verdict"] in FOUND else verdict,
     )
 
 

@@ -32,8 +32,12 @@ def unmarked(text: str) -> str:
 
 def visible(text: object) -> str:
     """Text on one line, with control and direction characters written out so that they cannot act."""
-    plain = " ".join(str(text).split())
-    return UNSEEN.sub(lambda found: f"⟨U+{ord(found.group()):04X}⟩", plain)
+    return written_out(" ".join(str(text).split()))
+
+
+def written_out(text: str) -> str:
+    """Text with control and direction characters written as ⟨U+202E⟩, so that they cannot act."""
+    return UNSEEN.sub(lambda found: f"⟨U+{ord(found.group()):04X}⟩", text)
 
 
 def wrapped(text: object, width: int = HOVER_WIDTH, characters: int = HOVER_CHARACTERS) -> str:

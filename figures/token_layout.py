@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from figures.labels import UNSEEN
+from figures.labels import written_out
 
 LINE_BREAK = "⏎"
 
@@ -28,7 +28,7 @@ class Piece:
 def shown_token(token: object) -> str:
     """A token's text with line breaks, tabs and unseen characters written out."""
     text = str(token).replace("\r\n", LINE_BREAK).replace("\n", LINE_BREAK).replace("\t", "⇥")
-    return UNSEEN.sub(lambda found: f"⟨U+{ord(found.group()):04X}⟩", text) or "∅"
+    return written_out(text) or "∅"
 
 
 def character_width(character: str) -> int:

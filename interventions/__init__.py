@@ -2,7 +2,18 @@
 
 from interventions.decoder_prompt import DecoderPrompt
 from interventions.intervention import Context, Intervention, intervention
+from interventions.padding import PadDocument
 from interventions.prefix import Prefix
+from interventions.shuffling import Shuffle
 from interventions.truncation import Truncate
 
-__all__ = ["Context", "DecoderPrompt", "Intervention", "Prefix", "Truncate", "intervention"]
+__all__ = [
+    "Context",
+    "DecoderPrompt",
+    "Intervention",
+    "PadDocument",
+    "Prefix",
+    "Shuffle",
+    "Truncate",
+    "intervention",
+]

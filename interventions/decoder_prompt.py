@@ -5,73 +5,187 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import ClassVar, Self
 
 from interventions.intervention import Context, Intervention, LevelError, intervention
-from probes.registry import nearest
-from probes.trials import Segment, Trial
+from interventions.levels import at_least, known_name, whole_number
+from interventions.neutral import neutral_token
+from probes.trials import Example, Segment, Trial
 
 #: The published random prompt draws ids from [MARGIN, V − MARGIN) with seed + index + OFFSET.
 PUBLISHED_MARGIN, PUBLISHED_OFFSET = 100, 10_000
 
 
-def _query(trial: Trial, context: Context) -> Segment:
-    """The example's query."""
-    return Segment("prompt", token_ids=context.tokenizer.query_ids(trial.example.query))
+def _query(trial: Trial, context: Context, length: int) -> tuple[int, ...]:
+    """The query's first tokens."""
+    return _own_query(trial, context, length)[:length]
 
 
-def _random_ids(trial: Trial, context: Context) -> Segment:
-    """As many ids as the query has, uniform over [100, V − 100): the published fill.
-
-    Uniform ids include unused and control tokens; ``random-text`` does not.
-    """
+def _random_ids(trial: Trial, context: Context, length: int) -> tuple[int, ...]:
+    """Ids uniform over [100, V − 100): the published fill. They include unused and control tokens."""
     low, high = PUBLISHED_MARGIN, context.vocabulary_size - PUBLISHED_MARGIN
     if high <= low:
         raise ValueError(
             f"prompt=random draws ids from [{low}, {high}), which is empty for a vocabulary of "
             f"{context.vocabulary_size}; use prompt=random-text"
         )
-    count = len(context.tokenizer.query_ids(trial.example.query))
-    ids = context.published_generator(PUBLISHED_OFFSET).randint(low, high, size=count)
-    return Segment("prompt", token_ids=tuple(int(token) for token in ids))
+    ids = context.published_generator(PUBLISHED_OFFSET).randint(low, high, size=length)
+    return tuple(int(token) for token in ids)
 
 
-def _random_text(trial: Trial, context: Context) -> Segment:
-    """As many ids as the query has, uniform over the vocabulary's ordinary text tokens."""
+def _random_text(trial: Trial, context: Context, length: int) -> tuple[int, ...]:
+    """Ids uniform over the vocabulary's ordinary text tokens."""
     ordinary = context.tokenizer.text_tokens
-    count = len(context.tokenizer.query_ids(trial.example.query))
-    chosen = context.generator("prompt=random-text").integers(0, len(ordinary), size=count)
-    return Segment("prompt", token_ids=tuple(ordinary[position] for position in chosen))
+    chosen = context.generator("prompt=random-text").integers(0, len(ordinary), size=length)
+    return tuple(ordinary[position] for position in chosen)
 
 
-#: How a prompt is filled, by the name of the level.
-FILLS: Mapping[str, Callable[[Trial, Context], Segment]] = MappingProxyType(
-    {"query": _query, "random": _random_ids, "random-text": _random_text}
+def _corpus_unigram(trial: Trial, context: Context, length: int) -> tuple[int, ...]:
+    """Tokens of other examples' documents: for each, an example at random, then one of its document's tokens.
+
+    Every document weighs the same, however long it is; the example's own takes no part.
+    """
+    others = _others(context, "corpus-unigram")
+    generator = context.generator("prompt=corpus-unigram")
+    chosen = []
+    for _ in range(length):
+        document = others[generator.integers(len(others))].document
+        ids = context.tokenizer.decoder_segment(document, context.tokenizer.limits.encoder)
+        chosen.append(ids[generator.integers(len(ids))])
+    return tuple(chosen)
+
+
+def _shuffled_query(trial: Trial, context: Context, length: int) -> tuple[int, ...]:
+    """The query's tokens in random order, or so many of them."""
+    ids = _own_query(trial, context, length)
+    order = context.generator("prompt=shuffled-query").permutation(len(ids))
+    return tuple(ids[position] for position in order[:length])
+
+
+def _other_query(trial: Trial, context: Context, length: int) -> tuple[int, ...]:
+    """The query of the example half a corpus on, then those of the examples after it, cut at the length."""
+    others = _others(context, "other-query")
+    # The example's own place is left out of `others`, which moves those behind it by one.
+    start = (context.index + len(context.examples) // 2) % len(context.examples)
+    first = start - (start > context.index)
+    ids: list[int] = []
+    position = first
+    while len(ids) < length:
+        ids.extend(context.tokenizer.query_ids(others[position % len(others)].query))
+        position += 1
+        if position - first == len(others) and not ids:
+            raise ValueError("prompt=other-query: no other example's query has a token")
+    return tuple(ids[:length])
+
+
+def _neutral(trial: Trial, context: Context, length: int) -> tuple[int, ...]:
+    """One token without content, repeated."""
+    return (neutral_token(context.tokenizer),) * length
+
+
+#: Token ids of a prompt of a length, by the name of the fill.
+FILLS: Mapping[str, Callable[[Trial, Context, int], tuple[int, ...]]] = MappingProxyType(
+    {
+        "query": _query,
+        "random": _random_ids,
+        "random-text": _random_text,
+        "corpus-unigram": _corpus_unigram,
+        "shuffled-query": _shuffled_query,
+        "other-query": _other_query,
+        "neutral": _neutral,
+    }
 )
 
 
 @intervention("prompt")
 @dataclass(frozen=True)
 class DecoderPrompt(Intervention):
-    """Fill the decoder's prompt.
+    """Fill the decoder's prompt: the query, random tokens of several kinds, or none with positions moved.
 
-    ``fill``: ``none``; ``query``; ``random`` (uniform ids, as published); ``random-text`` (uniform over
-    ordinary text tokens); ``position`` (no prompt, but every decoder position id moved by the query's
-    length: what a prompt does to positions, without its tokens).
+    A level is ``FILL`` or ``FILL:LENGTH``, the length in tokens; without it, a prompt is as long as the query.
+    Ids are fed as ids, so lengths are exact, and a shorter prompt is the beginning of a longer one. The fills:
+
+    * ``none``: no prompt;
+    * ``query``: the query, or its first tokens;
+    * ``random``: ids uniform over [100, V − 100), as published: unused and control tokens among them;
+    * ``random-text``: ids uniform over the vocabulary's ordinary text tokens;
+    * ``corpus-unigram``: tokens drawn from other examples' documents;
+    * ``shuffled-query``: the query's tokens in random order;
+    * ``other-query``: another example's query, continued with the next one's where it is shorter;
+    * ``neutral``: one token without content, repeated;
+    * ``position``: no prompt, but every decoder position id moved by the length: what a prompt does to
+      positions, without its tokens.
     """
 
+    sample_levels: ClassVar[tuple[str, ...]] = (
+        "query",
+        "random-text:3",
+        "corpus-unigram",
+        "shuffled-query",
+        "other-query",
+        "neutral:2",
+    )
+    identity_levels: ClassVar[tuple[str, ...]] = ("none", "random-text:0", "position:0")
+
     fill: str = "query"
+    length: int | None = None
 
     def __post_init__(self) -> None:
-        known = ["none", "position", *FILLS]
-        if self.fill not in known:
-            raise LevelError(
-                f"no prompt fill is called {self.fill!r}.{nearest(self.fill, known)} Known: {', '.join(known)}"
-            )
+        known_name(self.fill, "prompt fill", ("none", "position", *FILLS))
+        if self.length is not None:
+            if self.fill == "none":
+                raise LevelError(f"prompt=none has no length; got {self.length!r}")
+            at_least(self.length, f"prompt={self.fill}: the length in tokens", least=0)
+
+    @classmethod
+    def parse(cls, level: str) -> Self:
+        """From ``FILL`` or ``FILL:LENGTH``; the empty level is the query."""
+        if not level:
+            return cls()
+        fill, colon, length = level.partition(":")
+        known_name(fill, "prompt fill", ("none", "position", *FILLS))
+        return cls(fill, whole_number(length, f"the length in prompt={level}", least=0) if colon else None)
 
     def apply(self, trial: Trial, context: Context) -> Trial:
-        """The trial with this prompt in place of any other."""
-        if self.fill == "none":
+        """The trial with this prompt in place of any other.
+
+        Raises ValueError for a length that the query, the corpus or the prompt's limit can't give.
+        """
+        limit = context.tokenizer.limits.prompt
+        if self.length is not None and self.length > limit:
+            raise ValueError(
+                f"prompt={self.fill}:{self.length} is longer than the decoder prompt's limit of {limit} tokens"
+            )
+        if self.fill == "none" or self.length == 0:
             return trial.with_prompt(())
         if self.fill == "position":
-            return replace(trial.with_prompt(()), decoder_shift="query")
-        return trial.with_prompt((FILLS[self.fill](trial, context),))
+            shift = "query" if self.length is None else self.length
+            return replace(trial.with_prompt(()), decoder_shift=shift)
+        if self.fill == "query" and self.length is None:
+            # As text, so that its words can be shuffled; the tokenization cuts it at the prompt's limit.
+            return trial.with_prompt((Segment("prompt", text=trial.example.query),))
+        length = self.length
+        if length is None:
+            length = len(context.tokenizer.query_ids(trial.example.query))
+        return trial.with_prompt((Segment("prompt", token_ids=FILLS[self.fill](trial, context, length)),))
+
+
+def _own_query(trial: Trial, context: Context, length: int) -> tuple[int, ...]:
+    ids = context.tokenizer.query_ids(trial.example.query)
+    if length > len(ids):
+        shortest = min(len(context.tokenizer.query_ids(example.query)) for example in context.examples)
+        raise ValueError(
+            f"example {trial.example.identifier!r}: {length} tokens of the query were asked for, it has "
+            f"{len(ids)}; the shortest query of the corpus has {shortest}. Take a smaller length, or a fill that "
+            "can be of any (random-text, corpus-unigram, other-query, neutral)"
+        )
+    return ids
+
+
+def _others(context: Context, fill: str) -> list[Example]:
+    others = [example for place, example in enumerate(context.examples) if place != context.index]
+    if not others:
+        raise ValueError(
+            f"prompt={fill} is made of other examples, but the corpus has one; run more examples"
+        )
+    return others

@@ -7,16 +7,16 @@ it by name, and each level is text that :meth:`Intervention.parse` turns into an
 
 from __future__ import annotations
 
-import dataclasses
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, get_type_hints
+from typing import ClassVar, Self, TypeVar
 
 import numpy as np
 
+from probes.parameters import ParameterError, from_text
 from probes.registry import discover, name_of, registered
 from probes.tokenization import TrialTokenizer
 from probes.trials import Example, Trial
@@ -87,23 +87,20 @@ class Intervention(ABC):
 
     @classmethod
     def parse(cls, level: str) -> Self:
-        """An instance from a design's level: the fields' values in order, joined by ``:``.
+        """An instance from a design's level: the fields' values in order, joined by ``:``, or by name (``k=10``).
 
-        Raises LevelError for too many values or a value of the wrong type.
+        Raises LevelError for too many or too few values, an unknown name or a value of the wrong type
+        (:func:`probes.parameters.from_text`).
         """
-        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-        hints = get_type_hints(cls)
-        values = level.split(":") if level else []
-        if len(values) > len(fields):
-            raise LevelError(
-                f"{cls.__name__} takes at most {len(fields)} value(s) ({_signature(fields)}); got {level!r}"
-            )
-        return cls(
-            **{
-                field.name: _convert(cls, field.name, hints[field.name], value)
-                for field, value in zip(fields, values, strict=False)
-            }
-        )
+        try:
+            return from_text(cls, level)
+        except ParameterError as error:
+            raise LevelError(str(error)) from error
+
+    @classmethod
+    def known_levels(cls) -> tuple[str, ...]:
+        """Levels that a list of interventions shows, without repetition; there may be endlessly many others."""
+        return tuple(dict.fromkeys((*cls.identity_levels, *cls.sample_levels)))
 
     def files(self) -> tuple[Path, ...]:
         """Files whose content changes numbers; a run's identity holds their hashes."""
@@ -126,15 +123,3 @@ def available_interventions() -> Mapping[str, type[Intervention]]:
 
     return discover("intervention", interventions, "budgetlens.interventions")
 
-
-def _signature(fields: Sequence[Any]) -> str:
-    return ", ".join(field.name for field in fields) or "none"
-
-
-def _convert(cls: type, name: str, hint: Any, value: str) -> Any:
-    if hint in (str, int, float):
-        try:
-            return hint(value)
-        except ValueError as error:
-            raise LevelError(f"{cls.__name__}.{name} must be {hint.__name__}; got {value!r}") from error
-    raise LevelError(f"{cls.__name__} must define parse(), since its field {name} is a {hint}")

@@ -2,55 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import ClassVar, Self
 
 from interventions.intervention import Context, Intervention, LevelError, intervention
-from probes.registry import nearest
-from probes.trials import Segment, Trial
+from interventions.levels import at_least, known_name, whole_number
+from interventions.prefix_sources import SOURCES, Request, Source, oracle
+from probes.trials import Example, Segment, Trial
 
 #: Text between prefix and document (protocol, section 1).
 SEPARATOR = "\n"
-
-
-def _oracle(trial: Trial, context: Context) -> str:
-    """The example's own query."""
-    return trial.example.query
-
-
-def _random(trial: Trial, context: Context) -> str:
-    """As many first words of another example's document as the query has words."""
-    return " ".join(context.other().document.split()[: len(trial.example.query.split())])
-
-
-#: Where a prefix's text comes from, by the name of the level.
-SOURCES: Mapping[str, Callable[[Trial, Context], str]] = MappingProxyType(
-    {"oracle": _oracle, "random": _random}
-)
+#: The part of a level before its first colon: a name, then ``@DISTANCE`` and ``*TIMES`` where they are given.
+_HEAD = re.compile(r"(?P<name>[^@*]*)(?:@(?P<distance>[^@*]*))?(?:\*(?P<times>[^@*]*))?")
 
 
 @intervention("prefix")
 @dataclass(frozen=True)
 class Prefix(Intervention):
-    """Put a prefix and a separator before the document.
+    """Put a prefix and a line break before the document: the query, keywords, a sentence, words, any text.
 
-    ``source``: ``none`` (no prefix, no separator), ``oracle`` (the query) or ``random`` (words of another
-    example's document).
+    A level is ``SOURCE``, ``SOURCE:COUNT`` or ``literal:TEXT``. The sources:
+
+    * ``none``: no prefix, no separator;
+    * ``oracle``: the query;
+    * ``template``: "What is …?" about the document's most frequent content word;
+    * ``keywords:K``: its K (5) most frequent content words;
+    * ``first_sentence``, and ``shuffled_sentence``, the same words in random order;
+    * ``wrong_…`` of these five: taken from another example;
+    * ``random``: the first words of another example's document, as many as the query has, or ``random:K``;
+    * ``pool:K``: K (8) words drawn from a hundred common words of eight letters;
+    * ``generic``: one sentence that says nothing about the document;
+    * ``literal:TEXT``: the text after the colon, as it is;
+    * ``neutral:K``: one token without content, K times or as many as the query has; fed as ids.
+
+    Another example is the one half a corpus on, or so many on as ``@`` says: ``wrong_keywords@1:5`` takes
+    the keywords of the next one. ``*`` repeats a prefix: ``oracle*3`` is the query three times, with spaces
+    between (``neutral*3:2`` is the same as ``neutral:6``).
+
+    The texts come from the example as the corpus has it, whatever padding or shuffling does to the trial.
     """
 
+    sample_levels: ClassVar[tuple[str, ...]] = ("oracle", "wrong_keywords@1:3", "pool", "neutral:4")
+    identity_levels: ClassVar[tuple[str, ...]] = ("none",)
+
     source: str = "oracle"
+    count: int | None = None
+    distance: int | None = None
+    times: int = 1
+    literal: str = ""
 
     def __post_init__(self) -> None:
-        if self.source != "none" and self.source not in SOURCES:
-            known = ["none", *SOURCES]
+        known_name(self.source, "prefix source", ("none", *SOURCES))
+        # A level without a prefix takes no parameter; any maker of text does for the checks.
+        source = SOURCES.get(self.source, Source(oracle))
+        if self.count is not None:
+            if not source.counts:
+                counted = ", ".join(name for name, known in SOURCES.items() if known.counts)
+                raise LevelError(f"prefix={self.source} takes no number, got {self.count!r}; {counted} do")
+            at_least(self.count, f"prefix={self.source}: the number of {source.counts}", least=1)
+            if source.most is not None and self.count > source.most:
+                raise LevelError(f"prefix={self.source} has {source.most} {source.counts}; got {self.count}")
+        if (self.source == "literal") != bool(self.literal):
             raise LevelError(
-                f"no prefix source is called {self.source!r}.{nearest(self.source, known)} Known: {', '.join(known)}"
+                f"prefix=literal:TEXT, and no other source, takes a text; got prefix={self.source} with "
+                f"{self.literal!r}"
             )
+        if self.distance is not None and not source.elsewhere:
+            elsewhere = ", ".join(name for name, known in SOURCES.items() if known.elsewhere)
+            raise LevelError(
+                f"'@' says which other example a prefix is taken from, but prefix={self.source} is taken from "
+                f"none; {elsewhere} are"
+            )
+        if self.distance == 0:
+            raise LevelError("'@0' is the example itself; give the distance to another one")
+        at_least(self.times, "the number of repetitions after '*'", least=1)
+        if self.source == "none" and self.times != 1:
+            raise LevelError("prefix=none can't be repeated")
+
+    @classmethod
+    def parse(cls, level: str) -> Self:
+        """From ``SOURCE[@DISTANCE][*TIMES][:COUNT or TEXT]``; the empty level is the oracle prefix."""
+        if not level:
+            return cls()
+        head, colon, rest = level.partition(":")
+        match = _HEAD.fullmatch(head)
+        if match is None:
+            raise LevelError(
+                f"{head!r} in prefix={level!r} is no SOURCE, SOURCE@DISTANCE, SOURCE*TIMES or SOURCE@DISTANCE*TIMES"
+            )
+        source = known_name(match["name"], "prefix source", ("none", *SOURCES))
+        is_text = source == "literal"
+        distance, times = match["distance"], match["times"]
+        return cls(
+            source=source,
+            count=whole_number(rest, f"the number in prefix={level}", least=1)
+            if colon and not is_text
+            else None,
+            distance=None if distance is None else _distance(distance),
+            times=1 if times is None else whole_number(times, "the number of repetitions after '*'", least=1),
+            literal=rest if is_text else "",
+        )
 
     def apply(self, trial: Trial, context: Context) -> Trial:
-        """The trial with this prefix in place of any other."""
+        """The trial with this prefix in place of any other.
+
+        Raises ValueError where the corpus has no other example to take a prefix from.
+        """
         if self.source == "none":
             return trial.with_prefix(())
-        text = SOURCES[self.source](trial, context)
-        return trial.with_prefix((Segment("prefix", text=text), Segment("separator", text=SEPARATOR)))
+        source, own = SOURCES[self.source], trial.example
+        example = self._another(context) if source.elsewhere else own
+        made = source.make(Request(example, own, context, self.count, self.literal))
+        if isinstance(made, str):
+            prefix = Segment("prefix", text=" ".join([made] * self.times))
+        else:
+            prefix = Segment("prefix", token_ids=made * self.times)
+        return trial.with_prefix((prefix, Segment("separator", text=SEPARATOR)))
+
+    def _another(self, context: Context) -> Example:
+        count = len(context.examples)
+        distance = count // 2 if self.distance is None else self.distance
+        if distance % count == 0:
+            raise ValueError(
+                f"prefix={self.source} is taken from another example, but {distance} on in a corpus of {count} "
+                "is the example itself; run more examples or give another distance, as in random@1"
+            )
+        return context.other(distance)
+
+
+def _distance(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise LevelError(
+            f"the distance after '@' is a whole number, so many examples on; got {text!r}"
+        ) from error

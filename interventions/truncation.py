@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from interventions.intervention import Context, Intervention, LevelError, intervention
-from probes.roles import parse_roles
+from interventions.levels import role_set
+from probes.roles import ENCODER_ROLES
 from probes.trials import FIRST_POSITIONS, Trial
 
 
@@ -20,6 +21,9 @@ class Truncate(Intervention):
     BOS are the BOS and all of the prefix and separator but their last token.
     """
 
+    sample_levels: ClassVar[tuple[str, ...]] = ("bos", "document")
+    identity_levels: ClassVar[tuple[str, ...]] = ("none",)
+
     roles: frozenset[str]
 
     @classmethod
@@ -28,8 +32,8 @@ class Truncate(Intervention):
         if level == FIRST_POSITIONS:
             return cls(frozenset({FIRST_POSITIONS}))
         try:
-            return cls(parse_roles(level))
-        except ValueError as error:
+            return cls(role_set(level, ENCODER_ROLES))
+        except LevelError as error:
             raise LevelError(f"{error}; or {FIRST_POSITIONS!r} for the published truncation") from error
 
     def apply(self, trial: Trial, context: Context) -> Trial:

@@ -16,7 +16,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from probes.roles import ROLE_CODES, ROLES, roles_of
+from probes.roles import PREDICTING, ROLE_CODES, ROLES, roles_of
 
 #: Scores (batch × head × row × key) that one row block may hold; bounds the extra memory of a capture.
 BLOCK_SCORES = 1 << 22
@@ -50,7 +50,9 @@ class AttentionCall:
     (grouped queries where there are fewer key heads than heads). ``mask`` is additive or boolean (True =
     visible) or None, broadcastable to batch × head × row × key; ``causal`` says that a missing mask
     means *causal*, which is what SDPA does for a decoder's self-attention. ``bias`` is added to the
-    scaled scores (T5's relative positions), ``softcap`` bounds them (Gemma 2: c·tanh(s/c)).
+    scaled scores (T5's relative positions), ``softcap`` bounds them (Gemma 2: c·tanh(s/c)). ``predicting``
+    marks the rows whose logits predict answer tokens; None in the encoder. ``copies`` is above 1 where an edit
+    has given every key twins, of which a row sees one: readings take the twins together, as the key they are.
     """
 
     site: Site
@@ -64,6 +66,8 @@ class AttentionCall:
     causal: bool
     row_roles: Int[Tensor, "batch row"]
     key_roles: Int[Tensor, "batch key"]
+    predicting: Bool[Tensor, "batch row"] | None = None
+    copies: int = 1
 
     @cached_property
     def group(self) -> int:
@@ -72,28 +76,37 @@ class AttentionCall:
 
     @cached_property
     def members(self) -> Float[Tensor, "batch key role"]:
-        """Which role every key has, as one column per role."""
-        return role_members(self.key_roles)
+        """Which role every key has, as one column per role; twins of a key count once."""
+        return role_members(self.key_roles[:, : self.key_roles.shape[1] // self.copies])
 
     def keys_with(self, roles: frozenset[str]) -> Bool[Tensor, "batch key"]:
         """Which keys have one of ``roles``."""
-        codes = torch.tensor([ROLE_CODES[role] for role in sorted(roles)], device=self.key_roles.device)
-        return torch.isin(self.key_roles, codes)
+        return _with_roles(self.key_roles, roles)
+
+    def rows_with(self, roles: frozenset[str]) -> Bool[Tensor, "batch row"]:
+        """Which rows have one of ``roles``, among which may be ``predicting``."""
+        chosen = _with_roles(self.row_roles, roles - {PREDICTING})
+        if PREDICTING in roles and self.predicting is not None:
+            chosen = chosen | self.predicting
+        return chosen
 
     def additive_mask(self) -> Float[Tensor, "batch head row key"]:
         """The mask as scores to add: 0 or the mask's own value where visible, :attr:`hidden_score` where not.
 
-        Whole and writable; made only for edits, since reading attention never needs it.
+        Whole and writable, with a head axis of length one where the mask is the same for all heads; made only
+        for edits, since reading attention never needs it.
         """
-        batch, heads, rows, _ = self.query.shape
-        shape = (batch, heads, rows, self.key.shape[2])
-        result = self.query.new_zeros(shape)
+        batch, _, rows, _ = self.query.shape
+        keys = self.key.shape[2]
         if self.mask is not None:
-            boolean = self.mask.dtype == torch.bool
-            hidden = ~self.mask if boolean else self.mask <= torch.finfo(self.mask.dtype).min / 2
-            return (result if boolean else result + self.mask).masked_fill(hidden, self.hidden_score)
+            mask = self.mask[(None,) * (4 - self.mask.dim())]
+            boolean = mask.dtype == torch.bool
+            hidden = ~mask if boolean else mask <= torch.finfo(mask.dtype).min / 2
+            result = self.query.new_zeros((batch, mask.shape[1], rows, keys))
+            return (result if boolean else result + mask).masked_fill(hidden, self.hidden_score)
+        result = self.query.new_zeros((batch, 1, rows, keys))
         if self.causal:
-            later = torch.ones(rows, shape[-1], dtype=torch.bool, device=result.device).triu(1)
+            later = torch.ones(rows, keys, dtype=torch.bool, device=result.device).triu(1)
             return result.masked_fill(later, self.hidden_score)
         return result
 
@@ -102,6 +115,41 @@ class AttentionCall:
         """The lowest number of the query's type: as exact as -inf beside a visible key, and finite in the
         rows of padding, whose NaN would spread."""
         return torch.finfo(self.query.dtype).min
+
+    def of_batch(self, chosen: Int[Tensor, " part"]) -> AttentionCall:
+        """The call for some entries of the batch alone."""
+
+        return replace(
+            self,
+            query=self.query[chosen],
+            key=self.key[chosen],
+            value=self.value[chosen],
+            mask=self.mask if self.mask is None or self.mask.dim() < 4 else _of_batch(self.mask, chosen),
+            bias=None if self.bias is None else _of_batch(self.bias, chosen),
+            row_roles=self.row_roles[chosen],
+            key_roles=self.key_roles[chosen],
+            predicting=None if self.predicting is None else self.predicting[chosen],
+        )
+
+    def joined(self, chosen: Int[Tensor, " part"], part: AttentionCall) -> AttentionCall:
+        """The call in which the entries ``chosen`` of the batch are those of ``part``.
+
+        Raises ValueError where ``part`` has other keys, since a batch has one number of keys.
+        """
+        if part.key.shape[2] != self.key.shape[2]:
+            raise ValueError("entries of one batch must have the same number of keys")
+
+        def put(whole: Tensor, own: Tensor) -> Tensor:
+            return whole.index_copy(0, chosen, own.expand(len(chosen), *own.shape[1:]))
+
+        heads = max(mask.shape[1] for mask in (self.additive_mask(), part.additive_mask()))
+        mask = self.additive_mask().expand(-1, heads, -1, -1)
+        return replace(
+            self.with_mask(put(mask, part.additive_mask().expand(-1, heads, -1, -1))),
+            query=put(self.query, part.query),
+            key=put(self.key, part.key),
+            value=put(self.value, part.value),
+        )
 
     def with_mask(self, mask: Tensor) -> AttentionCall:
         """The same call under another mask."""
@@ -147,7 +195,26 @@ class AttentionCall:
         elif self.causal:
             keys = torch.arange(key.shape[2], device=rows.device)
             hidden = keys > rearrange(rows, "batch row -> batch 1 row 1")
+        if self.copies > 1 and hidden is not None:
+            scores, hidden = _twins_together(scores, hidden, self.copies)
         return RowAttention.from_scores(self.site, scores, hidden, self.members)
+
+
+def _with_roles(roles: Int[Tensor, "batch position"], wanted: frozenset[str]) -> Bool[Tensor, "batch position"]:
+    codes = torch.tensor([ROLE_CODES[role] for role in sorted(wanted)], dtype=roles.dtype, device=roles.device)
+    return torch.isin(roles, codes)
+
+
+def _of_batch(tensor: Tensor, chosen: Int[Tensor, " part"]) -> Tensor:
+    return tensor if tensor.shape[0] == 1 else tensor[chosen]
+
+
+def _twins_together(scores: Tensor, hidden: Tensor, copies: int) -> tuple[Tensor, Tensor]:
+    """Scores and visibility of every key, from those of its twins, of which a row sees one or none."""
+    hidden = hidden.expand(scores.shape)
+    twins = "batch head row (copy key) -> copy batch head row key"
+    visible = rearrange(scores.masked_fill(hidden, -math.inf), twins, copy=copies)
+    return visible.amax(dim=0), rearrange(hidden, twins, copy=copies).all(dim=0)
 
 
 def _rows_of(mask: Tensor, rows: Int[Tensor, "batch chosen"]) -> Tensor:

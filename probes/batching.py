@@ -2,20 +2,23 @@
 
 Trials that feed the encoder the same ids share one encoder pass. Where the family allows, they also share
 one decoder row, a *lane*: their sequences stand one after the other, and masks keep each to itself, so
-that the cached states are projected to keys and values once and not once per trial. Nothing here changes
-a number: padding has no role, is hidden from every real position and is never a chosen row.
+that the cached states are projected to keys and values once and not once per trial. Donors of state edits are
+passes that no lane is decoded from. Nothing here changes a number: padding has no role, is hidden from every
+real position and is never a chosen row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from probes.roles import PADDING, ROLE_CODES
+from probes.edits import Edit
+from probes.roles import PADDING, PREDICTING, ROLE_CODES, ROLES
+from probes.states import StateEdit
 from probes.tokenization import TokenizedTrial
 
 
@@ -33,11 +36,26 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class StateChange:
+    """A state edit with its place in a batch.
+
+    ``row`` is the pass or lane whose states change. For every role with positions there: ``positions`` in
+    that row, and for each donor its pass and the role's positions in it.
+    """
+
+    edit: StateEdit
+    row: int
+    positions: tuple[Int[Tensor, " position"], ...]
+    donors: tuple[tuple[tuple[int, Int[Tensor, " donor_position"]], ...], ...]
+
+
+@dataclass(frozen=True)
 class Batch:
     """Padded tensors of some trials; padding is on the right.
 
     ``encoder_ids``, ``encoder_mask``, ``pass_roles``: pass × encoder position, one row per distinct encoder
-    input. ``trial_pass``: trial → its pass. ``visible``: trial × encoder position, what its decoder may see.
+    input; ``pass_edits`` are the edits that a pass of donors alone runs under, None where a trial of the batch
+    is decoded from it. ``state_changes``: in an order in which donors are complete before they are taken from. ``trial_pass``: trial → its pass. ``visible``: trial × encoder position, what its decoder may see.
     ``lane_pass``: lane → its pass. ``decoder_ids``, ``decoder_roles``, ``decoder_positions``,
     ``decoder_trial`` (the trial that a position belongs to, -1 at padding): lane × decoder position.
     ``answer``: the rows whose logits predict the ``targets`` (lane × row); ``chosen``: the rows whose
@@ -60,16 +78,36 @@ class Batch:
     targets: Int[Tensor, "lane row"]
     packed: bool
     shifted: bool
+    pass_edits: tuple[tuple[Edit, ...] | None, ...] = ()
+    state_changes: tuple[StateChange, ...] = ()
 
     @property
     def lane_roles(self) -> Int[Tensor, "lane encoder_position"]:
         """Roles of the encoder positions that each lane sees."""
         return self.pass_roles[self.lane_pass]
 
+    @property
+    def predicting(self) -> Bool[Tensor, "lane decoder_position"]:
+        """Which decoder positions' logits predict an answer token."""
+        marked = torch.zeros_like(self.decoder_ids, dtype=torch.bool)
+        lane, row = (self.answer.owner >= 0).nonzero(as_tuple=True)
+        marked[lane, self.answer.index[lane, row]] = True
+        return marked
 
-def encoder_key(trial: TokenizedTrial) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """What two trials must share to share an encoder pass."""
-    return trial.encoder_ids, trial.encoder_roles
+
+#: What makes an encoder pass what it is.
+EncoderKey = tuple[tuple[int, ...], tuple[str, ...], tuple[Edit, ...], tuple[StateEdit, ...]]
+
+
+def encoder_key(trial: TokenizedTrial) -> EncoderKey:
+    """What two trials must share to share an encoder pass: positions, and whatever is edited in the encoder."""
+    states = tuple(edit for edit in trial.trial.states if edit.stack == "encoder")
+    return trial.encoder_ids, trial.encoder_roles, trial.trial.edits, states
+
+
+def with_donors(trial: TokenizedTrial) -> tuple[TokenizedTrial, ...]:
+    """The trial and all trials whose encoder states it takes from, those of its donors included."""
+    return (trial, *(one for donors in trial.donors for donor in donors for one in with_donors(donor)))
 
 
 def make_batch(
@@ -82,8 +120,9 @@ def make_batch(
 ) -> Batch:
     """Pad ``trials`` to one batch; ``rows`` chooses whose attention is read (predicting or holding).
 
-    ``pack`` puts trials of one encoder pass into shared lanes. Raises ValueError for an empty batch or a
-    trial whose encoder is wholly hidden from its decoder.
+    ``pack`` puts trials of one encoder pass into shared lanes. Donors of the trials' state edits get passes of
+    their own, and no lane. Raises ValueError for an empty batch or a trial whose encoder is wholly hidden
+    from its decoder.
     """
     if not trials:
         raise ValueError("a batch needs at least one trial")
@@ -93,16 +132,18 @@ def make_batch(
                 f"example {trial.trial.example.identifier!r}: the decoder would see nothing of the encoder "
                 f"(hidden: {sorted(trial.trial.hidden)}); leave at least one role visible"
             )
-    passes = list(dict.fromkeys(encoder_key(trial) for trial in trials))
+    decoded = {encoder_key(trial): trial for trial in trials}
+    donors = {encoder_key(donor): donor for trial in trials for donor in with_donors(trial)[1:]}
+    passes = decoded | donors
     place = {key: index for index, key in enumerate(passes)}
     trial_pass = [place[encoder_key(trial)] for trial in trials]
     lanes = _lanes(trials, trial_pass) if pack else [[index] for index in range(len(trials))]
     decoder_ids = _pad([_joined(trials, lane, "ids") for lane in lanes], pad_token)
     answer = _rows(trials, lanes, "predicting")
-    pass_roles = _pad([[ROLE_CODES[role] for role in roles] for _, roles in passes], PADDING)
+    pass_roles = _pad([[ROLE_CODES[role] for role in roles] for _, roles, *_ in passes], PADDING)
     tensors = {
-        "encoder_ids": _pad([list(ids) for ids, _ in passes], pad_token),
-        "encoder_mask": _pad([[1] * len(ids) for ids, _ in passes], 0),
+        "encoder_ids": _pad([list(ids) for ids, *_ in passes], pad_token),
+        "encoder_mask": _pad([[1] * len(ids) for ids, *_ in passes], 0),
         "pass_roles": pass_roles,
         "trial_pass": torch.tensor(trial_pass),
         "visible": _pad([[int(seen) for seen in trial.visible] for trial in trials], 0, pass_roles.shape[1]),
@@ -119,6 +160,11 @@ def make_batch(
         chosen=_moved(answer if rows == "predicting" else _rows(trials, lanes, rows), device),
         packed=len(lanes) < len(trials),
         shifted=any(trial.decoder_shift for trial in trials),
+        pass_edits=tuple(None if key in decoded else donor.trial.edits for key, donor in passes.items()),
+        state_changes=(
+            *_encoder_changes(passes, place, device),
+            *_decoder_changes(trials, lanes, device),
+        ),
         **{name: tensor.to(device) for name, tensor in tensors.items()},
     )
 
@@ -174,6 +220,61 @@ def _rows(trials: Sequence[TokenizedTrial], lanes: Sequence[Sequence[int]], rows
         index.append(lane_index)
         owner.append(lane_owner)
     return Rows(_pad(index, 0), _pad(owner, -1), len(trials))
+
+
+def _encoder_changes(
+    passes: Mapping[EncoderKey, TokenizedTrial], place: Mapping[EncoderKey, int], device: torch.device | str
+) -> list[StateChange]:
+    changes = []
+    for key, trial in sorted(passes.items(), key=lambda item: _generation(item[1])):
+        for edit, donors in zip(trial.trial.states, trial.donors, strict=True):
+            roles = [role for role in ROLES if role in edit.roles and role in trial.encoder_roles]
+            if edit.stack == "encoder" and roles:
+                changes.append(
+                    StateChange(
+                        edit=edit,
+                        row=place[key],
+                        positions=tuple(_positions(trial.encoder_roles, role, device) for role in roles),
+                        donors=tuple(
+                            tuple(
+                                (place[encoder_key(donor)], _positions(donor.encoder_roles, role, device))
+                                for donor in donors
+                            )
+                            for role in roles
+                        ),
+                    )
+                )
+    return changes
+
+
+def _generation(trial: TokenizedTrial) -> int:
+    """0 for a trial without donors, else one more than the latest of its donors."""
+    return max((1 + _generation(donor) for donors in trial.donors for donor in donors), default=0)
+
+
+def _decoder_changes(
+    trials: Sequence[TokenizedTrial], lanes: Sequence[Sequence[int]], device: torch.device | str
+) -> list[StateChange]:
+    changes = []
+    for row, lane in enumerate(lanes):
+        offset = 0
+        for number in lane:
+            trial = trials[number]
+            predicting = trial.answer_rows(PREDICTING)
+            for edit in trial.trial.states:
+                positions = [
+                    offset + position
+                    for position, role in enumerate(trial.decoder_roles)
+                    if role in edit.roles or (PREDICTING in edit.roles and position in predicting)
+                ]
+                if edit.stack == "decoder" and positions:
+                    changes.append(StateChange(edit, row, (torch.tensor(positions, device=device),), ((),)))
+            offset += len(trial.decoder_ids)
+    return changes
+
+
+def _positions(roles: Sequence[str], role: str, device: torch.device | str) -> Int[Tensor, " position"]:
+    return torch.tensor([place for place, own in enumerate(roles) if own == role], device=device)
 
 
 def _moved(rows: Rows, device: torch.device | str) -> Rows:

@@ -204,7 +204,7 @@ def load_trial_tokenizer(
     """The tokenizer of a model, without its weights. Raises ModelError as :func:`load_model` does."""
     _require_source(name, revision)
     config = _from_hub(AutoConfig.from_pretrained, name, revision=revision)
-    family_of(config.model_type)
+    family = family_of(config.model_type)
     try:
         generation = GenerationConfig.from_pretrained(name, revision=revision or "main")
     except OSError:
@@ -214,7 +214,9 @@ def load_trial_tokenizer(
     return TrialTokenizer(
         tokenizer,
         start_token(name, config, generation),
-        model_limits(config, family_of(config.model_type), limits),
+        model_limits(config, family, limits),
+        depths=declared_depths(config),
+        position_table=family.positions == "table",
     )
 
 
@@ -253,6 +255,8 @@ def prepare_model(
             tokenizer,
             start_token(name, model.config, model.generation_config),
             model_limits(model.config, family, limits),
+            depths=declared_depths(model.config),
+            position_table=family.positions == "table",
         ),
         envoy=envoy,
         family=family,
@@ -293,6 +297,30 @@ def model_limits(config: Any, family: Family, limits: Limits | None) -> Limits:
     if family.positions != "table":
         return limits
     return replace(limits, encoder=min(limits.encoder, int(config.max_position_embeddings)))
+
+
+def declared_depths(config: Any) -> dict[str, int]:
+    """Number of layers of the encoder and of the decoder, from a model's configuration.
+
+    Raises ModelError where the configuration names none.
+    """
+    encoder = getattr(config, "encoder", config)
+    return {
+        "encoder": _first_number(
+            getattr(encoder, "text_config", encoder), "encoder_layers", "num_layers", "num_hidden_layers"
+        ),
+        "decoder": _first_number(
+            getattr(config, "decoder", config), "decoder_layers", "num_decoder_layers", "num_hidden_layers"
+        ),
+    }
+
+
+def _first_number(config: Any, *names: str) -> int:
+    for name in names:
+        value = getattr(config, name, None)
+        if isinstance(value, int):
+            return value
+    raise ModelError(f"the configuration of {config.model_type!r} has none of {', '.join(names)}")
 
 
 def directory_hash(directory: Path) -> str:

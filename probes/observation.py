@@ -73,6 +73,19 @@ class Observation:
     values: Mapping[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """Which probes read which sites: ``layers`` None means all; ``encoder`` asks for the document rows."""
+
+    probes: tuple[AttentionProbe, ...] = ()
+    layers: frozenset[int] | None = None
+    encoder: bool = False
+
+    def reads(self, site: Site) -> bool:
+        """Whether any probe reads ``site``."""
+        return bool(self.probes) and (self.layers is None or site.layer in self.layers)
+
+
 def available_probes() -> Mapping[str, type]:
     """Every registered attention probe by name."""
     import probes

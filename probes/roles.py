@@ -9,6 +9,9 @@ DECODER_ROLES: tuple[str, ...] = ("start", "prompt", "answer")
 #: All roles; the position of a role in this tuple is its code in role arrays.
 ROLES: tuple[str, ...] = ENCODER_ROLES + DECODER_ROLES
 ROLE_CODES: dict[str, int] = {role: code for code, role in enumerate(ROLES)}
+#: Rows whose logits predict the answer's tokens: the last row before the answer and all of it but its last.
+#: The role ``answer`` is of the rows that *hold* them. A group of rows only: keys have no such name.
+PREDICTING = "predicting"
 #: Code of padding in role arrays: padding has no role.
 PADDING = -1
 

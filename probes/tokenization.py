@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
+from probes.states import StateError
 from probes.trials import FIRST_POSITIONS, Segment, Trial
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ class TokenizedTrial:
 
     ``document_intact`` tells whether the document has the same token ids as without its prefix;
     ``published_hidden`` is the number of first positions that the published truncation hides.
-    ``truncated`` counts encoder tokens cut at the limit.
+    ``truncated`` counts encoder tokens cut at the limit. ``donors`` are the tokenized donors of each of the
+    trial's state edits.
     """
 
     trial: Trial
@@ -49,6 +52,7 @@ class TokenizedTrial:
     document_intact: bool
     published_hidden: int
     truncated: int
+    donors: tuple[tuple[TokenizedTrial, ...], ...] = ()
 
     @property
     def answer_tokens(self) -> int:
@@ -71,10 +75,24 @@ class TokenizedTrial:
 
 
 class TrialTokenizer:
-    """Tokenizes trials for one model: its tokenizer, its decoder start token, its length limits."""
+    """Tokenizes trials for one model: its tokenizer, its decoder start token, its length limits.
+
+    Texts are tokenized as texts: where a document spells a control token, as ``<bos>``, it gets the tokens of
+    its characters and not the control token.
+
+    ``depths`` tells how many layers each stack of the model has (``encoder``, ``decoder``); it is empty where
+    the tokenizer belongs to no model. ``position_table`` tells that the encoder looks its positions up in a
+    table, so that a prefix which shall move nothing has to stand behind the input and not before it.
+    """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, start_token: int, limits: Limits | None = None
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        start_token: int,
+        limits: Limits | None = None,
+        *,
+        depths: Mapping[str, int] | None = None,
+        position_table: bool = False,
     ) -> None:
         if not tokenizer.is_fast:
             raise ValueError(
@@ -84,7 +102,12 @@ class TrialTokenizer:
         self.tokenizer = tokenizer
         self.start_token = start_token
         self.limits = limits or Limits()
+        self.depths: Mapping[str, int] = MappingProxyType(dict(depths or {}))
+        self.position_table = position_table
         self.leading, self.trailing = special_frame(tokenizer)
+        self._control_tokens = {
+            token: str(added) for token, added in tokenizer.added_tokens_decoder.items() if added.special
+        }
         # A trial's cells repeat the same texts; the caches live and die with this tokenizer.
         self._plain = lru_cache(maxsize=4096)(self._plain_ids)
         self._encoder = lru_cache(maxsize=256)(self._encoder_positions)
@@ -92,7 +115,8 @@ class TrialTokenizer:
     def __call__(self, trial: Trial) -> TokenizedTrial:
         """Positions of ``trial``.
 
-        Raises ValueError where the answer or the document has no token left.
+        Raises ValueError where the answer or the document has no token left, and StateError where a state
+        edit's donor has not the positions that the edit needs.
         """
         encoder_ids, encoder_roles, truncated = self._encoder(trial.encoder)
         document = tuple(
@@ -117,18 +141,24 @@ class TrialTokenizer:
             for position, role in enumerate(encoder_roles)
         )
         decoder_ids, decoder_roles = self._decoder(trial)
-        return TokenizedTrial(
+        order = range(len(encoder_ids))
+        if trial.prefix_positions == "before":
+            order = self._prefix_apart(encoder_roles)
+        tokenized = TokenizedTrial(
             trial=trial,
-            encoder_ids=encoder_ids,
-            encoder_roles=encoder_roles,
-            visible=visible,
+            encoder_ids=tuple(encoder_ids[position] for position in order),
+            encoder_roles=tuple(encoder_roles[position] for position in order),
+            visible=tuple(visible[position] for position in order),
             decoder_ids=decoder_ids,
             decoder_roles=decoder_roles,
             decoder_shift=self._shift(trial),
             document_intact=intact,
             published_hidden=first,
             truncated=truncated,
+            donors=tuple(tuple(self(donor) for donor in edit.donors) for edit in trial.states),
         )
+        require_positions(tokenized)
+        return tokenized
 
     def decoder_segment(self, text: str, limit: int) -> tuple[int, ...]:
         """Ids of a decoder text, without special tokens, cut at ``limit`` tokens."""
@@ -157,7 +187,41 @@ class TrialTokenizer:
         return tuple(ordinary)
 
     def _plain_ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return tuple(self._as_text(text, add_special_tokens=False)["input_ids"])
+
+    def _as_text(self, text: str, **options: Any) -> dict[str, list[Any]]:
+        """The tokenizer's ``input_ids`` and ``offset_mapping`` of a text, in which nothing is a control token."""
+        options["return_offsets_mapping"] = True
+        encoding = self.tokenizer(text, split_special_tokens=True, **options)
+        ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
+        if not self._control_tokens.keys().isdisjoint(ids):
+            # A Unigram vocabulary lists its control tokens as pieces, and so finds them in a text all the same.
+            for index in range(len(ids) - 1, -1, -1):
+                start, end = offsets[index]
+                if text[start:end].strip() and text[start:end] == self._control_tokens.get(ids[index]):
+                    ids[index : index + 1], offsets[index : index + 1] = self._spelled(text, start, end)
+        return {"input_ids": ids, "offset_mapping": offsets}
+
+    def _spelled(self, text: str, start: int, end: int) -> tuple[list[int], list[tuple[int, int]]]:
+        model = self.tokenizer.backend_tokenizer.model
+        ids, offsets = [], []
+        # Cut after the first character, so that no part spells the control token.
+        for low, high in ((start, start + 1), (start + 1, end)):
+            for token in model.tokenize(text[low:high]):
+                ids.append(token.id)
+                offsets.append((low, high))
+        return ids, offsets
+
+    def _prefix_apart(self, roles: Sequence[str]) -> list[int]:
+        """An order of the positions in which the prefix moves nothing else.
+
+        Relative positions (rotary, T5): the prefix first, so that all distances between BOS, document and EOS
+        are those without a prefix, in windows too; without a BOS, that is the order they have. A table of
+        positions: the prefix last, so that all others have the numbers they have without one.
+        """
+        apart = [position for position, role in enumerate(roles) if role in ("prefix", "separator")]
+        others = [position for position, role in enumerate(roles) if role not in ("prefix", "separator")]
+        return others + apart if self.position_table else apart + others
 
     def _encoder_positions(
         self, segments: tuple[Segment, ...]
@@ -179,7 +243,7 @@ class TrialTokenizer:
             if segment is not None and segment.text is not None:
                 run.append(segment)
                 continue
-            run_ids, run_roles = label_by_offsets(self.tokenizer, run)
+            run_ids, run_roles = label_by_offsets(self._as_text, run)
             ids.extend(run_ids)
             roles.extend(run_roles)
             run = []
@@ -221,12 +285,26 @@ class TrialTokenizer:
         return int(trial.decoder_shift)
 
 
+def require_positions(trial: TokenizedTrial) -> None:
+    """Raise StateError, with the example and the counts, where a state edit's donors don't fit the trial."""
+    for edit, donors in zip(trial.trial.states, trial.donors, strict=True):
+        for role in sorted(edit.roles) if donors else ():
+            count = trial.encoder_roles.count(role)
+            counts = [donor.encoder_roles.count(role) for donor in donors]
+            reason = edit.refusal(count, counts) if count or any(counts) else None
+            if reason:
+                raise StateError(
+                    f"example {trial.trial.example.identifier!r}, {type(edit).__name__}: the role {role!r} {reason}; "
+                    "name other roles or another donor, or raise the encoder's limit if a document was cut"
+                )
+
+
 def _documents(segments: Sequence[Segment]) -> tuple[Segment, ...]:
     return tuple(segment for segment in segments if segment.role == "document")
 
 
 def label_by_offsets(
-    tokenizer: PreTrainedTokenizerBase, segments: Sequence[Segment]
+    tokenizer: Callable[..., Any], segments: Sequence[Segment]
 ) -> tuple[list[int], list[str]]:
     """Token ids of the joined texts, each with the role of the segment it belongs to.
 

@@ -15,6 +15,7 @@ from probes.roles import DECODER_ROLES, ENCODER_ROLES
 
 if TYPE_CHECKING:
     from probes.edits import Edit
+    from probes.states import StateEdit
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class Segment:
 #: ``len(ids(prefix + separator + document)) - len(ids(document))`` encoder positions.
 FIRST_POSITIONS = "first-n"
 
+#: Where the positions of a prefix lie: before the document, which they move, or out of its way.
+PREFIX_POSITIONS: tuple[str, ...] = ("running", "before")
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -65,7 +69,9 @@ class Trial:
     decoder's start token, and gives them their roles. ``hidden`` is the set of encoder roles that the
     decoder may not attend to; it may also hold :data:`FIRST_POSITIONS`. ``decoder_shift`` moves every
     decoder position id by so many positions, or by the query's length when it is ``"query"``. ``edits``
-    change attention calls while the model runs.
+    change attention calls while the model runs; they are the same for all trials of a batch. ``states`` change
+    hidden states, each trial's for itself. ``prefix_positions`` is ``running`` (the prefix moves what follows
+    it) or ``before`` (BOS, document and EOS keep the positions they have without a prefix).
     """
 
     example: Example
@@ -74,6 +80,14 @@ class Trial:
     hidden: frozenset[str] = field(default_factory=frozenset)
     decoder_shift: int | str = 0
     edits: tuple[Edit, ...] = ()
+    states: tuple[StateEdit, ...] = ()
+    prefix_positions: str = "running"
+
+    def __post_init__(self) -> None:
+        if self.prefix_positions not in PREFIX_POSITIONS:
+            raise ValueError(
+                f"prefix_positions is one of {', '.join(PREFIX_POSITIONS)}; got {self.prefix_positions!r}"
+            )
 
     @classmethod
     def bare(cls, example: Example) -> Trial:

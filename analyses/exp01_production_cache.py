@@ -1,0 +1,44 @@
+"""01: does a cache that was co-encoded with the query still help a decoder that has the query?"""
+
+from __future__ import annotations
+
+import sys
+
+from analyses.analysis import PROTOCOLS, Analysis, analysis
+from analyses.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy, effect_name, interaction_name
+from analyses.prefix_ratios import prefix_ratios, ratio_tables
+
+TEMPLATE = PrefixLevel("template", "surr_template_trunc")
+KEYWORDS = PrefixLevel("keywords:5", "surr_doc_trunc")
+
+STUDY = PrefixStudy(
+    prefixes=(ORACLE, TEMPLATE, KEYWORDS, RANDOM),
+    untruncated={"oracle": "oracle_full"},
+)
+
+#: What strata, seeds and head maps report.
+HEADLINE = (
+    effect_name("oracle"),
+    effect_name("keywords:5"),
+    effect_name("random"),
+    effect_name("oracle", "none"),
+    interaction_name(),
+)
+
+
+@analysis("exp01")
+def exp01() -> Analysis:
+    """Bare, oracle (hidden and left visible), template, keywords, random with the query; bare, oracle without."""
+    return Analysis(
+        name="exp01",
+        title="Production cache",
+        question="How much of a co-encoded prefix's effect survives once the decoder has the query itself?",
+        plans={protocol: STUDY.plan(protocol, headline=HEADLINE) for protocol in PROTOCOLS},
+        tables=ratio_tables(prefix_ratios(STUDY)),
+    )
+
+
+if __name__ == "__main__":
+    from analyses.command import main
+
+    sys.exit(main(["run", "exp01", *sys.argv[1:]]))

@@ -1,0 +1,173 @@
+"""10: how much of a shift in attention is the missing sink?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from analyses.analysis import Analysis, Plan, Split, analysis
+from analyses.contrasts import Contrast, comparison
+from analyses.design import Cell, Design, Factor
+from analyses.effects import Correction
+from analyses.sink_prediction import Path, Point
+from probes.trials import FIRST_POSITIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+    from analyses.presentation import Table
+    from analyses.run_directory import RunDirectory
+
+PROMPTS = ("none", "query")
+EXACT, BOTH = "prefix+separator", "bos+prefix+separator"
+
+#: (prefix, hidden) and the short name; bare has nothing else to hide, so a full crossing would repeat cells.
+_CELLS = {
+    ("none", "none"): "bare",
+    ("none", "bos"): "bare_bos_hidden",
+    ("oracle", "none"): "oracle_full",
+    ("oracle", EXACT): "oracle_trunc",
+    ("oracle", BOTH): "oracle_trunc_bos_hidden",
+    ("oracle", FIRST_POSITIONS): "oracle_first_n",
+}
+_PROMPTS = {"none": "nq", "query": "q"}
+
+SHIFT, SHIFT_PREFIX_FIRST, TRUNCATION = "bare → oracle first-n", "bare → oracle first-n, prefix first", "oracle → first-n"
+DIRECT, PROPAGATED = "hidden BOS, A/(1 − m)", "hidden BOS, propagated"
+
+
+def _name(prefix: str, hidden: str, prompt: str) -> str:
+    return f"prefix={prefix}|hidden={hidden}|prompt={prompt}"
+
+
+def sink_paths(prompt: str) -> tuple[Path, ...]:
+    """The shifts that are audited, and their splits: the sink hidden first, the prefix first, truncation."""
+    bare, bare_hidden, full, exact, both, first = (_name(*levels, prompt) for levels in _CELLS)
+    at = f" | prompt={prompt}"
+    return (
+        Path(
+            SHIFT + at,
+            (Point(bare), Point(bare, like=bare_hidden), Point(bare_hidden), Point(both), Point(first)),
+            (DIRECT, PROPAGATED, "prefix, BOS hidden", "separator left visible"),
+        ),
+        Path(
+            SHIFT_PREFIX_FIRST + at,
+            (Point(bare), Point(exact), Point(exact, like=both), Point(both), Point(first)),
+            ("prefix, BOS visible", DIRECT, PROPAGATED, "separator left visible"),
+        ),
+        Path(
+            TRUNCATION + at,
+            (Point(full), Point(full, like=first), Point(first)),
+            ("hidden, A/(1 − m)", "hidden, propagated"),
+        ),
+    )
+
+
+def audit_pairs(prompt: str) -> tuple[Path, ...]:
+    """Every cell that hides roles beside the same encoder pass with all of them visible."""
+    bare, bare_hidden, full, *others = (_name(*levels, prompt) for levels in _CELLS)
+    pairs = ((bare, bare_hidden), *((full, other) for other in others))
+    return tuple(
+        Path(hidden, (Point(visible), Point(visible, like=hidden), Point(hidden)), ("predicted", "deviation"))
+        for visible, hidden in pairs
+    )
+
+
+def _plan(rows: str, probes: tuple[str, ...], correction: Correction) -> Plan:
+    cells = tuple(
+        Cell(
+            (("prefix", prefix), ("hidden", hidden), ("prompt", prompt)),
+            f"{short}_{_PROMPTS[prompt]}",
+        )
+        for (prefix, hidden), short in _CELLS.items()
+        for prompt in PROMPTS
+    )
+    factors = (
+        Factor("prefix", ("none", "oracle")),
+        Factor("hidden", tuple(dict.fromkeys(hidden for _, hidden in _CELLS))),
+        Factor("prompt", PROMPTS),
+    )
+    contrasts: list[Contrast] = []
+    splits: list[Split] = []
+    for prompt in PROMPTS:
+        bare, bare_hidden, full, exact, both, first = (_name(*levels, prompt) for levels in _CELLS)
+        at = f" | prompt={prompt}"
+        shift = comparison(bare, first, "published shift", SHIFT + at)
+        visible = comparison(bare, exact, "prefix at equal sink", f"oracle prefix, BOS visible{at}")
+        hidden = comparison(bare_hidden, both, "prefix at equal sink", f"oracle prefix, BOS hidden{at}")
+        sink_bare = comparison(bare, bare_hidden, "sink", f"hiding BOS, bare{at}")
+        sink_oracle = comparison(exact, both, "sink", f"hiding BOS, oracle_trunc{at}")
+        separator = comparison(both, first, "separator", f"separator left visible{at}")
+        contrasts += [
+            shift,
+            visible,
+            hidden,
+            sink_bare,
+            sink_oracle,
+            comparison(full, exact, "truncation", f"hiding prefix and separator{at}"),
+            separator,
+            Contrast(
+                f"oracle prefix × hiding BOS{at}",
+                "interaction",
+                {bare: 1.0, exact: -1.0, bare_hidden: -1.0, both: 1.0},
+            ),
+        ]
+        splits += [
+            Split(shift, (sink_bare, hidden, separator)),
+            Split(
+                comparison(bare, first, "published shift", f"{SHIFT_PREFIX_FIRST}{at}"),
+                (visible, sink_oracle, separator),
+            ),
+        ]
+    audited = ("published shift", "prefix at equal sink", "sink")
+    return Plan(
+        design=Design(factors, cells),
+        rows=rows,
+        probes=probes,
+        contrasts=tuple(contrasts),
+        share_contrasts=tuple(contrast for contrast in contrasts if contrast.family in audited),
+        splits=tuple(splits),
+        correction=correction,
+        headline=tuple(contrast.name for contrast in contrasts if contrast.family in audited[:2]),
+    )
+
+
+def _tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
+    from analyses.sink_presentation import sink_tables
+
+    return sink_tables(
+        directory,
+        paths=[path for prompt in PROMPTS for path in sink_paths(prompt)],
+        pairs=[pair for prompt in PROMPTS for pair in audit_pairs(prompt)],
+    )
+
+
+def _figures(tables: Mapping[str, pd.DataFrame], setting: str) -> Mapping[str, Figure]:
+    from analyses.sink_presentation import sink_figures
+
+    return sink_figures(tables, setting, shifts=[sink_paths(prompt)[0].name for prompt in PROMPTS])
+
+
+@analysis("exp10")
+def exp10() -> Analysis:
+    """{bare, oracle} × what is hidden {nothing, BOS, prefix, both, first positions} × {no prompt, query}."""
+    return Analysis(
+        name="exp10",
+        title="Sink audit",
+        question="How much of a shift in attention is explained by hiding the encoder's BOS, an attention sink?",
+        plans={
+            "corrected": _plan("predicting", ("budgets", "entropies", "renormalised"), "holm"),
+            "published": _plan("holding", ("budgets", "published_entropies", "renormalised"), "bonferroni"),
+        },
+        n=400,
+        tables=_tables,
+        figures=_figures,
+    )
+
+
+if __name__ == "__main__":
+    from analyses.command import main
+
+    sys.exit(main(["run", "exp10", *sys.argv[1:]]))

@@ -1,0 +1,400 @@
+"""The report as text: complete, safe, linked, and its words true to the tables."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import math
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analyses.examples_shown import cut, read_examples, save_examples, shown_examples
+from analyses.records import Fed
+from analyses.report import report_page
+from analyses.report_examples import examples_section
+from analyses.report_findings import caveats, kind_of, sentence, split_sentences
+from analyses.report_tables import table_markup, tables_section
+from analyses.run_directory import RunDirectory
+from analyses.runs import Unit
+from probes.tokenization import Limits, TrialTokenizer
+from probes.trials import Example, Segment, Trial
+from tests import report_pages
+from tests.reference import tiny_models
+from tests.report_pages import HOSTILE, LONG_WORD
+
+VOID = {"meta", "img", "br", "hr", "input", "link", "path", "rect"}
+
+
+class Outline(HTMLParser):
+    """What a page is made of: anchors, links, loads, texts, and whether its tags are balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.headings: list[int] = []
+        self.cells: list[list[str]] = []
+        self.scopes: list[tuple[str, str]] = []
+        self._open: list[str] = []
+        self._words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
+        if given.get("id"):
+            self.ids.append(str(given["id"]))
+        if tag == "a":
+            self.links.append(str(given["href"]))
+        self.loads += [str(given[name]) for name in ("src", "srcset", "data", "poster") if given.get(name)]
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag in ("th", "td"):
+            self._words = []
+            self.scopes.append((tag, str(given.get("scope"))))
+        if tag == "tr":
+            self.cells.append([])
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self._words.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+        if tag in ("th", "td"):
+            self.cells[-1].append("".join(self._words))
+
+
+def csvs(page: str) -> dict[str, str]:
+    """Every CSV in a page, by the name under which it is saved."""
+    found = {}
+    for anchor, name in re.findall(r'data-csv="([^"]+)" data-name="([^"]+)"', page):
+        packed = re.search(rf'<script type="text/plain" id="{anchor}">([^<]*)</script>', page)
+        assert packed is not None
+        found[name] = gzip.decompress(base64.b64decode(packed.group(1))).decode("utf-8")
+    return found
+
+
+def whole_page(marked: str = "", folder: Path = Path("."), **changes: Any) -> str:
+    return report_page(
+        report_pages.manifest(marked, **changes),
+        report_pages.report_tables(marked),
+        report_pages.report_figures(marked),
+        examples=report_pages.examples(marked),
+        table_folder=folder,
+    )
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("tables")
+    report_pages.report_tables()["effects"].frame.to_csv(folder / "effects.csv", index=False)
+    (folder / "shares.csv").write_text('cell,mean\na,0.5\n"b\nc",0.25\n', encoding="utf-8")
+    return whole_page(folder=folder)
+
+
+def without_scripts(page: str) -> str:
+    return re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+
+
+# --- the whole page
+
+
+def test_page_is_balanced_loads_nothing_and_holds_plotly_once(page: str) -> None:
+    outline = Outline(page)
+    assert outline.loads == []
+    assert page.count("plotly.js v") == 1
+    assert "default-src 'none'" in page.replace("&#x27;", "'")
+    assert outline.tags.count("main") == outline.tags.count("header") == outline.tags.count("nav") == 1
+    assert len(page) < 10_000_000
+
+
+def test_every_link_leads_to_an_anchor_and_anchors_are_unique(page: str) -> None:
+    outline = Outline(page)
+    assert len(set(outline.ids)) == len(outline.ids)
+    inside = [link for link in outline.links if link.startswith("#")]
+    assert inside == outline.links
+    assert {link[1:] for link in inside} <= set(outline.ids)
+    for name in ("summary", "design", "fed", "figures", "tables", "manifest"):
+        assert f"#{name}" in inside
+    assert "#table-effects" in inside
+    assert "#figure-budgets-decoder" in inside
+
+
+def test_headings_are_in_order(page: str) -> None:
+    levels = Outline(without_scripts(page)).headings
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_every_table_comes_as_csv_with_every_digit(page: str) -> None:
+    found = csvs(page)
+    tables = report_pages.report_tables()
+    assert set(found) == {*(f"{name}.csv" for name in tables), "shares.csv"}
+    for name, table in tables.items():
+        assert found[f"{name}.csv"] == table.frame.to_csv(index=False, lineterminator="\n")
+    assert found["shares.csv"] == 'cell,mean\na,0.5\n"b\nc",0.25\n'
+    assert "Download shares.csv (2 rows)" in page
+    assert "Download likelihood.csv (12 rows)" in page
+
+
+def test_same_tables_same_bytes() -> None:
+    assert whole_page() == whole_page()
+
+
+def test_figures_stand_beside_their_tables_and_are_told_in_words(page: str) -> None:
+    for anchor, table in (
+        ("figure-effects", "table-effects"),
+        ("figure-interaction", "table-likelihood"),
+        ("figure-splits", "table-decomposition"),
+    ):
+        figure = page[page.index(f'<h3 id="{anchor}"') :]
+        assert f'href="#{table}"' in figure[: figure.index("</figcaption>")]
+    text = without_scripts(page)
+    assert "13 panels. Across: decoder layer; up: share (%). Series: bos, prefix, separator" in text
+    assert "n = 600 examples" in text
+
+
+# --- hostile text
+
+
+def test_hostile_text_is_shown_as_text() -> None:
+    page = whole_page(HOSTILE)
+    outline = Outline(page)
+    plain = Outline(whole_page())
+    assert sorted(set(outline.tags)) == sorted(set(plain.tags))
+    assert outline.tags.count("script") == plain.tags.count("script")
+    assert "img" not in outline.tags
+    assert outline.loads == []
+    assert "\u202e" not in page
+    assert "⟨U+202E⟩turned" in page
+    assert "<script>window.broken" not in page
+    assert "\U0001f469\u200d\U0001f52c" in page
+
+
+def test_long_words_are_cut_and_say_so() -> None:
+    text = examples_section({"cells": []}, report_pages.examples()).content
+    assert "x" * 401 not in text
+    assert text.count("[9,400 characters left out]") == 2
+    assert text.count("[as above]") >= 2
+    assert cut(LONG_WORD) == "x" * 1200 + " … [8,400 characters left out] … " + "x" * 400
+    assert cut("x" * 2000) == "x" * 2000
+
+
+# --- what each cell saw
+
+
+def test_hidden_text_is_struck_through_and_roles_are_told(page: str) -> None:
+    text = examples_section(report_pages.manifest(), report_pages.examples(count=1)).content
+    struck = re.findall(r'role-(\w+)" title="([^"]*)">.*?</span>(<s|<bdi)', text)
+    assert ("prefix", "prefix, hidden from the decoder", "<s") in struck
+    assert ("bos", "bos", "<bdi") in struck
+    assert {role for role, _, kind in struck if kind == "<s"} == {"prefix", "separator"}
+
+
+def test_report_without_texts_says_where_they_are() -> None:
+    assert "budgetlens show" in examples_section({}, []).content
+
+
+@pytest.fixture(scope="module")
+def units() -> tuple[list[Unit], TrialTokenizer]:
+    tokenizer = TrialTokenizer(tiny_models.tokenizer(), 2, Limits())
+    units = []
+    for number in range(4):
+        example = Example(
+            f"example {number}", "who built the bridge", "The bridge was built by Tamm.", "Tamm"
+        )
+        bare = Trial.bare(example)
+        prefixed = bare.with_prefix(
+            [Segment("prefix", text=example.query), Segment("separator", text="\n")]
+        ).hiding({"prefix"})
+        asked = prefixed.with_prompt([Segment("prompt", text=example.query)])
+        trials = {"bare": bare, "hidden": prefixed, "asked": asked}
+        units.append(Unit(tuple(Fed(name, tokenizer(trial)) for name, trial in trials.items())))
+    return units, tokenizer
+
+
+def test_examples_hold_the_texts_that_went_in(units: tuple[list[Unit], TrialTokenizer]) -> None:
+    shown = shown_examples(*units, count=3)
+    assert [entry["example"] for entry in shown] == ["example 0", "example 1", "example 2"]
+    bare, hidden, asked = shown[0]["cells"]
+    roles = {cell["cell"]: [run[1] for run in cell["encoder"]] for cell in (bare, hidden, asked)}
+    assert [role for role in roles["bare"] if role not in ("bos", "eos")] == ["document"]
+    assert [role for role in roles["asked"] if role not in ("bos", "eos")] == [
+        "prefix",
+        "separator",
+        "document",
+    ]
+    text = {run[1]: run[0].strip() for run in asked["encoder"] + asked["decoder"]}
+    assert text["prefix"] == text["prompt"] == "who built the bridge"
+    assert text["document"] == "The bridge was built by Tamm."
+    assert "Tamm" in text["answer"]
+    assert {run[1] for run in hidden["encoder"] if not run[2]} == {"prefix"}
+    assert all(run[2] for run in hidden["decoder"])
+    words = len(units[1].tokenizer("who built the bridge", add_special_tokens=False)["input_ids"])
+    assert f"{words} encoder positions are hidden from the decoder" in hidden["notes"]
+    assert bare["notes"] == []
+
+
+def test_examples_are_kept_with_the_run(units: tuple[list[Unit], TrialTokenizer], tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    assert read_examples(directory) == []
+    save_examples(directory, *units, count=1)
+    assert read_examples(directory) == json.loads(json.dumps(shown_examples(*units, count=1)))
+    (tmp_path / "examples.json").write_text('[{"exam', encoding="utf-8")
+    assert read_examples(directory) == []
+    with pytest.raises(ValueError, match="count = 0 examples were asked for; give at least 1"):
+        shown_examples(*units, count=0)
+
+
+# --- conclusions
+
+
+def record(verdict: str, mean: float = 0.5, half: float = 0.1, **more: Any) -> dict[str, Any]:
+    return {
+        "contrast": "c",
+        "baseline": "a",
+        "treatment": "b",
+        "n": 40,
+        "mean_difference": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "verdict": verdict,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (record("helps"), "the answer's NLL falls by 0.50 [0.40, 0.60] nats (n = 40)."),
+        (record("hurts", -0.5), "the answer's NLL rises by 0.50 [0.40, 0.60] nats (n = 40)."),
+        (
+            record("no effect within ±0.05", -0.01, 0.02),
+            "the difference is −0.010 [−0.030, 0.010] nats and lies within the bound (n = 40).",
+        ),
+        (
+            record("undecided", 0.1, 0.2, minimum_detectable=0.31),
+            "the data do not decide: 0.10 [−0.10, 0.30] nats (n = 40; 0.31 nats would be found with 80 % power).",
+        ),
+        (
+            record("sub-additive"),
+            "together the two do less than the sum of each alone: 0.50 [0.40, 0.60] nats (n = 40).",
+        ),
+        (
+            record("super-additive", -0.5),
+            "together the two do more than the sum of each alone: −0.50 [−0.60, −0.40] nats (n = 40).",
+        ),
+        (record("undecided", math.nan, reason="fewer than 2 pairs"), "undefined (fewer than 2 pairs)."),
+    ],
+)
+def test_sentences_say_what_the_verdict_says(given: dict[str, Any], words: str) -> None:
+    assert sentence(given) == words
+
+
+def test_verdicts_of_other_words_count_as_undecided() -> None:
+    assert [kind_of(word) for word in ("helps", "additive within ±0.05", "?", math.nan)] == [
+        "helps",
+        "none",
+        "undecided",
+        "undecided",
+    ]
+
+
+def test_summary_counts_every_verdict_and_tells_the_headlines_first() -> None:
+    frame = report_pages.effects_frame()
+    names = report_pages.headline(frame)
+    text = report_page(
+        report_pages.manifest(), {"effects": report_pages.report_tables()["effects"]}, {}, headline=names
+    )
+    for verdict, count in frame["verdict"].value_counts().items():
+        assert f"{verdict}</span> {count} of 13" in text
+    top = text[text.index('class="findings"') : text.index("<details")]
+    assert top.count("<li>") == 2
+    assert all(name in top for name in names)
+    assert "The other 11 contrasts" in text
+
+
+def test_splits_are_told_where_their_shares_are_not_withheld() -> None:
+    text = split_sentences(report_pages.report_tables()["decomposition"])
+    assert "length 113 % [103, 125], semantic −13 % [−23, −1]" in text
+    assert text.count("<li>") == 1
+    assert split_sentences(None) == ""
+
+
+def test_run_without_effects_is_reported_all_the_same() -> None:
+    manifest = {"analysis": "sweep", "title": "t", "question": "q", "protocol": "corrected", "seed": 1}
+    text = report_page(manifest, {"models": report_pages.table(pd.DataFrame({"model": ["a"]}), "Models")}, {})
+    assert "no table of paired effects" in text
+    assert "This run has no cells of its own." in text
+    Outline(text)
+
+
+# --- caveats
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": {"name": "reference"}}, "The built-in model demonstrates the tool"),
+        ({"protocol": "published"}, "hides the encoder's BOS"),
+        ({"identity": {"rows": "holding"}}, "rows that hold the answer's tokens"),
+        ({"identity": {"dtype": "bfloat16"}}, "ran in bfloat16"),
+        ({"identity": {"layers": [0, 3]}}, "in some layers only"),
+        ({"corpus": {"n": 20}}, "n = 20 examples is small"),
+        (
+            {"model": {"family": "t5"}, "cells": [{"factors": {"prompt": "position"}}]},
+            "position control shows an effect of 0",
+        ),
+    ],
+)
+def test_caveats_come_where_they_apply_and_only_there(changes: dict[str, Any], words: str) -> None:
+    assert any(words in caveat for caveat in caveats(report_pages.manifest(**changes), {}))
+    assert not any(words in caveat for caveat in caveats(report_pages.manifest(), {}))
+
+
+def test_caveats_of_the_tables() -> None:
+    tables = report_pages.report_tables()
+    found = " ".join(caveats(report_pages.manifest(), tables))
+    assert "in 3 of 1,200 trials the document has other token ids" in found
+    assert "In 2 of 1,200 trials the encoder's input was cut" in found
+    assert "1 of 13 contrasts have heavier tails" in found
+    assert "Undecided is not the same as no effect" in found
+    clean = tables["trials"].frame.assign(documents_changed=0, truncated=0)
+    decided = tables["effects"].frame.assign(verdict="helps", caution="")
+    assert not caveats(
+        report_pages.manifest(),
+        {"trials": report_pages.table(clean, "t"), "effects": report_pages.table(decided, "e")},
+    )
+    blocks = {f"shares_decoder_{block}": tables["trials"] for block in ("self", "cross")}
+    assert "separate softmaxes" in " ".join(caveats(report_pages.manifest(), blocks))
+
+
+# --- tables
+
+
+def test_tables_have_scopes_and_the_text_of_their_columns() -> None:
+    table = report_pages.report_tables()["effects"]
+    outline = Outline(table_markup(table))
+    shown = table.shown()
+    assert outline.cells == [list(shown.columns), *shown.astype(str).to_numpy().tolist()]
+    heads = [scope for tag, scope in outline.scopes if tag == "th"]
+    assert heads == ["col"] * len(shown.columns) + ["row"] * len(shown)
+
+
+def test_missing_folder_leaves_further_tables_out(tmp_path: Path) -> None:
+    section = tables_section(report_pages.report_tables(), tmp_path / "none")
+    assert "Further tables" not in section.content
