@@ -133,7 +133,12 @@ def find_analysis(name: str) -> Analysis:
         module = maker.__module__.rpartition(".")[2]
         if name in (registered_name, module, registered_name.removeprefix("exp")):
             return maker()
-    return lookup("analysis", name, known)()
+    # The custom analysis is made from options, but its name may well be the one that was meant.
+    return lookup("analysis", name, {**known, CUSTOM: _no_options})()
+
+
+def _no_options() -> Analysis:
+    raise ValueError(f"{CUSTOM!r} is made from options or a file; use analyses.custom.custom_analysis")
 
 
 def analysis_of(manifest: Mapping[str, Any]) -> Analysis:

@@ -17,10 +17,12 @@ from analyses.budget_arrays import BudgetArray, budget_arrays
 from analyses.contrasts import Contrast
 from analyses.intervals import bca_interval, left_out_sums, resampled_sums
 from analyses.permutations import sign_blocks
+from analyses.verdicts import CAUTION_TAILS
 
 Budgets: TypeAlias = pd.DataFrame | BudgetArray | Sequence[BudgetArray]
 Over = Literal["layers", "layers and roles"]
 
+CELLS_TOGETHER = 4
 RESAMPLES = 1_999
 PERMUTATIONS = 4_999
 NAN = float("nan")
@@ -47,15 +49,22 @@ def share_table(
         confidence: nominal coverage of each interval by itself.
 
     Returns:
-        Columns cell, stack, block, layer, role, n, mean, sd (over examples), low, high, reason.
+        Columns cell, stack, block, layer, role, n, mean, sd (over examples), low, high, caution, reason.
     """
     frames = []
     for budget in as_arrays(budgets):
-        for position, cell in enumerate(budget.cells):
-            shares = _head_means(budget, position)
-            flat = shares.reshape(len(budget.examples), -1)
-            described = _described_columns(flat, seed=seed, confidence=confidence, resamples=resamples)
-            frames.append(_labelled(budget, described, cell=cell))
+        # Cells together share their resamples, which are dear to draw; not all, for the sake of memory.
+        for first in range(0, len(budget.cells), CELLS_TOGETHER):
+            cells = range(first, min(first + CELLS_TOGETHER, len(budget.cells)))
+            shares = [_head_means(budget, cell).reshape(len(budget.examples), -1) for cell in cells]
+            described = _described_columns(
+                np.hstack(shares), seed=seed, confidence=confidence, resamples=resamples
+            )
+            for position, cell in enumerate(cells):
+                width = shares[position].shape[1]
+                own = slice(position * width, (position + 1) * width)
+                found = {name: column[own] for name, column in described.items()}
+                frames.append(_labelled(budget, found, cell=budget.cells[cell]))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -170,6 +179,9 @@ def _described_columns(
     """n, mean, sd and BCa interval of every column over its own finite examples."""
     columns = values.shape[1]
     found = _blank(columns, "mean", "sd", "low", "high")
+    reasons = found.pop("reason")
+    found["caution"] = np.full(columns, "", dtype=object)
+    found["reason"] = reasons
     for rows, chosen in _complete_groups(values):
         n = int(rows.sum())
         found["n"][chosen] = n
@@ -189,6 +201,8 @@ def _described_columns(
         resampled = resampled_sums(part, seed=seed, resamples=resamples) / n
         low, high = bca_interval(part.mean(axis=0), resampled, left_out_sums(part) / (n - 1), confidence)
         found["low"][chosen[varies]], found["high"][chosen[varies]] = low, high
+        heavy = n < 20 * (np.asarray(stats.kurtosis(part, axis=0)) + 3)
+        found["caution"][chosen[varies][heavy]] = CAUTION_TAILS
     return found
 
 

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analyses import custom_options
+
 if TYPE_CHECKING:
-    from probes.tokenization import Limits
+    from analyses.analysis import Analysis
+    from analyses.runs import RunOptions
 
 #: Exit status after an error that the message explains, and after an interruption.
 FAILED, INTERRUPTED = 2, 130
@@ -57,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     shower = commands.add_parser(
         "show", help="what every cell of an analysis feeds the model, coloured by role"
     )
-    shower.add_argument("analysis", help="name of an analysis, such as exp08")
+    _analysis_argument(shower)
     shower.add_argument(
         "--example", type=int, default=0, metavar="I", help="place of the example in the corpus"
     )
@@ -65,40 +68,23 @@ def make_parser() -> argparse.ArgumentParser:
         "--cell", action="append", metavar="NAME", help="only this cell (name or alias); repeatable"
     )
     _input_options(shower)
+    custom_options.add_arguments(shower)
     shower.set_defaults(function=show_command)
 
+    designer = commands.add_parser(
+        "design", help="the design of an analysis as a file, to change and to run with `run custom --design`"
+    )
+    _analysis_argument(designer)
+    _protocol_option(designer)
+    designer.add_argument("--format", choices=custom_options.FORMATS, default=custom_options.FORMATS[0])
+    custom_options.add_arguments(designer)
+    designer.set_defaults(function=design_command)
+
     runner = commands.add_parser("run", help="run an analysis, or continue it, and print its tables")
-    runner.add_argument("analysis", help="name of an analysis, such as exp08")
+    _analysis_argument(runner)
     _input_options(runner)
-    runner.add_argument(
-        "--out", metavar="RUN", type=Path, help="directory of the run (default: runs/NAME-MODEL-HASH)"
-    )
-    runner.add_argument(
-        "--layers", type=_layers, default=None, metavar="all|0,5,11", help="layers whose attention is read"
-    )
-    runner.add_argument(
-        "--rows",
-        choices=("predicting", "holding"),
-        help="rows whose attention is read (default: the protocol's)",
-    )
-    runner.add_argument(
-        "--from",
-        dest="source",
-        type=Path,
-        metavar="RUN",
-        help="finished run that a re-analysis (exp06) reads",
-    )
-    runner.add_argument("--encoder-rows", action="store_true", help="also read the encoder's document rows")
-    runner.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N")
-    runner.add_argument("--dtype", default="auto", metavar="auto|float32|bfloat16|float16")
-    runner.add_argument(
-        "--batch-tokens",
-        type=_batch_tokens,
-        default=None,
-        metavar="auto|N",
-        help="padded positions per batch",
-    )
-    runner.add_argument("--quiet", action="store_true", help="no progress bars")
+    _run_options(runner)
+    custom_options.add_arguments(runner)
     runner.set_defaults(function=run_command)
 
     tabler = commands.add_parser(
@@ -106,6 +92,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     tabler.add_argument("run", type=Path, metavar="RUN")
     tabler.set_defaults(function=tables_command)
+
+    reporter = commands.add_parser("report", help="the report of a run, written again, and nothing else")
+    reporter.add_argument("run", type=Path, metavar="RUN")
+    reporter.set_defaults(function=report_command)
 
     comparer = commands.add_parser("compare", help="published figures beside measured ones")
     effects = commands.add_parser(
@@ -125,6 +115,57 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 KINDS = ("analyses", "interventions", "probes", "models", "corpora")
+
+
+def _analysis_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "analysis",
+        help="name of an analysis, such as exp08, or 'custom' with --factor, --knockout or --design",
+    )
+
+
+def _protocol_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--protocol", choices=("corrected", "published"), help="default: corrected, where the analysis has it"
+    )
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", metavar="RUN", type=Path, help="directory of the run (default: runs/NAME-MODEL-HASH)"
+    )
+    parser.add_argument(
+        "--layers", type=_layers, default=None, metavar="all|0,5,11", help="layers whose attention is read"
+    )
+    parser.add_argument(
+        "--rows",
+        choices=("predicting", "holding"),
+        help="rows whose attention is read (default: the protocol's)",
+    )
+    parser.add_argument(
+        "--probes",
+        type=custom_options.split_levels,
+        metavar="NAME,NAME…",
+        help="what reads attention (default: the analysis's; see `budgetlens list probes`)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="RUN",
+        help="finished run that a re-analysis (exp06) reads",
+    )
+    parser.add_argument("--encoder-rows", action="store_true", help="also read the encoder's document rows")
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N")
+    parser.add_argument("--dtype", default="auto", metavar="auto|float32|bfloat16|float16")
+    parser.add_argument(
+        "--batch-tokens",
+        type=_batch_tokens,
+        default=None,
+        metavar="auto|N",
+        help="padded positions per batch",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def _extern_options(comparer: argparse.ArgumentParser, effects: argparse.ArgumentParser) -> None:
@@ -149,11 +190,16 @@ def _input_options(parser: argparse.ArgumentParser) -> None:
         "--n", type=_positive, metavar="N", help="number of examples (default: the analysis's)"
     )
     parser.add_argument(
-        "--seed", type=_seed, default=42, help="seed of selection and of every random choice (default: 42)"
+        "--seed",
+        type=_seed,
+        help="seed of selection and of every random choice (default: 42, or the design's)",
     )
-    parser.add_argument("--protocol", choices=("corrected", "published"), default="corrected")
+    _protocol_option(parser)
     parser.add_argument(
-        "--max-encoder-tokens", type=_positive, metavar="N", help="cut encoder inputs there (default: 2048)"
+        "--max-encoder-tokens",
+        type=_positive,
+        metavar="N",
+        help="cut encoder inputs there (default: the analysis's, or 2048)",
     )
 
 
@@ -194,42 +240,79 @@ def list_command(options: argparse.Namespace) -> None:
     print_inventory(inventory((options.kind,) if options.kind else KINDS))
 
 
+def chosen_analysis(options: argparse.Namespace) -> Analysis:
+    """The analysis that the options name, or the custom one that they describe.
+
+    Raises ValueError where factors or a file are given beside a registered analysis.
+    """
+    from analyses.analysis import CUSTOM, find_analysis
+
+    given = [name for name in ("factor", "knockout", "design") if getattr(options, name)]
+    if options.analysis != CUSTOM:
+        if given:
+            raise ValueError(
+                f"--{given[0]} describes a design of your own; {options.analysis} has its own. "
+                f"Write {CUSTOM!r} in its place, or start from `budgetlens design {options.analysis}`"
+            )
+        return find_analysis(options.analysis)
+    from analyses.custom import custom_analysis
+
+    return custom_analysis(custom_options.design_of(options.factor, options.knockout, options.design))
+
+
+def design_command(options: argparse.Namespace) -> None:
+    """Print an analysis's design as a file."""
+    from analyses.custom import design_mapping
+    from analyses.design_files import write_design
+
+    analysis = chosen_analysis(options)
+    mapping = design_mapping(analysis, options.protocol or analysis.protocol)
+    print(write_design(mapping, options.format), end="")
+
+
 def show_command(options: argparse.Namespace) -> None:
     """Print what every cell of an analysis feeds the model."""
-    from analyses.analysis import find_analysis
-    from analyses.corpus import read_corpus
     from analyses.known_models import model_path
+    from analyses.run_request import RunRequest
     from analyses.show import print_cells
     from probes.models import load_trial_tokenizer
 
-    analysis = find_analysis(options.analysis)
-    tokenizer = load_trial_tokenizer(
-        model_path((options.model or ["reference"])[0]), revision=options.revision, limits=_limits(options)
+    analysis = chosen_analysis(options)
+    request = RunRequest(
+        analysis=analysis,
+        corpus=options.corpus,
+        n=options.n,
+        encoder_tokens=options.max_encoder_tokens,
+        options=_choices(options, analysis),
     )
-    corpus = read_corpus(options.corpus or analysis.corpus, n=options.n or analysis.n, seed=options.seed)
+    # Names and levels first: they need neither corpus nor tokenizer.
+    design = analysis.plan(request.options.protocol).design
+    _ = design.interventions
+    tokenizer = load_trial_tokenizer(
+        model_path((options.model or ["reference"])[0]), revision=options.revision, limits=request.limits
+    )
     print_cells(
-        analysis.plan(options.protocol).design,
-        corpus,
+        design,
+        request.read_corpus(),
         tokenizer,
         index=options.example,
-        seed=options.seed,
+        seed=request.seed,
         only=options.cell,
     )
 
 
 def run_command(options: argparse.Namespace) -> None:
     """Run an analysis and print its tables."""
-    from analyses.analysis import find_analysis
     from analyses.finishing import finish
     from analyses.run_request import RunRequest, execute
-    from analyses.runs import RunOptions
 
     if options.quiet:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
+    analysis = chosen_analysis(options)
     request = RunRequest(
-        analysis=find_analysis(options.analysis),
+        analysis=analysis,
         models=tuple(options.model or ("reference",)),
         revision=options.revision,
         corpus=options.corpus,
@@ -239,18 +322,24 @@ def run_command(options: argparse.Namespace) -> None:
         device=options.device,
         dtype=options.dtype,
         encoder_tokens=options.max_encoder_tokens,
-        options=RunOptions(
-            protocol=options.protocol,
-            seed=options.seed,
-            layers=options.layers,
-            rows=options.rows,
-            batch_tokens=options.batch_tokens,
-            encoder_rows=options.encoder_rows,
-        ),
+        options=_choices(options, analysis),
         quiet=options.quiet,
         command=options.command_line,
     )
     finish(execute(request))
+
+
+def _choices(options: argparse.Namespace, analysis: Analysis) -> RunOptions:
+    """What the options say of a run besides analysis, model and corpus; `show` has fewer of them."""
+    from analyses.runs import RunOptions
+
+    found = {name: getattr(options, name, None) for name in ("layers", "rows", "batch_tokens", "probes")}
+    return RunOptions(
+        protocol=options.protocol or analysis.protocol,
+        seed=analysis.seed if options.seed is None else options.seed,
+        encoder_rows=getattr(options, "encoder_rows", False),
+        **found,
+    )
 
 
 def tables_command(options: argparse.Namespace) -> None:
@@ -259,6 +348,14 @@ def tables_command(options: argparse.Namespace) -> None:
     from analyses.run_directory import RunDirectory
 
     finish(RunDirectory(options.run))
+
+
+def report_command(options: argparse.Namespace) -> None:
+    """Write a run's report again."""
+    from analyses.finishing import report
+    from analyses.run_directory import RunDirectory
+
+    print(f"report:  {report(RunDirectory(options.run))}")
 
 
 def compare_command(options: argparse.Namespace) -> int:
@@ -280,12 +377,6 @@ def bench_command(options: argparse.Namespace) -> int:
     from analyses.bench import run_benchmarks
 
     return run_benchmarks(options.part, repeats=options.repeats)
-
-
-def _limits(options: argparse.Namespace) -> Limits:
-    from probes.tokenization import Limits
-
-    return Limits(encoder=options.max_encoder_tokens) if options.max_encoder_tokens else Limits()
 
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ def custom_analysis(design: Any, name: str = CUSTOM) -> Analysis:
     design = schema.table(design, "the design")
     schema.known_keys(design, schema.KEYS, "")
     if "factors" not in design:
-        raise DesignError("the design has no factors; give at least one, such as factors.prefix = ['none', 'oracle']")
+        raise DesignError(
+            "the design has no factors; give at least one, such as factors.prefix = ['none', 'oracle']"
+        )
     cells = _design(design)
     protocol = schema.one_of(design.get("protocol", PROTOCOLS[0]), "protocol", PROTOCOLS)
     defaults = Analysis("", "", "", {})
@@ -59,7 +61,9 @@ def custom_analysis(design: Any, name: str = CUSTOM) -> Analysis:
         n=schema.whole(design.get("n", defaults.n), "n", least=1),
         seed=schema.whole(design.get("seed", defaults.seed), "seed", least=0),
         encoder_tokens=(
-            schema.whole(design["encoder_tokens"], "encoder_tokens", least=1) if "encoder_tokens" in design else None
+            schema.whole(design["encoder_tokens"], "encoder_tokens", least=1)
+            if "encoder_tokens" in design
+            else None
         ),
     )
 
@@ -135,7 +139,8 @@ def _plan(design: Mapping[str, Any], cells: Design) -> Plan:
         schema.known_keys(table, schema.SPLIT_KEYS, path)
         _need(table, schema.SPLIT_KEYS, path)
         return Split(
-            reference(table["total"], f"{path}.total"), schema.items(table["parts"], f"{path}.parts", reference)
+            reference(table["total"], f"{path}.total"),
+            schema.items(table["parts"], f"{path}.parts", reference),
         )
 
     headline = schema.items(design.get("headline", ()), "headline", reference)
@@ -193,7 +198,9 @@ def _design(design: Mapping[str, Any]) -> Design:
     if "cells" in design:
         clash = [key for key in ("extra", "exclude") if key in design]
         if clash:
-            raise DesignError(f"cells lists every cell, so that {clash[0]} has no place beside it; leave one out")
+            raise DesignError(
+                f"cells lists every cell, so that {clash[0]} has no place beside it; leave one out"
+            )
         chosen = schema.items(design["cells"], "cells", cell)
         cells = tuple(Cell(tuple(zip(names, levels, strict=True))) for levels in chosen)
     else:
@@ -206,7 +213,11 @@ def _design(design: Mapping[str, Any]) -> Design:
                 raise DesignError(f"exclude[{position}]: no crossing has the levels {levels}")
         extra = schema.items(design.get("extra", ()), "extra", cell)
         cells = (
-            *(cell for cell in crossing if not any(levels.items() <= cell.factors.items() for levels in excluded)),
+            *(
+                cell
+                for cell in crossing
+                if not any(levels.items() <= cell.factors.items() for levels in excluded)
+            ),
             *(Cell(tuple(zip(names, levels, strict=True))) for levels in extra),
         )
     if not cells:
@@ -226,7 +237,9 @@ def _levels(item: Any, path: str, names: Sequence[str]) -> dict[str, str]:
     if isinstance(item, str):
         pairs = [part.partition("=") for part in item.split("|")]
         if not all(equals for _, equals, _ in pairs) or len({name for name, _, _ in pairs}) < len(pairs):
-            raise DesignError(f"{path}: expected factor=level|factor=level with distinct factors, got {item!r}")
+            raise DesignError(
+                f"{path}: expected factor=level|factor=level with distinct factors, got {item!r}"
+            )
         table: Mapping[str, Any] = {name: level for name, _, level in pairs}
     else:
         table = schema.table(item, path)
@@ -238,10 +251,14 @@ def _aliased(design: Design, value: Any) -> Design:
     by_name: dict[str, str] = {}
     for alias, given in schema.table(value, "aliases").items():
         path = f"aliases.{alias}"
-        cells = [given] if isinstance(given, str | Mapping) else schema.items(given, path, lambda item, _: item)
+        cells = (
+            [given] if isinstance(given, str | Mapping) else schema.items(given, path, lambda item, _: item)
+        )
         for item in cells:
             by_name[_cell_name(item, path, design)] = alias
-    return Design(design.factors, tuple(Cell(cell.levels, by_name.get(cell.name, "")) for cell in design.cells))
+    return Design(
+        design.factors, tuple(Cell(cell.levels, by_name.get(cell.name, "")) for cell in design.cells)
+    )
 
 
 def _cell_name(item: Any, path: str, design: Design) -> str:
@@ -254,14 +271,18 @@ def _cell_name(item: Any, path: str, design: Design) -> str:
         if len(aliased) == 1:
             return aliased[0]
         if aliased:
-            raise DesignError(f"{path}: {item!r} is the alias of {len(aliased)} cells; give a name: {', '.join(aliased)}")
+            raise DesignError(
+                f"{path}: {item!r} is the alias of {len(aliased)} cells; give a name: {', '.join(aliased)}"
+            )
     if not isinstance(item, str) or "=" in item:
         levels = _levels(item, path, [factor.name for factor in design.factors])
         for name, cell in names.items():
             if cell.factors == levels:
                 return name
     known = [*names, *(cell.alias for cell in design.cells if cell.alias)]
-    raise DesignError(f"{path}: no cell is called {item!r}.{nearest(str(item), known)} Known: {', '.join(known)}")
+    raise DesignError(
+        f"{path}: no cell is called {item!r}.{nearest(str(item), known)} Known: {', '.join(known)}"
+    )
 
 
 def _contrast(item: Any, path: str, design: Design) -> Contrast:
@@ -269,12 +290,16 @@ def _contrast(item: Any, path: str, design: Design) -> Contrast:
     schema.known_keys(table, schema.CONTRAST_KEYS, path)
     sides = [key for key in ("baseline", "treatment") if key in table]
     if ("weights" in table) == bool(sides) or len(sides) == 1:
-        raise DesignError(f"{path}: expected either baseline and treatment, or weights; got {', '.join(table)}")
+        raise DesignError(
+            f"{path}: expected either baseline and treatment, or weights; got {', '.join(table)}"
+        )
     weights: dict[str, float] = {}
     if sides:
         for key, sign in (("baseline", 1.0), ("treatment", -1.0)):
             given = table[key]
-            cells = (given,) if isinstance(given, str | Mapping) else schema.items(given, f"{path}.{key}", _as_is)
+            cells = (
+                (given,) if isinstance(given, str | Mapping) else schema.items(given, f"{path}.{key}", _as_is)
+            )
             if not cells:
                 raise DesignError(f"{path}.{key}: expected one or more cells, got none")
             for cell in cells:
@@ -326,9 +351,7 @@ def _short_names(design: Design) -> dict[str, str]:
 
 def _contrast_table(contrast: Contrast, names: Mapping[str, str]) -> dict[str, Any]:
     table: dict[str, Any] = {"name": contrast.name, "family": contrast.family}
-    sides = [
-        [cell for cell, weight in contrast.weights.items() if weight * sign > 0] for sign in (1.0, -1.0)
-    ]
+    sides = [[cell for cell, weight in contrast.weights.items() if weight * sign > 0] for sign in (1.0, -1.0)]
     averaged = {
         cell: sign / len(side) for side, sign in zip(sides, (1.0, -1.0), strict=True) for cell in side
     }

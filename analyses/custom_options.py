@@ -11,6 +11,9 @@ from typing import Any
 #: Name of the intervention that ``--knockout`` crosses with the other factors, and its level that cuts nothing.
 KNOCKOUT, NOTHING = "knockout", "none"
 
+#: In what a design is written; :mod:`analyses.design_files` does.
+FORMATS: tuple[str, ...] = ("toml", "yaml")
+
 #: A comma of a level itself is written ``\,``.
 _COMMA = re.compile(r"(?<!\\),")
 
@@ -35,7 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with the other factors, so that what each cut does is measured",
     )
     group.add_argument(
-        "--design", type=Path, metavar="FILE", help="a design from a TOML or YAML file, see `budgetlens design`"
+        "--design",
+        type=Path,
+        metavar="FILE",
+        help="a design from a TOML or YAML file, see `budgetlens design`",
     )
 
 
@@ -60,14 +66,18 @@ def design_of(
     """The mapping that the options ask for. Raises ValueError for none of them, or for a file beside factors."""
     if file is not None:
         if factors or knockouts:
-            raise ValueError(f"--design {file} holds the factors; leave --factor and --knockout out, or add them there")
+            raise ValueError(
+                f"--design {file} holds the factors; leave --factor and --knockout out, or add them there"
+            )
         from analyses.design_files import read_design
 
         return read_design(file)
     levels: dict[str, list[str]] = {}
     for name, own in factors or ():
         if name in levels:
-            raise ValueError(f"--factor {name} is given twice; join its levels: {name}={','.join([*levels[name], *own])}")
+            raise ValueError(
+                f"--factor {name} is given twice; join its levels: {name}={','.join([*levels[name], *own])}"
+            )
         levels[name] = list(own)
     if knockouts:
         cuts = [cut for text in knockouts for cut in split_levels(text)]

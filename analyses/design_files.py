@@ -11,9 +11,8 @@ from typing import Any
 
 import yaml
 
+from analyses.custom_options import FORMATS
 from analyses.design_schema import DesignError
-
-FORMATS: tuple[str, ...] = ("toml", "yaml")
 
 _SUFFIXES: dict[str, str] = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -29,7 +28,9 @@ def read_design(path: Path) -> Mapping[str, Any]:
     """
     form = _SUFFIXES.get(path.suffix.lower())
     if form is None:
-        raise DesignError(f"{path}: a design is read from {', '.join(_SUFFIXES)}; got {path.suffix or 'no ending'!r}")
+        raise DesignError(
+            f"{path}: a design is read from {', '.join(_SUFFIXES)}; got {path.suffix or 'no ending'!r}"
+        )
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -62,7 +63,9 @@ class _UniqueKeys(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         doubled = [key for key in keys if keys.count(key) > 1]
         if doubled:
-            raise yaml.YAMLError(f"the key {doubled[0]!r} is there twice, line {node.start_mark.line + 1} and on")
+            raise yaml.YAMLError(
+                f"the key {doubled[0]!r} is there twice, line {node.start_mark.line + 1} and on"
+            )
         return super().construct_mapping(node, deep)
 
 
@@ -71,9 +74,11 @@ def _toml(design: Mapping[str, Any]) -> str:
     tables = {key: value for key, value in design.items() if _is_table(value)}
     lines = [f"{_key(key)} = {_value(value)}" for key, value in plain.items()]
     for key, value in tables.items():
-        for heading, own in [(f"[{_key(key)}]", value)] if isinstance(value, Mapping) else [
-            (f"[[{_key(key)}]]", item) for item in value
-        ]:
+        for heading, own in (
+            [(f"[{_key(key)}]", value)]
+            if isinstance(value, Mapping)
+            else [(f"[[{_key(key)}]]", item) for item in value]
+        ):
             lines += ["", heading, *(f"{_key(name)} = {_value(part)}" for name, part in own.items())]
     return "\n".join(lines) + "\n"
 

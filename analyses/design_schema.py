@@ -102,5 +102,6 @@ def items(value: Any, path: str, read: Callable[[Any, str], Item]) -> tuple[Item
 
 def _wrong(path: str, expected: str, value: Any, advice: str = "") -> DesignError:
     return DesignError(
-        f"{path}: expected {expected}, got {type(value).__name__} {value!r}" + (f"; {advice}" if advice else "")
+        f"{path}: expected {expected}, got {type(value).__name__} {value!r}"
+        + (f"; {advice}" if advice else "")
     )

@@ -34,7 +34,11 @@ _CELLS = {
 }
 _PROMPTS = {"none": "nq", "query": "q"}
 
-SHIFT, SHIFT_PREFIX_FIRST, TRUNCATION = "bare → oracle first-n", "bare → oracle first-n, prefix first", "oracle → first-n"
+SHIFT, SHIFT_PREFIX_FIRST, TRUNCATION = (
+    "bare → oracle first-n",
+    "bare → oracle first-n, prefix first",
+    "oracle → first-n",
+)
 DIRECT, PROPAGATED = "hidden BOS, A/(1 − m)", "hidden BOS, propagated"
 
 
@@ -141,13 +145,21 @@ def _tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
         directory,
         paths=[path for prompt in PROMPTS for path in sink_paths(prompt)],
         pairs=[pair for prompt in PROMPTS for pair in audit_pairs(prompt)],
+        headline=sink_paths("query")[0],
     )
 
 
 def _figures(tables: Mapping[str, pd.DataFrame], setting: str) -> Mapping[str, Figure]:
     from analyses.sink_presentation import sink_figures
 
-    return sink_figures(tables, setting, shifts=[sink_paths(prompt)[0].name for prompt in PROMPTS])
+    bare_hidden, *_, first = (pair.name for pair in audit_pairs("query"))
+    return sink_figures(
+        tables,
+        setting,
+        paths=[path for prompt in PROMPTS for path in sink_paths(prompt)[:2]],
+        headline=sink_paths("query")[0],
+        audited=[*(audit_pairs("none")[place].name for place in (0, -1)), bare_hidden, first],
+    )
 
 
 @analysis("exp10")

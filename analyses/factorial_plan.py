@@ -64,7 +64,10 @@ def interaction_axes(design: Design) -> tuple[str, str] | tuple[str, str, str] |
 
 
 def _effect(
-    cells: Mapping[Levels, list[str]], pairs: Mapping[str, tuple[str, str]], at: Mapping[str, str], family: str
+    cells: Mapping[Levels, list[str]],
+    pairs: Mapping[str, tuple[str, str]],
+    at: Mapping[str, str],
+    family: str,
 ) -> Contrast | None:
     """The contrast over the crossings of the free factors that hold every corner; None without any."""
     corners: dict[Levels, set[Levels]] = {

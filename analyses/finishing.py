@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pandas as pd
 
@@ -37,17 +38,23 @@ def tables_of(directory: RunDirectory) -> tuple[dict[str, pd.DataFrame], dict[st
     return frames, presented
 
 
+def report(directory: RunDirectory) -> Path:
+    """Write the report of a run and nothing else; its path."""
+    frames, presented = tables_of(directory)
+    return write_report(directory, presented, draw_figures(directory, frames))
+
+
 def finish(directory: RunDirectory) -> None:
     """Tables, figures and report of a run: computed, saved, and the tables printed."""
     frames, presented = tables_of(directory)
     save_tables(directory, frames)
     figures = draw_figures(directory, frames)
     saved = save_figures(directory, figures)
-    report = write_report(directory, presented, figures)
+    page = write_report(directory, presented, figures)
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     for table in presented.values():
         print(table.to_terminal(width))
     print(f"tables:  {directory.path / 'tables'} ({', '.join(frames)})")
     for path in saved:
         print(f"figure:  {path}")
-    print(f"report:  {report}")
+    print(f"report:  {page}")

@@ -7,19 +7,24 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from analyses.analysis import available_analyses
+from analyses.analysis import CUSTOM, available_analyses
 from analyses.corpus import CORPORA
 from analyses.known_models import KNOWN_MODELS
-from interventions.intervention import available_interventions
+from interventions.intervention import Intervention, available_interventions
 from probes.families import FAMILIES
 from probes.observation import available_probes
+from probes.parameters import PROBE_FIELDS, parameters_of
 
 
 def inventory(kinds: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Name and one line of description of everything of the given kinds."""
+    """Name and a few lines of description of everything of the given kinds."""
     makers = {
-        "analyses": lambda: {name: _analysis_line(maker) for name, maker in available_analyses().items()},
+        "analyses": lambda: {
+            **{name: _analysis_line(maker) for name, maker in available_analyses().items()},
+            CUSTOM: "a design of your own: --factor, --knockout or --design (start from `budgetlens design exp08`)",
+        },
         "interventions": lambda: _summaries(available_interventions()),
         "probes": lambda: _summaries(available_probes()),
         "models": lambda: {**KNOWN_MODELS, "any directory or hub name": _families_line()},
@@ -36,7 +41,7 @@ def print_inventory(listed: Mapping[str, Mapping[str, str]]) -> None:
             title=kind, title_justify="left", box=None, header_style="bold", show_header=False, padding=(0, 2)
         )
         for name, line in entries.items():
-            table.add_row(name, line)
+            table.add_row(Text(name, "bold"), Text(line))
         console.print(table)
 
 
@@ -49,7 +54,19 @@ def _analysis_line(maker: Any) -> str:
 
 
 def _summaries(things: Mapping[str, type]) -> dict[str, str]:
-    return {name: (thing.__doc__ or "").strip().splitlines()[0] for name, thing in things.items()}
+    """First line of the docstring, then parameters and, of interventions, levels."""
+    return {name: "\n".join(_lines(thing)) for name, thing in things.items()}
+
+
+def _lines(thing: type) -> list[str]:
+    lines = [(thing.__doc__ or "").strip().splitlines()[0]]
+    fixed = () if issubclass(thing, Intervention) else PROBE_FIELDS
+    parameters = ", ".join(map(str, parameters_of(thing, fixed)))
+    if parameters:
+        lines.append(f"parameters: {parameters}")
+    if issubclass(thing, Intervention):
+        lines.append(f"levels such as: {', '.join(level or repr(level) for level in thing.known_levels())}")
+    return lines
 
 
 def _corpora() -> dict[str, str]:

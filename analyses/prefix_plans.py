@@ -11,7 +11,7 @@ changes, the same shift of positions without a prompt (the position control).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from analyses.analysis import Plan, Split
@@ -41,20 +41,24 @@ class PrefixLevel:
 ORACLE = PrefixLevel("oracle", "oracle_trunc")
 #: The words of other examples' documents; the example half a corpus away is the published one.
 RANDOM = PrefixLevel("random", "random_trunc", draws=("random@1", "random@-1"))
+#: Prefixes whose effect can't be of content: what they do is structure.
+WORDS_OF_NO_QUESTION = ("random", "pool")
 
 
 @dataclass(frozen=True)
 class PrefixStudy:
     """Which prefixes are compared with the bare document, and where.
 
-    ``prefixes`` are run with the query in the prompt and hidden after co-encoding. ``untruncated`` maps a
-    prefix that is also left visible to the short name of that cell. ``without_prompt`` are the prefixes
-    that are run without a prompt as well, which the bare document always is. ``paddings`` are the levels
-    of the factor padding; without any there is no such factor.
+    ``prefixes`` are run with the query in the prompt and hidden after co-encoding; ``corrected_prefixes``
+    as well, but under the corrected protocol only. ``untruncated`` maps a prefix that is also left visible
+    to the short name of that cell. ``without_prompt`` are the prefixes that are run without a prompt as
+    well, which the bare document always is. ``paddings`` are the levels of the factor padding; without any
+    there is no such factor.
     """
 
     prefixes: tuple[PrefixLevel, ...]
-    untruncated: Mapping[str, str]
+    corrected_prefixes: tuple[PrefixLevel, ...] = ()
+    untruncated: Mapping[str, str] = field(default_factory=dict)
     without_prompt: tuple[str, ...] = ("oracle",)
     paddings: tuple[str, ...] = ()
 
@@ -114,10 +118,20 @@ class PrefixStudy:
     def _without_prompt_and_oracle(self) -> tuple[str, ...]:
         return tuple(level for level in self.without_prompt if level == "oracle")
 
+    def compared(self, protocol: str) -> tuple[PrefixLevel, ...]:
+        """The prefixes that a protocol compares with the bare document."""
+        return self.prefixes if protocol == "published" else (*self.prefixes, *self.corrected_prefixes)
+
+    def find(self, protocol: str, prefix: str, prompt: str = "query") -> tuple[str, ...]:
+        """Names of the cells of a prefix, one per draw, hidden as the protocol hides by default."""
+        finder = _Finder(self.cells(protocol), FIRST_POSITIONS if protocol == "published" else BOS_VISIBLE)
+        draws = {each.level: each.draws for each in self.compared(protocol)}.get(prefix, ())
+        return tuple(finder(level, prompt) for level in (prefix, *(() if protocol == "published" else draws)))
+
     def _levels(self, protocol: str) -> Iterator[tuple[str, str]]:
         """Every level of the prefix that is run with the query, with its short name."""
         yield "none", "bare"
-        for prefix in self.prefixes:
+        for prefix in self.compared(protocol):
             yield prefix.level, prefix.alias
             if protocol != "published":
                 for number, draw in enumerate(prefix.draws, start=2):
@@ -133,7 +147,7 @@ class PrefixStudy:
         find = _Finder(cells, FIRST_POSITIONS if published else BOS_VISIBLE)
         at = "" if padding is None else f", padding={padding}"
         family = f"prefix{at}"
-        for prefix in self.prefixes:
+        for prefix in self.compared(protocol):
             draws = (prefix.level, *(() if published else prefix.draws))
             yield _versus_bare(find, draws, "query", family, effect_name(prefix.level, padding=padding))
         for level, _ in self.untruncated.items():
@@ -165,7 +179,7 @@ class PrefixStudy:
 
     def _controls(self, find: _Finder, at: str, padding: str | None) -> Iterator[Contrast]:
         """The contrasts of the corrected protocol's own cells."""
-        for prefix in self.prefixes:
+        for prefix in self.compared("corrected"):
             if prefix.draws:
                 for number, draw in enumerate((prefix.level, *prefix.draws), start=1):
                     name = f"{prefix.level} prefix, draw {number} | prompt=query{at}"
@@ -208,14 +222,14 @@ class PrefixStudy:
         for padding in self.paddings or (None,):
             at = "" if padding is None else f", padding={padding}"
             oracle = by_name.get(effect_name("oracle", padding=padding))
-            for prefix in self.prefixes:
-                if oracle is None or prefix.level not in (RANDOM.level, "pool"):
+            for prefix in self.compared(protocol):
+                if oracle is None or prefix.level not in WORDS_OF_NO_QUESTION:
                     continue
                 structure = by_name[effect_name(prefix.level, padding=padding)]
                 yield Split(
-                    oracle,
+                    renamed(oracle, f"{oracle.name}, by {prefix.level}"),
                     (
-                        _renamed(structure, f"structure (none→{prefix.level})"),
+                        renamed(structure, f"structure (none→{prefix.level})"),
                         step(structure, oracle, f"content ({prefix.level}→oracle)"),
                     ),
                 )
@@ -307,7 +321,8 @@ def _interaction(find: _Finder, level: str, prompts: tuple[str, str], family: st
     return Contrast(name, family, weights)
 
 
-def _renamed(contrast: Contrast, name: str) -> Contrast:
+def renamed(contrast: Contrast, name: str) -> Contrast:
+    """The same contrast under another name."""
     return Contrast(name, contrast.family, contrast.weights)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analyses.analysis import Plan
 from analyses.contrasts import contrast_values, wide_cells
-from analyses.prefix_plans import RANDOM, PrefixStudy, effect_name
+from analyses.prefix_plans import WORDS_OF_NO_QUESTION, PrefixStudy, effect_name
 from analyses.presentation import Table
 from analyses.ratios import ratio_of_means
 from analyses.run_directory import RunDirectory
@@ -41,11 +41,13 @@ def prefix_ratios(study: PrefixStudy, padding: str | None = None) -> tuple[Ratio
     alone = effect_name("oracle", "none", padding=padding)
     ratios = [
         RatioOf(
-            STRUCTURE if prefix.level in (RANDOM.level, "pool") else f"{prefix.level} over oracle",
+            f"{STRUCTURE}, {prefix.level}"
+            if prefix.level in WORDS_OF_NO_QUESTION
+            else f"{prefix.level} over oracle",
             effect_name(prefix.level, padding=padding),
             oracle,
         )
-        for prefix in study.prefixes
+        for prefix in study.compared("corrected")
         if prefix.level != "oracle"
     ]
     if "oracle" not in study.without_prompt:
@@ -117,10 +119,16 @@ def ratio_frame(wide: pd.DataFrame, plan: Plan, ratios: Sequence[RatioOf], *, se
                 "numerator": each.numerator,
                 "denominator": each.denominator,
                 **ratio_of_means(pair[:, 0], pair[:, 1], seed).as_row(),
-                "ratio_of_d": _d(pair[:, 0]) / _d(pair[:, 1]),
+                "ratio_of_d": ratio_of_d(pair[:, 0], pair[:, 1]),
             }
         )
     return pd.DataFrame(rows)
+
+
+def ratio_of_d(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> float:
+    """The published definition: d of one over d of the other; NaN where one of them is undefined or the last 0."""
+    first, second = _d(numerator), _d(denominator)
+    return first / second if second else float("nan")
 
 
 def _d(values: NDArray[np.float64]) -> float:

@@ -12,10 +12,13 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import kurtosis
 
 from analyses.contrasts import Contrast, contrast_values, wide_cells
-from analyses.intervals import bca_interval, left_out_sums, resampled_sums
+from analyses.intervals import bca_interval, left_out_sums, resampled_sums, unit_sums
 from analyses.paired import RESAMPLES
+from analyses.paired_inputs import unit_labels
+from analyses.verdicts import CAUTION_TAILS
 
 NAN = float("nan")
 
@@ -71,9 +74,18 @@ def ratio_of_means(
 
 
 def _ratios(
-    tops: NDArray[np.float64], bottom: NDArray[np.float64], *, seed: int, confidence: float, resamples: int
+    tops: NDArray[np.float64],
+    bottom: NDArray[np.float64],
+    *,
+    seed: int,
+    confidence: float,
+    resamples: int,
+    labels: NDArray | None = None,
 ) -> list[Ratio]:
-    """One ratio per column of `tops`, all over the same denominator and the same resamples."""
+    """One ratio per column of `tops`, all over the same denominator and the same resamples.
+
+    `labels` holds the document, 0, 1, ..., of each example where some share one: documents are resampled.
+    """
     n, k = tops.shape
     everything = np.column_stack([tops, bottom])
     bad = int((~np.isfinite(everything)).any(axis=1).sum())
@@ -84,8 +96,7 @@ def _ratios(
     if n == 1:
         lone = Ratio(n=n, denominator_mean=float(means[-1]), reason="one example: no interval")
         return [replace(lone, numerator_mean=float(mean)) for mean in means[:-1]]
-    resampled = resampled_sums(everything, seed=seed, resamples=resamples) / n
-    left_out = left_out_sums(everything) / (n - 1)
+    resampled, left_out = _resampled_means(everything, labels, seed=seed, resamples=resamples)
     bottom_low, bottom_high = (
         float(end[0]) for end in bca_interval(means[-1:], resampled[:, -1:], left_out[:, -1:], confidence)
     )
@@ -118,6 +129,20 @@ def _ratios(
     ]
 
 
+def _resampled_means(
+    values: NDArray[np.float64], labels: NDArray | None, *, seed: int, resamples: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means of every column over resamples, and with one unit left out."""
+    n = values.shape[0]
+    if labels is None:
+        return resampled_sums(values, seed=seed, resamples=resamples) / n, left_out_sums(values) / (n - 1)
+    units = int(labels.max()) + 1
+    summed = unit_sums(np.column_stack([values, np.ones(n)]), labels, units)
+    resampled, left_out = resampled_sums(summed, seed=seed, resamples=resamples), left_out_sums(summed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return resampled[:, :-1] / resampled[:, -1:], left_out[:, :-1] / left_out[:, -1:]
+
+
 def decomposition(
     nll: pd.DataFrame,
     total: Contrast,
@@ -125,6 +150,7 @@ def decomposition(
     *,
     seed: int,
     value: str = "nll",
+    clusters: pd.Series | None = None,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     missing: str = "refuse",
@@ -139,12 +165,11 @@ def decomposition(
         total: the effect that is split.
         parts: contrasts whose weights add up to those of `total`, cell by cell.
         seed: seeds the bootstrap.
-        missing: as in `effects_table`.
+        clusters, missing: as in `effects_table`.
 
     Returns:
         One row per part and one for the total: contrast, part, n, mean_difference, low, high (of the mean,
-            BCa),
-        share, share_low, share_high (of the total; 1 = all of it), reason.
+        BCa), share, share_low, share_high (of the total; 1 = all of it), caution, reason.
 
     Raises:
         ValueError: the parts do not add up to the total, or the records lack a cell.
@@ -156,11 +181,18 @@ def decomposition(
         values = values[np.isfinite(values.to_numpy()).all(axis=1)]
     matrix = values.to_numpy()
     n = matrix.shape[0]
-    ratios = _ratios(matrix, matrix[:, 0], seed=seed, confidence=confidence, resamples=resamples)
+    labels = None if clusters is None else unit_labels(clusters.reindex(values.index).to_numpy(), n)
+    ratios = _ratios(
+        matrix, matrix[:, 0], seed=seed, confidence=confidence, resamples=resamples, labels=labels
+    )
     low = high = np.full(matrix.shape[1], NAN)
+    cautions = [""] * matrix.shape[1]
     if n > 1 and np.isfinite(matrix).all():
-        resampled = resampled_sums(matrix, seed=seed, resamples=resamples) / n
-        low, high = bca_interval(matrix.mean(axis=0), resampled, left_out_sums(matrix) / (n - 1), confidence)
+        resampled, left_out = _resampled_means(matrix, labels, seed=seed, resamples=resamples)
+        low, high = bca_interval(matrix.mean(axis=0), resampled, left_out, confidence)
+        cautions = [
+            CAUTION_TAILS if len(left_out) < 20 * (own + 3) else "" for own in kurtosis(left_out, axis=0)
+        ]
     rows = []
     for column, (part, ratio) in enumerate(zip([total, *parts], ratios, strict=True)):
         whole = column == 0
@@ -175,6 +207,7 @@ def decomposition(
                 "share": ratio.ratio,
                 "share_low": NAN if whole else ratio.low,
                 "share_high": NAN if whole else ratio.high,
+                "caution": cautions[column] if np.isfinite(low[column]) else "",
                 "reason": ratio.reason if not whole or np.isnan(ratio.ratio) else "",
             }
         )

@@ -9,7 +9,7 @@ from analyses.report_page import Section, escaped, foreign, paragraph
 from figures.theme import ROLE_COLOURS
 
 #: A longer text is shown once per example; where it comes again, its first characters stand for it.
-LONGEST_REPEATED, REPEATED_FIRST = 160, 70
+LONGEST_REPEATED, REPEATED_FIRST = 160, 60
 
 #: Longest run of text that the page shows, and what it keeps of the beginning and the end of a longer one.
 LONGEST_SHOWN, SHOWN_FIRST, SHOWN_LAST = 700, 400, 200
@@ -83,7 +83,7 @@ def runs(found: Sequence[Sequence[Any]], seen: set[str]) -> str:
         # Cells differ in little: a document that stood above would hide what is different.
         again = len(whole) > LONGEST_REPEATED and whole in seen
         seen.add(whole)
-        words = f"{whole[:REPEATED_FIRST].rstrip()} … [as above]" if again else whole
+        words = f"{whole[:REPEATED_FIRST].rpartition(' ')[0] or whole[:20]} … [as above]" if again else whole
         shown.append(one_run(words, str(role), bool(visible)))
     return " ".join(shown) or "–"
 

@@ -35,8 +35,12 @@ def escaped(text: object) -> str:
 
 
 def foreign(text: object) -> str:
-    """Text from a corpus, a model or a user: escaped, and apart, so that its direction turns nothing else."""
-    return f'<bdi dir="auto">{escaped(text)}</bdi>'
+    """Text from a corpus, a model or a user: escaped, and apart, so that its direction turns nothing else.
+
+    Names such as `bare_random_q|prompt=none` may break after `_`, `|` and `+`, and need not break elsewhere.
+    """
+    breakable = re.sub(r"(?<=\w)([_|+]+)(?=\w)", r"\1<wbr>", escaped(text))
+    return f'<bdi dir="auto">{breakable}</bdi>'
 
 
 def paragraph(text: str, kind: str = "") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import gzip
 import io
 from collections.abc import Mapping
@@ -110,10 +109,10 @@ def _further(files: list[Path]) -> str:
         return ""
     entries = []
     for path in files:
-        text = path.read_bytes().decode("utf-8")
-        columns, *rows = csv.reader(io.StringIO(text, newline="")) or [[]]
+        content = path.read_bytes()
+        frame = pd.read_csv(io.BytesIO(content), dtype=str) if content else pd.DataFrame()
         entries.append(
-            f"<li><b>{escaped(path.stem)}</b>: {escaped(', '.join(columns))}"
-            f"{download(path.stem, text, len(rows))}</li>"
+            f"<li><b>{escaped(path.stem)}</b>: {escaped(', '.join(map(str, frame.columns)))}"
+            f"{download(path.stem, content.decode('utf-8'), len(frame))}</li>"
         )
     return f"{section_heading(3, 'further-tables', 'Further tables')}\n<ul>{''.join(entries)}</ul>"

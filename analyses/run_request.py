@@ -117,7 +117,9 @@ def require_creatable(path: Path) -> None:
             else f"--out {path} can't be made, since {existing} is a file; give another directory"
         )
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise ValueError(f"--out {path} can't be written: no permission in {existing}; give another directory")
+        raise ValueError(
+            f"--out {path} can't be written: no permission in {existing}; give another directory"
+        )
     holds_more = existing == path and any(not entry.name.startswith(".") for entry in path.iterdir())
     if holds_more and path != Path("runs") and not (path / "run.json").exists():
         raise RunError(f"{path} is not empty and holds no run.json; give an empty or new directory")

@@ -29,13 +29,13 @@ from analyses.known_models import REFERENCE_MODEL
 from analyses.records import Fed, likelihood_records, observation_records, trial_records
 from analyses.run_directory import RunDirectory, file_hash, part_name
 from interventions.intervention import Context, Intervention
-from probes.batching import encoder_key, make_batch
+from probes.batching import EncoderKey, encoder_key, make_batch, with_donors
 from probes.capture import Capture, Reading, capture
 from probes.contract import pad_token
 from probes.edits import Edit
 from probes.models import LoadedModel
 from probes.observation import AttentionProbe, available_probes
-from probes.parameters import from_text
+from probes.parameters import PROBE_FIELDS, from_text
 from probes.registry import lookup, plugin_of
 
 #: Packages whose version can change a number.
@@ -72,6 +72,11 @@ class Unit:
     def encoder_length(self) -> int:
         """Longest encoder input."""
         return max(len(item.trial.encoder_ids) for item in self.fed)
+
+    @property
+    def donors(self) -> int:
+        """Encoder passes that the trials' state edits need besides their own."""
+        return len({encoder_key(donor) for item in self.fed for donor in with_donors(item.trial)[1:]})
 
     @property
     def decoder_length(self) -> int:
@@ -152,7 +157,7 @@ def plan_parts(units: Sequence[Unit], batch_tokens: int) -> list[list[Unit]]:
     used = 0
     for index in order:
         unit = units[index]
-        size = len(unit.fed) * (unit.encoder_length + unit.decoder_length)
+        size = len(unit.fed) * (unit.encoder_length + unit.decoder_length) + unit.donors * unit.encoder_length
         if not parts or used + size > batch_tokens:
             parts.append([])
             used = 0
@@ -197,13 +202,18 @@ def batches(part: Sequence[Unit], batch_tokens: int) -> Iterator[tuple[tuple[Edi
     for edits, items in groups.items():
         items = sorted(items, key=_by_encoder_pass(items))
         chunk: list[Fed] = []
+        donors: set[EncoderKey] = set()
         width = 0
         for item in items:
+            passes = {encoder_key(donor): donor for donor in with_donors(item.trial)[1:]}
             own = len(item.trial.encoder_ids) + len(item.trial.decoder_ids)
-            if chunk and max(width, own) * (len(chunk) + 1) > batch_tokens * 1.25:
+            own = max(own, *(len(donor.encoder_ids) for donor in passes.values()), 0)
+            rows = len(chunk) + 1 + len(donors | passes.keys())
+            if chunk and max(width, own) * rows > batch_tokens * 1.25:
                 yield edits, chunk
-                chunk, width = [], 0
+                chunk, donors, width = [], set(), 0
             chunk.append(item)
+            donors |= passes.keys()
             width = max(width, own)
         yield edits, chunk
 
@@ -275,7 +285,9 @@ def chosen_probes(texts: Sequence[str]) -> tuple[AttentionProbe, ...]:
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise ValueError(f"the probe {doubled[0]!r} is named twice; a run reads each probe once")
-    return tuple(from_text(lookup("probe", name, known), parameters) for name, _, parameters in parts)
+    return tuple(
+        from_text(lookup("probe", name, known), parameters, PROBE_FIELDS) for name, _, parameters in parts
+    )
 
 
 def file_hashes(interventions: Iterable[Intervention]) -> list[str]:

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from analyses.corpus import Corpus
 from analyses.design import Cell, Design
+from analyses.edit_words import edit_words
+from analyses.terminal_text import visible
 from interventions.intervention import Context
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
 from probes.tokenization import TokenizedTrial, TrialTokenizer
@@ -37,7 +39,9 @@ def print_cells(
     only: Sequence[str] | None = None,
     console: Console | None = None,
 ) -> None:
-    """Print the encoder's and the decoder's text of every cell for one example.
+    """Print the encoder's and the decoder's text of every cell for one example, and what edits do to it.
+
+    Characters that would act on the terminal are written out (:mod:`analyses.terminal_text`).
 
     Raises ValueError for an index beyond the corpus or a cell that the design does not have.
     """
@@ -49,7 +53,7 @@ def print_cells(
     console = console or Console()
     context = Context(index, corpus.examples, tokenizer, tokenizer.tokenizer.vocab_size, seed)
     console.print(
-        f"example {index} ({corpus.examples[index].identifier}) of {corpus.name}", style="bold", markup=False
+        Text(visible(f"example {index} ({corpus.examples[index].identifier}) of {corpus.name}"), "bold")
     )
     legend = Text("roles: ")
     for role in (*ENCODER_ROLES, *DECODER_ROLES):
@@ -57,19 +61,24 @@ def print_cells(
     console.print(legend.append("hidden", "strike dim").append(" from the decoder"))
     for cell in cells:
         trial = tokenizer(cell.trial(corpus.examples[index], context))
-        heading = Text("\n").append(cell.name, "bold underline")
-        console.print(heading.append(f"  {cell.alias}" if cell.alias else ""))
+        heading = Text("\n").append(visible(cell.name), "bold underline")
+        console.print(heading.append(f"  {visible(cell.alias)}" if cell.alias else ""))
         console.print(Text("encoder  ", "dim").append_text(encoder_text(trial, tokenizer)))
         console.print(Text("decoder  ", "dim").append_text(decoder_text(trial, tokenizer)))
         counts = ", ".join(f"{count} {role}" for role, count in trial.role_counts().items())
         notes = [counts, f"{trial.visible.count(False)} hidden"]
         if trial.decoder_shift:
             notes.append(f"decoder positions moved by {trial.decoder_shift}")
+        if trial.trial.prefix_positions != "running":
+            notes.append(f"positions of the prefix: {trial.trial.prefix_positions} those of the document")
         if not trial.document_intact:
             notes.append("the document has other token ids than without its prefix")
         if trial.truncated:
             notes.append(f"{trial.truncated} tokens cut at the limit")
         console.print(Text("; ".join(notes), "dim"))
+        for label, edits in (("edit", trial.trial.edits), ("states", trial.trial.states)):
+            for edit in edits:
+                console.print(Text(f"{label:<9}", "dim").append(visible(edit_words(edit)), "bold"))
 
 
 def encoder_text(trial: TokenizedTrial, tokenizer: TrialTokenizer) -> Text:
@@ -85,9 +94,9 @@ def decoder_text(trial: TokenizedTrial, tokenizer: TrialTokenizer) -> Text:
 
 def _coloured(ids: Sequence[int], keys: Sequence[tuple[str, bool]], tokenizer: TrialTokenizer) -> Text:
     text = Text()
-    for (role, visible), run in groupby(zip(keys, ids, strict=True), key=lambda item: item[0]):
-        decoded = str(tokenizer.tokenizer.decode([token for _, token in run])).replace("\n", "⏎")
-        style = ROLE_STYLES[role] + ("" if visible else " strike dim")
+    for (role, seen), run in groupby(zip(keys, ids, strict=True), key=lambda item: item[0]):
+        decoded = visible(str(tokenizer.tokenizer.decode([token for _, token in run])))
+        style = ROLE_STYLES[role] + ("" if seen else " strike dim")
         text.append(decoded, style).append(" ")
     return text
 

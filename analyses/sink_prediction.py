@@ -119,7 +119,9 @@ def _hidden_sets(trials: pd.DataFrame, examples: tuple[object, ...]) -> tuple[st
     found = np.full(len(examples), "", dtype=object)
     # From the longest: where roles have no positions, several sets are the same positions.
     for name in reversed(_FIRST):
-        counts = sum((trials[f"{role}_tokens"] for role in sorted(REMOVED[name])), start=0 * trials["hidden_tokens"])
+        counts = sum(
+            (trials[f"{role}_tokens"] for role in sorted(REMOVED[name])), start=0 * trials["hidden_tokens"]
+        )
         found[(counts == trials["hidden_tokens"]).to_numpy()] = name
     return tuple(found)
 

@@ -78,8 +78,8 @@ def audit_table(
         pairs: paths of three points: visible, predicted, measured; each is named by its hidden cell.
 
     Returns:
-        Columns cell, stack, block, layer, role, n, visible, mean, low, high (measured), predicted, deviation,
-        deviation_low, deviation_high (measured - predicted), largest (of |deviation| over examples and heads),
+        Columns cell, stack, block, layer, role, n, visible, mean, low, high (measured), predicted, difference,
+        difference_low, difference_high (measured - predicted), largest (of |difference| over examples and heads),
         reason.
     """
     chosen = readings.only(quantities)
@@ -88,8 +88,8 @@ def audit_table(
     for pair in pairs:
         arrays = [chosen.at(point) for point in pair.points]
         visible, predicted, measured = (_layers_and_all(array) for array in arrays)
-        # The sign of a deviation is measured less predicted, so the steps run backwards.
-        split = split_of_columns([measured, predicted], ["deviation"], seed=seed)
+        # The difference is measured less predicted, so the steps run backwards.
+        split = split_of_columns([measured, predicted], ["difference"], seed=seed)
         level = means_of_columns(measured, seed=seed)
         distance = np.abs(arrays[2] - arrays[1]).max(axis=(0, 2))
         largest = np.concatenate([distance, distance.max(axis=0, keepdims=True)]).reshape(-1)
@@ -104,9 +104,9 @@ def audit_table(
                 low=level.low,
                 high=level.high,
                 predicted=predicted.mean(axis=0),
-                deviation=split.total.mean,
-                deviation_low=split.total.low,
-                deviation_high=split.total.high,
+                difference=split.total.mean,
+                difference_low=split.total.low,
+                difference_high=split.total.high,
                 largest=largest,
                 reason=split.total.reason,
             )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from analyses.intervals import bca_interval, left_out_sums, resampled_sums, rows_per_block
 from analyses.paired import PERMUTATIONS, RESAMPLES, Missing, PairedEffect, one_sample_effects
+from analyses.verdicts import CAUTION_TAILS
 
 NAN = float("nan")
 
@@ -49,6 +51,22 @@ def quantile_strata(values: pd.Series, count: int = 5) -> pd.Series:
     return strata.astype(pd.CategoricalDtype(labels, ordered=True)).rename("stratum")
 
 
+def range_strata(lengths: pd.Series, count: int = 5) -> pd.Series:
+    """Ordered strata of about equal size, named by their lengths ("36-52"); equal lengths stay together.
+
+    Fewer than `count` where many lengths are equal.
+    """
+    edges = np.unique(np.quantile(lengths.dropna(), np.linspace(0, 1, count + 1), method="lower"))
+    inner = edges[1:-1] if edges.size > 2 else edges[:0]
+    place = pd.Series(np.searchsorted(inner, lengths, side="right"), index=lengths.index)
+    names = {}
+    for number, own in lengths.groupby(place):
+        low, high = own.min(), own.max()
+        names[number] = f"{low:g}" if low == high else f"{low:g}-{high:g}"
+    labels = place.where(lengths.notna()).map(names)
+    return labels.astype(pd.CategoricalDtype(list(names.values()), ordered=True)).rename("stratum")
+
+
 def strata_table(
     values: pd.Series,
     strata: pd.Series,
@@ -71,8 +89,7 @@ def strata_table(
 
     Returns:
         One row per stratum in order: stratum and the fields of `PairedEffect`. Give it a family and pass it
-            to
-        `analyses.effects.with_verdicts` for corrected p and verdicts.
+        to `analyses.effects.with_verdicts` for corrected p and verdicts.
 
     Raises:
         ValueError: an example of `values` has no entry in `strata`.
@@ -111,6 +128,7 @@ class Trend:
     high: float = NAN
     p: float = NAN
     """Two-sided p, studentised permutation."""
+    caution: str = ""
     reason: str = ""
 
     def as_row(self) -> dict[str, object]:
@@ -133,6 +151,52 @@ def trend_test(
     studentised for unequal variances (DiCiccio and Romano 2017, section 2): short answers vary far more
     than long ones, and a plain permutation would mistake that for a trend.
     """
+    return trend_tests(
+        [(values, strata)], seed=seed, confidence=confidence, resamples=resamples, permutations=permutations
+    )[0]
+
+
+def trend_tests(
+    pairs: Sequence[tuple[pd.Series, pd.Series]],
+    *,
+    seed: int,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    permutations: int = PERMUTATIONS,
+) -> list[Trend]:
+    """`trend_test` of several (values, strata); those of equal size share their resamples."""
+    trends: list[Trend] = []
+    ready: dict[tuple[int, bytes], list[tuple[int, NDArray[np.float64], NDArray[np.float64]]]] = {}
+    for number, (values, strata) in enumerate(pairs):
+        trend, outcome, step = _prepared(values, strata)
+        trends.append(trend)
+        if not trend.reason:
+            moved = step - step.mean()
+            # The permutations of equal sets of steps are the same ones.
+            key = (outcome.size, np.sort(moved).tobytes())
+            ready.setdefault(key, []).append((number, moved, outcome - outcome.mean()))
+    for group in ready.values():
+        moved, centred = (np.column_stack([entry[part] for entry in group]) for part in (1, 2))
+        p = _permuted_p(np.sort(moved[:, 0]), centred, moved, seed=seed, permutations=permutations)
+        slopes = _slopes(moved, centred, seed=seed, confidence=confidence, resamples=resamples)
+        for position, (number, _, _) in enumerate(group):
+            slope, low, high, caution = (column[position] for column in slopes)
+            trends[number] = replace(
+                trends[number],
+                slope=float(slope),
+                low=float(low),
+                high=float(high),
+                p=float(p[position]),
+                caution=caution,
+                reason="" if np.isfinite(low) else "no interval: a resample held a single stratum",
+            )
+    return trends
+
+
+def _prepared(
+    values: pd.Series, strata: pd.Series
+) -> tuple[Trend, NDArray[np.float64], NDArray[np.float64]]:
+    """Values with the position of their stratum, and a trend that says why there is none, if so."""
     labels = strata.reindex(values.index)
     known = labels.notna().to_numpy()
     levels = _levels(labels[known])
@@ -140,53 +204,67 @@ def trend_test(
     position = labels[known].map({level: float(index) for index, level in enumerate(levels)})
     step = position.to_numpy(dtype=np.float64)
     n = outcome.size
-    blank = Trend(n=n, strata=len(levels))
-    if not np.isfinite(outcome).all():
-        bad = int((~np.isfinite(outcome)).sum())
-        return Trend(n=n, strata=len(levels), reason=f"{bad} of {n} examples are NaN or infinite")
-    if len(levels) < 2 or n < 3:
-        return Trend(n=n, strata=len(levels), reason="fewer than two strata or three examples: no trend")
-    centred, moved = outcome - outcome.mean(), step - step.mean()
-    if not np.ptp(centred) > 1e-12 * np.abs(outcome).max():
-        return Trend(n=n, strata=len(levels), reason="all values are equal: nothing to test")
-    columns = np.column_stack([np.ones(n), moved, centred, moved * centred, moved**2])
+    bad = int((~np.isfinite(outcome)).sum())
+    reason = ""
+    if bad:
+        reason = f"{bad} of {n} examples are NaN or infinite"
+    elif len(levels) < 2 or n < 3:
+        reason = "fewer than two strata or three examples: no trend"
+    elif not np.ptp(outcome) > 1e-12 * np.abs(outcome).max():
+        reason = "all values are equal: nothing to test"
+    return Trend(n=n, strata=len(levels), reason=reason), outcome, step
+
+
+def _slopes(
+    moved: NDArray[np.float64],
+    centred: NDArray[np.float64],
+    *,
+    seed: int,
+    confidence: float,
+    resamples: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], list[str]]:
+    """Least-squares slope of every column, its BCa interval and a caution about it."""
+    n, k = centred.shape
+    columns = np.hstack([moved, centred, moved * centred, moved**2, np.ones((n, 1))])
 
     def slope(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        size, x, y, xy, xx = sums.T
+        x, y, xy, xx = (sums[:, part * k : (part + 1) * k] for part in range(4))
+        size = sums[:, -1:]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return ((xy - x * y / size) / (xx - x**2 / size))[:, None]
+            return (xy - x * y / size) / (xx - x**2 / size)
 
     estimate = slope(columns.sum(axis=0, keepdims=True))[0]
-    low, high = bca_interval(
-        estimate,
-        slope(resampled_sums(columns, seed=seed, resamples=resamples)),
-        slope(left_out_sums(columns)),
-        confidence,
-    )
-    return Trend(
-        n=blank.n,
-        strata=blank.strata,
-        slope=float(estimate[0]),
-        low=float(low[0]),
-        high=float(high[0]),
-        p=_permuted_p(moved, centred, seed=seed, permutations=permutations),
-        reason="" if np.isfinite(low[0]) else "no interval: a resample held a single stratum",
-    )
+    jackknife = slope(left_out_sums(columns))
+    resampled = slope(resampled_sums(columns, seed=seed, resamples=resamples))
+    low, high = bca_interval(estimate, resampled, jackknife, confidence)
+    # The influence of single examples on the slope has the tails that its interval must bear.
+    heavy = n < 20 * (np.asarray(stats.kurtosis(jackknife, axis=0)) + 3)
+    return estimate, low, high, [CAUTION_TAILS if is_heavy else "" for is_heavy in heavy]
 
 
 def _permuted_p(
-    moved: NDArray[np.float64], centred: NDArray[np.float64], *, seed: int, permutations: int
-) -> float:
-    """(k + 1) / (m + 1) of |sum(x y)| / sqrt(sum(x^2 y^2)) over permutations of x."""
-    observed = abs(moved @ centred) / np.sqrt(moved**2 @ centred**2)
+    steps: NDArray[np.float64],
+    centred: NDArray[np.float64],
+    moved: NDArray[np.float64],
+    *,
+    seed: int,
+    permutations: int,
+) -> NDArray[np.float64]:
+    """(k + 1) / (m + 1) of |sum(x y)| / sqrt(sum(x^2 y^2)) over permutations of x, for every column.
+
+    `steps` holds the entries of each column of `moved` in any order; `centred` and `moved` have shape
+    [examples, columns].
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        observed = np.abs((moved * centred).sum(axis=0)) / np.sqrt((moved**2 * centred**2).sum(axis=0))
     generator = np.random.default_rng([seed, 3])
-    reached = 0
-    block = rows_per_block(moved.size)
+    reached = np.zeros(centred.shape[1])
+    block = rows_per_block(steps.size)
     for start in range(0, permutations, block):
         rows = min(block, permutations - start)
-        shuffled = generator.permuted(np.tile(moved, (rows, 1)), axis=1)
+        shuffled = generator.permuted(np.tile(steps, (rows, 1)), axis=1)
         statistic = np.abs(shuffled @ centred) / np.sqrt(shuffled**2 @ centred**2)
-        reached += int((statistic >= observed * (1 - 1e-10)).sum())
+        reached += (statistic >= observed * (1 - 1e-10)).sum(axis=0)
     return (reached + 1) / (permutations + 1)
 
 
@@ -214,6 +292,7 @@ def seed_effect(
     values: pd.DataFrame,
     *,
     seed: int,
+    clusters: pd.Series | None = None,
     smallest_effect: float = 0.05,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
@@ -229,12 +308,14 @@ def seed_effect(
         values: contrast values, index example, one column per seed (`contrast_values` with one contrast per
             seed).
         seed: seeds bootstrap and permutations.
+        clusters: index example, value the document it shares; then documents are the independent units.
     """
     matrix = values.to_numpy(dtype=np.float64)
     examples, seeds = matrix.shape
+    units = np.arange(examples) if clusters is None else clusters.reindex(values.index).to_numpy()
     effect = one_sample_effects(
         matrix.reshape(-1, 1),
-        clusters=np.repeat(np.arange(examples), seeds) if seeds > 1 else None,
+        clusters=np.repeat(units, seeds) if seeds > 1 or clusters is not None else None,
         seed=seed,
         smallest_effect=smallest_effect,
         confidence=confidence,

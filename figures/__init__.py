@@ -9,6 +9,7 @@ from figures.examples import example_scatter, example_slopes
 from figures.export import NoBrowser, html_fragment, write_html, write_static
 from figures.heads import head_map
 from figures.interaction import interaction_plot
+from figures.layers import effect_map, shift_by_layer
 from figures.ledger import budget_ledger
 from figures.published import published_beside_measured
 from figures.sinks import sink_audit
@@ -20,6 +21,7 @@ __all__ = [
     "budget_differences",
     "budget_ledger",
     "described",
+    "effect_map",
     "effects_forest",
     "entropy_against_mass",
     "example_scatter",
@@ -30,6 +32,7 @@ __all__ = [
     "keyword_curve",
     "length_curves",
     "published_beside_measured",
+    "shift_by_layer",
     "sink_audit",
     "split_bars",
     "token_view",

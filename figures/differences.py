@@ -96,7 +96,7 @@ def budget_differences(
     figure.update_xaxes(
         tick0=0, dtick=2 * layer_step(layers) if across > 4 else layer_step(layers), range=edges(layers)
     )
-    figure.update_yaxes(range=span(rows[["mean", "band_low", "band_high"]], include=0.0), tickformat="+.0~%")
+    figure.update_yaxes(range=span(rows[["mean", "band_low", "band_high"]], include=0.0), tickformat=".0~%")
     outer_titles(figure, filled, f"{stack} layer", "difference in share (points)")
     missing = missing_rows(rows, "mean", ("contrast", "block", "role"), "layer")
     return dressed(

@@ -194,7 +194,7 @@ def colour_axis(by: Facet, largest: float, role: str, dark: bool) -> dict:
         limits, text, tick = (0.0, largest), f"share on<br>{role} (%)", ".0~%"
     else:
         scale = theme.DIVERGING_DARK if dark else theme.DIVERGING
-        limits, text, tick = (-largest, largest), f"difference on<br>{role} (points)", "+.1~%"
+        limits, text, tick = (-largest, largest), f"difference on<br>{role} (points)", ".1~%"
     return {
         "colorscale": [list(stop) for stop in scale],
         "cmin": limits[0],

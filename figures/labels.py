@@ -141,7 +141,10 @@ def lines_of(plain: str, width: int) -> list[str]:
                 piece = ""
             piece += part
         words.append(piece)
-    return textwrap.wrap(" ".join(words), width, break_on_hyphens=False) or [""]
+    # A dot between levels stays with the level before it: no line begins with one.
+    whole = " ".join(words).replace(" · ", "\N{NO-BREAK SPACE}· ")
+    lines = textwrap.wrap(whole, width, break_on_hyphens=False) or [""]
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def count_label(counts: Iterable[float], unit: str = "examples") -> str:

@@ -122,4 +122,3 @@ def available_interventions() -> Mapping[str, type[Intervention]]:
     import interventions
 
     return discover("intervention", interventions, "budgetlens.interventions")
-

@@ -31,8 +31,9 @@ class PadDocument(Intervention):
 
     The length counts every position of the encoder without a prefix: special tokens, document and padding. So a
     document is the same with every prefix. The padding ends with the last whole word that fits, so a document
-    falls short by less than that next word's tokens; the records of a run hold the numbers. A document that is
-    as long already stays as it is. Padding has the role ``document``, as in the published runs.
+    falls short by less than the next word's tokens (and a blank line's, where one would come first); the
+    records of a run hold the numbers. A document that is as long already stays as it is. Padding has the role
+    ``document``, as in the published runs.
 
     Passages are those that their row does not select, of 20 to 200 words, none from the example's own row. The
     order is by rounds: each round goes through the other examples in the same random order (by seed, example

@@ -132,23 +132,29 @@ class AttentionCall:
         )
 
     def joined(self, chosen: Int[Tensor, " part"], part: AttentionCall) -> AttentionCall:
-        """The call in which the entries ``chosen`` of the batch are those of ``part``.
-
-        Raises ValueError where ``part`` has other keys, since a batch has one number of keys.
-        """
-        if part.key.shape[2] != self.key.shape[2]:
-            raise ValueError("entries of one batch must have the same number of keys")
-
-        def put(whole: Tensor, own: Tensor) -> Tensor:
-            return whole.index_copy(0, chosen, own.expand(len(chosen), *own.shape[1:]))
-
-        heads = max(mask.shape[1] for mask in (self.additive_mask(), part.additive_mask()))
-        mask = self.additive_mask().expand(-1, heads, -1, -1)
+        """The call in which the entries ``chosen`` of the batch are those of ``part``, an edited :meth:`of_batch`."""
+        whole = self if part.copies == self.copies else self.with_hidden_twins(part.copies // self.copies)
+        mask, own_mask = whole.additive_mask(), part.additive_mask()
+        heads = max(mask.shape[1], own_mask.shape[1])
+        mask = mask.expand(-1, heads, -1, -1)
         return replace(
-            self.with_mask(put(mask, part.additive_mask().expand(-1, heads, -1, -1))),
-            query=put(self.query, part.query),
-            key=put(self.key, part.key),
-            value=put(self.value, part.value),
+            whole.with_mask(mask.index_copy(0, chosen, own_mask.expand(-1, heads, -1, -1))),
+            query=whole.query.index_copy(0, chosen, part.query),
+            key=whole.key.index_copy(0, chosen, part.key),
+            value=whole.value.index_copy(0, chosen, part.value),
+        )
+
+    def with_hidden_twins(self, times: int) -> AttentionCall:
+        """The same attention with every key ``times`` times, all but the first of its twins hidden."""
+        mask = self.additive_mask()
+        hidden = torch.full_like(mask, self.hidden_score)
+        return replace(
+            self.with_mask(torch.cat([mask, *[hidden] * (times - 1)], dim=-1)),
+            key=torch.cat([self.key] * times, dim=2),
+            value=torch.cat([self.value] * times, dim=2),
+            bias=None if self.bias is None else torch.cat([self.bias] * times, dim=-1),
+            key_roles=torch.cat([self.key_roles] * times, dim=1),
+            copies=self.copies * times,
         )
 
     def with_mask(self, mask: Tensor) -> AttentionCall:

@@ -197,11 +197,16 @@ class ZeroValues(Edges):
         )
 
 
+#: In the place of a block: every attention sublayer of the stack.
+ATTENTION = "attention"
+
+
 @dataclass(frozen=True)
 class RemoveOutput:
     """Remove what attention sublayers add to the residual stream, biases included.
 
-    ``block`` is ``self``, ``cross`` or ``merged``; ``layers`` are numbers from 0, None means all.
+    ``block`` is ``self``, ``cross`` or ``merged``, or :data:`ATTENTION` for whichever there are; ``layers`` are
+    numbers from 0, None means all.
     """
 
     block: str
@@ -209,13 +214,15 @@ class RemoveOutput:
     layers: frozenset[int] | None = None
 
     def __post_init__(self) -> None:
-        if self.block not in ("self", "cross", "merged"):
-            raise ValueError(f"attention blocks are self, cross and merged; got {self.block!r}")
+        if self.block not in ("self", "cross", "merged", ATTENTION):
+            raise ValueError(f"attention blocks are self, cross and merged, or {ATTENTION}; got {self.block!r}")
 
     def matches(self, site: Site) -> bool:
         """Sites of this block and stack in these layers."""
-        return (site.stack, site.block) == (self.stack, self.block) and (
-            self.layers is None or site.layer in self.layers
+        return (
+            site.stack == self.stack
+            and self.block in (site.block, ATTENTION)
+            and (self.layers is None or site.layer in self.layers)
         )
 
     def apply_to_output(self, output: Tensor) -> Tensor:

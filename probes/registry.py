@@ -160,7 +160,11 @@ def _modules(package: ModuleType) -> Iterator[ModuleType]:
 
 def _origin(entry_point: EntryPoint) -> str:
     distribution = entry_point.dist
-    of = f"distribution {distribution.name} {distribution.version}" if distribution else "an unknown distribution"
+    of = (
+        f"distribution {distribution.name} {distribution.version}"
+        if distribution
+        else "an unknown distribution"
+    )
     return f"the entry point '{entry_point.name} = {entry_point.value}' of {of}"
 
 

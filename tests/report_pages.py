@@ -33,7 +33,8 @@ def effects_frame(marked: str = "") -> pd.DataFrame:
         caution="", reason="", smallest_effect=0.05, minimum_detectable=0.2
     )
     frame.loc[frame["family"] == "interaction", "verdict"] = ["sub-additive", "super-additive"]
-    frame["contrast"] = [f"{name}{marked}" for name in frame["contrast"]]
+    names = zip(frame["contrast"], frame["family"], strict=True)
+    frame["contrast"] = [f"{contrast}, {family}{marked}" for contrast, family in names]
     frame["caution"] = np.where(frame.index == 0, f"few examples for these tails{marked}", "")
     return frame
 

@@ -192,7 +192,8 @@ def test_trend_p_is_uniform_where_strata_differ_in_spread_only():
     for number in range(500):
         values = generator.normal(0, 1, 150) * spread
         centred = values - values.mean()
-        p.append(_permuted_p(moved, centred, seed=number, permutations=199))
+        columns = centred[:, None], moved[:, None]
+        p.append(_permuted_p(moved, *columns, seed=number, permutations=199)[0])
         plain.append(stats.pearsonr(step, values).pvalue)
     assert np.mean(np.array(p) <= 0.05) < 0.10
     assert np.mean(np.array(plain) <= 0.05) > 0.15

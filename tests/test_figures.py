@@ -372,6 +372,9 @@ def test_labels_of_two_lines_are_balanced_and_lose_nothing() -> None:
     assert (
         labels.panel_title("oracle_trunc_random_q_bos_hidden", 24) == "oracle_trunc_random_q_<br>bos_hidden"
     )
+    assert labels.panel_title("none · bos+prefix+separator · random", 30) == (
+        "none · bos+prefix+separator ·<br>random"
+    )
     assert labels.panel_title(CELLS[1], 44) == "prefix=none|hidden=prefix+separator|<br>prompt=random"
 
 

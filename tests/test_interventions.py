@@ -1,25 +1,26 @@
-"""Interventions: what each feeds the model, against hand-written inputs, and how they are found."""
+"""Interventions: what all have in common, how they are found, truncation, and the file that newcomers copy."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
+import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy
 import pytest
-import tokenizers
-from tokenizers import models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
 
-from interventions.decoder_prompt import FILLS, DecoderPrompt
+import interventions
+from analyses.design import Factor, crossed
+from analyses.inventory import inventory
+from interventions.decoder_prompt import DecoderPrompt
 from interventions.intervention import (
     Context,
     Intervention,
@@ -27,93 +28,82 @@ from interventions.intervention import (
     available_interventions,
     intervention,
 )
-from interventions.prefix import SOURCES, Prefix
+from interventions.padding import PadDocument
+from interventions.prefix import Prefix
+from interventions.shuffling import Shuffle
 from interventions.truncation import Truncate
 from probes.observation import available_probes
 from probes.registry import RegistryError, discover, lookup, name_of, nearest, registered
-from probes.tokenization import TrialTokenizer
-from probes.trials import FIRST_POSITIONS, Example, Segment, Trial
+from probes.trials import FIRST_POSITIONS, Segment, Trial
+from tests.word_level import EXAMPLES, TOKENIZER, context_of
 
 ROOT = Path(__file__).parents[1]
-#: The published fill draws from [100, V - 100): a vocabulary with room for it.
-VOCABULARY = 400
-
-
-def make_tokenizer() -> TrialTokenizer:
-    """One token per word; ``word17`` has the id 17."""
-    vocabulary = {"<pad>": 0, "</s>": 1, "<s>": 2, "<unk>": 3, "\n": 4}
-    vocabulary |= {f"word{number}": number for number in range(5, VOCABULARY)}
-    core = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    lines = pre_tokenizers.Split("\n", behavior="isolated")
-    core.pre_tokenizer = pre_tokenizers.Sequence([lines, pre_tokenizers.Split(" ", behavior="removed")])
-    core.post_processor = processors.TemplateProcessing(
-        single=["<s>", "$A", "</s>"], special_tokens=[("<s>", 2), ("</s>", 1)]
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", eos_token="</s>", bos_token="<s>", unk_token="<unk>"
-    )
-    return TrialTokenizer(fast, 0)
-
-
-TOKENIZER = make_tokenizer()
-
-
-def words(*numbers: int) -> str:
-    return " ".join(f"word{number}" for number in numbers)
-
-
-#: Example i has a query of 2 + i words and a document of its own.
-EXAMPLES = tuple(
-    Example(
-        identifier=f"example {index}",
-        query=words(*range(10 + index, 12 + 2 * index)),
-        document=words(*range(100 + 20 * index, 112 + 20 * index)),
-        answer=words(50 + index),
-    )
-    for index in range(5)
-)
-
-
-def context_of(index: int, seed: int = 42, examples: Sequence[Example] = EXAMPLES) -> Context:
-    return Context(index=index, examples=examples, tokenizer=TOKENIZER, vocabulary_size=VOCABULARY, seed=seed)
+INPUT_SIDE: dict[str, type[Intervention]] = {
+    "prefix": Prefix,
+    "hidden": Truncate,
+    "prompt": DecoderPrompt,
+    "shuffle": Shuffle,
+    "padding": PadDocument,
+}
 
 
 def applied(change: Intervention, index: int, **options: Any) -> Trial:
     return change.apply(Trial.bare(EXAMPLES[index]), context_of(index, **options))
 
 
-# Prefix.
+# What all have in common.
 
 
-def test_the_oracle_prefix_is_the_query_and_a_line_break() -> None:
-    trial = applied(Prefix("oracle"), 1)
-    assert trial.encoder == (
-        Segment("prefix", text="word11 word12 word13"),
-        Segment("separator", text="\n"),
-        Segment("document", text=EXAMPLES[1].document),
-    )
-    assert TOKENIZER(trial).encoder_ids == (2, 11, 12, 13, 4, *range(120, 132), 1)
-    assert trial.decoder == (Segment("answer", text="word51"),)
+@pytest.mark.parametrize("name", sorted(INPUT_SIDE))
+def test_samples_change_something_and_identities_nothing(name: str) -> None:
+    """Also a second time, whatever ran in between; the given trial and context stay as they are."""
+    cls = INPUT_SIDE[name]
+    assert cls.sample_levels
+    assert cls.identity_levels
+    for index in range(3):
+        bare, context = Trial.bare(EXAMPLES[index]), context_of(index)
+        before = TOKENIZER(bare)
+        for level in cls.identity_levels:
+            assert cls.parse(level).apply(bare, context) == bare, level
+        made = {level: cls.parse(level).apply(bare, context) for level in cls.sample_levels}
+        for level, trial in reversed(made.items()):
+            fed = TOKENIZER(trial)
+            assert (fed.encoder_ids, fed.visible, fed.decoder_ids) != (
+                before.encoder_ids,
+                before.visible,
+                before.decoder_ids,
+            ), level
+            assert cls.parse(level).apply(bare, context) == trial, level
+        assert bare == Trial.bare(EXAMPLES[index])
+        assert context == context_of(index)
 
 
-@pytest.mark.parametrize(
-    ("index", "expected"),
-    # Five examples: half a corpus away is two on, round the end.
-    [(0, [140, 141]), (1, [160, 161, 162]), (2, [180, 181, 182, 183]), (3, [100, 101, 102, 103, 104])],
-)
-def test_the_random_prefix_is_as_many_words_of_the_document_half_a_corpus_away(
-    index: int, expected: list[int]
-) -> None:
-    assert applied(Prefix("random"), index).encoder[0] == Segment("prefix", text=words(*expected))
+@pytest.mark.parametrize("name", sorted(INPUT_SIDE))
+def test_interventions_are_values(name: str) -> None:
+    cls = INPUT_SIDE[name]
+    for level in (*cls.sample_levels, *cls.identity_levels):
+        assert cls.parse(level) == cls.parse(level)
+        assert hash(cls.parse(level)) == hash(cls.parse(level))
+        with pytest.raises(AttributeError):
+            cls.parse(level).anything = 1  # type: ignore[attr-defined]
 
 
-def test_no_prefix_and_a_prefix_in_place_of_another() -> None:
-    context = context_of(0)
-    once = Prefix("oracle").apply(Trial.bare(EXAMPLES[0]), context)
-    assert Prefix("none").apply(once, context) == Trial.bare(EXAMPLES[0])
-    twice = Prefix("random").apply(once, context)
-    assert [segment.role for segment in twice.encoder] == ["prefix", "separator", "document"]
-    assert once == Prefix("oracle").apply(Trial.bare(EXAMPLES[0]), context)
+def test_every_level_works_in_a_cell_and_with_a_draw() -> None:
+    """By the factor's name; of the random ones, another draw feeds something else."""
+    for factor, level, is_random in (
+        ("prefix", "pool", True),
+        ("prefix", "literal:a#b", False),
+        ("prompt", "random-text:6", True),
+        ("prompt", "corpus-unigram:6", True),
+        ("shuffle", "document:tokens", True),
+        ("padding", "60", True),
+        ("hidden", "bos", False),
+    ):
+        design = crossed((Factor(factor, (level, f"{level}#1", f"{level}#2")),))
+        fed = [TOKENIZER(cell.trial(EXAMPLES[0], context_of(0))) for cell in design.cells]
+        assert len({(one.encoder_ids, one.visible, one.decoder_ids) for one in fed}) == (
+            3 if is_random else 1
+        )
 
 
 # Truncation.
@@ -134,114 +124,15 @@ def test_hidden_levels() -> None:
     assert first.visible == (False,) * 4 + (True,) * 14
 
 
-# Decoder prompt.
-
-
-def test_the_query_prompt() -> None:
-    trial = applied(DecoderPrompt("query"), 2)
-    assert trial.decoder == (Segment("prompt", token_ids=(12, 13, 14, 15)), Segment("answer", text="word52"))
-    assert trial.encoder == Trial.bare(EXAMPLES[2]).encoder
-
-
-@pytest.mark.parametrize("index", range(5))
-@pytest.mark.parametrize("seed", [42, 7])
-def test_the_published_random_prompt(index: int, seed: int) -> None:
-    """One call per token of numpy's legacy generator, seeded with seed + index + 10000."""
-    legacy = numpy.random.RandomState(seed + index + 10_000)
-    expected = tuple(int(legacy.randint(100, VOCABULARY - 100)) for _ in range(2 + index))
-    trial = applied(DecoderPrompt("random"), index, seed=seed)
-    assert trial.decoder[0] == Segment("prompt", token_ids=expected)
-    assert all(100 <= token < 300 for token in expected)
-
-
-def test_the_published_random_prompt_needs_a_large_vocabulary() -> None:
-    small = Context(index=0, examples=EXAMPLES, tokenizer=TOKENIZER, vocabulary_size=200, seed=42)
-    with pytest.raises(
-        ValueError, match=r"draws ids from \[100, 100\), which is empty.*use prompt=random-text"
-    ):
-        DecoderPrompt("random").apply(Trial.bare(EXAMPLES[0]), small)
-
-
-def prompt_ids(index: int, **options: Any) -> tuple[int, ...]:
-    segment = applied(DecoderPrompt("random-text"), index, **options).decoder[0]
-    assert segment.role == "prompt"
-    assert segment.token_ids is not None
-    return segment.token_ids
-
-
-def test_random_text_prompts_are_ordinary_words_as_many_as_the_query_has() -> None:
-    for index in range(5):
-        ids = prompt_ids(index)
-        assert len(ids) == 2 + index
-        # Every id from 5 on is a word; the others are special tokens and the line break.
-        assert all(5 <= token < VOCABULARY for token in ids)
-
-
-def test_random_text_prompts_cover_the_vocabulary_evenly() -> None:
-    drawn = numpy.array([token for seed in range(600) for token in prompt_ids(4, seed=seed)])
-    # Uniform over 5..399: mean 202 with a standard error of 114 / sqrt(3600).
-    assert abs(drawn.mean() - 202.0) < 4 * 114 / numpy.sqrt(drawn.size)
-    assert drawn.min() < 10
-    assert drawn.max() > 394
-
-
-def test_random_text_prompts_depend_on_the_seed_and_the_place_alone() -> None:
-    assert prompt_ids(4) == prompt_ids(4)
-    assert prompt_ids(4) != prompt_ids(4, seed=43)
-    same_query = [Example(f"{index}", EXAMPLES[4].query, "word9", "word8") for index in range(3)]
-    draws = [
-        DecoderPrompt("random-text").apply(
-            Trial.bare(same_query[index]), context_of(index, examples=same_query)
-        )
-        for index in range(3)
-    ]
-    assert len({trial.decoder for trial in draws}) == 3
-    # What stands elsewhere in the corpus, and in which order, plays no part.
-    shuffled = (EXAMPLES[3], EXAMPLES[2], EXAMPLES[0], EXAMPLES[1], EXAMPLES[4])
-    assert prompt_ids(4, examples=shuffled) == prompt_ids(4)
-    assert prompt_ids(4, examples=(*EXAMPLES, *EXAMPLES)) == prompt_ids(4)
-
-
-def test_no_prompt_and_the_position_control() -> None:
-    assert applied(DecoderPrompt("none"), 3) == Trial.bare(EXAMPLES[3])
-    moved = applied(DecoderPrompt("position"), 3)
-    assert moved.decoder == Trial.bare(EXAMPLES[3]).decoder
-    tokenized = TOKENIZER(moved)
-    assert tokenized.decoder_shift == 5
-    assert tokenized.decoder_ids == TOKENIZER(Trial.bare(EXAMPLES[3])).decoder_ids
-    # As far as the query itself moves the answer.
-    queried = TOKENIZER(applied(DecoderPrompt("query"), 3))
-    assert queried.decoder_roles.index("answer") == tokenized.decoder_roles.index("answer") + 5
-
-
-def test_interventions_leave_the_given_trial_as_it_is() -> None:
-    trial = Trial.bare(EXAMPLES[0])
-    for name, cls in available_interventions().items():
-        for level in {"prefix": SOURCES, "prompt": (*FILLS, "position"), "hidden": ("bos", "first-n")}.get(
-            name, ()
-        ):
-            cls.parse(level).apply(trial, context_of(0))
-            assert trial == Trial.bare(EXAMPLES[0]), (name, level)
-
-
 # Levels.
 
 
-def test_unknown_levels_name_the_nearest() -> None:
+def test_unknown_roles_name_the_nearest() -> None:
     with pytest.raises(
-        LevelError, match=r"no prefix source is called 'orcale'. Did you mean 'oracle'\? Known: none, "
-    ):
-        Prefix.parse("orcale")
-    with pytest.raises(
-        LevelError, match=r"no prompt fill is called 'randomtext'. Did you mean 'random-text'\?"
-    ):
-        DecoderPrompt.parse("randomtext")
-    with pytest.raises(
-        LevelError, match=r"unknown role\(s\) \['seperator'\].*or 'first-n' for the published"
+        LevelError,
+        match=r"unknown role\(s\) \['seperator'\].*Did you mean 'separator'\?.*or 'first-n' for the published",
     ):
         Truncate.parse("prefix+seperator")
-    with pytest.raises(LevelError, match=r"DecoderPrompt takes at most 1 value\(s\) \(fill\); got 'query:3'"):
-        DecoderPrompt.parse("query:3")
 
 
 @intervention("counted")
@@ -274,7 +165,7 @@ def test_levels_are_parsed_by_the_fields_types() -> None:
 
 def test_what_is_registered_is_found() -> None:
     found = available_interventions()
-    assert {"prefix": Prefix, "hidden": Truncate, "prompt": DecoderPrompt}.items() <= found.items()
+    assert INPUT_SIDE.items() <= found.items()
     assert list(found) == sorted(found)
     # This module is no part of the package, so its own intervention is not found.
     assert "counted" not in found
@@ -431,3 +322,65 @@ def test_another_distribution_s_probe_is_found(tmp_path: Path, monkeypatch: pyte
     ):
         available_probes()
     sys.modules.pop("third_party")
+
+
+# The file that newcomers copy.
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The example file without its underscore, in a folder that the package takes modules from as well."""
+    name = "a_copied_example"
+    source = (ROOT / "interventions" / "_example.py").read_text(encoding="utf-8")
+    (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
+    monkeypatch.setattr(interventions, "__path__", [*interventions.__path__, str(tmp_path)])
+    importlib.invalidate_caches()
+    yield name
+    sys.modules.pop(f"interventions.{name}")
+    delattr(interventions, name)
+
+
+def test_the_example_is_not_registered_where_it_is() -> None:
+    assert "hint" not in available_interventions()
+
+
+def test_a_copy_of_the_example_is_listed_and_works(copied: str) -> None:
+    """Without another edit: in the list, and by name in a design."""
+    assert (
+        inventory(["interventions"])["interventions"]["hint"]
+        == "Write a hint in front of the decoder's prompt."
+    )
+    found = available_interventions()["hint"]
+    assert found.__module__ == f"interventions.{copied}"
+    design = crossed((Factor("prompt", ("query",)), Factor("hint", ("none", "", "word7:2"))))
+    without, default, twice = (cell.trial(EXAMPLES[0], context_of(0)) for cell in design.cells)
+    assert TOKENIZER(without).decoder_ids == (0, 10, 11, 50)
+    assert default.decoder[0] == Segment("prompt", text="Hint")
+    assert TOKENIZER(twice).decoder_ids == (0, 7, 7, 10, 11, 50)
+    assert TOKENIZER(twice).decoder_roles == ("start", *("prompt",) * 4, "answer")
+    for level in found.sample_levels:
+        assert found.parse(level).apply(without, context_of(0)) != without
+    for level in found.identity_levels:
+        assert found.parse(level).apply(without, context_of(0)) == without
+    with pytest.raises(LevelError, match="Hint.times must be int; got 'often'"):
+        found.parse("word7:often")
+
+
+def test_the_example_is_about_ten_lines() -> None:
+    """Of code: no imports, comments, documentation or blank lines."""
+    source = (ROOT / "interventions" / "_example.py").read_text(encoding="utf-8")
+    lines = [line for line in source.splitlines() if line.split("#")[0].strip()]
+    code = [line for line in lines if not line.lstrip().startswith(('"""', "from ", "import "))]
+    assert len(code) <= 13, code
+
+
+def test_the_readme_shows_the_example_without_its_comments() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## An intervention of your own")[1].split("\n## ")[0]
+    (shown,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    source = (ROOT / "interventions" / "_example.py").read_text(encoding="utf-8")
+    example = ast.parse(source)
+    # The file has a docstring of its own.
+    example.body = example.body[1:]
+    assert ast.dump(ast.parse(shown)) == ast.dump(example)
+    assert "#" not in shown

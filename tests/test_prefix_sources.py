@@ -181,7 +181,20 @@ def test_pool_words_of_another_draw() -> None:
 
 # The shuffled sentence.
 
-SENTENCE = "The lighthouse, built of grey stone, was finished by Dr. Orla Venn.".split()
+SENTENCE = [
+    "The",
+    "lighthouse,",
+    "built",
+    "of",
+    "grey",
+    "stone,",
+    "was",
+    "finished",
+    "by",
+    "Dr.",
+    "Orla",
+    "Venn.",
+]
 
 
 def test_a_shuffled_sentence_keeps_its_words() -> None:

@@ -62,7 +62,7 @@ def test_several_roles_are_shuffled_each_in_itself() -> None:
 
 
 TEXTS = st.text(
-    st.sampled_from(list("ab.-'") + ["ß", "é", "中", "ש", "🙂", " ", " ", "\n", "\t", " "]), max_size=60
+    st.sampled_from([*"ab.-'", "ß", "é", "中", "ש", "🙂", " ", " ", "\n", "\t", " "]), max_size=60
 )
 
 

@@ -40,14 +40,19 @@ def budgets_view(data: RunData, state: State) -> View:
         lead = "Which share of the answer rows' attention goes to each role. Choose a bar's layer to look at its tokens."
     else:
         frame, figure = _heads(data, state, budgets)
-        lead = "One role, head by head. Choose a head to see where it looks in one example."
+        lead = (
+            f"Attention on the role {frame['role'].iloc[0]} (the first one chosen), head by head. Choose a head to see "
+            "where it looks in one example."
+        )
     return View(heading="Budgets", lead=lead, figure=figure, frame=frame)
 
 
 def narrowed(budget: BudgetArray, data: RunData, state: State, mask: NDArray[np.bool_]) -> BudgetArray:
     """The part of a budget that is chosen: cells, examples, layers and heads; all roles are kept."""
     cells = _places(budget.cells, state.cells or data.cells)
-    layers = _places(list(map(str, budget.layers)), state.layers) if state.layers else range(len(budget.layers))
+    layers = (
+        _places(list(map(str, budget.layers)), state.layers) if state.layers else range(len(budget.layers))
+    )
     heads = _places(list(map(str, budget.heads)), state.heads) if state.heads else range(len(budget.heads))
     values = budget.values
     # Whole axes are not copied: a run of many cells holds hundreds of megabytes.
@@ -104,7 +109,9 @@ def _ledger(
     if state.roles:
         frame = frame[frame["role"].isin(state.roles)]
     if frame.empty or n == 0:
-        raise NothingToShow("Nothing is left of the budgets after this choice. Choose more cells, layers or roles.")
+        raise NothingToShow(
+            "Nothing is left of the budgets after this choice. Choose more cells, layers or roles."
+        )
     frame = frame.assign(alias=frame["cell"].map(data.labels))
     heads = f", heads {', '.join(state.heads)}" if state.heads else ""
     title = f"Attention budgets: {data.title}{stratum_words(state)}{heads}"

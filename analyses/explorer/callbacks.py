@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html as markup
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dash import ALL, ClientsideFunction, Dash, Input, Output, State as Held, ctx, dcc, html, no_update, set_props
+from dash import ClientsideFunction, Dash, Input, Output, State as Held, ctx, dcc, html, no_update, set_props
 from dash.exceptions import PreventUpdate
 from plotly.graph_objects import Figure
 
@@ -34,15 +33,30 @@ from analyses.explorer.tokens_view import own_view, tokens_view
 from analyses.explorer.views import NothingToShow, View
 from figures import NoBrowser, write_html, write_static
 from figures.export import figure_height, figure_width
-from figures.labels import escaped, visible_text
+from figures.labels import escaped
 
 logger = logging.getLogger(__name__)
 
 #: Narrowest a figure is drawn, in pixels; a narrower page scrolls it.
 NARROWEST = 720
+#: Widest a figure is drawn, as a multiple of the width that it was laid out for.
+WIDEST = 1.4
 
 _CONTROLS = (*layout.SINGLE, *layout.MANY, "view", "map", "drawing")
-_DEPENDENT = ("stratum", "family", "contrast", *layout.MANY, "example", "left", "right", "own_left", "own_right", "layer", "head", "row")
+_DEPENDENT = (
+    "stratum",
+    "family",
+    "contrast",
+    *layout.MANY,
+    "example",
+    "left",
+    "right",
+    "own_left",
+    "own_right",
+    "layer",
+    "head",
+    "row",
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +107,7 @@ def _register_state(app: Dash, explored: Explored) -> None:
             "fragment": Input("location", "hash"),
             "values": {name: Input(name, "value") for name in _CONTROLS},
             "clicks": [Input(name, "clickData") for name in layout.SLOTS],
-            "chosen": Input({"type": "choose", "what": ALL, "place": ALL}, "n_clicks"),
+            "chosen": Input("chosen", "data"),
             "buttons": [Input("measure", "n_clicks"), Input("take", "n_clicks")],
             "model": Input("model", "data"),
             "typed": {name: Held(name, "value") for name in layout.TYPED},
@@ -105,7 +119,7 @@ def _register_state(app: Dash, explored: Explored) -> None:
         fragment: str | None,
         values: dict[str, Any],
         clicks: list[Any],
-        chosen: list[Any],
+        chosen: dict[str, Any] | None,
         buttons: list[Any],
         model: str,
         typed: dict[str, str | None],
@@ -116,7 +130,7 @@ def _register_state(app: Dash, explored: Explored) -> None:
         if held is None or "location.hash" in ctx.triggered_prop_ids:
             asked, notes = from_fragment(fragment or "")
         else:
-            asked = before
+            asked = _controlled(before, values)
             for triggered in ctx.triggered:
                 asked = _changed(explored, asked, triggered["prop_id"], triggered["value"], typed)
         after, more = resolved(asked, explored.runs)
@@ -125,8 +139,6 @@ def _register_state(app: Dash, explored: Explored) -> None:
             more = []
         explored.live[after.run].start()
         same = held is not None and after == before
-        if same and "model.data" not in ctx.triggered_prop_ids and not any(clicks):
-            raise PreventUpdate
         data, live = explored.of(after)
         stored = to_store(after)
         shown = to_store(before) if held is not None else {}
@@ -138,7 +150,9 @@ def _register_state(app: Dash, explored: Explored) -> None:
             "clicks": [None for _ in layout.SLOTS],
             "poll": False if held is None or after.run != before.run else no_update,
             "values": {
-                name: no_update if name in shown and shown[name] == value and values.get(name, value) == value else value
+                name: no_update
+                if name in shown and shown[name] == value and values.get(name, value) == value
+                else value
                 for name, value in stored.items()
                 if name in _CONTROLS or name in layout.TYPED
             },
@@ -146,28 +160,38 @@ def _register_state(app: Dash, explored: Explored) -> None:
         }
 
 
-def _changed(explored: Explored, state: State, prop: str, value: Any, typed: Mapping[str, str | None]) -> State:
-    """The state after one thing was chosen."""
+def _controlled(state: State, values: Mapping[str, Any]) -> State:
+    """The state with the values of the controls.
+
+    All of them are read and not only the one that called: a choice made while the answer to the one before is
+    under way must not lose that one.
+    """
+    given = {name: tuple(value or ()) if name in layout.MANY else value for name, value in values.items()}
+    changes = {
+        name: value for name, value in given.items() if value is not None and value != getattr(state, name)
+    }
+    changed = replace(state, **changes)
+    if "contrast" in changes:
+        return replace(changed, left="", right="", page="1", example="")
+    if "strata" in changes:
+        return replace(changed, stratum="", page="1")
+    if "example" in changes:
+        return replace(changed, row=MEAN)
+    return replace(changed, page="1") if "stratum" in changes else changed
+
+
+def _changed(
+    explored: Explored, state: State, prop: str, value: Any, typed: Mapping[str, str | None]
+) -> State:
+    """The state after something was clicked on."""
     name, _, what = prop.rpartition(".")
     if what == "clickData":
         return _clicked(explored, state, name, value)
     if name in ("measure", "take"):
         return _own_texts(explored, state, name, typed) if value else state
-    if what == "n_clicks":
-        choice = ctx.triggered_id
-        return _pressed(explored, state, choice["what"], int(choice["place"])) if value else state
-    if name not in _CONTROLS:
-        return state
-    if name in layout.MANY:
-        return replace(state, **{name: tuple(value or ())})
-    if value is None or value == getattr(state, name):
-        return state
-    state = replace(state, **{name: value})
-    if name == "contrast":
-        return replace(state, left="", right="", page="1", example="")
-    if name == "strata":
-        return replace(state, stratum="", page="1")
-    return replace(state, row=MEAN) if name == "example" else replace(state, page="1")
+    if name == "chosen" and value:
+        return _pressed(explored, state, str(value["what"]), int(value["place"]))
+    return state
 
 
 def _pressed(explored: Explored, state: State, what: str, place: int) -> State:
@@ -192,7 +216,9 @@ def _pressed(explored: Explored, state: State, what: str, place: int) -> State:
 
 
 def _with_contrast(state: State, contrast: str) -> State:
-    return replace(state, contrast=contrast, view="examples", left="", right="", example="", page="1", row=MEAN)
+    return replace(
+        state, contrast=contrast, view="examples", left="", right="", example="", page="1", row=MEAN
+    )
 
 
 def _clicked(explored: Explored, state: State, slot: str, click: Any) -> State:
@@ -210,7 +236,9 @@ def _clicked(explored: Explored, state: State, slot: str, click: Any) -> State:
     if state.view == "examples":
         shown = str(custom[0]) if custom else ""
         examples = {escaped(name): name for name in data.examples}
-        return replace(state, example=examples[shown], view="tokens", row=MEAN) if shown in examples else state
+        return (
+            replace(state, example=examples[shown], view="tokens", row=MEAN) if shown in examples else state
+        )
     if state.view == "budgets":
         if state.map == "ledger":
             return replace(state, layer=str(round(point["x"])), head=MEAN, view="tokens")
@@ -247,16 +275,14 @@ def _register_view(app: Dash, explored: Explored) -> None:
             "table": Output("table", "children"),
             "no_numbers": Output("csv-tools", "hidden"),
         },
-        inputs={"held": Input("state", "data"), "model": Input("model", "data"), "alert": Held("alert", "children")},
+        inputs={"held": Input("state", "data"), "model": Input("model", "data")},
         prevent_initial_call=True,
     )
-    def show(held: dict[str, Any] | None, model: str, alert: Any) -> dict[str, Any]:
+    def show(held: dict[str, Any] | None, model: str) -> dict[str, Any]:
         if held is None:
             raise PreventUpdate
+        # Also where the model alone has changed: an answer that says nothing would take the place of one under way.
         state = from_store(held)
-        waits = state.view in ("tokens", "own")
-        if ctx.triggered_id == "model" and not (waits and alert):
-            raise PreventUpdate
         data, _ = explored.of(state)
         try:
             view = view_of(explored, state)
@@ -291,7 +317,12 @@ def _shown(data: RunData, state: State, view: View, *, failed: bool = False) -> 
 def _style(figure: Figure | None) -> Any:
     if figure is None:
         return no_update
-    style = {"height": f"{figure_height(figure)}px", "minWidth": f"{min(figure_width(figure), NARROWEST)}px"}
+    width = figure_width(figure)
+    style = {
+        "height": f"{figure_height(figure)}px",
+        "minWidth": f"{min(width, NARROWEST)}px",
+        "maxWidth": f"{round(width * WIDEST)}px",
+    }
     return style | ({"width": f"{figure.layout.width}px"} if figure.layout.width else {})
 
 
@@ -348,7 +379,13 @@ def _register_export(app: Dash, explored: Explored) -> None:
                 return _file(figure, f"{name}.{kind}"), no_update, [], True
             except NoBrowser:
                 # The reader's own browser draws it then.
-                order = {"slot": slot, "kind": kind, "name": name, "height": figure_height(figure), "width": figure_width(figure)}
+                order = {
+                    "slot": slot,
+                    "kind": kind,
+                    "name": name,
+                    "height": figure_height(figure),
+                    "width": figure_width(figure),
+                }
                 return no_update, order, [], True
         except EXPECTED as error:
             return no_update, no_update, [html.P(_message(error))], False

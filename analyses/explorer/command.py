@@ -17,7 +17,9 @@ PORTS = range(8050, 8070)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `explore`; nothing heavy is imported."""
     parser.add_argument("run", nargs="+", type=Path, metavar="RUN", help="directory of a finished run")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve at (default: this machine only)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to serve at (default: this machine only)"
+    )
     parser.add_argument(
         "--port", type=int, metavar="N", help=f"port (default: the first free one from {PORTS.start})"
     )
@@ -75,5 +77,9 @@ def free_port(host: str, asked: int | None) -> int:
                 reason = error
                 continue
             return int(candidate.getsockname()[1])
-    words = f"port {asked} of {host}" if asked is not None else f"none of the ports {PORTS.start} to {PORTS[-1]} of {host}"
+    words = (
+        f"port {asked} of {host}"
+        if asked is not None
+        else f"none of the ports {PORTS.start} to {PORTS[-1]} of {host}"
+    )
     raise OSError(f"{words} can be used ({reason.strerror}); give another --port or --host")

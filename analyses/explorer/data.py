@@ -65,7 +65,9 @@ class RunData:
     @cached_property
     def texts(self) -> dict[str, Example]:
         """The examples' texts by identifier; empty where the corpus could not be read."""
-        return {} if self.corpus is None else {example.identifier: example for example in self.corpus.examples}
+        return (
+            {} if self.corpus is None else {example.identifier: example for example in self.corpus.examples}
+        )
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -80,7 +82,9 @@ class RunData:
         for row in self.tables["effects"].to_dict("records"):
             contrast = known.get(str(row["contrast"]))
             if contrast is None and {row["baseline"], row["treatment"]} <= set(self.cells):
-                contrast = comparison(row["baseline"], row["treatment"], str(row["family"]), str(row["contrast"]))
+                contrast = comparison(
+                    row["baseline"], row["treatment"], str(row["family"]), str(row["contrast"])
+                )
             if contrast is not None and set(contrast.weights) <= set(self.cells):
                 found[contrast.name] = contrast
         return found
@@ -146,11 +150,13 @@ def load_run(path: Path, *, key: str | None = None, corpus: str | None = None) -
     nll = wide_cells(likelihood, "nll", missing="drop")
     nll.index = nll.index.astype(str)
     nll.columns = nll.columns.astype(str)
-    tokens = likelihood.assign(example=likelihood["example"].astype(str)).groupby("example")["answer_tokens"].first()
-    trials = directory.read_records("trials", ["example", "document_tokens"])
-    counts = (
-        trials.assign(example=trials["example"].astype(str)).groupby("example").max().reindex(nll.index)
+    tokens = (
+        likelihood.assign(example=likelihood["example"].astype(str))
+        .groupby("example")["answer_tokens"]
+        .first()
     )
+    trials = directory.read_records("trials", ["example", "document_tokens"])
+    counts = trials.assign(example=trials["example"].astype(str)).groupby("example").max().reindex(nll.index)
     texts, reason = read_texts(manifest, corpus)
     data = RunData(
         key=key or Path(path).resolve().name,
@@ -175,7 +181,9 @@ def _budgets(directory: RunDirectory, nll: pd.DataFrame) -> list[BudgetArray]:
     for budget in read_budgets(directory.path / "records" / "budgets"):
         # In the order of the NLL's examples, so that one mask serves both.
         order = pd.Index([str(example) for example in budget.examples]).get_indexer(nll.index)
-        same = (order == np.arange(len(budget.examples))).all() if len(order) == len(budget.examples) else False
+        same = (
+            (order == np.arange(len(budget.examples))).all() if len(order) == len(budget.examples) else False
+        )
         values = budget.values if same else budget.values[:, order]
         if not same:
             values[:, order < 0] = np.nan
@@ -199,7 +207,19 @@ def _tables(data: RunData) -> dict[str, pd.DataFrame]:
 
 #: Columns that hold text even where every entry of them looks like a number.
 _TEXTS = dict.fromkeys(
-    ("contrast", "family", "baseline", "treatment", "caution", "reason", "stars", "small", "verdict", "cell", "alias"),
+    (
+        "contrast",
+        "family",
+        "baseline",
+        "treatment",
+        "caution",
+        "reason",
+        "stars",
+        "small",
+        "verdict",
+        "cell",
+        "alias",
+    ),
     "str",
 )
 

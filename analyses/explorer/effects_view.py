@@ -30,7 +30,9 @@ def effects_view(data: RunData, state: State) -> View:
     if table.empty:
         raise NothingToShow("This run compares no cells, so that it has no effects.")
     n = int(mask_of(data, state.strata, state.stratum).sum())
-    figure = effects_forest(table, SMALLEST_EFFECT, title=f"Effects on answer NLL: {data.title}{stratum_words(state)}")
+    figure = effects_forest(
+        table, SMALLEST_EFFECT, title=f"Effects on answer NLL: {data.title}{stratum_words(state)}"
+    )
     return View(
         heading="Effects",
         lead="Every comparison, as baseline minus treatment: to the right of 0 the treatment helps. Choose one to "
@@ -103,7 +105,15 @@ def _listing(data: RunData, table: pd.DataFrame) -> Listing:
         )
     return Listing(
         caption="The same effects as a table: mean paired difference of answer NLL in nats, with its interval.",
-        columns=("contrast", "n", "difference", "95 % interval", "d_z", f"p ({corrected.removeprefix('p_')})", "verdict"),
+        columns=(
+            "contrast",
+            "n",
+            "difference",
+            "95 % interval",
+            "d_z",
+            f"p ({corrected.removeprefix('p_')})",
+            "verdict",
+        ),
         rows=tuple(rows),
         numbers=frozenset({1, 2, 3, 4, 5}),
     )

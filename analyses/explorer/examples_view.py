@@ -24,7 +24,9 @@ def examples_view(data: RunData, state: State) -> View:
     Raises NothingToShow where the run has no contrast, or no example is in the stratum.
     """
     if state.contrast not in data.contrasts:
-        raise NothingToShow("This run compares no cells, so that there is no contrast whose examples could be shown.")
+        raise NothingToShow(
+            "This run compares no cells, so that there is no contrast whose examples could be shown."
+        )
     contrast = data.contrasts[state.contrast]
     table = example_table(data, contrast)[mask_of(data, state.strata, state.stratum)]
     if table.empty:
@@ -124,7 +126,14 @@ def _listing(state: State, table: pd.DataFrame) -> Listing:
         columns=("example", "query", "answer", "baseline", "treatment", "difference"),
         rows=rows,
         numbers=frozenset({3, 4, 5}),
-        sorts=("example", "query", "answer", "baseline", "treatment", "size" if state.sort == "size" else "difference"),
+        sorts=(
+            "example",
+            "query",
+            "answer",
+            "baseline",
+            "treatment",
+            "size" if state.sort == "size" else "difference",
+        ),
         sort=state.sort,
         order=state.order,
         page=page,
@@ -143,4 +152,8 @@ def _cut(text: object, most: int) -> str:
     whole = str(text)
     if len(whole) <= most:
         return whole
-    return f"{whole[:most]}… ({len(whole) - most:,} more characters)" if most > ENTRY else f"{whole[: most - 1]}…"
+    return (
+        f"{whole[:most]}… ({len(whole) - most:,} more characters)"
+        if most > ENTRY
+        else f"{whole[: most - 1]}…"
+    )

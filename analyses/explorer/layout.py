@@ -69,13 +69,16 @@ def page(runs: Mapping[str, RunData]) -> Component:
             dcc.Location(id="location", refresh=False),
             dcc.Store(id="state"),
             dcc.Store(id="model", data=""),
+            dcc.Store(id="chosen"),
             dcc.Store(id="picture"),
             dcc.Download(id="download"),
             dcc.Interval(id="poll", interval=POLL_MILLISECONDS),
             html.Header(
                 [
                     html.Div([html.H1("budgetlens explorer"), html.P(id="model-words", role="status")]),
-                    _labelled("run", _dropdown("run", [_option(key, data.title) for key, data in runs.items()])),
+                    _labelled(
+                        "run", _dropdown("run", [_option(key, data.title) for key, data in runs.items()])
+                    ),
                 ]
             ),
             html.Nav(
@@ -163,13 +166,18 @@ def _slot(name: str) -> Component:
                 className="scroll",
                 tabIndex=0,
                 role="region",
-                **{"aria-label": "Figure; the table below holds its numbers"},
+                **{"aria-label": "Figure"},
                 children=dcc.Graph(id=name, config=dict(CONFIG), responsive=name == "figure"),
             ),
             html.Div(
                 className="tools",
                 children=[
-                    html.Button(kind.upper(), id=f"export-{name}-{kind}", type="button", **{"aria-label": f"Save as {kind.upper()}"})
+                    html.Button(
+                        kind.upper(),
+                        id=f"export-{name}-{kind}",
+                        type="button",
+                        **{"aria-label": f"Save as {kind.upper()}"},
+                    )
                     for kind in PICTURES
                 ],
             ),
@@ -205,7 +213,10 @@ def _dropdown(name: str, options: Sequence[dict[str, str]], *, many: bool = Fals
 
 def _radio(name: str, options: Mapping[str, str]) -> Component:
     return dcc.RadioItems(
-        id=name, options=[_option(key, words) for key, words in options.items()], className="choices", inline=True
+        id=name,
+        options=[_option(key, words) for key, words in options.items()],
+        className="choices",
+        inline=True,
     )
 
 
@@ -247,7 +258,10 @@ def options_of(data: RunData, state: State, layers: Sequence[int]) -> dict[str, 
         "own_right": [none, *own],
         "layer": [_option(layer, layer) for layer in texts(sorted({*layers, int(state.layer)}))],
         "head": [_option(MEAN, "mean over the heads"), *(_option(head, head) for head in texts(data.heads))],
-        "row": [_option(MEAN, "mean over the answer"), *(_option(str(row), str(row)) for row in range(answer_tokens))],
+        "row": [
+            _option(MEAN, "mean over the answer"),
+            *(_option(str(row), str(row)) for row in range(answer_tokens)),
+        ],
     }
 
 
@@ -274,13 +288,22 @@ def table_of(listing: Listing | None, places: Mapping[str, Mapping[str, int]]) -
             role="region",
             **{"aria-label": "Table"},
             children=html.Table(
-                [html.Caption(listing.caption), html.Thead(html.Tr(_headings(listing))), _body(listing, places)]
+                [
+                    html.Caption(listing.caption),
+                    html.Thead(html.Tr(_headings(listing))),
+                    _body(listing, places),
+                ]
             ),
         )
     ]
     if listing.pages > 1:
         parts.append(_pager(listing))
     return parts
+
+
+def _choice(what: str, place: int) -> dict[str, str]:
+    """What makes a button choose something: `assets/explorer.js` hands it to the store ``chosen``."""
+    return {"data-choose": what, "data-place": str(place)}
 
 
 def _headings(listing: Listing) -> list[Component]:
@@ -296,9 +319,7 @@ def _headings(listing: Listing) -> list[Component]:
         by_size = " (by size)" if sorted_by and listing.sort == "size" else ""
         headings.append(
             html.Th(
-                html.Button(
-                    f"{column}{by_size}{mark}", id={"type": "choose", "what": "sort", "place": place}, type="button"
-                ),
+                html.Button(f"{column}{by_size}{mark}", type="button", **_choice("sort", place)),
                 scope="col",
                 className=kind,
                 **{"aria-sort": direction},
@@ -314,7 +335,9 @@ def _body(listing: Listing, places: Mapping[str, Mapping[str, int]]) -> Componen
         for place, entry in enumerate(row):
             content: Component | str = entry if isinstance(entry, str) else _button(entry, places)
             kind = "number" if place in listing.numbers else "text"
-            entries.append(html.Th(content, scope="row") if place == 0 else html.Td(content, className=kind, dir="auto"))
+            entries.append(
+                html.Th(content, scope="row") if place == 0 else html.Td(content, className=kind, dir="auto")
+            )
         rows.append(html.Tr(entries, key=str(number)))
     return html.Tbody(rows)
 
@@ -322,19 +345,16 @@ def _body(listing: Listing, places: Mapping[str, Mapping[str, int]]) -> Componen
 def _button(link: Link, places: Mapping[str, Mapping[str, int]]) -> Component:
     return html.Button(
         link.text,
-        id={"type": "choose", "what": link.what, "place": places[link.what][link.value]},
         type="button",
         className="link",
+        **_choice(link.what, places[link.what][link.value]),
     )
 
 
 def _pager(listing: Listing) -> Component:
     def step(words: str, page: int) -> Component:
         return html.Button(
-            words,
-            id={"type": "choose", "what": "page", "place": page},
-            type="button",
-            disabled=not 1 <= page <= listing.pages,
+            words, type="button", disabled=not 1 <= page <= listing.pages, **_choice("page", page)
         )
 
     return html.Div(

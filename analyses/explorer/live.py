@@ -172,7 +172,9 @@ class LiveModel:
             trial = self._cells[name].trial(example, context)
             if len(fed) < len(replaced):
                 segments = (
-                    replace(segment, text=texts.prefix, token_ids=None) if segment.role == "prefix" else segment
+                    replace(segment, text=texts.prefix, token_ids=None)
+                    if segment.role == "prefix"
+                    else segment
                     for segment in trial.encoder
                 )
                 trial, name = replace(trial, encoder=tuple(segments)), name_with_own_prefix(name)
@@ -215,7 +217,9 @@ class OwnTexts:
         """Raise NothingToShow that names what is missing."""
         missing = [name for name in ("query", "document", "answer") if not getattr(self, name).strip()]
         if missing:
-            raise NothingToShow(f"Type {joined(['a ' + name if name != 'answer' else 'an answer' for name in missing])}, then measure.")
+            raise NothingToShow(
+                f"Type {joined(['a ' + name if name != 'answer' else 'an answer' for name in missing])}, then measure."
+            )
 
 
 def first_line(error: BaseException) -> str:

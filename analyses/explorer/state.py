@@ -18,7 +18,7 @@ VIEWS = {
     "budgets": "Budgets",
     "examples": "Examples",
     "tokens": "Tokens",
-    "own": "Your own text",
+    "own": "Own text",
 }
 DRAWINGS = {"scatter": "points", "slopes": "lines"}
 MAPS = {"ledger": "shares by layer", "heads": "heads", "contrast": "heads, difference"}
@@ -116,7 +116,9 @@ def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str
         if value in options:
             return value
         if value:
-            notes.append(f"There is no {name} {_short(value)} here; {_short(default) if default else 'all'} is shown.")
+            notes.append(
+                f"There is no {name} {_short(value)} here; {_short(default) if default else 'all'} is shown."
+            )
         return default
 
     run = known("run", state.run, list(runs), next(iter(runs)))
@@ -136,7 +138,12 @@ def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str
         "order": known("order", state.order, ("up", "down"), "down"),
         "page": state.page if state.page.isdigit() and int(state.page) > 0 else "1",
     }
-    options = {"cells": data.cells, "layers": texts(data.layers), "heads": texts(data.heads), "roles": data.roles}
+    options = {
+        "cells": data.cells,
+        "layers": texts(data.layers),
+        "heads": texts(data.heads),
+        "roles": data.roles,
+    }
     for name, allowed in options.items():
         given = getattr(state, name)
         kept = tuple(dict.fromkeys(value for value in given if value in allowed))
@@ -161,12 +168,18 @@ def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str
 
 def own_cell_names(data: RunData, prefix: str) -> tuple[str, ...]:
     """The cells that a user's own texts are measured in: with a prefix of their own, first those that hold it."""
-    return (*(name_with_own_prefix(cell) for cell in cells_with_prefix(data)), *data.cells) if prefix else data.cells
+    return (
+        (*(name_with_own_prefix(cell) for cell in cells_with_prefix(data)), *data.cells)
+        if prefix
+        else data.cells
+    )
 
 
 def own_labels(data: RunData, prefix: str) -> dict[str, str]:
     """A short name for each of :func:`own_cell_names`."""
-    theirs = {name_with_own_prefix(cell): f"{data.labels[cell]}, your prefix" for cell in cells_with_prefix(data)}
+    theirs = {
+        name_with_own_prefix(cell): f"{data.labels[cell]}, your prefix" for cell in cells_with_prefix(data)
+    }
     return {cell: theirs.get(cell) or data.labels[cell] for cell in own_cell_names(data, prefix)}
 
 
@@ -182,7 +195,9 @@ def cells_with_prefix(data: RunData) -> tuple[str, ...]:
 
 def name_with_own_prefix(cell: str) -> str:
     """What a cell is called when the user's own prefix takes the place of its prefix."""
-    return "|".join(f"{factor}={'own' if factor == 'prefix' else level}" for factor, level in parse_cell(cell).items())
+    return "|".join(
+        f"{factor}={'own' if factor == 'prefix' else level}" for factor, level in parse_cell(cell).items()
+    )
 
 
 def families(data: RunData) -> list[str]:

@@ -26,7 +26,9 @@ def strata_of(data: RunData, kind: str) -> pd.Series:
     documents by tokens, and hardness by the mean NLL over all cells (not over one: see `quantile_strata`).
     """
     if kind == "answer" and data.texts:
-        words = pd.Series({name: len(data.texts[name].answer.split()) for name in data.examples if name in data.texts})
+        words = pd.Series(
+            {name: len(data.texts[name].answer.split()) for name in data.examples if name in data.texts}
+        )
         strata = length_strata(words.reindex(data.nll.index))
         return strata.cat.rename_categories(lambda label: f"{label} words")
     if kind == "answer":

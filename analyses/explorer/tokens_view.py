@@ -79,19 +79,20 @@ def own_view(data: RunData, state: State, live: LiveModel) -> View:
     names = own_cell_names(data, state.prefix)
     labels = own_labels(data, state.prefix)
     cells = _sides(state.own_left, state.own_right)
-    tokens = pd.concat(
-        [live.own_tokens(texts, cell, int(state.layer)) for cell in cells], ignore_index=True
-    )
+    tokens = pd.concat([live.own_tokens(texts, cell, int(state.layer)) for cell in cells], ignore_index=True)
     budgets = records["budgets"]
     shares = (
-        budgets.groupby(["cell", "stack", "block", "layer", "role"], sort=False)["share"].mean().rename("mean").reset_index()
+        budgets.groupby(["cell", "stack", "block", "layer", "role"], sort=False)["share"]
+        .mean()
+        .rename("mean")
+        .reset_index()
     ).assign(n=1, low=float("nan"), high=float("nan"))
     shares["alias"] = shares["cell"].map(labels)
     figure, notes = _token_figure(tokens, state, cells, labels, "Your own text")
     likelihood = records["likelihood"].set_index("cell").loc[list(names)].reset_index()
     first = float(records["likelihood"].set_index("cell").loc[data.cells[0], "nll"])
     return View(
-        heading="Your own text",
+        heading="Own text",
         lead="Your texts in every cell of this run's design, measured by its model.",
         figure=budget_ledger(shares, cells=list(names), title="Attention budgets of your own text"),
         second=figure,
@@ -117,7 +118,9 @@ def own_view(data: RunData, state: State, live: LiveModel) -> View:
             *(
                 ()
                 if data.corpus is not None
-                else ("Prefixes and prompts of other examples are taken from your own text: the corpus is not at hand.",)
+                else (
+                    "Prefixes and prompts of other examples are taken from your own text: the corpus is not at hand.",
+                )
             ),
         ),
     )
@@ -150,9 +153,7 @@ def _token_figure(
     return figure, notes
 
 
-def role_listing(
-    tokens: pd.DataFrame, state: State, cells: Sequence[str], labels: dict[str, str]
-) -> Listing:
+def role_listing(tokens: pd.DataFrame, state: State, cells: Sequence[str], labels: dict[str, str]) -> Listing:
     """The shares of the shown head and rows, summed over the tokens of each role."""
     chosen = tokens
     for name in ("head", "row"):

@@ -1,6 +1,7 @@
-// What only the browser can do: draw a picture where the server has no browser of its own for it.
+// What only the browser can do.
 window.dash_clientside = Object.assign({}, window.dash_clientside, {
   explorer: {
+    // Draw a picture where the server has no browser of its own for it.
     savePicture: function (order) {
       const figure = order && document.querySelector("#" + order.slot + " .js-plotly-plot");
       if (figure && window.Plotly) {
@@ -11,4 +12,13 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
       return "";
     },
   },
+});
+
+// Buttons in tables come and go; one listener for all of them says which was pressed.
+document.addEventListener("click", function (event) {
+  const button = event.target.closest && event.target.closest("button[data-choose]");
+  if (button) {
+    const chosen = { what: button.dataset.choose, place: Number(button.dataset.place), time: Date.now() };
+    window.dash_clientside.set_props("chosen", { data: chosen });
+  }
 });

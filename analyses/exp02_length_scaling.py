@@ -1,0 +1,64 @@
+"""02: does a prefix still help when the document grows?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from analyses.analysis import PROTOCOLS, Analysis, Plan, analysis
+from analyses.length_tables import length_figures, length_tables, length_trends
+from analyses.prefix_plans import ORACLE, UNPADDED, PrefixLevel, PrefixStudy, effect_name, interaction_name
+from analyses.presentation import Table
+from analyses.run_directory import RunDirectory
+
+LENGTHS = ("256", "512", "1024", "2048", "4096")
+
+#: One draw of the random prefix more than published, and not two: at these lengths every prefix is dear.
+STUDY = PrefixStudy(
+    prefixes=(
+        ORACLE,
+        PrefixLevel("keywords:5", "surr_doc_trunc"),
+        PrefixLevel("random", "random_trunc", draws=("random@1",)),
+    ),
+    paddings=(UNPADDED, *LENGTHS),
+)
+
+
+def plan(protocol: str) -> Plan:
+    """The study's plan with the trends over length."""
+    trends = length_trends(STUDY, STUDY.plan(protocol).contrasts)
+    ends = (UNPADDED, LENGTHS[-1])
+    return STUDY.plan(
+        protocol,
+        contrasts=trends,
+        headline=(
+            *(effect_name("oracle", padding=padding) for padding in ends),
+            *(interaction_name(padding=padding) for padding in ends),
+        ),
+    )
+
+
+def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
+    """Effects and ratios by length."""
+    return length_tables(directory, plan, STUDY)
+
+
+@analysis("exp02")
+def exp02() -> Analysis:
+    """{unpadded, 256 to 4,096 tokens} × {bare, oracle, keywords, random with the query; bare, oracle without}."""
+    return Analysis(
+        name="exp02",
+        title="Length scaling",
+        question="What becomes of a prefix's effect, with and without the query, as the document grows?",
+        plans={protocol: plan(protocol) for protocol in PROTOCOLS},
+        n=24,
+        tables=tables,
+        figures=length_figures,
+        encoder_tokens=4_608,
+    )
+
+
+if __name__ == "__main__":
+    from analyses.command import main
+
+    sys.exit(main(["run", "exp02", *sys.argv[1:]]))

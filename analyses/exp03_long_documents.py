@@ -1,0 +1,45 @@
+"""03: the production cache on long documents."""
+
+from __future__ import annotations
+
+import sys
+
+from analyses.analysis import PROTOCOLS, Analysis, analysis
+from analyses.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy, effect_name, interaction_name
+from analyses.prefix_ratios import prefix_ratios, ratio_tables
+
+KEYWORDS = PrefixLevel("keywords:5", "surr_doc_trunc")
+
+STUDY = PrefixStudy(prefixes=(ORACLE, KEYWORDS, RANDOM))
+
+#: What strata, seeds and head maps report.
+HEADLINE = (
+    effect_name("oracle"),
+    effect_name("keywords:5"),
+    effect_name("random"),
+    effect_name("oracle", "none"),
+    interaction_name(),
+)
+
+
+@analysis("exp03")
+def exp03() -> Analysis:
+    """Bare, oracle, keywords, random with the query; bare and oracle without; on long documents.
+
+    The published runs took ``--corpus neural-bridge --n 500``; the default is the built-in corpus's long part.
+    """
+    return Analysis(
+        name="exp03",
+        title="Long documents",
+        question="Does a co-encoded prefix still help where the document is long?",
+        plans={protocol: STUDY.plan(protocol, headline=HEADLINE) for protocol in PROTOCOLS},
+        corpus="reference-long",
+        n=100,
+        tables=ratio_tables(prefix_ratios(STUDY)),
+    )
+
+
+if __name__ == "__main__":
+    from analyses.command import main
+
+    sys.exit(main(["run", "exp03", *sys.argv[1:]]))

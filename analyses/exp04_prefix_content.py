@@ -1,0 +1,82 @@
+"""04: what in a prefix helps: this document's words, any words, or their number?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from analyses.analysis import PROTOCOLS, Analysis, Plan, Split, analysis
+from analyses.contrasts import Contrast
+from analyses.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy, effect_name, renamed, step
+from analyses.prefix_ranking import ranking_figures, ranking_tables
+from analyses.prefix_ratios import RatioOf, prefix_ratios, ratios_presented
+from analyses.presentation import Table
+from analyses.run_directory import RunDirectory
+
+#: The wrong keywords come from the next example, as published.
+WRONG = "wrong_keywords@1:5"
+
+STUDY = PrefixStudy(
+    prefixes=(
+        ORACLE,
+        RANDOM,
+        PrefixLevel("keywords:5", "surr_kw5"),
+        PrefixLevel("keywords:10", "surr_kw10"),
+        PrefixLevel("keywords:20", "surr_kw20"),
+        PrefixLevel("first_sentence", "surr_first_sent"),
+        PrefixLevel(WRONG, "surr_random_kw5"),
+    ),
+    corrected_prefixes=(PrefixLevel("pool", "pool_trunc", draws=("pool#1", "pool#2")),),
+)
+
+SPECIFICITY = "own over wrong keywords"
+
+
+def plan(protocol: str) -> Plan:
+    """The study's plan with the specificity contrast and the split of what keywords are worth."""
+    by_name = {contrast.name: contrast for contrast in STUDY.plan(protocol).contrasts}
+    structure, keywords, wrong = (by_name[effect_name(level)] for level in ("random", "keywords:5", WRONG))
+    vocabulary = step(structure, wrong, "vocabulary (random→wrong keywords)")
+    semantics = step(wrong, keywords, "semantics (wrong keywords→keywords)")
+    specificity = Contrast(SPECIFICITY, "specificity", semantics.weights)
+    over_random = step(structure, keywords, "keywords:5 over random")
+    return STUDY.plan(
+        protocol,
+        contrasts=(specificity,),
+        splits=(
+            Split(keywords, (renamed(structure, "structure (none→random)"), vocabulary, semantics)),
+            Split(over_random, (vocabulary, semantics)),
+        ),
+        headline=(effect_name("oracle"), effect_name("keywords:5"), effect_name("random"), SPECIFICITY),
+    )
+
+
+def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
+    """Ranking, keyword curve and ratios."""
+    own = RatioOf("specific part of keywords:5", SPECIFICITY, effect_name("keywords:5"))
+    return {
+        **ranking_tables(directory, plan, STUDY),
+        "ratios": ratios_presented(directory, plan, (*prefix_ratios(STUDY), own)),
+    }
+
+
+@analysis("exp04")
+def exp04() -> Analysis:
+    """Bare, oracle, random, keywords (5, 10, 20), first sentence, another document's keywords; two without a prompt.
+
+    The default protocol adds words of a pool, which are of no document.
+    """
+    return Analysis(
+        name="exp04",
+        title="Prefix content",
+        question="What in a prefix helps the answer: this document's words, any document's, or any words at all?",
+        plans={protocol: plan(protocol) for protocol in PROTOCOLS},
+        tables=tables,
+        figures=ranking_figures,
+    )
+
+
+if __name__ == "__main__":
+    from analyses.command import main
+
+    sys.exit(main(["run", "exp04", *sys.argv[1:]]))

@@ -1,0 +1,170 @@
+"""05: why does a sentence as prefix hurt once it is hidden: because it is a sentence, or because it is this one's?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+from analyses.analysis import PROTOCOLS, Analysis, Plan, Split, analysis
+from analyses.damage_by_length import damage_figures, damage_tables
+from analyses.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name, renamed, step
+from analyses.prefix_ratios import prefix_ratios, ratios_presented
+from analyses.presentation import Table, effects_presentation
+from analyses.run_directory import RunDirectory
+from analyses.tables import SMALLEST_EFFECT
+from analyses.two_by_two import Property, TwoByTwo, effects_of
+
+COHERENCE = Property("coherence", "bag of words", "sentence")
+OVERLAP = Property("overlap", "another document", "this document")
+
+FIRST, SHUFFLED = "first_sentence", "shuffled_sentence"
+WRONG_FIRST, WRONG_SHUFFLED, WRONG_KEYWORDS = (
+    "wrong_first_sentence",
+    "wrong_shuffled_sentence",
+    "wrong_keywords:10",
+)
+
+STUDY = PrefixStudy(
+    prefixes=(
+        ORACLE,
+        PrefixLevel("keywords:10", "surr_kw10"),
+        PrefixLevel(WRONG_KEYWORDS, "surr_wrong_kw10"),
+        PrefixLevel(SHUFFLED, "surr_shuffled_sent", draws=(f"{SHUFFLED}#1",)),
+        PrefixLevel("generic", "surr_generic_sent"),
+        PrefixLevel(WRONG_FIRST, "surr_wrong_first_sent"),
+        PrefixLevel(FIRST, "surr_first_sent"),
+    ),
+    corrected_prefixes=(
+        PrefixLevel(WRONG_SHUFFLED, "surr_wrong_shuffled_sent", draws=(f"{WRONG_SHUFFLED}#1",)),
+    ),
+)
+
+#: The published crossing takes keywords for the other document's bag of words.
+PUBLISHED = "2×2 with keywords"
+#: The corrected one takes the words of the other document's first sentence.
+CORRECTED = "2×2 with sentences"
+
+#: Effects that are looked at by the sentence's length.
+BY_LENGTH = {
+    "sentence": effect_name(FIRST),
+    "the same words, shuffled": effect_name(SHUFFLED),
+    "coherence, this document": f"coherence | this document, {PUBLISHED}",
+}
+
+
+def crossing(protocol: str, other_bag: str) -> TwoByTwo:
+    """The 2 × 2 of coherence and overlap, with ``other_bag`` for the other document's bag of words."""
+    levels = {
+        (COHERENCE.present, OVERLAP.present): FIRST,
+        (COHERENCE.present, OVERLAP.absent): WRONG_FIRST,
+        (COHERENCE.absent, OVERLAP.present): SHUFFLED,
+        (COHERENCE.absent, OVERLAP.absent): other_bag,
+    }
+    return TwoByTwo(
+        COHERENCE, OVERLAP, {levels: STUDY.find(protocol, level) for levels, level in levels.items()}
+    )
+
+
+def plan(protocol: str) -> Plan:
+    """The study's plan with the crossing of coherence and overlap; the corrected one has both crossings."""
+    other_bags = {PUBLISHED: WRONG_KEYWORDS} | (
+        {} if protocol == "published" else {CORRECTED: WRONG_SHUFFLED}
+    )
+    contrasts = [
+        contrast
+        for family, other_bag in other_bags.items()
+        for contrast in crossing(protocol, other_bag).contrasts(family)
+    ]
+    by_name = {contrast.name: contrast for contrast in STUDY.plan(protocol).contrasts}
+    family, other_bag = list(other_bags.items())[-1]
+    bag, wrong, own = (by_name[effect_name(level)] for level in (other_bag, WRONG_FIRST, FIRST))
+    return STUDY.plan(
+        protocol,
+        contrasts=contrasts,
+        splits=(
+            Split(
+                own,
+                (
+                    renamed(bag, f"words (none→{other_bag})"),
+                    step(bag, wrong, f"coherence ({other_bag}→{WRONG_FIRST})"),
+                    step(wrong, own, f"overlap ({WRONG_FIRST}→{FIRST})"),
+                ),
+            ),
+        ),
+        headline=(
+            effect_name("oracle"),
+            effect_name(FIRST),
+            *(contrast.name for contrast in contrasts if contrast.family == family),
+        ),
+    )
+
+
+def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
+    """The crossing with the published definition beside it, damage by length, ratios."""
+    manifest = directory.manifest()
+    seed, protocol = int(manifest["seed"]), manifest["protocol"]
+    (bare,) = STUDY.find(protocol, "none")
+    crossed = [contrast for contrast in plan.contrasts if contrast.family.startswith((PUBLISHED, CORRECTED))]
+    frame = effects_of(
+        directory.read_records("likelihood"),
+        crossed,
+        bare,
+        seed=seed,
+        correction=plan.correction,
+        smallest_effect=SMALLEST_EFFECT,
+    )
+    shown = (
+        "contrast",
+        "n",
+        "mean_difference",
+        "d_z",
+        "p_holm",
+        "p_bonferroni",
+        "verdict",
+        "difference_of_d",
+    )
+    presented = effects_presentation(
+        frame,
+        seed=seed,
+        smallest_effect=SMALLEST_EFFECT,
+        correction=plan.correction,
+        title="Coherence × overlap",
+        columns=(*shown, "caution"),
+    )
+    notes = (
+        "coherence: bag of words→sentence; overlap: another document→this document",
+        f"{PUBLISHED}: the other document's bag of words is its keywords, as published; "
+        f"{CORRECTED}: the words of its first sentence, shuffled",
+        "difference of d: the published definition, the same weights applied to each cell's d against bare",
+    )
+    (first,) = STUDY.find(protocol, FIRST)
+    return {
+        "coherence_by_overlap": replace(presented, notes=(*presented.notes, *notes)),
+        **damage_tables(directory, plan, BY_LENGTH, measured_in=first),
+        "ratios": ratios_presented(directory, plan, prefix_ratios(STUDY)),
+    }
+
+
+@analysis("exp05")
+def exp05() -> Analysis:
+    """{sentence, bag of words} × {this document, another}; beside them oracle, keywords and a generic sentence.
+
+    The published crossing has keywords where the other document's bag of words stands, which differ from a
+    sentence's words in more than order. The default protocol adds the other document's shuffled sentence.
+    """
+    return Analysis(
+        name="exp05",
+        title="Truncation wound",
+        question="Does a hidden sentence hurt for being a sentence, or for being this document's?",
+        plans={protocol: plan(protocol) for protocol in PROTOCOLS},
+        tables=tables,
+        figures=partial(damage_figures, effects=tuple(BY_LENGTH)),
+    )
+
+
+if __name__ == "__main__":
+    from analyses.command import main
+
+    sys.exit(main(["run", "exp05", *sys.argv[1:]]))

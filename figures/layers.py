@@ -1,0 +1,382 @@
+"""Effects by layer: maps of two factors (role, window, head, depth), and splits of a shift in every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from figures import theme
+from figures.columns import checked, chosen
+from figures.labels import count_label, escaped, panel_title, signed
+from figures.ledger import layer_step
+from figures.missing import missing_note, missing_rows
+from figures.panels import Frame, columns_for, dressed, guide, outer_titles, panel_grid, panel_heading, span
+
+#: Maps with more entries than this along an axis show no numbers.
+MOST_NUMBERS = 14
+#: Heights of a row of a map, in pixels: with numbers, and at least and at most without.
+ROW_HEIGHT = 30
+
+
+def effect_map(
+    effects: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    facet: str | None = None,
+    quantity: str = "effect on answer NLL",
+    unit: str = "nats",
+    percent: bool = False,
+    limit: float | None = None,
+    order: Mapping[str, Sequence[str]] | None = None,
+    x_title: str | None = None,
+    y_title: str | None = None,
+    title: str | None = None,
+    subtitle: str = "",
+    dark: bool = False,
+) -> go.Figure:
+    """A mean for every pair of two factors' levels as a coloured map around 0, in panels by a third.
+
+    Args:
+        effects: columns named by `x`, `y` and `facet`, n, mean, low, high (in `unit`); a true `marked` puts a
+            frame around a mean (what it says belongs into `subtitle`); `reason` tells why a mean is missing.
+        x, y, facet: factors across, down (first level on top) and by panel.
+        quantity, unit: what is drawn.
+        percent: means are ratios, 1 = 100 %.
+        limit: where the colours end; the largest |mean| by default.
+        order: levels of these factors in drawing order; levels left out are not drawn.
+        x_title, y_title: titles of the axes; the factors' names by default.
+        title, subtitle: heading, and what stands behind n below it.
+        dark: dark page.
+
+    Raises:
+        ValueError: missing columns, no rows, repeated rows or unknown levels.
+    """
+    name = "effect_map"
+    factors = [factor for factor in (x, y, facet) if factor is not None]
+    rows = checked(
+        effects,
+        name,
+        required=(*factors, "n", "mean", "low", "high"),
+        numbers=("n", "mean", "low", "high"),
+        keys=factors,
+    )
+    given = dict(order or {})
+    for factor in factors:
+        rows[factor] = rows[factor].astype(str)
+    levels = {
+        factor: chosen(rows[factor], given.get(factor), name, f"levels of {factor}") for factor in factors
+    }
+    for factor in factors:
+        rows = rows[rows[factor].isin(levels[factor])]
+    facets = levels[facet] if facet else [""]
+    across = columns_for(len(facets), most=2 if len(levels[x]) > 6 else 3)
+    filled = [(i // across + 1, i % across + 1) for i in range(len(facets))]
+    longest = max(len(level) for level in levels[y])
+    frame = Frame(left=max(66, min(240, 26 + 7 * longest)), right=118, gap_across=26, gap_down=64)
+    numbered = max(len(levels[x]), len(levels[y])) <= MOST_NUMBERS
+    height = ROW_HEIGHT * len(levels[y]) if numbered else min(420, max(110, 9 * len(levels[y])))
+    figure = panel_grid(-(-len(facets) // across), across, filled, frame=frame, panel_height=height)
+    largest = limit or float(np.nanmax(np.abs(rows["mean"]), initial=0.0)) or 1.0
+    annotations = []
+    for (row, column), panel in zip(filled, facets, strict=True):
+        part = rows[rows[facet] == panel] if facet else rows
+        heading = f"{facet}: {panel}" if facet else ""
+        figure.add_trace(
+            _map(part, x, y, levels, heading, quantity, unit, percent, numbered, largest), row=row, col=column
+        )
+        if "marked" in part.columns:
+            figure.add_trace(_frames(part, x, y, levels, heading, dark), row=row, col=column)
+        if facet:
+            text = panel_title(heading, int((frame.width - frame.left - frame.right) / across / 6.6), 2)
+            annotations.append(panel_heading(figure, row, column, text, hover=escaped(heading), dark=dark))
+    scale = theme.DIVERGING_DARK if dark else theme.DIVERGING
+    figure.update_layout(
+        coloraxis={
+            "colorscale": [list(stop) for stop in scale],
+            "cmin": -largest,
+            "cmax": largest,
+            "colorbar": {
+                "title": {
+                    "text": panel_title(f"{quantity} ({unit})", 16, 4),
+                    "font": {"size": theme.SMALL_SIZE},
+                },
+                "tickformat": "+.0%" if percent else "+.2~g",
+                "tickfont": {"size": theme.SMALL_SIZE},
+                "thickness": 12,
+                "outlinewidth": 0,
+                "lenmode": "pixels",
+                "len": max(120, min(220, height)),
+                "yanchor": "top",
+                "y": 1,
+            },
+        }
+    )
+    for update, factor, ends in (
+        (figure.update_xaxes, x, (-0.5, len(levels[x]) - 0.5)),
+        (figure.update_yaxes, y, (len(levels[y]) - 0.5, -0.5)),
+    ):
+        step = 1 if len(levels[factor]) <= MOST_NUMBERS else layer_step(range(len(levels[factor])))
+        places = list(range(0, len(levels[factor]), step))
+        update(
+            tickvals=places,
+            ticktext=[panel_title(levels[factor][place], 26, 1) for place in places],
+            range=list(ends),
+            showgrid=False,
+        )
+    outer_titles(figure, filled, escaped(x_title or x), escaped(y_title or y))
+    missing = missing_rows(rows, "mean", (y, *((facet,) if facet else ())), x)
+    said = [count_label(rows["n"]), escaped(subtitle)]
+    return dressed(
+        figure,
+        title=escaped(title or f"{quantity} by {y} and {x}"),
+        subtitle=" | ".join(part for part in said if part),
+        notes=[missing_note(missing, (y, *((facet,) if facet else ())), x)],
+        frame=frame,
+        dark=dark,
+        annotations=annotations,
+        heading_lines=1 if facet else 0,
+        missing=missing,
+    )
+
+
+def _cells(
+    part: pd.DataFrame, x: str, y: str, levels: Mapping[str, Sequence[str]], column: str
+) -> pd.DataFrame:
+    return part.pivot(index=y, columns=x, values=column).reindex(
+        index=list(levels[y]), columns=list(levels[x])
+    )
+
+
+def _map(
+    part: pd.DataFrame,
+    x: str,
+    y: str,
+    levels: Mapping[str, Sequence[str]],
+    heading: str,
+    quantity: str,
+    unit: str,
+    percent: bool,
+    numbered: bool,
+    largest: float,
+) -> go.Heatmap:
+    """The map of one panel."""
+    means = _cells(part, x, y, levels, "mean").to_numpy(dtype=float)
+    form = "+.1%" if percent else "+.4f"
+    texts = [[_number(mean, percent, largest) for mean in row] for row in means]
+    details = np.stack(
+        [_cells(part, x, y, levels, name).to_numpy(dtype=float) for name in ("low", "high", "n")]
+    )
+    return go.Heatmap(
+        x=list(range(len(levels[x]))),
+        y=list(range(len(levels[y]))),
+        z=means,
+        text=[
+            [f"{escaped(y)} {escaped(down)}, {escaped(x)} {escaped(across)}" for across in levels[x]]
+            for down in levels[y]
+        ]
+        if not numbered
+        else texts,
+        texttemplate="%{text}" if numbered else None,
+        textfont={"size": theme.SMALL_SIZE},
+        customdata=np.moveaxis(details, 0, -1),
+        coloraxis="coloraxis",
+        xgap=1,
+        ygap=1,
+        meta={"facet": heading},
+        hovertemplate=f"{escaped(heading)}<br>{escaped(y)} %{{y}}, {escaped(x)} %{{x}}<br>{escaped(quantity)} "
+        f"%{{z:{form}}} [%{{customdata[0]:{form}}}, %{{customdata[1]:{form}}}]"
+        f"{'' if percent else ' ' + escaped(unit)}<br>n = %{{customdata[2]:,}}<extra></extra>",
+    )
+
+
+def _number(mean: float, percent: bool, largest: float) -> str:
+    """A mean as text in the map, with as many digits as the largest one needs; a plain 0 where it rounds to 0."""
+    if np.isnan(mean):
+        return ""
+    scaled, size = (100 * mean, 100 * largest) if percent else (mean, largest)
+    digits = 0 if size >= 50 else 1 if size >= 5 else 2 if size >= 0.2 else 3
+    return "0" if round(scaled, digits) == 0 else signed(scaled, digits)
+
+
+def _frames(
+    part: pd.DataFrame, x: str, y: str, levels: Mapping[str, Sequence[str]], heading: str, dark: bool
+) -> go.Scatter:
+    """A frame around every marked mean, drawn as closed lines in the map's own units."""
+    marked = part[part["marked"].fillna(False).astype(bool)]
+    xs: list[float] = []
+    ys: list[float] = []
+    for across, down in zip(marked[x], marked[y], strict=True):
+        centre_x, centre_y = levels[x].index(across), levels[y].index(down)
+        xs += [centre_x + side * 0.47 for side in (-1, 1, 1, -1, -1)] + [np.nan]
+        ys += [centre_y + side * 0.44 for side in (-1, -1, 1, 1, -1)] + [np.nan]
+    return go.Scatter(
+        x=xs,
+        y=ys,
+        mode="lines",
+        line={"color": theme.page(dark).ink, "width": 1.6},
+        hoverinfo="skip",
+        showlegend=False,
+        meta={"facet": heading, "marks": True},
+    )
+
+
+def shift_by_layer(
+    shifts: pd.DataFrame,
+    *,
+    facet: str = "shift",
+    facets: Sequence[str] | None = None,
+    total: str = "total",
+    quantity: str = "shift in share",
+    unit: str = "share",
+    percent: bool = True,
+    title: str | None = None,
+    subtitle: str = "",
+    dark: bool = False,
+) -> go.Figure:
+    """The parts of a shift in every layer as bars on each other, its total as a point with an interval.
+
+    Parts of one sign stand on each other, from 0 up or down, so that the bars' ends add up to the total.
+
+    Args:
+        shifts: columns layer (a number), part, n, mean_difference, low, high, and the one named by `facet`;
+            one part is the `total`.
+        facet: one panel per level.
+        facets: which levels, in which order.
+        total: the part that the others add up to.
+        quantity, unit, percent: what is drawn; `percent` writes 0.1 as 10 %.
+        title, subtitle: heading, and what stands behind n below it.
+        dark: dark page.
+
+    Raises:
+        ValueError: missing columns, no rows, repeated rows, unknown levels, or a panel without total.
+    """
+    name = "shift_by_layer"
+    rows = checked(
+        shifts,
+        name,
+        required=(facet, "layer", "part", "n", "mean_difference", "low", "high"),
+        numbers=("layer", "n", "mean_difference", "low", "high"),
+        keys=(facet, "layer", "part"),
+    )
+    rows[facet] = rows[facet].astype(str)
+    order = chosen(rows[facet], facets, name, f"levels of {facet}")
+    rows = rows[rows[facet].isin(order)]
+    chosen(rows["part"], [total], name, "part")
+    across = columns_for(len(order), most=2)
+    filled = [(i // across + 1, i % across + 1) for i in range(len(order))]
+    frame = Frame(gap_across=26, gap_down=54)
+    figure = panel_grid(-(-len(order) // across), across, filled, frame=frame, panel_height=290)
+    names = [part for part in dict.fromkeys(rows["part"]) if part != total]
+    styles = theme.level_styles(["", *names], dark)
+    form = "+.2%" if percent else "+.4f"
+    seen: set[str] = set()
+    annotations, shapes = [], []
+    extents: list[float] = []
+    for (row, column), panel in zip(filled, order, strict=True):
+        part = rows[rows[facet] == panel]
+        above: dict[float, float] = {}
+        below: dict[float, float] = {}
+        for step in names:
+            own = part[part["part"] == step].sort_values("layer")
+            if own.empty:
+                continue
+            base = []
+            for layer, value in zip(own["layer"], own["mean_difference"], strict=True):
+                side = above if value > 0 else below
+                base.append(side.get(layer, 0.0))
+                side[layer] = side.get(layer, 0.0) + (0.0 if np.isnan(value) else value)
+            figure.add_trace(
+                go.Bar(
+                    x=own["layer"].to_numpy(),
+                    y=own["mean_difference"].to_numpy(),
+                    base=base,
+                    customdata=own[["low", "high", "n"]].to_numpy(),
+                    name=escaped(step),
+                    legendgroup=step,
+                    showlegend=step not in seen,
+                    marker={
+                        "color": styles[step].colour,
+                        "line": {"width": 0.5, "color": theme.page(dark).paper},
+                    },
+                    meta={"facet": panel, "part": step},
+                    hovertemplate=f"<b>{escaped(step)}</b>, layer %{{x}}<br>%{{y:{form}}} "
+                    f"[%{{customdata[0]:{form}}}, %{{customdata[1]:{form}}}]<br>n = %{{customdata[2]:,}}<br>"
+                    f"{escaped(panel)}<extra></extra>",
+                ),
+                row=row,
+                col=column,
+            )
+            seen.add(step)
+        extents += [*above.values(), *below.values()]
+        whole = part[part["part"] == total].sort_values("layer")
+        if whole.empty:
+            raise ValueError(
+                f"{name}: {facet} {panel!r} has no part {total!r}; give the total of every panel"
+            )
+        figure.add_trace(_total(whole, total, panel, form, total not in seen, dark), row=row, col=column)
+        seen.add(total)
+        text = panel_title(panel, int((frame.width - frame.left - frame.right) / across / 6.6), 2)
+        annotations.append(panel_heading(figure, row, column, text, hover=escaped(panel), dark=dark))
+        shapes.append(guide(figure, row, column, y=(0.0, 0.0), colour=theme.page(dark).zero))
+    layers = sorted(rows["layer"].unique())
+    figure.update_layout(barmode="overlay", bargap=0.25)
+    figure.update_xaxes(
+        tick0=0, dtick=layer_step(layers), range=[layers[0] - 0.6, layers[-1] + 0.6], showgrid=False
+    )
+    wholes = rows[rows["part"] == total]
+    figure.update_yaxes(
+        range=span(wholes[["mean_difference", "low", "high"]], extents, include=0.0),
+        tickformat="+.0~%" if percent else None,
+    )
+    outer_titles(figure, filled, "decoder layer", f"{escaped(quantity)} ({escaped(unit)})")
+    missing = missing_rows(rows, "mean_difference", (facet, "part"), "layer")
+    said = [count_label(rows["n"]), escaped(subtitle)]
+    return dressed(
+        figure,
+        title=escaped(title or f"Parts of the {quantity}, layer by layer"),
+        subtitle=" | ".join(part for part in said if part),
+        notes=[missing_note(missing, (facet, "part"), "layer")],
+        frame=frame,
+        dark=dark,
+        legends=["parts  "],
+        annotations=annotations,
+        shapes=shapes,
+        heading_lines=2,
+        missing=missing,
+    )
+
+
+def _total(whole: pd.DataFrame, total: str, panel: str, form: str, shown: bool, dark: bool) -> go.Scatter:
+    """The totals of one panel with their intervals."""
+    ink = theme.page(dark).ink
+    return go.Scatter(
+        x=whole["layer"].to_numpy(),
+        y=whole["mean_difference"].to_numpy(),
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": (whole["high"] - whole["mean_difference"]).to_numpy(),
+            "arrayminus": (whole["mean_difference"] - whole["low"]).to_numpy(),
+            "thickness": 1.4,
+            "width": 3,
+            "color": ink,
+        },
+        customdata=whole[["low", "high", "n"]].to_numpy(),
+        mode="markers",
+        marker={
+            "color": theme.page(dark).paper,
+            "size": 8,
+            "symbol": "diamond",
+            "line": {"color": ink, "width": 1.8},
+        },
+        name=escaped(total),
+        legendgroup=total,
+        showlegend=shown,
+        meta={"facet": panel, "part": total},
+        hovertemplate=f"<b>{escaped(total)}</b>, layer %{{x}}<br>%{{y:{form}}} [%{{customdata[0]:{form}}}, "
+        f"%{{customdata[1]:{form}}}]<br>n = %{{customdata[2]:,}}<br>{escaped(panel)}<extra></extra>",
+    )

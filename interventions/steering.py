@@ -1,0 +1,74 @@
+"""Steering: a given direction is added to the states of some roles."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Self
+
+from interventions.donors import Place, parse_place
+from interventions.intervention import Context, Intervention, LevelError, intervention
+from probes.states import AddDirection, Direction
+from probes.trials import Trial
+
+_FORM = "'roles:strength:file@where', for example 'document:4:directions/query.npy@final' or 'predicting:-2:d.npy@5'"
+
+
+@intervention("steering")
+@dataclass(frozen=True)
+class Steering(Intervention):
+    """Add strength × direction to the states of roles.
+
+    Level: ``roles:strength:file@where``, or ``none``. ``file`` is a ``.npy``, or a ``.safetensors`` or ``.pt`` that
+    holds one tensor: one number per unit of the model's width, added as it is, without scaling. ``where`` is
+    ``final`` (the encoder states that the decoder is given) or a window of layers, at whose output the direction
+    is added: the encoder's for encoder roles, the decoder's for ``start``, ``prompt``, ``answer`` and
+    ``predicting`` (the rows whose logits predict the answer). Strength 0 changes nothing.
+    """
+
+    # There is no direction that fits every model, so that the conformance suite is given files by its tests.
+    sample_levels: ClassVar[tuple[str, ...]] = ()
+    identity_levels: ClassVar[tuple[str, ...]] = ("none",)
+
+    place: Place | None = None
+    strength: float = 0.0
+    path: Path = Path()
+
+    @classmethod
+    def parse(cls, level: str) -> Self:
+        """From ``none`` or ``roles:strength:file@where``; LevelError for another form or a missing file."""
+        if level == "none":
+            return cls()
+        what, at, where = level.rpartition("@")
+        roles, _, rest = what.partition(":")
+        number, _, name = rest.partition(":")
+        try:
+            strength = float(number)
+        except ValueError:
+            strength = math.nan
+        if not at or not name or not math.isfinite(strength):
+            raise LevelError(f"{level!r} names no direction and place; give {_FORM}")
+        if not Path(name).is_file():
+            raise LevelError(f"there is no file {name}; give {_FORM}")
+        return cls(parse_place(roles, where, decoder=True), strength, Path(name))
+
+    @cached_property
+    def direction(self) -> Direction:
+        """The direction; one object for all trials, so that its file is read once."""
+        return Direction(self.path)
+
+    def apply(self, trial: Trial, context: Context) -> Trial:
+        """The trial with these state edits besides its others."""
+        if self.place is None:
+            return trial
+        edits = [
+            AddDirection(self.place.roles, self.place.stack, layer, (), self.direction, self.strength)
+            for layer in self.place.layers(context)
+        ]
+        return replace(trial, states=(*trial.states, *edits))
+
+    def files(self) -> tuple[Path, ...]:
+        """The direction's file."""
+        return () if self.place is None else (self.path,)

@@ -1,0 +1,40 @@
+"""Value zeroing: chosen keys keep their attention and contribute nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from interventions.edges import EdgeChoice, parse_edges
+from interventions.intervention import Context, Intervention, intervention
+from probes.edits import ZeroValues
+from probes.trials import Trial
+
+
+@intervention("value_zeroing")
+@dataclass(frozen=True)
+class ValueZeroing(Intervention):
+    """Put zero in the place of the values that rows take from keys; the attention stays, unlike in a knockout.
+
+    Level: ``rows->keys@layers/heads`` (:mod:`interventions.edges`), or ``none``. Source: Mohebbi et al. 2023.
+    """
+
+    sample_levels: ClassVar[tuple[str, ...]] = (
+        "decoder->document@all",
+        "predicting->document@0%-50%/h1",
+        "document->document@all",
+    )
+    identity_levels: ClassVar[tuple[str, ...]] = ("none",)
+
+    edges: EdgeChoice | None = None
+
+    @classmethod
+    def parse(cls, level: str) -> Self:
+        """From ``none`` or ``rows->keys@layers/heads``; LevelError with that form otherwise."""
+        return cls(None if level == "none" else parse_edges(level))
+
+    def apply(self, trial: Trial, context: Context) -> Trial:
+        """The trial with this edit besides its others."""
+        if self.edges is None:
+            return trial
+        return replace(trial, edits=(*trial.edits, ZeroValues(**self.edges.settings(context))))

@@ -1,0 +1,242 @@
+"""The report in a real Chromium, from a file: quiet, whole at every width, usable by keys, readable, on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from analyses.report import report_page
+from tests import report_pages
+from tests.browser import (
+    DESK,
+    PHONE,
+    Watched,
+    assert_headings_in_order,
+    beyond_the_keyboard,
+    chromium,
+    heading_levels,
+    outside_the_viewport,
+    tab_stops,
+    watched_page,
+    weak_contrast,
+)
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+def write_page(folder: Path, marked: str = "") -> Path:
+    """A report over seeded tables whose foreign texts all carry `marked`."""
+    tables = report_pages.report_tables(marked)
+    (folder / "tables").mkdir()
+    tables["likelihood"].frame.to_csv(folder / "tables" / "shares.csv", index=False)
+    text = report_page(
+        report_pages.manifest(marked),
+        tables,
+        report_pages.report_figures(marked),
+        examples=report_pages.examples(marked),
+        headline=report_pages.headline(tables["effects"].frame),
+        table_folder=folder / "tables",
+    )
+    path = folder / "report.html"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(tmp_path_factory.mktemp("hostile"), report_pages.HOSTILE)
+
+
+def opened(browser: Browser, path: Path, size: tuple[int, int] = DESK) -> Watched:
+    """The page, once every figure is drawn and every fold is open."""
+    watched = watched_page(browser, size)
+    watched.page.goto(path.as_uri())
+    watched.page.wait_for_function(
+        "() => document.querySelectorAll('.js-plotly-plot .main-svg').length >= 4 * 3"
+    )
+    watched.page.evaluate("() => document.querySelectorAll('details').forEach(part => part.open = true)")
+    return watched
+
+
+@pytest.fixture
+def desk(browser: Browser, plain: Path) -> Iterator[Watched]:
+    watched = opened(browser, plain)
+    yield watched
+    watched.page.context.close()
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("kind", ["plain", "hostile"])
+def test_page_is_quiet_whole_and_readable(
+    browser: Browser, request: pytest.FixtureRequest, kind: str, size: tuple[int, int]
+) -> None:
+    watched = opened(browser, request.getfixturevalue(kind), size)
+    page = watched.page
+    try:
+        assert outside_the_viewport(page) == []
+        assert weak_contrast(page) == []
+        assert beyond_the_keyboard(page, "nav, main") == []
+        assert_headings_in_order(heading_levels(page))
+        assert page.evaluate("window.broken") is None
+        watched.assert_quiet()
+    finally:
+        page.context.close()
+
+
+def test_hostile_text_is_read_as_it_was_written(browser: Browser, hostile: Path) -> None:
+    watched = opened(browser, hostile)
+    page = watched.page
+    shown = report_pages.HOSTILE.replace("\u202e", "⟨U+202E⟩").replace("\u202c", "⟨U+202C⟩")
+    for place in ("h1", ".question", ".findings .name", ".fed dd", "#manifest + dl", "#table-effects ~ .scroll tbody th"):
+        assert shown in page.locator(place).first.text_content().replace("⏎", "\n"), place
+    assert page.locator("main img").count() == 0
+    page.context.close()
+
+
+def test_policy_refuses_what_a_script_would_load(desk: Watched) -> None:
+    """The page's own policy stops a request before the test's watch does."""
+    refused = desk.page.evaluate(
+        "() => fetch('https://example.invalid/').then(() => 'sent', error => error.name)"
+    )
+    assert refused == "TypeError"
+    assert desk.foreign == []
+    assert any("Content Security Policy" in message for message in desk.errors)
+
+
+def test_every_table_downloads_as_its_csv(desk: Watched, tmp_path: Path) -> None:
+    tables = report_pages.report_tables()
+    expected = {f"{name}.csv": table.to_csv() for name, table in tables.items()}
+    expected["shares.csv"] = tables["likelihood"].to_csv()
+    buttons = desk.page.locator("button[data-csv]")
+    found = {}
+    for place in range(buttons.count()):
+        with desk.page.expect_download() as waiting:
+            buttons.nth(place).press("Enter")
+        saved = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(saved)
+        found[saved.name] = saved.read_bytes().decode("utf-8")
+    assert found == expected
+    desk.assert_quiet()
+
+
+def test_every_figure_is_saved_as_a_picture(desk: Watched, tmp_path: Path) -> None:
+    beginnings = {"svg": b"<svg", "png": b"\x89PNG"}
+    buttons = desk.page.locator("button[data-plot]")
+    assert buttons.count() == 8
+    for place in range(buttons.count()):
+        form = str(buttons.nth(place).get_attribute("data-format"))
+        with desk.page.expect_download() as waiting:
+            buttons.nth(place).click()
+        saved = tmp_path / f"{place}.{form}"
+        waiting.value.save_as(saved)
+        assert waiting.value.suggested_filename.endswith(f".{form}")
+        assert saved.read_bytes().startswith(beginnings[form])
+        assert saved.stat().st_size > 10_000
+    desk.assert_quiet()
+
+
+def test_anchors_lead_to_their_sections(desk: Watched) -> None:
+    page = desk.page
+    links = page.locator("nav a, main h2 a.anchor, main h3 a.anchor, .findings ~ p a, figcaption a")
+    assert links.count() > 20
+    for place in range(links.count()):
+        anchor = str(links.nth(place).get_attribute("href"))
+        links.nth(place).focus()
+        page.keyboard.press("Enter")
+        assert page.evaluate("() => decodeURIComponent(location.hash)") == anchor
+        box = page.locator(anchor).bounding_box()
+        assert box is not None
+        # At the top of the view, or as near as the end of the page allows.
+        bottom = page.evaluate("() => document.documentElement.scrollHeight - innerHeight - scrollY")
+        assert -2 <= box["y"] < 60 or bottom <= 1, anchor
+
+
+def test_link_of_a_heading_shows_on_hover(desk: Watched) -> None:
+    link = desk.page.locator("#tables .anchor")
+    opacity = "element => getComputedStyle(element).opacity"
+    desk.page.locator("h1").hover()
+    assert link.evaluate(opacity) == "0"
+    desk.page.locator("#tables").hover()
+    assert link.evaluate(opacity) == "1"
+
+
+def test_tab_reaches_every_control_and_shows_where_it_is(desk: Watched) -> None:
+    page = desk.page
+    stops = tab_stops(page)
+    assert stops[0]["href"] == "#summary"
+    assert [stop["name"] for stop in stops if not (stop["ring"] and stop["seen"])] == []
+    counts = page.evaluate(
+        "() => ({links: document.querySelectorAll('a[href]').length, "
+        "buttons: document.querySelectorAll('main button').length, "
+        "scrollers: document.querySelectorAll('.scroll').length, "
+        "folds: document.querySelectorAll('summary').length})"
+    )
+    tags = [stop["tag"] for stop in stops]
+    assert tags.count("button") == counts["buttons"]
+    assert tags.count("div") == counts["scrollers"]
+    assert tags.count("summary") == counts["folds"]
+    assert sum(stop["href"] is not None for stop in stops) == counts["links"]
+
+
+def test_wide_content_scrolls_by_keys_on_a_phone(browser: Browser, plain: Path) -> None:
+    watched = opened(browser, plain, PHONE)
+    scroller = watched.page.locator("figure .scroll").first
+    scroller.focus()
+    watched.page.keyboard.press("ArrowRight")
+    watched.page.wait_for_function("element => element.scrollLeft > 0", arg=scroller.element_handle())
+    watched.page.context.close()
+
+
+def test_figures_hold_the_numbers_of_the_table(desk: Watched) -> None:
+    """What plotly draws in the page, against the table: every mean of the interaction plot."""
+    drawn = desk.page.evaluate(
+        "() => document.querySelector('#figure-interaction-plot .js-plotly-plot')._fullData"
+        ".flatMap(trace => Array.from(trace.y))"
+    )
+    expected = report_pages.report_tables()["likelihood"].frame["mean"]
+    assert sorted(drawn) == pytest.approx(sorted(expected), abs=1e-12)
+
+
+def test_page_fits_on_paper(browser: Browser, plain: Path) -> None:
+    watched = opened(browser, plain, (718, 1000))
+    page = watched.page
+    page.emulate_media(media="print")
+    assert outside_the_viewport(page) == []
+    assert not page.locator("nav").is_visible()
+    assert not page.locator("button").first.is_visible()
+    widths = page.evaluate(
+        "() => [...document.querySelectorAll('.plot')].map(part => part.getBoundingClientRect().width)"
+    )
+    assert all(300 < width <= 692 for width in widths)
+    assert page.pdf(prefer_css_page_size=True, print_background=True).startswith(b"%PDF")
+    page.context.close()
+
+
+def test_folds_open_for_printing_and_close_again(browser: Browser, plain: Path) -> None:
+    watched = watched_page(browser)
+    page = watched.page
+    page.goto(plain.as_uri())
+    count = "() => document.querySelectorAll('details.print[open]').length"
+    assert page.evaluate(count) == 0
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(count) == 2
+    page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(count) == 0
+    page.context.close()
