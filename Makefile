@@ -8,7 +8,7 @@ WORKERS ?= 2
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test test-slow lint types check bench reference clean
+.PHONY: demo test test-slow browser lint types check bench reference clean
 
 demo: $(READY)
 	$(BIN)/budgetlens run exp08
@@ -18,6 +18,13 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# A Chromium for the tests that need one (and for pictures of figures): Debian's, where it may be installed.
+browser:
+	@command -v chromium || command -v chromium-browser || command -v google-chrome \
+	|| { test "$$(id -u)" = 0 && command -v apt-get && apt-get update -qq \
+	     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+	|| echo "No Chromium is here, and only root can install it with apt-get: tests that need it will be skipped"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyses import custom_options
+from analyses import compare_options, custom_options, effects_options
 
 if TYPE_CHECKING:
     from analyses.analysis import Analysis
@@ -101,7 +101,8 @@ def make_parser() -> argparse.ArgumentParser:
     effects = commands.add_parser(
         "effects", help="paired statistics of your own per-example CSV, JSON or Parquet"
     )
-    _extern_options(comparer, effects)
+    compare_options.add_arguments(comparer)
+    effects_options.add_arguments(effects)
     comparer.set_defaults(function=compare_command)
     effects.set_defaults(function=effects_command)
 
@@ -166,13 +167,6 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         help="padded positions per batch",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
-
-
-def _extern_options(comparer: argparse.ArgumentParser, effects: argparse.ArgumentParser) -> None:
-    from analyses import compare, effects_file
-
-    compare.add_arguments(comparer)
-    effects_file.add_arguments(effects)
 
 
 def _input_options(parser: argparse.ArgumentParser) -> None:

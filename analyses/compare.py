@@ -23,12 +23,22 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analyses.budget_arrays import BudgetArray, read_budgets
+from analyses.compare_options import add_arguments
 from analyses.contrasts import Contrast, contrast_values, wide_cells
 from analyses.paired import PairedEffect, one_sample_effects
-from analyses.presentation import FORMATS, Table, render
-from analyses.published import chosen_model, own_cell_names, published_figures, short_cell_names, unlike_parts
+from analyses.presentation import Table, render
+from analyses.published import (
+    chosen_model,
+    own_cell_names,
+    published_figures,
+    same_levels,
+    short_cell_names,
+    unlike_parts,
+)
 from analyses.ratios import ratio_of_means
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
+
+__all__ = ["Measured", "add_arguments", "agreement", "as_contrast", "compare", "main"]
 
 NAN = float("nan")
 
@@ -39,16 +49,29 @@ TOLERANCES = {
     "win %": 5.0,
     "share of the whole": 0.1,
     "attention share": 0.02,
+    "sd of attention share": 0.02,
     "published entropy": 0.1,
+    "sd of published entropy": 0.1,
+    "p (t)": NAN,
+    "ratio of d_z": 0.1,
+    "difference of d_z": 0.1,
+    "document tokens": 5.0,
+    "examples": 10.0,
 }
-"""Largest difference that counts as agreement, per quantity, in its own unit."""
+"""Largest difference that counts as agreement, per quantity, in its own unit; a p has none."""
+
+LEVEL = 0.05
+"""Two p agree where both are below it or neither is."""
+
+RATIO_OF_D = "two d_z have different units of spread: no interval is given, and their ratio is unstable"
+DIFFERENCE_OF_D = "a difference of d_z is no effect: d_z does not add up; see the contrasts on the mean"
 
 AGREES, COMPATIBLE, DIFFERS, NOT_MEASURED = "agrees", "compatible", "differs", "not measured"
 
 RULE = (
-    "agreement is by rule: agrees where the difference is within the tolerance; compatible where it is not, "
-    "but the measured interval holds the published figure; differs otherwise; not measured where the run "
-    "cannot tell"
+    "agreement is by rule: agrees where the difference is within the tolerance (a p: where both are below "
+    "0.05, or neither is); compatible where it is not, but the measured interval holds the published figure; "
+    "differs otherwise; not measured where the run cannot tell"
 )
 
 PARTS = {"self total": DECODER_ROLES, "cross total": ENCODER_ROLES}
@@ -77,7 +100,7 @@ def compare(
         resamples: bootstrap resamples.
 
     Returns:
-        A table with the columns quantity, baseline, treatment, layer, part, unit, n, published, measured,
+        A table with the columns stratum, quantity, baseline, treatment, layer, part, unit, n, published, measured,
         low, high, difference (measured - published), difference_low, difference_high, tolerance, agreement,
         unlike, reason and source. The published figure is taken as exact: its own sampling error is not in
         the interval.
@@ -119,6 +142,7 @@ def compare(
         ),
         columns=(
             "cells",
+            "stratum",
             "quantity",
             "layer",
             "part",
@@ -138,6 +162,8 @@ def agreement(quantity: str, published: float, measured: Measured) -> str:
     """One of the four words of `RULE`."""
     if math.isnan(measured.value):
         return NOT_MEASURED
+    if quantity == "p (t)":
+        return AGREES if (measured.value < LEVEL) == (published < LEVEL) else DIFFERS
     if abs(measured.value - published) <= TOLERANCES[quantity]:
         return AGREES
     return COMPATIBLE if measured.low <= published <= measured.high else DIFFERS
@@ -151,7 +177,8 @@ def _cells_in_words(figure: pd.Series, short: Mapping[str, str]) -> str:
     if figure["treatment"]:
         words += f" → {side(figure['treatment'])}"
     if figure["whole_baseline"]:
-        words += f", of {side(figure['whole_baseline'])} → {side(figure['whole_treatment'])}"
+        joint = {"ratio of d_z": "over", "difference of d_z": "minus"}.get(figure["quantity"], "of")
+        words += f", {joint} {side(figure['whole_baseline'])} → {side(figure['whole_treatment'])}"
     return words
 
 
@@ -167,6 +194,7 @@ def _row(figure: pd.Series, measured: Measured, unlike: str) -> dict[str, object
     if measured.n and measured.n != int(figure["n"]):
         reason = "; ".join(filter(None, (reason, f"n {measured.n}, published {int(figure['n'])}")))
     return {
+        "stratum": figure["stratum"],
         "quantity": quantity,
         "baseline": figure["baseline"],
         "treatment": figure["treatment"],
@@ -200,6 +228,7 @@ class _Measurements:
         self._effects: dict[str, PairedEffect] = {}
         self._budget: BudgetArray | str | None = None
         self._entropies: pd.DataFrame | str | None = None
+        self._words: pd.Series | None = None
 
     def __call__(self, figure: pd.Series) -> Measured:
         sides = ("baseline", "treatment", "whole_baseline", "whole_treatment")
@@ -207,28 +236,82 @@ class _Measurements:
         if None in names.values():
             return Measured(reason="the run has no such cell")
         measured = self._measured(figure, names)
-        if all(name == figure[side] for side, name in names.items()):
+        if all(same_levels(str(name), str(figure[side])) for side, name in names.items()):
             return measured
         note = "the run's own cells of the same published short name"
         return replace(measured, reason="; ".join(filter(None, (measured.reason, note))))
 
     def _measured(self, figure: pd.Series, names: Mapping[str, str | None]) -> Measured:
-        quantity = figure["quantity"]
-        if quantity == "attention share":
-            return self._share(str(names["baseline"]), int(figure["layer"]), str(figure["part"]))
-        if quantity == "published entropy":
-            return self._entropy(str(names["baseline"]), int(figure["layer"]), str(figure["part"]))
+        quantity = str(figure["quantity"])
+        baseline, part = str(names["baseline"]), str(figure["part"])
+        if quantity in ("attention share", "sd of attention share"):
+            return _spread_or_mean(quantity, self._share(baseline, int(figure["layer"]), part))
+        if quantity in ("published entropy", "sd of published entropy"):
+            return _spread_or_mean(quantity, self._entropy(baseline, int(figure["layer"]), part))
+        chosen = self._examples(str(figure["stratum"]))
+        if isinstance(chosen, str):
+            return Measured(reason=chosen)
+        if quantity == "examples":
+            return Measured(len(chosen), float(len(chosen)), float(len(chosen)), float(len(chosen)))
+        if quantity == "document tokens":
+            return self._document_tokens(baseline)
+        wide = self._wide.loc[chosen]
+        key = f"{figure['stratum']} {baseline} → {names['treatment']}"
         if quantity == "mean NLL":
-            values = self._wide[str(names["baseline"])].to_numpy(dtype=np.float64)
-            return _mean(self._described(str(names["baseline"]), values))
-        contrast = as_contrast(str(names["baseline"]), str(names["treatment"]))
+            return _mean(self._described(key, wide[baseline].to_numpy(dtype=np.float64)))
+        if quantity in ("ratio of d_z", "difference of d_z"):
+            return self._of_d(quantity, wide, names)
+        contrast = as_contrast(baseline, str(names["treatment"]))
         if quantity == "share of the whole":
             whole = as_contrast(str(names["whole_baseline"]), str(names["whole_treatment"]))
-            pair = contrast_values(self._wide, [contrast, whole]).to_numpy()
+            pair = contrast_values(wide, [contrast, whole]).to_numpy()
             ratio = ratio_of_means(pair[:, 0], pair[:, 1], self._seed, resamples=self._resamples)
             return Measured(ratio.n, ratio.ratio, ratio.low, ratio.high, ratio.reason)
-        values = contrast_values(self._wide, [contrast]).to_numpy()[:, 0]
-        return _statistic(str(quantity), self._described(contrast.name, values))
+        values = contrast_values(wide, [contrast]).to_numpy()[:, 0]
+        return _statistic(quantity, self._described(key, values))
+
+    def _examples(self, stratum: str) -> pd.Index | str:
+        """The examples of a stratum of answer words such as `answer words 3-5` or `answer words 21+`."""
+        if not stratum:
+            return self._wide.index
+        if self._words is None:
+            trials = _read(self._directory, "trials")
+            if "answer_words" not in trials.columns:
+                return "the run's trials do not count the words of the answers"
+            self._words = trials.groupby("example", observed=True)["answer_words"].first()
+        low, _, high = stratum.removeprefix("answer words ").rstrip("+").partition("-")
+        words = self._words.reindex(self._wide.index)
+        within = words.between(
+            int(low), int(high) if high else (np.inf if stratum.endswith("+") else int(low))
+        )
+        return self._wide.index[within.to_numpy()]
+
+    def _document_tokens(self, cell: str) -> Measured:
+        trials = _read(self._directory, "trials")
+        own = trials[trials["cell"] == cell].sort_values("example")
+        values = own["document_tokens"].to_numpy(dtype=np.float64)
+        return _mean(self._described(f"document tokens {cell}", values))
+
+    def _of_d(self, quantity: str, wide: pd.DataFrame, names: Mapping[str, str | None]) -> Measured:
+        """Ratio or difference of two d_z; several treatments on a side give the mean of their d_z."""
+
+        def d_z(baseline: str, treatments: str) -> float:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found = [
+                    difference.mean() / difference.std(ddof=1)
+                    for difference in (
+                        wide[baseline] - wide[treatment] for treatment in treatments.split(" + ")
+                    )
+                ]
+            return float(np.mean(found)) if np.isfinite(found).all() else NAN
+
+        one = d_z(str(names["baseline"]), str(names["treatment"]))
+        other = d_z(str(names["whole_baseline"]), str(names["whole_treatment"]))
+        if not (math.isfinite(one) and math.isfinite(other)) or (quantity == "ratio of d_z" and other == 0):
+            return Measured(len(wide), reason="a d_z is undefined: too few examples, or they do not differ")
+        if quantity == "ratio of d_z":
+            return Measured(len(wide), one / other, reason=RATIO_OF_D)
+        return Measured(len(wide), one - other, reason=DIFFERENCE_OF_D)
 
     def _own_cells(self, published: str) -> str | None:
         """The run's names of published cells, joined as they were; None where it lacks one."""
@@ -244,33 +327,46 @@ class _Measurements:
             )[0]
         return self._effects[key]
 
-    def _share(self, cell: str, layer: int, part: str) -> Measured:
+    def _share(self, cell: str, layer: int, part: str) -> PairedEffect | str:
         if self._budget is None:
             self._budget = _merged_budget(self._directory)
         budget = self._budget
         if isinstance(budget, str):
-            return Measured(reason=budget)
+            return budget
         if layer not in budget.layers or cell not in budget.cells:
-            return Measured(reason=f"the run's budgets have no layer {layer} in this cell")
+            return f"the run's budgets have no layer {layer} in this cell"
         roles = [budget.roles.index(role) for role in PARTS.get(part, (part,)) if role in budget.roles]
         if not roles:
-            return Measured(reason=f"the run's budgets have no role of {part}")
+            return f"the run's budgets have no role of {part}"
         chosen = budget.values[budget.cells.index(cell), :, budget.layers.index(layer)][:, :, roles]
         shares = chosen.sum(axis=2, dtype=np.float64).mean(axis=1)
-        return _mean(self._described(f"share {cell} {layer} {part}", shares))
+        return self._described(f"share {cell} {layer} {part}", shares)
 
-    def _entropy(self, cell: str, layer: int, part: str) -> Measured:
+    def _entropy(self, cell: str, layer: int, part: str) -> PairedEffect | str:
         if self._entropies is None:
             self._entropies = _published_entropies(self._directory)
         records = self._entropies
         if isinstance(records, str):
-            return Measured(reason=records)
+            return records
         of_part = records["part"] == f"published_{part}"
         chosen = records[(records["cell"] == cell) & (records["layer"] == layer) & of_part]
         if chosen.empty:
-            return Measured(reason=f"the run's entropies have no layer {layer} in this cell")
+            return f"the run's entropies have no layer {layer} in this cell"
         values = chosen.sort_values("example")["entropy"].to_numpy(dtype=np.float64)
-        return _mean(self._described(f"entropy {cell} {layer} {part}", values))
+        return self._described(f"entropy {cell} {layer} {part}", values)
+
+
+def _spread_or_mean(quantity: str, effect: PairedEffect | str) -> Measured:
+    """The mean over examples, or their standard deviation where the quantity asks for it."""
+    if isinstance(effect, str):
+        return Measured(reason=effect)
+    if not quantity.startswith("sd of"):
+        return _mean(effect)
+    if math.isfinite(effect.sd):
+        return Measured(effect.n, effect.sd)
+    # Equal values have a spread of 0 and no interval; a single one has none at all.
+    constant = effect.n > 1 and math.isfinite(effect.mean_difference)
+    return Measured(effect.n, 0.0 if constant else NAN, reason="" if constant else effect.reason)
 
 
 def _mean(effect: PairedEffect) -> Measured:
@@ -284,6 +380,8 @@ def _statistic(quantity: str, effect: PairedEffect) -> Measured:
     if quantity == "d_z":
         reason = effect.reason if math.isnan(effect.d_z) else ""
         return Measured(effect.n, effect.d_z, effect.d_z_low, effect.d_z_high, reason)
+    if quantity == "p (t)":
+        return Measured(effect.n, effect.p_t, reason=effect.reason if math.isnan(effect.p_t) else "")
     if quantity == "win %":
         if math.isnan(effect.win_percent):
             return Measured(effect.n, reason=effect.reason)
@@ -339,19 +437,6 @@ def _published_entropies(directory: Path) -> pd.DataFrame | str:
         if len(own):
             return own
     return "the run has no entropies of the published definition"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `budgetlens compare`."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="directory of a run")
-    parser.add_argument(
-        "--force",
-        action="store_true",
-        help="compare unlike things (model, corpus, protocol); every row says so",
-    )
-    parser.add_argument("--published-model", metavar="NAME", help="published model to compare with")
-    parser.add_argument("--format", choices=FORMATS, default="terminal", help="default: terminal")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -97,9 +97,7 @@ def _boxes(order: Sequence[Sequence[str]], present: set[Levels]) -> Iterator[tup
 
 
 def _subsets(levels: Sequence[str]) -> list[Levels]:
-    return [
-        chosen for size in range(1, len(levels) + 1) for chosen in itertools.combinations(levels, size)
-    ]
+    return [chosen for size in range(1, len(levels) + 1) for chosen in itertools.combinations(levels, size)]
 
 
 def _peeled(order: Sequence[Sequence[str]], present: set[Levels]) -> tuple[Levels, ...]:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from analyses.digits import counted, number, with_interval
 from analyses.escapes import latex, markdown
+from analyses.table_formats import FORMATS, SUFFIXES
 from analyses.verdicts import CAUTION_RULE, rule
 
 NOTED = ("caution", "reason", "unlike")
@@ -63,6 +64,10 @@ HEADINGS = {
     "p_huynh_feldt": "p (Huynh-Feldt)",
     "partial_eta_squared": "partial η²",
     "f": "F",
+    "seed_mean_low": "lowest seed",
+    "seed_mean_high": "highest seed",
+    "seed_mean_sd": "sd over seeds",
+    "within_share": "variance between draws",
 }
 """Headings that are not the column's name with spaces."""
 
@@ -254,10 +259,6 @@ class Table:
         return [f'<tfoot><tr><td colspan="{self.shown().shape[1]}">{notes}</td></tr></tfoot>']
 
 
-FORMATS = ("terminal", "csv", "markdown", "latex", "html")
-SUFFIXES = {"csv": ".csv", "markdown": ".md", "latex": ".tex", "html": ".html"}
-
-
 def render(table: Table, form: str) -> str:
     """The table in one of `FORMATS`."""
     if form == "terminal":
@@ -301,7 +302,7 @@ def effects_presentation(
     source = "sign-flip p" if correction == "holm" else "t-test p"
     notes = [
         f"{100 * confidence:g} % BCa bootstrap intervals over examples",
-        f"verdict: {rule(smallest_effect, 1 - confidence, frame['order'] if 'order' in frame else (1,))}",
+        f"verdict: {rule(smallest_effect, 1 - confidence, frame.get('order', (1,)))}",
         CAUTION_RULE,
     ]
     if ((frame["clusters"] > 0) & (frame["clusters"] < frame["n"])).any():

@@ -12,15 +12,20 @@ from typing import Any
 
 import pandas as pd
 
+from analyses.contrasts import parse_cell
+
 MAIN_MODEL = "google/t5gemma-2-4b-4b"
 PROTOCOL = "published"
 ROWS = "holding"
+
+_TEXTS = ("stratum", "treatment", "whole_baseline", "whole_treatment", "part")
 
 
 def published_figures(analysis: str) -> pd.DataFrame:
     """The published figures of one analysis, one row per quantity.
 
-    Columns model, corpus, n, quantity, unit, baseline, treatment (cells; several are joined by ` + `; no
+    Columns model, corpus, n, stratum (empty, or words of the answer: "answer words 3-5"), quantity, unit,
+    baseline, treatment (cells; several are joined by ` + `; no
     treatment where the quantity is of one cell), whole_baseline, whole_treatment (what a share is of),
     layer, part, value and source.
 
@@ -68,20 +73,31 @@ def short_cell_names(analysis: str) -> dict[str, str]:
 
 
 def own_cell_names(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Published cell name to the run's: the same name, else the same published short name as alias."""
-    own_names = {cell["name"] for cell in manifest["cells"]}
+    """Published cell name to the run's: the same levels in any order, else the published short name as alias."""
+    by_levels = {_levels(cell["name"]): cell["name"] for cell in manifest["cells"]}
     by_alias = {cell.get("alias"): cell["name"] for cell in manifest["cells"] if cell.get("alias")}
     matched = {}
     for name, short in short_cell_names(manifest["analysis"]).items():
-        if name in own_names:
-            matched[name] = name
-        elif short in by_alias:
-            matched[name] = by_alias[short]
+        own = by_levels.get(_levels(name), by_alias.get(short))
+        if own is not None:
+            matched[name] = own
     return matched
+
+
+def same_levels(one: str, other: str) -> bool:
+    """Whether two lists of cells, joined by ` + `, name the same levels, in whatever order of factors."""
+    if not (one and other):
+        return one == other
+    return [_levels(cell) for cell in one.split(" + ")] == [_levels(cell) for cell in other.split(" + ")]
+
+
+def _levels(cell: str) -> frozenset[tuple[str, str]]:
+    """What a cell does: its levels but *none*, which does nothing."""
+    return frozenset((factor, level) for factor, level in parse_cell(cell).items() if level != "none")
 
 
 def _own_table(name: str) -> pd.DataFrame:
     with resources.files("analyses").joinpath(name).open(encoding="utf-8") as file:
         return pd.read_csv(
             file, dtype={"layer": "Int64"} if name == "published_figures.csv" else None
-        ).fillna({"treatment": "", "whole_baseline": "", "whole_treatment": "", "part": ""})
+        ).fillna(dict.fromkeys(_TEXTS, ""))

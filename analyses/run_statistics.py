@@ -33,7 +33,7 @@ BASELINE_NLL, MEAN_NLL = "baseline NLL", "mean NLL of both sides"
 
 REGRESSION = (
     "baseline - treatment holds the baseline, so that strata of its own NLL show a trend under no effect at all "
-    "(regression to the mean); strata of the mean of both sides do not (Oldham 1962)"
+    "(regression to the mean), whereas strata of the mean of both sides do not (Oldham 1962)"
 )
 SHARED = "examples that share a document are taken as independent in this trend"
 
@@ -75,7 +75,9 @@ def anova_table(
         wide = wide.groupby(clusters.reindex(wide.index).to_numpy()).mean()
     frames = []
     for crossing in full_crossings({cell: levels for cell, levels in cells.items() if cell in wide}):
-        values = pd.DataFrame({name: wide[list(own)].mean(axis=1, skipna=False) for name, own in crossing.cells.items()})
+        values = pd.DataFrame(
+            {name: wide[list(own)].mean(axis=1, skipna=False) for name, own in crossing.cells.items()}
+        )
         table = repeated_measures_anova(values, crossing.factors)
         table.insert(0, "crossing", crossing.words)
         table.insert(1, "cells_left_out", len(cells) - sum(len(own) for own in crossing.cells.values()))
@@ -136,7 +138,9 @@ def strata_tables(
                     rows.append({"column": column, "by": by, "stratum": str(level), **effect.as_row()})
     table = pd.DataFrame(rows)
     kinds = {by: number for number, by in enumerate(strata)}
-    table = table.sort_values(["column", "by"], key=lambda key: key.map(kinds) if key.name == "by" else key, kind="stable")
+    table = table.sort_values(
+        ["column", "by"], key=lambda key: key.map(kinds) if key.name == "by" else key, kind="stable"
+    )
     table.insert(0, "contrast", [contrasts[column].name for column in table["column"]])
     table.insert(3, "family", table["contrast"] + " by " + table["by"])
     table.insert(4, "order", [contrasts[column].effect_order for column in table["column"]])
@@ -163,7 +167,9 @@ def _strata(
         answers = {ANSWER_TOKENS: range_strata(tokens)}
     # Words of the corpus's document where they are known: padding and limits change its tokens.
     by_document, column_name = (
-        (DOCUMENT_WORDS, "document_words") if "document_words" in facts else (DOCUMENT_TOKENS, "document_tokens")
+        (DOCUMENT_WORDS, "document_words")
+        if "document_words" in facts
+        else (DOCUMENT_TOKENS, "document_tokens")
     )
     documents = range_strata(facts[column_name])
     sides = {BASELINE_NLL: [], MEAN_NLL: []}  # type: dict[str, list[tuple[list[int], pd.Series]]]
@@ -192,7 +198,9 @@ def _trends(
     seed: int,
     shared: bool,
 ) -> pd.DataFrame:
-    keys = [(by, column, stratum) for by, own in strata.items() for columns, stratum in own for column in columns]
+    keys = [
+        (by, column, stratum) for by, own in strata.items() for columns, stratum in own for column in columns
+    ]
     found = trend_tests(
         [(values[column], stratum) for _, column, stratum in keys],
         seed=seed,
@@ -202,7 +210,9 @@ def _trends(
     rows = []
     for (by, column, _), trend in zip(keys, found, strict=True):
         row = trend.as_row()
-        caution = _joined(str(row["caution"]), REGRESSION if by == BASELINE_NLL else "", SHARED if shared else "")
+        caution = _joined(
+            str(row["caution"]), REGRESSION if by == BASELINE_NLL else "", SHARED if shared else ""
+        )
         rows.append({"contrast": contrasts[column].name, "by": by, "family": by, **row, "caution": caution})
     table = pd.DataFrame(rows)
     table.insert(table.columns.get_loc("p") + 1, "p_holm", np.nan)
@@ -236,7 +246,10 @@ def seeds_table(
     rows = []
     for contrast, by_draw in pairs:
         effect = seed_effect(
-            contrast_values(wide, list(by_draw.values())), seed=seed, clusters=clusters, smallest_effect=smallest_effect
+            contrast_values(wide, list(by_draw.values())),
+            seed=seed,
+            clusters=clusters,
+            smallest_effect=smallest_effect,
         )
         rows.append(
             {

@@ -65,7 +65,9 @@ def sink_tables(
         head_table(readings, paths, seed=seed), readings, headline, whose, count, seed
     )
     entropies = entropy_table(readings, [*paths, *(_named(pair, labels) for pair in pairs)], seed=seed)
-    shown = [path.name for path in paths if path.points[0].cell == headline.points[0].cell or len(path.steps) == 2]
+    shown = [
+        path.name for path in paths if path.points[0].cell == headline.points[0].cell or len(path.steps) == 2
+    ]
     tables["sink_entropies"] = _entropies(entropies, shown, whose, count, seed)
     return tables
 

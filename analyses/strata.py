@@ -193,9 +193,7 @@ def trend_tests(
     return trends
 
 
-def _prepared(
-    values: pd.Series, strata: pd.Series
-) -> tuple[Trend, NDArray[np.float64], NDArray[np.float64]]:
+def _prepared(values: pd.Series, strata: pd.Series) -> tuple[Trend, NDArray[np.float64], NDArray[np.float64]]:
     """Values with the position of their stratum, and a trend that says why there is none, if so."""
     labels = strata.reindex(values.index)
     known = labels.notna().to_numpy()

@@ -5,20 +5,22 @@ Everything here is read from records; nothing needs a model. Statistics live in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analyses.analysis import find_analysis
-from analyses.bands import share_differences, share_table
-from analyses.budget_arrays import BudgetArray, read_budgets
-from analyses.contrasts import wide_cells
+from analyses.analysis import Plan, analysis_of
+from analyses.bands import head_map, share_differences, share_table
+from analyses.budget_arrays import BudgetArray, read_arrays, read_budgets
+from analyses.contrasts import Contrast, wide_cells
 from analyses.effects import decomposition, effects_table
 from analyses.paired import one_sample_effects
 from analyses.run_directory import RunDirectory, replacing
+from analyses.run_statistics import anova_table, seeds_table, shared_documents, strata_tables
+from analyses.verdicts import CAUTION_TAILS
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
 
 #: Smallest effect on the answer's NLL that would matter, in nats per token, for equivalence tests.
@@ -34,20 +36,55 @@ def build_tables(
     """
     directory.require_whole()
     manifest = directory.manifest()
-    plan = find_analysis(manifest["analysis"]).plan(manifest["protocol"])
+    plan = analysis_of(manifest).plan(manifest["protocol"])
+    likelihood, trials = directory.read_records("likelihood"), directory.read_records("trials")
+    tables = likelihood_tables(plan, manifest, likelihood, trials, smallest_effect=smallest_effect)
+    tables |= attention_tables(plan, manifest, directory)
+    tables["trials"] = with_cell_columns(trials_table(trials), manifest["cells"])
+    return tables
+
+
+def likelihood_tables(
+    plan: Plan,
+    manifest: Mapping[str, Any],
+    likelihood: pd.DataFrame,
+    trials: pd.DataFrame,
+    *,
+    smallest_effect: float = SMALLEST_EFFECT,
+) -> dict[str, pd.DataFrame]:
+    """Every table of the answers' likelihood; a kind of table that the design does not allow is left out."""
     cells, seed = manifest["cells"], int(manifest["seed"])
-    likelihood = directory.read_records("likelihood")
-    tables = {
-        "likelihood": likelihood_table(likelihood, cells, seed=seed),
-        "effects": effects_table(
-            likelihood, plan.contrasts, seed=seed, smallest_effect=smallest_effect, correction=plan.correction
-        ),
+    factors = {cell["name"]: cell["factors"] for cell in cells}
+    clusters = shared_documents(trials)
+    tests: dict[str, Any] = {
+        "seed": seed,
+        "smallest_effect": smallest_effect,
+        "correction": plan.correction,
+        "clusters": clusters,
     }
+    tables = {"likelihood": likelihood_table(likelihood, cells, seed=seed, clusters=clusters)}
+    if plan.contrasts:
+        tables["effects"] = effects_table(likelihood, plan.contrasts, **tests)
     if plan.splits:
-        tables["decomposition"] = pd.concat(
-            [decomposition(likelihood, split.total, split.parts, seed=seed) for split in plan.splits],
-            ignore_index=True,
-        )
+        splits = [
+            decomposition(likelihood, split.total, split.parts, seed=seed, clusters=clusters)
+            for split in plan.splits
+        ]
+        tables["decomposition"] = pd.concat(splits, ignore_index=True)
+    facts = trials[trials["cell"] == cells[0]["name"]]
+    tables["anova"] = anova_table(likelihood, factors, clusters=clusters)
+    tables["strata"], tables["trends"] = strata_tables(likelihood, facts, plan.headline_contrasts, **tests)
+    tables["seeds"] = seeds_table(likelihood, factors, plan.contrasts, **tests)
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def attention_tables(
+    plan: Plan, manifest: Mapping[str, Any], directory: RunDirectory
+) -> dict[str, pd.DataFrame]:
+    """Every table of attention shares and entropies: by cell, by contrast, by head."""
+    cells, seed = manifest["cells"], int(manifest["seed"])
+    tables: dict[str, pd.DataFrame] = {}
+    headline = headline_shares(plan)
     if "budgets" in directory.kinds():
         budgets = read_budgets(directory.path / "records" / "budgets")
         tables["shares"] = with_cell_columns(share_table(budgets, seed=seed), cells)
@@ -57,11 +94,25 @@ def build_tables(
             tables["totals"] = with_cell_columns(share_table(totals, seed=seed), cells)
         if plan.share_contrasts and decoder:
             tables["share_effects"] = share_differences([*decoder, *totals], plan.share_contrasts, seed=seed)
+            tables["heads"] = head_map(decoder, headline)
+        del budgets, decoder, totals
     for kind in ("entropies", "published_entropies"):
-        if kind in directory.kinds():
-            tables[kind] = with_cell_columns(entropy_table(directory.read_records(kind)), cells)
-    tables["trials"] = with_cell_columns(trials_table(directory.read_records("trials")), cells)
+        if kind not in directory.kinds():
+            continue
+        arrays = read_arrays(directory.path / "records" / kind, "part", ("mass", "entropy"))
+        tables[kind] = with_cell_columns(entropy_table(arrays["mass"], arrays["entropy"], seed=seed), cells)
+        decoder = [budget for budget in arrays["entropy"] if budget.stack == "decoder"]
+        if headline and decoder:
+            differences = share_differences(decoder, headline, seed=seed)
+            tables[f"{kind.removesuffix('ies')}y_effects"] = differences.rename(columns={"role": "part"})
     return tables
+
+
+def headline_shares(plan: Plan) -> tuple[Contrast, ...]:
+    """The share contrasts among the plan's headlines; without any, the first of each family, six at most."""
+    names = {contrast.name for contrast in plan.headline_contrasts}
+    chosen = tuple(contrast for contrast in plan.share_contrasts if contrast.name in names)
+    return chosen or replace(plan, contrasts=plan.share_contrasts, headline=()).headline_contrasts
 
 
 def stack_totals(budgets: Sequence[BudgetArray]) -> list[BudgetArray]:
@@ -84,15 +135,26 @@ def stack_totals(budgets: Sequence[BudgetArray]) -> list[BudgetArray]:
     return totals
 
 
-def likelihood_table(likelihood: pd.DataFrame, cells: Sequence[dict[str, Any]], *, seed: int) -> pd.DataFrame:
+def likelihood_table(
+    likelihood: pd.DataFrame,
+    cells: Sequence[dict[str, Any]],
+    *,
+    seed: int,
+    clusters: pd.Series | None = None,
+) -> pd.DataFrame:
     """Answer NLL by cell: mean over examples in nats per answer token, with a BCa interval.
 
-    Columns cell, alias, factors, n, mean, low, high, sd, median, trimmed_mean, token_weighted_mean.
+    Columns cell, alias, factors, n, mean, low, high, sd, median, trimmed_mean, token_weighted_mean, caution
+    (of the interval) and reason. ``clusters`` names the document of each example where some share one.
     """
     names = [cell["name"] for cell in cells]
     wide = wide_cells(likelihood, "nll")[names]
     tokens = likelihood.groupby("example", observed=True)["answer_tokens"].first().loc[wide.index]
-    described = one_sample_effects(wide.to_numpy(), weights=tokens.to_numpy(), seed=seed)
+    labels = None if clusters is None else clusters.reindex(wide.index).to_numpy()
+    # Only means and intervals are taken: a likelihood has no null to test.
+    described = one_sample_effects(
+        wide.to_numpy(), weights=tokens.to_numpy(), clusters=labels, seed=seed, permutations=1
+    )
     rows = [
         {
             "cell": name,
@@ -104,32 +166,41 @@ def likelihood_table(likelihood: pd.DataFrame, cells: Sequence[dict[str, Any]], 
             "median": effect.median,
             "trimmed_mean": effect.trimmed_mean,
             "token_weighted_mean": effect.token_weighted_mean,
-            "reason": effect.reason,
+            "caution": CAUTION_TAILS if CAUTION_TAILS in effect.caution else "",
+            "reason": "; ".join(part for part in effect.reason.split("; ") if "Wilcoxon" not in part),
         }
         for name, effect in zip(names, described, strict=True)
     ]
     return with_cell_columns(pd.DataFrame(rows), cells)
 
 
-def entropy_table(entropies: pd.DataFrame) -> pd.DataFrame:
+def entropy_table(
+    masses: Sequence[BudgetArray], entropies: Sequence[BudgetArray], *, seed: int
+) -> pd.DataFrame:
     """Mass and entropy by cell, layer and part: heads averaged per example, then examples.
 
-    Columns cell, stack, block, layer, part, n (examples with a defined entropy), mass, entropy (nats),
-    entropy_sd (over examples).
+    Args:
+        masses, entropies: one array per stack and block, parts in the place of roles.
+        seed: seeds the bootstrap.
+
+    Returns:
+        Columns cell, stack, block, layer, part, n (examples with a defined entropy), mass, mass_low,
+        mass_high, entropy, entropy_low, entropy_high (nats), entropy_sd (over examples), caution, reason.
+        Intervals are BCa over examples.
     """
-    keys = ["cell", "stack", "block", "layer", "part"]
-    per_example = entropies.groupby([*keys, "example"], observed=True)[["mass", "entropy"]].agg(
-        {"mass": "mean", "entropy": lambda values: values.mean(skipna=False)}
-    )
-    grouped = per_example.groupby(keys, observed=True)
-    table = grouped.agg(
-        n=("entropy", "count"),
-        mass=("mass", "mean"),
-        entropy=("entropy", "mean"),
-        entropy_sd=("entropy", "std"),
-    )
-    table["reason"] = np.where(table["n"] > 0, "", "no example has mass in this part")
-    return table.reset_index()
+    mass, entropy = share_table(masses, seed=seed), share_table(entropies, seed=seed)
+    keys = ["cell", "stack", "block", "layer", "role"]
+    table = entropy[[*keys, "n"]].rename(columns={"role": "part"})
+    for name, found in (("mass", mass), ("entropy", entropy)):
+        table[name] = found["mean"]
+        table[f"{name}_low"], table[f"{name}_high"] = found["low"], found["high"]
+    table["entropy_sd"] = entropy["sd"]
+    table["caution"] = [
+        "; ".join(dict.fromkeys(filter(None, own)))
+        for own in zip(mass["caution"], entropy["caution"], strict=True)
+    ]
+    table["reason"] = np.where(table["n"] > 0, entropy["reason"], "no example has mass in this part")
+    return table
 
 
 def trials_table(trials: pd.DataFrame) -> pd.DataFrame:

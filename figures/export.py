@@ -148,7 +148,9 @@ def write_static(figure: go.Figure, path: str | os.PathLike[str], *, scale: floa
             f"{target.name} was not written: a picture needs the package kaleido (pip install kaleido), or "
             "use write_html"
         ) from error
-    options = {"format": kind, "width": figure_width(figure), "height": figure_height(figure), "scale": scale}
+    size = {"width": figure_width(figure), "height": figure_height(figure)}
+    # SVG and PDF have no pixels: a scale would only make their page larger.
+    options = {"format": kind, **size, "scale": scale if kind == "png" else 1}
     picture = kaleido.calc_fig_sync(figure.to_dict(), opts=options, kopts={"path": browser, "mathjax": False})
     return write_whole(target, picture)
 

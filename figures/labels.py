@@ -124,7 +124,7 @@ def panel_title(label: str, characters: int, lines: int = 2) -> str:
         rows = rows[:lines]
         rows[-1] = rows[-1][: width - 1] + "…"
     elif len(rows) > 1:
-        widest_word = min(width, max(map(len, plain.split())))
+        widest_word = min(width, max(map(len, glued(plain).split(" "))))
         trials = (lines_of(plain, narrow) for narrow in range(widest_word, width + 1))
         rows = next(trial for trial in trials if len(trial) == len(rows))
     return "<br>".join(escaped(row) for row in rows)
@@ -141,10 +141,13 @@ def lines_of(plain: str, width: int) -> list[str]:
                 piece = ""
             piece += part
         words.append(piece)
-    # A dot between levels stays with the level before it: no line begins with one.
-    whole = " ".join(words).replace(" · ", "\N{NO-BREAK SPACE}· ")
-    lines = textwrap.wrap(whole, width, break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(glued(" ".join(words)), width, break_on_hyphens=False) or [""]
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def glued(text: str) -> str:
+    """Text whose dots between levels stay with the level before them, so that no line begins with one."""
+    return text.replace(" · ", "\N{NO-BREAK SPACE}· ")
 
 
 def count_label(counts: Iterable[float], unit: str = "examples") -> str:

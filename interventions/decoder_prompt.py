@@ -138,6 +138,11 @@ class DecoderPrompt(Intervention):
             at_least(self.length, f"prompt={self.fill}: the length in tokens", least=0)
 
     @classmethod
+    def known_levels(cls) -> tuple[str, ...]:
+        """Every fill, then one with a length in tokens."""
+        return ("none", *FILLS, "position", "random-text:4")
+
+    @classmethod
     def parse(cls, level: str) -> Self:
         """From ``FILL`` or ``FILL:LENGTH``; the empty level is the query."""
         if not level:

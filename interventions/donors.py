@@ -23,7 +23,7 @@ _DRAW = re.compile(r"(?P<level>.*)#(?P<draw>[1-9][0-9]*)", re.DOTALL)
 class Levels:
     """Levels of factors, with the draw of each."""
 
-    interventions: tuple[tuple[Intervention, int], ...]
+    interventions: tuple[tuple[Intervention, int], ...] = ()
 
     def applied(self, trial: Trial, context: Context) -> Trial:
         """The trial under these levels."""

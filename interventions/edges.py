@@ -69,7 +69,9 @@ def parse_edges(text: str, *, all_but: bool = False) -> EdgeChoice:
         raise LevelError(f"{text!r}: name the keys that are meant; 'all-…' is for knockout alone")
     key_roles = _keys(keys.removeprefix("all-").replace("-", "+") if keeps else keys)
     if stack == "encoder" and not key_roles <= set(ENCODER_ROLES):
-        raise LevelError(f"{text!r}: rows of the encoder see keys of the encoder alone, {', '.join(ENCODER_ROLES)}")
+        raise LevelError(
+            f"{text!r}: rows of the encoder see keys of the encoder alone, {', '.join(ENCODER_ROLES)}"
+        )
     return EdgeChoice(
         stack=stack,
         rows=row_roles,
@@ -94,7 +96,9 @@ def _rows(text: str) -> tuple[str, frozenset[str] | None]:
 def _keys(text: str) -> frozenset[str]:
     parts = [text_part.strip() for text_part in text.split("+")]
     stacks = [role for part in parts for role in _STACKS.get(part, ())]
-    roles = role_set("+".join(part for part in parts if part not in _STACKS), (*DECODER_ROLES, *ENCODER_ROLES))
+    roles = role_set(
+        "+".join(part for part in parts if part not in _STACKS), (*DECODER_ROLES, *ENCODER_ROLES)
+    )
     if not roles and not stacks:
         raise LevelError(f"{text!r} names no keys; give {FORM}")
     return roles | frozenset(stacks)

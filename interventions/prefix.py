@@ -81,6 +81,19 @@ class Prefix(Intervention):
             raise LevelError("prefix=none can't be repeated")
 
     @classmethod
+    def known_levels(cls) -> tuple[str, ...]:
+        """Every source, with a parameter where it takes one, then a distance and a repetition."""
+        parameters = {
+            "keywords": ":5",
+            "wrong_keywords": ":5",
+            "pool": ":8",
+            "literal": ":TEXT",
+            "neutral": ":20",
+        }
+        sources = (name + parameters.get(name, "") for name in SOURCES)
+        return ("none", *sources, "wrong_keywords@1:5", "oracle*2")
+
+    @classmethod
     def parse(cls, level: str) -> Self:
         """From ``SOURCE[@DISTANCE][*TIMES][:COUNT or TEXT]``; the empty level is the oracle prefix."""
         if not level:

@@ -42,7 +42,9 @@ class PrefixAttention(Intervention):
         """From ``none``, ``masked``, ``unshifted`` or ``masked+unshifted``; LevelError otherwise."""
         parts = frozenset() if level == "none" else frozenset(level.split("+"))
         if not parts <= {"masked", "unshifted"}:
-            raise LevelError(f"prefix_attention is none, masked, unshifted or masked+unshifted; got {level!r}")
+            raise LevelError(
+                f"prefix_attention is none, masked, unshifted or masked+unshifted; got {level!r}"
+            )
         return cls("masked" in parts, "unshifted" in parts)
 
     def apply(self, trial: Trial, context: Context) -> Trial:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from interventions.donors import Levels, Place, parse_levels, parse_place
@@ -34,7 +34,7 @@ class StatePatching(Intervention):
     identity_levels: ClassVar[tuple[str, ...]] = ("none",)
 
     place: Place | None = None
-    levels: Levels = Levels(())
+    levels: Levels = field(default_factory=Levels)
 
     @classmethod
     def parse(cls, level: str) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from interventions.donors import Levels, Place, parse_levels, parse_place
@@ -36,13 +36,17 @@ class StateReplacement(Intervention):
     Where a role has no position in the trial, nothing is replaced.
     """
 
-    sample_levels: ClassVar[tuple[str, ...]] = ("document<-zero@final", "document<-mean:2@1", "document<-other@final")
+    sample_levels: ClassVar[tuple[str, ...]] = (
+        "document<-zero@final",
+        "document<-mean:2@1",
+        "document<-other@final",
+    )
     identity_levels: ClassVar[tuple[str, ...]] = ("none",)
 
     source: str = "none"
     place: Place | None = None
     count: int = 0
-    levels: Levels = Levels(())
+    levels: Levels = field(default_factory=Levels)
 
     @classmethod
     def parse(cls, level: str) -> Self:

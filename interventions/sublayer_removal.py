@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from interventions.intervention import Context, Intervention, LevelError, intervention
@@ -35,7 +35,7 @@ class SublayerRemoval(Intervention):
     identity_levels: ClassVar[tuple[str, ...]] = ("none",)
 
     sublayer: str = "none"
-    window: LayerWindow = LayerWindow.all()
+    window: LayerWindow = field(default_factory=LayerWindow.all)
 
     @classmethod
     def parse(cls, level: str) -> Self:

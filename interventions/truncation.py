@@ -21,7 +21,12 @@ class Truncate(Intervention):
     BOS are the BOS and all of the prefix and separator but their last token.
     """
 
-    sample_levels: ClassVar[tuple[str, ...]] = ("bos", "document")
+    sample_levels: ClassVar[tuple[str, ...]] = (
+        "prefix+separator",
+        "bos+prefix+separator",
+        FIRST_POSITIONS,
+        "document",
+    )
     identity_levels: ClassVar[tuple[str, ...]] = ("none",)
 
     roles: frozenset[str]

@@ -206,8 +206,12 @@ class AttentionCall:
         return RowAttention.from_scores(self.site, scores, hidden, self.members)
 
 
-def _with_roles(roles: Int[Tensor, "batch position"], wanted: frozenset[str]) -> Bool[Tensor, "batch position"]:
-    codes = torch.tensor([ROLE_CODES[role] for role in sorted(wanted)], dtype=roles.dtype, device=roles.device)
+def _with_roles(
+    roles: Int[Tensor, "batch position"], wanted: frozenset[str]
+) -> Bool[Tensor, "batch position"]:
+    codes = torch.tensor(
+        [ROLE_CODES[role] for role in sorted(wanted)], dtype=roles.dtype, device=roles.device
+    )
     return torch.isin(roles, codes)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from probes.edits import Edit
 from probes.roles import PADDING, PREDICTING, ROLE_CODES, ROLES
 from probes.states import StateEdit
-from probes.tokenization import TokenizedTrial
+from probes.tokenization import EncoderKey, TokenizedTrial
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ class Batch:
     """Padded tensors of some trials; padding is on the right.
 
     ``encoder_ids``, ``encoder_mask``, ``pass_roles``: pass × encoder position, one row per distinct encoder
-    input; ``pass_edits`` are the edits that a pass of donors alone runs under, None where a trial of the batch
-    is decoded from it. ``state_changes``: in an order in which donors are complete before they are taken from. ``trial_pass``: trial → its pass. ``visible``: trial × encoder position, what its decoder may see.
+    input. ``pass_edits`` are the edits that a pass of donors alone runs under, None where a trial of the batch
+    is decoded from it. ``state_changes`` stand in an order in which donors are complete before they are taken
+    from. ``trial_pass``: trial → its pass. ``visible``: trial × encoder position, what its decoder may see.
     ``lane_pass``: lane → its pass. ``decoder_ids``, ``decoder_roles``, ``decoder_positions``,
     ``decoder_trial`` (the trial that a position belongs to, -1 at padding): lane × decoder position.
     ``answer``: the rows whose logits predict the ``targets`` (lane × row); ``chosen``: the rows whose
@@ -95,14 +96,9 @@ class Batch:
         return marked
 
 
-#: What makes an encoder pass what it is.
-EncoderKey = tuple[tuple[int, ...], tuple[str, ...], tuple[Edit, ...], tuple[StateEdit, ...]]
-
-
 def encoder_key(trial: TokenizedTrial) -> EncoderKey:
-    """What two trials must share to share an encoder pass: positions, and whatever is edited in the encoder."""
-    states = tuple(edit for edit in trial.trial.states if edit.stack == "encoder")
-    return trial.encoder_ids, trial.encoder_roles, trial.trial.edits, states
+    """What two trials must share to share an encoder pass."""
+    return trial.encoder_key
 
 
 def with_donors(trial: TokenizedTrial) -> tuple[TokenizedTrial, ...]:

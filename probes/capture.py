@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import nnsight
 import numpy as np
 import torch
 from einops import rearrange
@@ -110,7 +111,7 @@ def _encode(
     envoy = at_path(model.envoy, _path_of(model, encoder))
     with envoy.trace(**inputs):
         visitor.visit_layers()
-        states = visitor.final_states(envoy.output.last_hidden_state).save()
+        states = nnsight.save(visitor.final_states(envoy.output.last_hidden_state))
     return states, visitor.observations(batch.trial_pass)
 
 

@@ -67,12 +67,14 @@ class Edges:
 
     def __post_init__(self) -> None:
         row_roles = ENCODER_ROLES if self.stack == "encoder" else (*DECODER_ROLES, PREDICTING)
-        unknown = sorted(self.keys - set(ROLES) | (self.rows or frozenset()) - set((*ROLES, PREDICTING)))
+        unknown = sorted(self.keys - set(ROLES) | (self.rows or frozenset()) - {*ROLES, PREDICTING})
         if unknown:
             raise ValueError(f"unknown role(s) {unknown}; known: {list(ROLES)}")
         strangers = sorted((self.rows or frozenset()) - set(row_roles))
         if strangers:
-            raise ValueError(f"no row of the {self.stack} has the role(s) {strangers}; rows: {list(row_roles)}")
+            raise ValueError(
+                f"no row of the {self.stack} has the role(s) {strangers}; rows: {list(row_roles)}"
+            )
 
     def matches(self, site: Site) -> bool:
         """Sites of the stack and layers whose keys can have one of the roles."""
@@ -215,7 +217,9 @@ class RemoveOutput:
 
     def __post_init__(self) -> None:
         if self.block not in ("self", "cross", "merged", ATTENTION):
-            raise ValueError(f"attention blocks are self, cross and merged, or {ATTENTION}; got {self.block!r}")
+            raise ValueError(
+                f"attention blocks are self, cross and merged, or {ATTENTION}; got {self.block!r}"
+            )
 
     def matches(self, site: Site) -> bool:
         """Sites of this block and stack in these layers."""

@@ -11,6 +11,7 @@ import difflib
 import importlib
 import pkgutil
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType, ModuleType
@@ -22,6 +23,11 @@ _MARK = "__registered_as__"
 
 #: Characters that would part a name from its levels, in cells and on the command line, stay out of names.
 _NAME = re.compile(r"[A-Za-z][\w.-]*")
+
+#: Names less similar than this (0 to 1) are not offered instead of one another.
+_SIMILAR = 0.5
+
+_PLURALS: Mapping[str, str] = MappingProxyType({"analysis": "analyses"})
 
 #: What a class of a kind must have, besides being a frozen dataclass. Kinds not named here are functions.
 _REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -65,8 +71,14 @@ def name_of(thing: Any) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``" Did you mean 'x'?"`` for the closest known name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
+
+    def closeness(other: str) -> tuple[float, int]:
+        # Of equally similar names the one with the same letters: two of them may only have changed places.
+        common = Counter(name) & Counter(other)
+        return difflib.SequenceMatcher(None, name, other).ratio(), common.total()
+
+    best = max(known, key=closeness, default="")
+    return f" Did you mean {best!r}?" if best and closeness(best)[0] >= _SIMILAR else ""
 
 
 def discover(kind: str, package: ModuleType, entry_point_group: str) -> Mapping[str, Any]:
@@ -117,7 +129,7 @@ def _collect(kind: str, things: Iterable[Any], found: dict[str, Any]) -> int:
         other = found.setdefault(name, thing)
         if other is not thing:
             raise RegistryError(
-                f"two {kind}s are called {name!r}: {_place(other)} and {_place(thing)}; rename one of them"
+                f"two {_PLURALS.get(kind, f'{kind}s')} are called {name!r}: {_place(other)} and {_place(thing)}; rename one of them"
             )
         _require(kind, name, thing)
     return count

@@ -52,7 +52,9 @@ class StateEdit(ABC):
             raise ValueError(f"no stack is called {self.stack!r}; stacks are encoder and decoder")
         unknown = sorted(self.roles - set(known))
         if unknown or not self.roles:
-            raise ValueError(f"states of the {self.stack} have the roles {list(known)}; got {sorted(self.roles)}")
+            raise ValueError(
+                f"states of the {self.stack} have the roles {list(known)}; got {sorted(self.roles)}"
+            )
         if self.stack == "decoder" and (self.donors or self.layer is None):
             raise ValueError("states of the decoder are edited at a layer, and take nothing from donors")
 
@@ -193,5 +195,7 @@ def _from_torch(path: Path) -> object:
 
 def _only(tensors: dict[str, Tensor], path: Path) -> Tensor:
     if len(tensors) != 1:
-        raise StateError(f"{path} must hold one tensor; it holds {len(tensors)}: {', '.join(sorted(tensors))}")
+        raise StateError(
+            f"{path} must hold one tensor; it holds {len(tensors)}: {', '.join(sorted(tensors))}"
+        )
     return next(iter(tensors.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from probes.trials import FIRST_POSITIONS, Segment, Trial
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from probes.edits import Edit
 
 #: Longest inputs of the published runs, in tokens (protocol.md, section 1).
 ENCODER_LIMIT, PROMPT_LIMIT, ANSWER_LIMIT = 2048, 512, 256
@@ -30,6 +32,10 @@ class Limits:
     encoder: int = ENCODER_LIMIT
     prompt: int = PROMPT_LIMIT
     answer: int = ANSWER_LIMIT
+
+
+#: What makes an encoder pass what it is: ids, roles, edits of attention, edits of states with their donors' keys.
+EncoderKey = tuple[tuple[int, ...], tuple[str, ...], tuple["Edit", ...], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,19 @@ class TokenizedTrial:
     published_hidden: int
     truncated: int
     donors: tuple[tuple[TokenizedTrial, ...], ...] = ()
+
+    @cached_property
+    def encoder_key(self) -> EncoderKey:
+        """What two trials must share to share an encoder pass: positions, and whatever is edited in the encoder.
+
+        Donors count by their own keys, so that their decoders don't matter.
+        """
+        states = tuple(
+            (replace(edit, donors=()), tuple(donor.encoder_key for donor in donors))
+            for edit, donors in zip(self.trial.states, self.donors, strict=True)
+            if edit.stack == "encoder"
+        )
+        return self.encoder_ids, self.encoder_roles, self.trial.edits, states
 
     @property
     def answer_tokens(self) -> int:
@@ -141,7 +160,7 @@ class TrialTokenizer:
             for position, role in enumerate(encoder_roles)
         )
         decoder_ids, decoder_roles = self._decoder(trial)
-        order = range(len(encoder_ids))
+        order = list(range(len(encoder_ids)))
         if trial.prefix_positions == "before":
             order = self._prefix_apart(encoder_roles)
         tokenized = TokenizedTrial(

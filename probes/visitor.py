@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from einops import rearrange
@@ -115,10 +114,9 @@ class StackVisitor:
         original = call = self._model_call(site, inputs)
         for edit, chosen in edits:
             assert isinstance(edit, CallEdit)
-            if chosen is None:
-                call = edit.apply(call)
-            else:
-                call = call.joined(chosen, edit.apply(call.of_batch(chosen)))
+            part = call if chosen is None else call.of_batch(chosen)
+            changed = edit.apply(part)
+            call = changed if chosen is None else call.joined(chosen, changed)
         if self.reading.reads(site):
             self._read(call)
         if call is original:

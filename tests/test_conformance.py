@@ -151,13 +151,6 @@ class Idle(Prompting):
         return trial
 
 
-class IdleEdit(Prompting):
-    """Has an edit that changes no number."""
-
-    def apply(self, trial: Trial, context: Context) -> Trial:
-        return replace(trial, edits=(HideKeys(frozenset({"separator"}), layers=frozenset({0})),))
-
-
 class NoTrial(Prompting):
     """Returns text."""
 
@@ -180,15 +173,23 @@ class Leaving(Prompting):
 
 @dataclass(frozen=True)
 class Everywhere:
-    """An edit that claims to match whatever layers it is given."""
+    """An edit of values that claims to match whatever layers it is given."""
 
     layers: frozenset[int] | None = None
+    factor: float = 2
 
     def matches(self, site: Site) -> bool:
         return True
 
     def apply(self, call: AttentionCall) -> AttentionCall:
-        return replace(call, value=call.value * 2)
+        return replace(call, value=call.value * self.factor)
+
+
+class IdleEdit(Prompting):
+    """Has an edit that changes no number."""
+
+    def apply(self, trial: Trial, context: Context) -> Trial:
+        return replace(trial, edits=(Everywhere(factor=1),))
 
 
 class Unmatchable(Prompting):

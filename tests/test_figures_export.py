@@ -5,14 +5,17 @@ from __future__ import annotations
 import builtins
 import os
 import re
+import struct
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import plotly.graph_objects as go
 import pytest
 
 import figures
 from figures import export
+from tests.browser import program
 from tests.figure_tables import CELLS, shares_table
 
 
@@ -131,3 +134,26 @@ def test_without_kaleido_the_message_says_what_to_do(
     monkeypatch.setattr(builtins, "__import__", importing)
     with pytest.raises(figures.NoBrowser, match="pip install kaleido"):
         figures.write_static(figure, tmp_path / "a.svg")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_a_real_browser_draws_the_picture(figure: go.Figure, tmp_path: Path, kind: str) -> None:
+    program()
+    path = figures.write_static(figure, tmp_path / "deep" / f"ledger.{kind}", scale=2)
+    content = path.read_bytes()
+    width, height = figure.layout.meta["width"], figure.layout.height
+    if kind == "png":
+        assert content.startswith(b"\x89PNG\r\n\x1a\n")
+        # The header chunk of a PNG holds width and height.
+        assert struct.unpack(">II", content[16:24]) == (2 * width, 2 * height)
+    elif kind == "svg":
+        root = ElementTree.fromstring(content)
+        assert (root.get("width"), root.get("height")) == (str(width), str(height))
+        shown = "".join(root.itertext())
+        assert "Who </title><script>reads</script>?" in shown
+        assert "share of attention (%)" in shown
+        assert not [element for element in root.iter() if element.tag.endswith("script")]
+    else:
+        assert content.startswith(b"%PDF")
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]

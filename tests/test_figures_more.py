@@ -415,3 +415,109 @@ def test_every_figure_is_the_same_twice_and_dark_only_in_colour(name: str) -> No
     assert first.layout.template.layout.font.family == theme.FONT
     assert first.layout.title.text.startswith("<b>")
     assert first.layout.height > 150
+
+
+NLL_AXIS = "effect on answer NLL, baseline − treatment (nats)"
+STATED = {
+    "budget_differences": ({"decoder layer"}, {"difference in share (points)"}, "n = 600 examples"),
+    "head_map": ({"head"}, {"decoder layer"}, "n = 600 examples"),
+    "split_bars": ({"mean difference in answer NLL (nats)"}, set(), "n = 600 examples"),
+    "entropy_against_mass": ({"mass (% of attention)"}, {"entropy (nats)"}, "n = 600 examples"),
+    "length_curves": ({"document length (tokens)"}, {NLL_AXIS}, "n = 500 examples per point"),
+    "keyword_curve": ({"keywords in the prefix (count)"}, {NLL_AXIS}, "n = 500 examples per point"),
+    "sink_audit": ({"decoder layer"}, {"share (%)"}, "n = 600 examples"),
+    "published_beside_measured": ({"nats per answer token", "share"}, set(), "measured: n = 600 examples"),
+    "example_scatter": (
+        {"none · prefix+separator · none: answer NLL (nats per token)"},
+        {"none · prefix+separator · random: answer NLL (nats per token)"},
+        "n = 4 examples",
+    ),
+    "example_slopes": (set(), {"answer NLL (nats per token)"}, "n = 4 examples"),
+    "token_view": ({"key (position)"}, {"answer row"}, "n = 1 example"),
+}
+"""Titles of the horizontal and of the vertical axes, and how the subtitle begins."""
+
+
+@pytest.mark.parametrize("name", builders())
+def test_every_figure_states_axes_units_and_n(name: str) -> None:
+    draw, table, _ = builders()[name]
+    figure = draw(table)
+    across, up, beginning = STATED[name]
+    assert {axis.title.text for axis in figure.select_xaxes()} - {None, ""} == across
+    assert {axis.title.text for axis in figure.select_yaxes()} - {None, ""} == up
+    assert figure.layout.title.subtitle.text.startswith(beginning)
+    if name in ("head_map", "token_view"):
+        unit = {"head_map": "difference on<br>bos (points)", "token_view": "share (%)"}[name]
+        assert figure.layout.coloraxis.colorbar.title.text == unit
+
+
+def test_head_map_holds_intervals_where_the_table_has_them() -> None:
+    table = tables.heads_table("contrast", 3, 2).drop(columns="standard_error")
+    table["low"], table["high"] = table["mean"] - 0.01, table["mean"] + 0.02
+    trace = figures.head_map(table, "bos", facets=CONTRASTS[:1]).data[0]
+    rows = table[(table.contrast == CONTRASTS[0]) & (table.role == "bos")].set_index(["layer", "head"])
+    for i, j in np.ndindex(3, 2):
+        assert list(trace.customdata[i, j][:3]) == rows.loc[(i, j), ["n", "low", "high"]].tolist()
+    assert "interval from %{customdata[1]:+.2%}<br>to %{customdata[2]:+.2%}" in trace.hovertemplate
+
+
+def test_entropy_holds_all_four_ends() -> None:
+    table = tables.entropies_table(3, CELLS[:1])
+    ends = {"mass_low": -0.01, "mass_high": 0.02, "entropy_low": -0.1, "entropy_high": 0.2}
+    for name, shift in ends.items():
+        table[name] = table[name.partition("_")[0]] + shift
+    traces = traces_by(figures.entropy_against_mass(table), "part")
+    for (part,), trace in traces.items():
+        rows = table[table.part == part]
+        np.testing.assert_allclose(trace.x - trace.error_x.arrayminus, rows["mass_low"])
+        np.testing.assert_allclose(trace.x + trace.error_x.array, rows["mass_high"])
+        np.testing.assert_allclose(trace.y - trace.error_y.arrayminus, rows["entropy_low"])
+        np.testing.assert_allclose(trace.y + trace.error_y.array, rows["entropy_high"])
+
+
+def test_keyword_curve_holds_intervals_and_n_by_line() -> None:
+    table = pd.concat([tables.keywords_table().assign(prompt=prompt) for prompt in ("none", "query")])
+    table.loc[table.prompt == "query", ["mean", "low", "high"]] -= 0.05
+    figure = figures.keyword_curve(table, line="prompt")
+    traces, bands = (by(figure, "line") for by in (traces_by, bands_by))
+    for (prompt,), trace in traces.items():
+        rows = table[table.prompt == prompt]
+        np.testing.assert_array_equal(trace.y, rows["mean"])
+        np.testing.assert_array_equal(trace.customdata, rows[["low", "high", "n"]])
+        assert_band(bands[(prompt,)], rows["keywords"], rows["low"], rows["high"])
+
+
+def test_published_holds_both_ends_and_n() -> None:
+    table = tables.compared_table()
+    for trace in figures.published_beside_measured(table).data:
+        if trace.meta["what"] == "measured":
+            rows = table[table.quantity == trace.meta["group"]]
+            np.testing.assert_allclose(trace.x - trace.error_x.arrayminus, rows["low"])
+            found = np.array([row[:5] for row in trace.customdata], dtype=float)
+            np.testing.assert_array_equal(found, rows[["published", "measured", "low", "high", "n"]])
+
+
+# --- words
+
+
+@pytest.mark.parametrize("name", builders())
+def test_every_figure_is_told_in_words(name: str) -> None:
+    draw, table, _ = builders()[name]
+    figure = draw(table)
+    told = figures.described(figure)
+    across, up, beginning = STATED[name]
+    for part in (*across, *up, beginning):
+        assert part in told
+    assert "<" not in told.replace("<end>", "").replace("<bos>", "")
+    for trace in figure.data:
+        if trace.showlegend and trace.name:
+            assert trace.name in told
+
+
+def test_description_counts_panels_and_names_gaps() -> None:
+    table = tables.sinks_table(3)
+    table.loc[0, ["mean", "low", "high"]] = np.nan
+    told = figures.described(figures.sink_audit(table))
+    assert "8 panels. Across: decoder layer; up: share (%)." in told
+    assert "Series: sink visible, measured, predicted." in told
+    assert "No value, shown as a gap: merged / document, layer 0" in told

@@ -8,8 +8,8 @@ import pytest
 
 from interventions.intervention import Context, LevelError
 from interventions.layer_windows import LayerWindow, parse_window, window_layers
-from probes.models import at_path, declared_depths
 from probes.families import family_of
+from probes.models import at_path, declared_depths
 from probes.tokenization import TrialTokenizer
 from tests.reference import tiny_models
 
@@ -46,7 +46,9 @@ def test_quarters_partition_every_depth(depth: int) -> None:
     assert LayerWindow.all().layers(depth) == frozenset(range(depth))
 
 
-@pytest.mark.parametrize("text", ["", "last", "5-", "33-20", "-1", "25%", "50%-25%", "0%-101%", "1,2", "1++2"])
+@pytest.mark.parametrize(
+    "text", ["", "last", "5-", "33-20", "-1", "25%", "50%-25%", "0%-101%", "1,2", "1++2"]
+)
 def test_what_is_no_window_is_refused(text: str) -> None:
     with pytest.raises(LevelError, match=r"is no window of layers; give 'all', a layer as '5'"):
         parse_window(text)

@@ -75,7 +75,7 @@ def opened(browser: Browser, path: Path, size: tuple[int, int] = DESK) -> Watche
     return watched
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def desk(browser: Browser, plain: Path) -> Iterator[Watched]:
     watched = opened(browser, plain)
     yield watched
@@ -104,20 +104,30 @@ def test_hostile_text_is_read_as_it_was_written(browser: Browser, hostile: Path)
     watched = opened(browser, hostile)
     page = watched.page
     shown = report_pages.HOSTILE.replace("\u202e", "⟨U+202E⟩").replace("\u202c", "⟨U+202C⟩")
-    for place in ("h1", ".question", ".findings .name", ".fed dd", "#manifest + dl", "#table-effects ~ .scroll tbody th"):
+    for place in (
+        "h1",
+        ".question",
+        ".findings .name",
+        ".fed dd",
+        "#manifest + dl",
+        "#table-effects ~ .scroll tbody th",
+    ):
         assert shown in page.locator(place).first.text_content().replace("⏎", "\n"), place
     assert page.locator("main img").count() == 0
     page.context.close()
 
 
-def test_policy_refuses_what_a_script_would_load(desk: Watched) -> None:
+def test_policy_refuses_what_a_script_would_load(browser: Browser, plain: Path) -> None:
     """The page's own policy stops a request before the test's watch does."""
-    refused = desk.page.evaluate(
+    watched = watched_page(browser)
+    watched.page.goto(plain.as_uri())
+    refused = watched.page.evaluate(
         "() => fetch('https://example.invalid/').then(() => 'sent', error => error.name)"
     )
     assert refused == "TypeError"
-    assert desk.foreign == []
-    assert any("Content Security Policy" in message for message in desk.errors)
+    assert watched.foreign == []
+    assert any("Content Security Policy" in message for message in watched.errors)
+    watched.page.context.close()
 
 
 def test_every_table_downloads_as_its_csv(desk: Watched, tmp_path: Path) -> None:

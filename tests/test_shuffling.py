@@ -66,7 +66,7 @@ TEXTS = st.text(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, derandomize=True)
 @given(text=TEXTS, seed=st.integers(0, 50))
 def test_words_change_places_and_white_space_does_not(text: str, seed: int) -> None:
     example = Example("one", "who", text, "it")
@@ -82,7 +82,7 @@ def test_words_change_places_and_white_space_does_not(text: str, seed: int) -> N
 BYTE_PAIRS = TrialTokenizer(tiny_models.tokenizer(), 2)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, derandomize=True)
 @given(
     text=st.text(st.sampled_from([*"towerkesh", " ", "\n", "🙂"]), min_size=1, max_size=40).filter(
         lambda text: text.strip()

@@ -96,7 +96,9 @@ def test_patching_some_roles_at_a_layer_against_hooks(
     for roles in ("document", "bos+eos"):
         trial = tokenized(model, 3, patched("prefix=oracle", str(layer), roles))
         donor = tokenized(model, 3, ORACLE)
-        taken = hooks.layer_states(plain, donor.encoder_ids, path)[places(donor.encoder_roles, *roles.split("+"))]
+        taken = hooks.layer_states(plain, donor.encoder_ids, path)[
+            places(donor.encoder_roles, *roles.split("+"))
+        ]
         where = places(trial.encoder_roles, *roles.split("+"))
 
         def change(output: torch.Tensor, where: Any = where, taken: Any = taken) -> torch.Tensor:
@@ -152,21 +154,26 @@ def test_a_batch_is_its_trials_one_by_one(family: str, pack: bool, loaded: Model
     for index, trial in enumerate(trials):
         alone = captured(model, [trial], EVERYTHING)
         for found, place in ((together, index), (backwards, len(trials) - 1 - index)):
-            numpy.testing.assert_allclose(losses(found, place), losses(alone), atol=1e-5, rtol=0)
-            assert_close(numbers(found, place), numbers(alone, 0))
+            assert losses(found, place).mean() == pytest.approx(losses(alone).mean(), abs=1e-5)
+            # A single token's, in float32, after a sum over batches of another shape.
+            numpy.testing.assert_allclose(losses(found, place), losses(alone), atol=3e-5, rtol=0)
+            assert_close(numbers(found, place), numbers(alone, 0), 2e-5)
 
 
 def test_passes_are_shared_as_far_as_states_are_the_same(loaded: Models) -> None:
     model = loaded("t5gemma2")
-    one, two = tokenized(model, 0, patched("prefix=oracle", "0")), tokenized(model, 0, patched("prefix=oracle", "1"))
+    one, two = (
+        tokenized(model, 0, patched("prefix=oracle", "0")),
+        tokenized(model, 0, patched("prefix=oracle", "1")),
+    )
     other_prompt = tokenized(model, 0, {"state_patching": f"{ALL}<-prefix=oracle@0"})
     plain = tokenized(model, 0, PROMPT)
     # Two patched ones, the bare one, and the one donor; the prompt changes the donor's decoder alone.
     batch = batch_of([one, two, plain], pack=True)
     assert batch.encoder_ids.shape[0] == 4
     assert len({int(number) for number in batch.trial_pass}) == 3
-    assert batch_of([one, other_prompt], pack=True).lane_pass.tolist() == [0]
-    assert batch_of([one, two], pack=True).lane_pass.tolist() == [0, 1]
+    assert batch_of([one, other_prompt]).trial_pass.tolist() == [0, 0]
+    assert batch_of([one, two]).trial_pass.tolist() == [0, 1]
     # A donor that is a cell of its own, under the same edits, is that cell's pass.
     assert batch_of([one, tokenized(model, 0, ORACLE)]).encoder_ids.shape[0] == 2
 
@@ -190,7 +197,12 @@ def test_donors_run_under_their_own_edits(family: str, loaded: Models, oracle: O
     """The recipient's encoder is edited after the donor was named, so that the donor's is not: and the reverse."""
     model = loaded(family)
     mask = "bos+document+eos->prefix+separator"
-    late = {**ORACLE, "hidden": "prefix+separator", "state_patching": f"{ALL}<-prefix=oracle@final", "knockout": mask}
+    late = {
+        **ORACLE,
+        "hidden": "prefix+separator",
+        "state_patching": f"{ALL}<-prefix=oracle@final",
+        "knockout": mask,
+    }
     plain = captured(model, [tokenized(model, index, TRUNCATED) for index in range(3)])
     found = captured(model, [tokenized(model, index, late) for index in range(3)])
     numpy.testing.assert_allclose(found.token_losses, plain.token_losses, atol=1e-5, rtol=0)
@@ -205,8 +217,8 @@ def test_donors_run_under_their_own_edits(family: str, loaded: Models, oracle: O
 def test_donors_that_keep_the_values_of_chosen_rows(family: str, loaded: Models) -> None:
     """Value zeroing gives the recipient's keys twins; the donor's keys have none to see."""
     model = loaded(family)
-    late = {**ORACLE, "state_patching": f"{ALL}<-prefix=oracle@1", "value_zeroing": "document->prefix@0"}
-    after = {**ORACLE, "state_patching": f"{ALL}<-prefix=oracle@1"}
+    late = {**TRUNCATED, "state_patching": f"{ALL}<-prefix=oracle@2", "value_zeroing": "document->prefix@0"}
+    after = {**TRUNCATED, "state_patching": f"{ALL}<-prefix=oracle@2"}
     numpy.testing.assert_allclose(
         losses(captured(model, [tokenized(model, 1, late)])),
         losses(captured(model, [tokenized(model, 1, after)])),
@@ -255,7 +267,11 @@ def test_replacements_at_the_end_against_states_made_by_hand(
 
 def test_a_role_without_positions_is_not_replaced(loaded: Models) -> None:
     model = loaded("bart")
-    for level in ("prefix+separator<-zero@final", "prefix<-mean:2:prefix=oracle@0", "prefix<-other:prefix=oracle@all"):
+    for level in (
+        "prefix+separator<-zero@final",
+        "prefix<-mean:2:prefix=oracle@0",
+        "prefix<-other:prefix=oracle@all",
+    ):
         trial = tokenized(model, 0, {**PROMPT, "state_replacement": level})
         assert batch_of([trial]).state_changes == ()
         numpy.testing.assert_array_equal(
@@ -358,7 +374,9 @@ def test_what_is_no_direction_is_refused(loaded: Models, tmp_path: Path) -> None
     plain = captured(model, [tokenized(model, 0, PROMPT)])
     for roles, place in (("document", "1"), ("document", "final"), ("predicting", "1")):
         trial = tokenized(model, 0, {**PROMPT, "steering": f"{roles}:1:{narrow}@{place}"})
-        with pytest.raises(StateError, match=r"narrow.npy has the width 5, but the states of the .* width 48"):
+        with pytest.raises(
+            StateError, match=r"narrow.npy has the width 5, but the states of the .* width 48"
+        ):
             captured(model, [trial])
         # Nothing is left behind by an error in the middle of a trace.
         after = captured(model, [tokenized(model, 0, PROMPT)])
@@ -373,11 +391,15 @@ def test_what_is_no_direction_is_refused(loaded: Models, tmp_path: Path) -> None
 def test_unequal_lengths_are_refused_with_the_example_and_the_counts(loaded: Models) -> None:
     model = loaded("t5gemma2")
     words = len(tokenized(model, 1, ORACLE).encoder_roles) - len(tokenized(model, 1).encoder_roles) - 1
-    with pytest.raises(StateError, match=rf"example 'row 1', CopyStates: the role 'prefix' has 0 .* {words} in the"):
+    with pytest.raises(
+        StateError, match=rf"example 'row 1', CopyStates: the role 'prefix' has 0 .* {words} in the"
+    ):
         tokenized(model, 1, {"state_patching": "prefix+document<-prefix=oracle@final"})
     short = StateReplacement.parse("document<-other:padding=none@final")
     assert short.apply(tokenized(model, 1).trial, context_of(model, 1)).states
-    with pytest.raises(StateError, match="'document' has . position|the role 'prefix' has no position in the donor"):
+    with pytest.raises(
+        StateError, match="'document' has . position|the role 'prefix' has no position in the donor"
+    ):
         tokenized(model, 1, {**ORACLE, "state_replacement": "prefix<-other@final"})
     with pytest.raises(StateError, match="the role 'prefix' has no position in any donor"):
         tokenized(model, 1, {**ORACLE, "state_replacement": "prefix<-mean:2@final"})
@@ -387,7 +409,10 @@ def test_a_layer_that_the_model_lacks_is_refused(loaded: Models) -> None:
     model = loaded("t5")
     bare = tokenized(model, 0, PROMPT)
     for edit, message in (
-        (ZeroStates(frozenset({"document"}), "encoder", 3), "layer 3 of the encoder, but t5 has layers 0 to 2"),
+        (
+            ZeroStates(frozenset({"document"}), "encoder", 3),
+            "layer 3 of the encoder, but t5 has layers 0 to 2",
+        ),
         (
             AddDirection(frozenset({"answer"}), "decoder", 5, (), Direction(Path("d.npy")), 1.0),
             "layer 5 of the decoder, but t5 has layers 0 to 4",
@@ -396,7 +421,9 @@ def test_a_layer_that_the_model_lacks_is_refused(loaded: Models) -> None:
         trial = model.trial_tokenizer(replace(bare.trial, states=(edit,)))
         with pytest.raises(EditError, match=message):
             captured(model, [trial])
-    with pytest.raises(LevelError, match="encoder: the layers '7' go beyond the stack, which has layers 0 to 2"):
+    with pytest.raises(
+        LevelError, match="encoder: the layers '7' go beyond the stack, which has layers 0 to 2"
+    ):
         tokenized(model, 0, {"state_patching": "document<-prefix=oracle@7"})
 
 
@@ -464,7 +491,9 @@ def test_an_error_between_edits_leaves_nothing_behind(
         }
         with pytest.raises(StateError):
             captured(model, [tokenized(model, index, levels) for index in range(3)], EVERYTHING, pack=pack)
-        after = captured(model, [tokenized(model, index, PROMPT) for index in range(3)], EVERYTHING, pack=pack)
+        after = captured(
+            model, [tokenized(model, index, PROMPT) for index in range(3)], EVERYTHING, pack=pack
+        )
         numpy.testing.assert_array_equal(after.token_losses, plain.token_losses)
         for index in range(3):
             assert_close(numbers(after, index), numbers(plain, index), 0.0)

@@ -54,7 +54,9 @@ def keys(values: list[str], repeats: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(values))
 
 
-def write_run(path: Path, examples: int, *, layers: int = LAYERS, heads: int = HEADS, seed: int = 1) -> RunDirectory:
+def write_run(
+    path: Path, examples: int, *, layers: int = LAYERS, heads: int = HEADS, seed: int = 1
+) -> RunDirectory:
     """A finished run of exp08 with random records in the form that a run writes."""
     plan = find_analysis("exp08").plan("corrected")
     cells = [cell.name for cell in plan.design.cells]
@@ -68,7 +70,8 @@ def write_run(path: Path, examples: int, *, layers: int = LAYERS, heads: int = H
             "corpus": {"name": "random numbers", "n": examples},
             "seed": 42,
             "cells": [
-                {"name": cell.name, "alias": cell.alias, "factors": cell.factors} for cell in plan.design.cells
+                {"name": cell.name, "alias": cell.alias, "factors": cell.factors}
+                for cell in plan.design.cells
             ],
         },
     )
@@ -90,7 +93,8 @@ def part(
     cell = cells * len(names)
     # Per example, so that every cell answers the same tokens of the same document.
     words, tokens, lengths = (
-        np.repeat(generator.integers(low, high, len(names)), len(cells)) for low, high in ((1, 30), (1, 40), (40, 400))
+        np.repeat(generator.integers(low, high, len(names)), len(cells))
+        for low, high in ((1, 30), (1, 40), (40, 400))
     )
     base = np.repeat(generator.gamma(1, 0.6, len(names)), len(cells))
     nll = base + generator.gamma(0.5, 0.4, trials) + np.tile(np.linspace(0, 0.3, len(cells)), len(names))
@@ -148,16 +152,27 @@ def observed(
                 pa.array(np.tile(np.arange(width), trials * heads), pa.int8()), pa.array(categories)
             ),
         }
-        numbers = {name: pa.array(array[layer].astype(np.float64).reshape(-1)) for name, array in values.items()}
+        numbers = {
+            name: pa.array(array[layer].astype(np.float64).reshape(-1)) for name, array in values.items()
+        }
         tables.append(pa.table({**columns, **numbers}))
     return pa.concat_tables(tables)
 
 
 def measure(path: Path) -> dict:
     """Wall time, CPU time and peak memory of all tables, in a fresh process with two threads at most."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "ARROW_NUM_THREADS": "2"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "2",
+        "OPENBLAS_NUM_THREADS": "2",
+        "ARROW_NUM_THREADS": "2",
+    }
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path)], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", MEASURE, str(path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])

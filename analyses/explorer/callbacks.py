@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dash import ClientsideFunction, Dash, Input, Output, State as Held, ctx, dcc, html, no_update, set_props
+from dash import ClientsideFunction, Dash, Input, Output, ctx, dcc, html, no_update, set_props
+from dash import State as Held
 from dash.exceptions import PreventUpdate
 from plotly.graph_objects import Figure
 
-from analyses.explorer import layout
+from analyses.explorer import layout, listing
 from analyses.explorer.budgets_view import budgets_view
 from analyses.explorer.data import RunData
 from analyses.explorer.effects_view import effects_view
@@ -167,7 +168,7 @@ def _controlled(state: State, values: Mapping[str, Any]) -> State:
     under way must not lose that one.
     """
     given = {name: tuple(value or ()) if name in layout.MANY else value for name, value in values.items()}
-    changes = {
+    changes: dict[str, Any] = {
         name: value for name, value in given.items() if value is not None and value != getattr(state, name)
     }
     changed = replace(state, **changes)
@@ -251,7 +252,7 @@ def _clicked(explored: Explored, state: State, slot: str, click: Any) -> State:
 
 def _own_texts(explored: Explored, state: State, button: str, typed: Mapping[str, str | None]) -> State:
     if button == "measure":
-        changed = {name: value or "" for name, value in typed.items()}
+        changed: dict[str, Any] = {name: value or "" for name, value in typed.items()}
         same_prefix = bool(changed["prefix"]) == bool(state.prefix)
         return replace(state, **changed, **({} if same_prefix else {"own_left": "", "own_right": ""}))
     found = explored.runs[state.run].texts.get(state.example)
@@ -308,8 +309,8 @@ def _shown(data: RunData, state: State, view: View, *, failed: bool = False) -> 
         "figures": [no_update if figure is None else figure for figure in figures],
         "styles": [_style(figure) for figure in figures],
         "hidden": [figure is None for figure in figures],
-        "passages": layout.passages_of(view.passages, state.example),
-        "table": layout.table_of(view.listing, places),
+        "passages": listing.passages_of(view.passages, state.example),
+        "table": listing.table_of(view.listing, places),
         "no_numbers": view.frame is None,
     }
 

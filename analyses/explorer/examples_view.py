@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from plotly.graph_objects import Figure
 
 from analyses.contrasts import Contrast
 from analyses.explorer.data import RunData
@@ -83,7 +84,7 @@ def passages(data: RunData, example: str) -> tuple[Passage, ...]:
     return tuple(Passage(name, _cut(text, PASSAGE)) for name, text in texts)
 
 
-def _figure(data: RunData, state: State, contrast: Contrast, table: pd.DataFrame, title: str):  # type: ignore[no-untyped-def]
+def _figure(data: RunData, state: State, contrast: Contrast, table: pd.DataFrame, title: str) -> Figure:
     text = ("query", "answer") if data.texts else ()
     chosen = (state.example,) if state.example in set(table["example"]) else ()
     cells = [cell for cell in data.cells if contrast.weights.get(cell)]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from dash import dcc, html
 from dash.development.base_component import Component
 
 from analyses.explorer.data import RunData
+from analyses.explorer.listing import spoken
 from analyses.explorer.state import DRAWINGS, MAPS, MEAN, NONE, VIEWS, State, families, own_labels, texts
 from analyses.explorer.strata import KINDS, level_label, levels_of
-from analyses.explorer.views import Link, Listing, Passage
 from figures.export import CONFIG
 
 #: Fields of the state that are chosen from a list, with their labels, in the order of the page.
@@ -88,7 +89,7 @@ def page(runs: Mapping[str, RunData]) -> Component:
                     className="steps",
                     inline=True,
                 ),
-                **{"aria-label": "Views"},
+                **spoken("Views"),
             ),
             html.Div(className="body", children=[_controls(), _main()]),
         ],
@@ -98,7 +99,7 @@ def page(runs: Mapping[str, RunData]) -> Component:
 def _controls() -> Component:
     return html.Section(
         className="controls",
-        **{"aria-label": "Choices"},
+        **spoken("Choices"),
         children=[
             _labelled("strata", _dropdown("strata", [_option(kind, words) for kind, words in KINDS.items()])),
             _labelled("stratum", _dropdown("stratum", [])),
@@ -166,8 +167,8 @@ def _slot(name: str) -> Component:
                 className="scroll",
                 tabIndex=0,
                 role="region",
-                **{"aria-label": "Figure"},
-                children=dcc.Graph(id=name, config=dict(CONFIG), responsive=name == "figure"),
+                **spoken("Figure"),
+                children=dcc.Graph(id=name, config=cast(Any, CONFIG), responsive=name == "figure"),
             ),
             html.Div(
                 className="tools",
@@ -176,7 +177,7 @@ def _slot(name: str) -> Component:
                         kind.upper(),
                         id=f"export-{name}-{kind}",
                         type="button",
-                        **{"aria-label": f"Save as {kind.upper()}"},
+                        **spoken(f"Save as {kind.upper()}"),
                     )
                     for kind in PICTURES
                 ],
@@ -275,103 +276,3 @@ def _example_label(data: RunData, name: str) -> str:
         return label
     query = " ".join(data.texts[name].query.split())
     return f"{label}: {query if len(query) <= 60 else query[:59] + '…'}"
-
-
-def table_of(listing: Listing | None, places: Mapping[str, Mapping[str, int]]) -> list[Component]:
-    """A listing as a table with buttons. ``places`` numbers what a button can choose, by kind."""
-    if listing is None:
-        return []
-    parts: list[Component] = [
-        html.Div(
-            className="scroll",
-            tabIndex=0,
-            role="region",
-            **{"aria-label": "Table"},
-            children=html.Table(
-                [
-                    html.Caption(listing.caption),
-                    html.Thead(html.Tr(_headings(listing))),
-                    _body(listing, places),
-                ]
-            ),
-        )
-    ]
-    if listing.pages > 1:
-        parts.append(_pager(listing))
-    return parts
-
-
-def _choice(what: str, place: int) -> dict[str, str]:
-    """What makes a button choose something: `assets/explorer.js` hands it to the store ``chosen``."""
-    return {"data-choose": what, "data-place": str(place)}
-
-
-def _headings(listing: Listing) -> list[Component]:
-    headings: list[Component] = []
-    for place, column in enumerate(listing.columns):
-        kind = "number" if place in listing.numbers else ""
-        if not listing.sorts:
-            headings.append(html.Th(column, scope="col", className=kind))
-            continue
-        sorted_by = listing.sorts[place] == listing.sort
-        direction = {"up": "ascending", "down": "descending"}[listing.order] if sorted_by else "none"
-        mark = {"ascending": " ▲", "descending": " ▼", "none": ""}[direction]
-        by_size = " (by size)" if sorted_by and listing.sort == "size" else ""
-        headings.append(
-            html.Th(
-                html.Button(f"{column}{by_size}{mark}", type="button", **_choice("sort", place)),
-                scope="col",
-                className=kind,
-                **{"aria-sort": direction},
-            )
-        )
-    return headings
-
-
-def _body(listing: Listing, places: Mapping[str, Mapping[str, int]]) -> Component:
-    rows = []
-    for number, row in enumerate(listing.rows):
-        entries = []
-        for place, entry in enumerate(row):
-            content: Component | str = entry if isinstance(entry, str) else _button(entry, places)
-            kind = "number" if place in listing.numbers else "text"
-            entries.append(
-                html.Th(content, scope="row") if place == 0 else html.Td(content, className=kind, dir="auto")
-            )
-        rows.append(html.Tr(entries, key=str(number)))
-    return html.Tbody(rows)
-
-
-def _button(link: Link, places: Mapping[str, Mapping[str, int]]) -> Component:
-    return html.Button(
-        link.text,
-        type="button",
-        className="link",
-        **_choice(link.what, places[link.what][link.value]),
-    )
-
-
-def _pager(listing: Listing) -> Component:
-    def step(words: str, page: int) -> Component:
-        return html.Button(
-            words, type="button", disabled=not 1 <= page <= listing.pages, **_choice("page", page)
-        )
-
-    return html.Div(
-        className="tools",
-        children=[
-            step("Previous", listing.page - 1),
-            html.Span(f"page {listing.page} of {listing.pages}"),
-            step("Next", listing.page + 1),
-        ],
-    )
-
-
-def passages_of(passages: Sequence[Passage], example: str) -> list[Component]:
-    """The texts of an example, as they are."""
-    if not passages:
-        return []
-    entries: list[Component] = []
-    for passage in passages:
-        entries += [html.Dt(passage.name), html.Dd(passage.text, dir="auto")]
-    return [html.H3(f"Example {example if len(example) <= 60 else example[:59] + '…'}"), html.Dl(entries)]

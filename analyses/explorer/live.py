@@ -166,7 +166,7 @@ class LiveModel:
         # In front of the corpus, from which prefixes and prompts of other examples are taken.
         examples = (example, *(corpus.examples if corpus is not None else ()))
         context = self._context(model, examples, 0)
-        fed = []
+        fed: list[Fed] = []
         replaced = cells_with_prefix(self.data) if texts.prefix else ()
         for name in (*replaced, *self.data.cells):
             trial = self._cells[name].trial(example, context)

@@ -104,8 +104,9 @@ def to_store(state: State) -> dict[str, Any]:
 
 def from_store(content: Mapping[str, Any] | None) -> State:
     """A state from JSON; unknown names are left out."""
-    known = {name: value for name, value in (content or {}).items() if name in _NAMES}
-    return State(**{name: tuple(value) if name in _MANY else value for name, value in known.items()})
+    known: dict[str, Any] = {name: value for name, value in (content or {}).items() if name in _NAMES}
+    known |= {name: tuple(known[name]) for name in _MANY if name in known}
+    return State(**known)
 
 
 def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str]]:

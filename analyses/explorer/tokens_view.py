@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 from plotly.graph_objects import Figure
@@ -58,7 +59,7 @@ def tokens_view(data: RunData, state: State, live: LiveModel) -> View:
 
 
 def _measured(
-    data: RunData, state: State, live: LiveModel, cell: str, stored: dict[str, object]
+    data: RunData, state: State, live: LiveModel, cell: str, stored: Mapping[str, Path]
 ) -> pd.DataFrame:
     try:
         return live.tokens(state.example, cell, int(state.layer))
@@ -180,7 +181,3 @@ def role_listing(tokens: pd.DataFrame, state: State, cells: Sequence[str], label
 
 def _sides(left: str, right: str) -> list[str]:
     return [left] if right in (NONE, "", left) else [left, right]
-
-
-#: A view of a run, its state and its model.
-Shower = Callable[[RunData, State, LiveModel], View]

@@ -32,10 +32,18 @@ class Paths:
     output: str
 
 
-_GEMMA = {"encoder_attention": "self_attn", "self_attention": "self_attn", "value": "v_proj", "output": "o_proj"}
+_GEMMA = {
+    "encoder_attention": "self_attn",
+    "self_attention": "self_attn",
+    "value": "v_proj",
+    "output": "o_proj",
+}
 PATHS = {
     "t5gemma2": Paths(
-        encoder="model.encoder.text_model.layers", decoder="model.decoder.layers", cross_attention=None, **_GEMMA
+        encoder="model.encoder.text_model.layers",
+        decoder="model.decoder.layers",
+        cross_attention=None,
+        **_GEMMA,
     ),
     "t5gemma": Paths(
         encoder="model.encoder.layers", decoder="model.decoder.layers", cross_attention="cross_attn", **_GEMMA
@@ -122,4 +130,6 @@ def answer_losses(
         ).logits[0]
     first = len(decoder_ids) - answer_length
     logarithms = torch.log_softmax(logits.double(), dim=-1)
-    return numpy.array([-logarithms[row - 1, decoder_ids[row]].item() for row in range(first, len(decoder_ids))])
+    return numpy.array(
+        [-logarithms[row - 1, decoder_ids[row]].item() for row in range(first, len(decoder_ids))]
+    )

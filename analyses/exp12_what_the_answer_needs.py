@@ -1,0 +1,74 @@
+"""12: which positions does the answer need to see, and in which layers?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from analyses.analysis import Analysis, Plan, analysis
+from analyses.knockouts import WINDOWS, BaseCell, knockout_figures, knockout_plan, knockout_tables, knockouts
+from probes.roles import DECODER_ROLES, ENCODER_ROLES
+from probes.trials import FIRST_POSITIONS
+
+if TYPE_CHECKING:
+    from analyses.presentation import Table
+    from analyses.run_directory import RunDirectory
+
+_BASES = {
+    "corrected": (
+        BaseCell("none", "prefix visible", ENCODER_ROLES + DECODER_ROLES),
+        BaseCell("prefix+separator", "prefix hidden", ("bos", "document", "eos", *DECODER_ROLES)),
+    ),
+    # The published truncation leaves the separator visible.
+    "published": (
+        BaseCell(FIRST_POSITIONS, "first positions hidden", ("separator", "document", "eos", *DECODER_ROLES)),
+    ),
+}
+
+#: Rows and the windows in which they are cut off. All rows but the start, which in a self-attention of its
+#: own sees nothing besides itself.
+_ROWS = {
+    "corrected": {"predicting": WINDOWS, "answer": ("all",), "prompt+answer": ("all",)},
+    "published": {"answer": WINDOWS},
+}
+
+
+def _tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
+    protocol = directory.manifest()["protocol"]
+    return knockout_tables(directory, plan, knockouts(_BASES[protocol], _ROWS[protocol]))
+
+
+@analysis("exp12")
+def exp12() -> Analysis:
+    """Each role as keys × quarters of the decoder's depth and all layers, prefix visible and hidden."""
+    return Analysis(
+        name="exp12",
+        title="What the answer needs",
+        question="Which positions must the answer's rows see, and in which layers?",
+        plans={
+            "corrected": knockout_plan(
+                _BASES["corrected"],
+                _ROWS["corrected"],
+                read="predicting",
+                probes=("budgets",),
+                correction="holm",
+            ),
+            "published": knockout_plan(
+                _BASES["published"],
+                _ROWS["published"],
+                read="holding",
+                probes=("budgets", "published_entropies"),
+                correction="bonferroni",
+            ),
+        },
+        n=120,
+        tables=_tables,
+        figures=knockout_figures,
+    )
+
+
+if __name__ == "__main__":
+    from analyses.command import main
+
+    sys.exit(main(["run", "exp12", *sys.argv[1:]]))

@@ -1,0 +1,225 @@
+"""Attention token by token, against the model's own eager attention, closed forms and the run's budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from transformers import PreTrainedModel
+
+from analyses.records import Fed
+from analyses.run_directory import RunDirectory
+from analyses.token_attention import (
+    COLUMNS,
+    read_token_attention,
+    save_token_attention,
+    stored_examples,
+    token_attention,
+    token_texts,
+)
+from figures.tokens import TOKEN_COLUMNS
+from probes.budgets import Budgets
+from probes.capture import Capture, Reading, capture
+from probes.edits import EditError, HideKeys
+from probes.models import LoadedModel, prepare_model
+from probes.observation import available_probes
+from probes.tokenization import TokenizedTrial
+from probes.trials import Example, Trial
+from tests.conftest import SHAPES, batch_of
+from tests.reference import eager, tiny_models
+
+Loaded = Callable[[str], LoadedModel]
+Oracle = Callable[[str], PreTrainedModel]
+#: One of every kind of position and softmax: merged, soft cap, relative, learned.
+KINDS = ("t5gemma2", "t5gemma", "t5", "bart")
+PREFIXED = "prefix and BOS hidden"
+
+
+def trial_of(shape: str) -> TokenizedTrial:
+    return SHAPES[shape].trial()
+
+
+def cube(frame: pd.DataFrame, block: str, layer: int) -> np.ndarray:
+    """Shares of one site, head × row × key, keys in ascending order."""
+    part = frame[(frame["block"] == block) & (frame["layer"] == layer)].sort_values(["head", "row", "key"])
+    return part["share"].to_numpy().reshape(part["head"].nunique(), part["row"].nunique(), -1)
+
+
+def expected(
+    weights: eager.Weights, trial: TokenizedTrial, rows: list[int]
+) -> dict[tuple[str, int], np.ndarray]:
+    """The oracle's weights of the chosen rows in the same order: the encoder's keys, then the decoder's."""
+    found = {}
+    for layer, (own, cross) in enumerate(zip(weights.own, weights.cross, strict=True)):
+        if weights.merged:
+            found["merged", layer] = np.concatenate([cross[:, rows], own[:, rows]], axis=2)
+        else:
+            found["self", layer], found["cross", layer] = own[:, rows], cross[:, rows]
+    return found
+
+
+@cache
+def eager_model(family: str) -> LoadedModel:
+    """The tiny model made ready in eager attention: its forward is the oracle's, bit by bit."""
+    model = tiny_models.build(family, attention="eager")
+    return prepare_model(model, tiny_models.tokenizer(), name=family, identity="tiny", check=False)
+
+
+@pytest.mark.parametrize("rows", ["predicting", "holding"])
+@pytest.mark.parametrize("shape", ["bare", PREFIXED, "moved"])
+@pytest.mark.parametrize("family", KINDS)
+def test_shares_are_the_models_own_attention(
+    loaded: Loaded, oracle: Oracle, family: str, shape: str, rows: str
+) -> None:
+    trial = trial_of(shape)
+    positions = range(trial.decoder_shift, trial.decoder_shift + len(trial.decoder_ids))
+    weights = eager.attention_weights(
+        oracle(family),
+        encoder_ids=trial.encoder_ids,
+        decoder_ids=trial.decoder_ids,
+        visible=trial.visible,
+        decoder_position_ids=list(positions),
+    )
+    count = trial.decoder_roles.count("answer")
+    first = len(trial.decoder_ids) - count - (rows == "predicting")
+    wanted = expected(weights, trial, list(range(first, first + count)))
+    # Under the family's fast attention, the float noise of the layers below is in the queries and keys.
+    for model, tolerance in ((eager_model(family), 1e-6), (loaded(family), 3e-5)):
+        frame = token_attention(model, trial, rows=rows)
+        assert set(zip(frame["block"], frame["layer"], strict=True)) == set(wanted)
+        for (block, layer), shares in wanted.items():
+            np.testing.assert_allclose(cube(frame, block, layer), shares, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_rows_sum_to_one_and_hidden_keys_get_nothing(loaded: Loaded, family: str) -> None:
+    trial = trial_of(PREFIXED)
+    frame = token_attention(loaded(family), trial)
+    sums = frame.groupby(["block", "layer", "head", "row"])["share"].sum()
+    np.testing.assert_allclose(sums, 1.0, atol=1e-6)
+    hidden = frame["role"].isin(["bos", "prefix", "separator"])
+    assert hidden.any()
+    assert (frame.loc[hidden, "share"] == 0).all()
+    # Row 0 predicts the first answer token: it does not see the answer, and later rows do.
+    answer = frame[(frame["role"] == "answer") & (frame["block"] != "cross")]
+    assert (answer.loc[answer["row"] == 0, "share"] == 0).all()
+    assert (answer.loc[answer["row"] == answer["row"].max(), "share"] > 0).any()
+
+
+@pytest.mark.parametrize("family", ["t5gemma2", "t5"])
+def test_sums_by_role_are_the_budgets_of_a_padded_and_packed_batch(
+    loaded: Loaded, family: str, trials: dict[str, TokenizedTrial]
+) -> None:
+    model, names = loaded(family), list(trials)
+    batch = batch_of(list(trials.values()), pack=model.family.packs)
+    together = capture(model, batch, Reading((Budgets(),)))
+    for name in ("bare", PREFIXED, "long decoder, no BOS"):
+        frame = token_attention(model, trials[name])
+        sums = frame.groupby(["block", "layer", "head", "row", "role"])["share"].sum()
+        means = sums.groupby(["block", "layer", "head", "role"]).mean()
+        alone = capture(model, batch_of([trials[name]]), Reading((Budgets(),)))
+        assert by_role(alone, 0) == pytest.approx(by_role(together, names.index(name)), abs=2e-6)
+        for key, share in by_role(alone, 0).items():
+            assert means.get(key, 0.0) == pytest.approx(share, abs=1e-6), key
+
+
+def by_role(captured: Capture, trial: int) -> dict[tuple[str, int, int, str], float]:
+    """Budgets of one trial by block, layer, head and role."""
+    return {
+        (observation.site.block, observation.site.layer, head, role): float(share)
+        for observation in captured.observations
+        for head, shares in enumerate(observation.values["share"][trial])
+        for role, share in zip(observation.categories, shares, strict=True)
+    }
+
+
+def test_hiding_a_key_scales_the_others_of_the_first_layer(loaded: Loaded) -> None:
+    """A' = A / (1 - m): the first layer's queries and keys do not depend on what is hidden."""
+    trial = trial_of("prefix visible")
+    edit = HideKeys(frozenset({"prefix"}))
+    before = token_attention(loaded("t5gemma2"), trial, layers=[0])
+    after = token_attention(loaded("t5gemma2"), trial, layers=[0], edits=(edit,))
+    own = replace(trial, trial=replace(trial.trial, edits=(edit,)))
+    pd.testing.assert_frame_equal(after, token_attention(loaded("t5gemma2"), own, layers=[0]))
+    prefix = (before["role"] == "prefix").to_numpy()
+    mass = before[prefix].groupby(["head", "row"])["share"].sum()
+    scale = 1 / (1 - mass.loc[list(zip(before["head"], before["row"], strict=True))].to_numpy())
+    assert (after.loc[prefix, "share"] == 0).all()
+    np.testing.assert_allclose(
+        after["share"][~prefix], (before["share"] * scale)[~prefix], rtol=1e-4, atol=1e-7
+    )
+
+
+def test_an_edit_that_matches_nothing_is_refused(loaded: Loaded) -> None:
+    with pytest.raises(EditError, match="matches no attention call"):
+        token_attention(
+            loaded("t5"), trial_of("bare"), edits=(HideKeys(frozenset({"start"}), layers=frozenset({99})),)
+        )
+
+
+def test_layers_are_chosen_and_unknown_ones_refused(loaded: Loaded) -> None:
+    trial = trial_of("bare")
+    whole = token_attention(loaded("t5"), trial)
+    part = token_attention(loaded("t5"), trial, layers=[3, 1])
+    assert set(part["layer"]) == {1, 3}
+    pd.testing.assert_frame_equal(part, whole[whole["layer"].isin([1, 3])].reset_index(drop=True))
+    with pytest.raises(ValueError, match=r"layers \[5\] were asked for; t5 has decoder layers 0 to 4"):
+        token_attention(loaded("t5"), trial, layers=[5])
+
+
+def test_columns_roles_and_texts(loaded: Loaded) -> None:
+    model = loaded("t5gemma2")
+    query, document, answer = "who built it", "The old bridge was built by Orla Venn.", "Orla Venn"
+    example = Example("x", query, document, answer)
+    trial = model.trial_tokenizer(Trial.bare(example))
+    frame = token_attention(model, trial, layers=[0], cell="prefix=none")
+    assert tuple(frame.columns) == COLUMNS == TOKEN_COLUMNS
+    assert set(frame["cell"]) == {"prefix=none"}
+    keys = frame.drop_duplicates("key").sort_values("key")
+    assert tuple(keys["role"]) == (*trial.encoder_roles, *trial.decoder_roles)
+    # The texts of the tokens, put together, are the texts that were given.
+    for role, text in (("document", document), ("answer", answer)):
+        assert "".join(keys.loc[keys["role"] == role, "key_token"]).strip() == text
+    rows = frame.drop_duplicates("row").sort_values("row")
+    assert "".join(rows["row_token"]).strip() == answer
+
+
+def test_texts_of_special_tokens_and_of_parts_of_characters() -> None:
+    tokenizer = tiny_models.tokenizer()
+    ids = [tiny_models.BEGIN, *tokenizer("a b\nc", add_special_tokens=False)["input_ids"], tiny_models.END]
+    texts = token_texts(tokenizer, ids)
+    assert (texts[0], texts[-1]) == ("<s>", "</s>")
+    assert "".join(texts[1:-1]).replace(" \n", "\n") == " a b\n c"
+
+
+def test_the_probe_is_not_offered_to_runs() -> None:
+    assert "token_shares" not in available_probes()
+
+
+def test_records_are_kept_with_the_run(loaded: Loaded, tmp_path: Path) -> None:
+    model = loaded("t5gemma2")
+    names = ("../../odd/<b>name</b>", "b" * 300, "שלום")
+    fed = []
+    for number, name in enumerate(names):
+        own = trial_of("bare" if number else PREFIXED)
+        own = replace(own, trial=replace(own.trial, example=Example(name, "", "", "")))
+        fed += [Fed("one", own), Fed("two", own)]
+    directory = RunDirectory(tmp_path / "run")
+    paths = save_token_attention(directory, model, fed, layers=[0, 2])
+    assert {path.parent for path in paths} == {tmp_path / "run" / "tokens"}
+    assert stored_examples(directory) == dict(zip(names, paths, strict=True))
+    found = read_token_attention(paths[1], cells=["two"], layer=2)
+    pd.testing.assert_frame_equal(
+        found[list(COLUMNS)], token_attention(model, fed[3].trial, layers=[2], cell="two"), check_dtype=False
+    )
+    assert set(found["example"]) == {names[1]}
+    assert read_token_attention(paths[1], cells=["two"], layer=1).empty
+    paths[2].write_bytes(paths[2].read_bytes()[:100])
+    assert set(stored_examples(directory)) == set(names[:2])
+    assert save_token_attention(directory, model, fed[4:], layers=[0]) == [paths[2]]
+    assert set(stored_examples(directory)) == set(names)
