@@ -23,7 +23,7 @@ test-slow: $(READY)
 browser:
 	@command -v chromium || command -v chromium-browser || command -v google-chrome \
 	|| { test "$$(id -u)" = 0 && command -v apt-get && apt-get update -qq \
-	     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+	     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-liberation fonts-dejavu-core; } \
 	|| echo "No Chromium is here, and only root can install it with apt-get: tests that need it will be skipped"
 
 lint: $(READY)

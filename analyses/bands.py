@@ -22,7 +22,7 @@ from analyses.verdicts import CAUTION_TAILS
 Budgets: TypeAlias = pd.DataFrame | BudgetArray | Sequence[BudgetArray]
 Over = Literal["layers", "layers and roles"]
 
-CELLS_TOGETHER = 4
+CELLS_TOGETHER = 16
 RESAMPLES = 1_999
 PERMUTATIONS = 4_999
 NAN = float("nan")

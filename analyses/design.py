@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from interventions.intervention import Context, Intervention, available_interventions
-from probes.registry import lookup
+from interventions.intervention import Context, Intervention, LevelError, available_interventions
+from probes.registry import RegistryError, lookup
 from probes.trials import Example, Trial
 
 #: A level's end that numbers its draw: ``random-text#2``.
@@ -93,14 +93,18 @@ class Design:
         """Every intervention of every cell, each once.
 
         Raises RegistryError for a factor that is no registered intervention, LevelError for a level that it
-        can't be made from; both name the cell.
+        can't be made from, ValueError for one that can't be hashed; all name the cell.
         """
         found: dict[Intervention, None] = {}
         for cell in self.cells:
             try:
                 found.update(dict.fromkeys(cell.interventions))
-            except ValueError as error:
-                raise type(error)(f"cell {cell.name}: {error}") from error
+            except RegistryError as error:
+                raise RegistryError(f"cell {cell.name}: {error}") from error
+            except LevelError as error:
+                raise LevelError(f"cell {cell.name}: {error}") from error
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"cell {cell.name}: {error}") from error
         return tuple(found)
 
     def cell(self, **levels: str) -> Cell:

@@ -51,7 +51,7 @@ def exp02() -> Analysis:
         title="Length scaling",
         question="What becomes of a prefix's effect, with and without the query, as the document grows?",
         plans={protocol: plan(protocol) for protocol in PROTOCOLS},
-        n=24,
+        n=16,
         tables=tables,
         figures=length_figures,
         encoder_tokens=4_608,

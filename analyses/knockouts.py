@@ -26,6 +26,8 @@ from probes.roles import ROLES
 QUARTERS = ("0%-25%", "25%-50%", "50%-75%", "75%-100%")
 WINDOWS = (*QUARTERS, "all")
 NONE = "none"
+NOT_THERE = "not there"
+_ABSENT = "no trial has a position of this role"
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,10 @@ def knockout_plan(
 
 
 def knockout_table(
-    effects: pd.DataFrame, budgets: Sequence[BudgetArray], knocked: Sequence[Knocked]
+    effects: pd.DataFrame,
+    budgets: Sequence[BudgetArray],
+    knocked: Sequence[Knocked],
+    positions: Mapping[str, int],
 ) -> pd.DataFrame:
     """One row per knockout: the rise of the NLL, its test, and the attention that the keys had got.
 
@@ -124,6 +129,7 @@ def knockout_table(
         effects: the effects table of the knockouts' contrasts (baseline − treatment).
         budgets: shares by role; of the decoder's, the bases' are read.
         knocked: the knockouts, each with a row in `effects`.
+        positions: how many positions of each role there are in all trials; a role without any can't be needed.
 
     Returns:
         Columns base, rows, keys, window, n, mean, low, high (NLL with the knockout − without, nats per answer
@@ -135,6 +141,7 @@ def knockout_table(
     rows = []
     for each in knocked:
         effect = by_name.loc[each.contrast.name]
+        absent = positions[each.keys] == 0
         rows.append(
             {
                 "base": each.base.label,
@@ -147,9 +154,9 @@ def knockout_table(
                 "high": -effect["low"],
                 "d_z": -effect["d_z"],
                 corrected: effect[corrected],
-                "verdict": effect["verdict"],
+                "verdict": NOT_THERE if absent else effect["verdict"],
                 "share": _share(budgets, each),
-                "reason": effect["reason"],
+                "reason": _ABSENT if absent else effect["reason"] if np.isnan(effect["p_sign_flip"]) else "",
             }
         )
     return pd.DataFrame(rows)
@@ -180,7 +187,9 @@ def knockout_tables(directory: RunDirectory, plan: Plan, knocked: Sequence[Knock
         correction=plan.correction,
     )
     budgets = read_budgets(directory.path / "records" / "budgets")
-    frame = knockout_table(effects, budgets, knocked)
+    trials = directory.read_records("trials")
+    positions = {role: int(trials[f"{role}_tokens"].sum()) for role in ROLES}
+    frame = knockout_table(effects, budgets, knocked, positions)
     sizes = effects.groupby("family", sort=False).size()
     table = Table(
         frame=frame,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,9 @@ from analyses.paired_inputs import unit_labels
 from analyses.verdicts import CAUTION_TAILS
 
 NAN = float("nan")
+
+Means: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Means of columns over resamples, shape [resamples, columns], and with one unit left out, [units, columns]."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,11 @@ def _ratios(
     seed: int,
     confidence: float,
     resamples: int,
-    labels: NDArray | None = None,
+    drawn: Means | None = None,
 ) -> list[Ratio]:
     """One ratio per column of `tops`, all over the same denominator and the same resamples.
 
-    `labels` holds the document, 0, 1, ..., of each example where some share one: documents are resampled.
+    `drawn` gives the resampled and left-out means of [tops, bottom] where they are known already.
     """
     n, k = tops.shape
     everything = np.column_stack([tops, bottom])
@@ -96,7 +100,9 @@ def _ratios(
     if n == 1:
         lone = Ratio(n=n, denominator_mean=float(means[-1]), reason="one example: no interval")
         return [replace(lone, numerator_mean=float(mean)) for mean in means[:-1]]
-    resampled, left_out = _resampled_means(everything, labels, seed=seed, resamples=resamples)
+    if drawn is None:
+        drawn = _resampled_means(everything, None, seed=seed, resamples=resamples)
+    resampled, left_out = drawn
     bottom_low, bottom_high = (
         float(end[0]) for end in bca_interval(means[-1:], resampled[:, -1:], left_out[:, -1:], confidence)
     )
@@ -131,8 +137,11 @@ def _ratios(
 
 def _resampled_means(
     values: NDArray[np.float64], labels: NDArray | None, *, seed: int, resamples: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Means of every column over resamples, and with one unit left out."""
+) -> Means:
+    """Means of every column over resamples, and with one unit left out.
+
+    `labels` holds the document, 0, 1, ..., of each example where some share one: documents are the units.
+    """
     n = values.shape[0]
     if labels is None:
         return resampled_sums(values, seed=seed, resamples=resamples) / n, left_out_sums(values) / (n - 1)
@@ -174,25 +183,93 @@ def decomposition(
     Raises:
         ValueError: the parts do not add up to the total, or the records lack a cell.
     """
-    _check_parts(total, parts)
-    wide = wide_cells(nll[nll["cell"].isin(total_cells(total, parts))], value, missing=missing)
-    values = contrast_values(wide, [total, *parts])
-    if missing == "drop":
-        values = values[np.isfinite(values.to_numpy()).all(axis=1)]
-    matrix = values.to_numpy()
-    n = matrix.shape[0]
-    labels = None if clusters is None else unit_labels(clusters.reindex(values.index).to_numpy(), n)
-    ratios = _ratios(
-        matrix, matrix[:, 0], seed=seed, confidence=confidence, resamples=resamples, labels=labels
+    return decompositions(
+        nll,
+        [(total, parts)],
+        seed=seed,
+        value=value,
+        clusters=clusters,
+        confidence=confidence,
+        resamples=resamples,
+        missing=missing,
     )
+
+
+def decompositions(
+    nll: pd.DataFrame,
+    splits: Sequence[tuple[Contrast, Sequence[Contrast]]],
+    *,
+    seed: int,
+    value: str = "nll",
+    clusters: pd.Series | None = None,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    missing: str = "refuse",
+) -> pd.DataFrame:
+    """`decomposition` of several (total, parts), one below the other; they share their resamples."""
+    frames = []
+    ready = []
+    for total, parts in splits:
+        _check_parts(total, parts)
+        wide = wide_cells(nll[nll["cell"].isin(total_cells(total, parts))], value, missing=missing)
+        values = contrast_values(wide, [total, *parts])
+        if missing == "drop":
+            values = values[np.isfinite(values.to_numpy()).all(axis=1)]
+        ready.append((total, parts, values))
+    drawn = _shared_means([values for _, _, values in ready], clusters, seed=seed, resamples=resamples)
+    for (total, parts, values), means in zip(ready, drawn, strict=True):
+        frames.append(
+            _split(
+                total, parts, values.to_numpy(), means, seed=seed, confidence=confidence, resamples=resamples
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _shared_means(
+    tables: Sequence[pd.DataFrame], clusters: pd.Series | None, *, seed: int, resamples: int
+) -> list[Means | None]:
+    """Resampled means of every table; those over the same examples are drawn at once. None: nothing to draw."""
+    found: list[Means | None] = [None] * len(tables)
+    groups: dict[tuple, list[int]] = {}
+    for number, values in enumerate(tables):
+        if len(values) > 1 and np.isfinite(values.to_numpy()).all():
+            groups.setdefault(tuple(values.index), []).append(number)
+    for members in groups.values():
+        index = tables[members[0]].index
+        labels = None if clusters is None else unit_labels(clusters.reindex(index).to_numpy(), len(index))
+        matrices = [tables[number].to_numpy() for number in members]
+        resampled, left_out = _resampled_means(np.hstack(matrices), labels, seed=seed, resamples=resamples)
+        ends = np.cumsum([matrix.shape[1] for matrix in matrices])[:-1]
+        parts = zip(np.split(resampled, ends, axis=1), np.split(left_out, ends, axis=1), strict=True)
+        for number, part in zip(members, parts, strict=True):
+            found[number] = part
+    return found
+
+
+def _split(
+    total: Contrast,
+    parts: Sequence[Contrast],
+    matrix: NDArray[np.float64],
+    means: Means | None,
+    *,
+    seed: int,
+    confidence: float,
+    resamples: int,
+) -> pd.DataFrame:
+    """One split; the first column of `matrix` is the total."""
+    n = matrix.shape[0]
     low = high = np.full(matrix.shape[1], NAN)
     cautions = [""] * matrix.shape[1]
-    if n > 1 and np.isfinite(matrix).all():
-        resampled, left_out = _resampled_means(matrix, labels, seed=seed, resamples=resamples)
+    drawn = None
+    if means is not None:
+        resampled, left_out = means
+        drawn = np.hstack([resampled, resampled[:, :1]]), np.hstack([left_out, left_out[:, :1]])
         low, high = bca_interval(matrix.mean(axis=0), resampled, left_out, confidence)
         cautions = [
             CAUTION_TAILS if len(left_out) < 20 * (own + 3) else "" for own in kurtosis(left_out, axis=0)
         ]
+    ratios = _ratios(matrix, matrix[:, 0], seed=seed, confidence=confidence, resamples=resamples, drawn=drawn)
     rows = []
     for column, (part, ratio) in enumerate(zip([total, *parts], ratios, strict=True)):
         whole = column == 0

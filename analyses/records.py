@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,10 @@ class Fed:
 
 
 def trial_records(fed: Sequence[Fed]) -> pa.Table:
-    """What was fed: positions by role, hidden positions, boundary check, truncation, and the texts' words."""
+    """What was fed: positions by role, hidden positions, boundary check, truncation, the texts' words.
+
+    ``document`` is a digest of the example's document, the same for examples that share it.
+    """
     examples = [item.trial.trial.example for item in fed]
     counts = [item.trial.role_counts() for item in fed]
     columns: dict[str, pa.Array] = {
@@ -50,6 +54,10 @@ def trial_records(fed: Sequence[Fed]) -> pa.Table:
             )
             for text in ("query", "document", "answer")
         },
+        # Examples with the same document are no independent units.
+        "document": pa.array(
+            [hashlib.sha256(example.document.encode()).hexdigest()[:16] for example in examples]
+        ).dictionary_encode(),
     }
     return pa.table(columns)
 

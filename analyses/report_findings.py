@@ -10,7 +10,7 @@ import pandas as pd
 
 from analyses.digits import with_interval
 from analyses.presentation import Table
-from analyses.report_page import Section, escaped, foreign
+from analyses.report_page import Section, escaped, foreign, heading
 from analyses.verdicts import DIFFERENCE, HIGHER_INTERACTION, INTERACTION, UNDECIDED
 
 #: How a verdict begins, and the class that colours it, in the order in which verdicts are counted.
@@ -52,19 +52,21 @@ def summary_section(
         tables: the presented tables; ``effects`` gives the conclusions, ``decomposition`` the parts.
         headline: names of the contrasts that come first; the others are folded.
     """
-    content = []
-    parts = []
     if "effects" in tables and len(tables["effects"].frame):
-        parts.append(conclusions(tables["effects"], headline))
-        parts.append(split_sentences(tables.get("decomposition")))
+        told = [
+            conclusions(tables["effects"], headline),
+            split_sentences(tables.get("decomposition")),
+        ]
     else:
-        parts.append("<p>This run has no table of paired effects; its tables and figures follow.</p>")
-    content.append("\n".join(parts))
-    warned = caveats(manifest, tables)
-    if warned:
-        items = "".join(f"<li>{escaped(sentence)}</li>" for sentence in warned)
-        content.append(f'<h3 id="caveats" tabindex="-1">Read with care</h3><ul class="caveats">{items}</ul>')
-    return Section("summary", "What may be concluded", "\n".join(content))
+        told = ["<p>This run has no table of paired effects; its tables and figures follow.</p>"]
+    warnings = caveats(manifest, tables)
+    if not warnings:
+        return Section("summary", "What may be concluded", "\n".join(told))
+    items = "".join(f"<li>{escaped(warning)}</li>" for warning in warnings)
+    told += [heading(3, "caveats", "Read with care"), f'<ul class="caveats">{items}</ul>']
+    return Section(
+        "summary", "What may be concluded", "\n".join(told), parts=(("caveats", "Read with care"),)
+    )
 
 
 def kind_of(verdict: object) -> str:

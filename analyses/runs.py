@@ -32,7 +32,6 @@ from interventions.intervention import Context, Intervention
 from probes.batching import EncoderKey, encoder_key, make_batch, with_donors
 from probes.capture import Capture, Reading, capture
 from probes.contract import pad_token
-from probes.edits import Edit
 from probes.models import LoadedModel
 from probes.observation import AttentionProbe, available_probes
 from probes.parameters import PROBE_FIELDS, from_text
@@ -171,7 +170,7 @@ def capture_part(
 ) -> dict[str, pa.Table]:
     """Records of one part, by kind."""
     collected: dict[str, list[pa.Table]] = {}
-    for edits, fed in batches(part, batch_tokens):
+    for fed in batches(part, batch_tokens):
         batch = make_batch(
             [item.trial for item in fed],
             pad_token=pad_token(model),
@@ -179,7 +178,7 @@ def capture_part(
             device=model.device,
             pack=model.family.packs,
         )
-        for kind, table in capture_records(fed, capture(model, batch, reading, edits), reading).items():
+        for kind, table in capture_records(fed, capture(model, batch, reading), reading).items():
             collected.setdefault(kind, []).append(table)
     return {kind: pa.concat_tables(tables).unify_dictionaries() for kind, tables in collected.items()}
 
@@ -193,29 +192,24 @@ def capture_records(fed: Sequence[Fed], captured: Capture, reading: Reading) -> 
     return tables
 
 
-def batches(part: Sequence[Unit], batch_tokens: int) -> Iterator[tuple[tuple[Edit, ...], list[Fed]]]:
-    """The trials of a part in batches that run under the same edits; trials of one encoder pass adjoin."""
-    groups: dict[tuple[Edit, ...], list[Fed]] = {}
-    for unit in part:
-        for item in unit.fed:
-            groups.setdefault(item.trial.trial.edits, []).append(item)
-    for edits, items in groups.items():
-        items = sorted(items, key=_by_encoder_pass(items))
-        chunk: list[Fed] = []
-        donors: set[EncoderKey] = set()
-        width = 0
-        for item in items:
-            passes = {encoder_key(donor): donor for donor in with_donors(item.trial)[1:]}
-            own = len(item.trial.encoder_ids) + len(item.trial.decoder_ids)
-            own = max(own, *(len(donor.encoder_ids) for donor in passes.values()), 0)
-            rows = len(chunk) + 1 + len(donors | passes.keys())
-            if chunk and max(width, own) * rows > batch_tokens * 1.25:
-                yield edits, chunk
-                chunk, donors, width = [], set(), 0
-            chunk.append(item)
-            donors |= passes.keys()
-            width = max(width, own)
-        yield edits, chunk
+def batches(part: Sequence[Unit], batch_tokens: int) -> Iterator[list[Fed]]:
+    """The trials of a part in batches of about ``batch_tokens`` padded positions; those of one pass adjoin."""
+    items = [item for unit in part for item in unit.fed]
+    chunk: list[Fed] = []
+    donors: set[EncoderKey] = set()
+    width = 0
+    for item in sorted(items, key=_by_encoder_pass(items)):
+        passes = {encoder_key(donor): donor for donor in with_donors(item.trial)[1:]}
+        own = len(item.trial.encoder_ids) + len(item.trial.decoder_ids)
+        own = max(own, *(len(donor.encoder_ids) for donor in passes.values()), 0)
+        rows = len(chunk) + 1 + len(donors | passes.keys())
+        if chunk and max(width, own) * rows > batch_tokens * 1.25:
+            yield chunk
+            chunk, donors, width = [], set(), 0
+        chunk.append(item)
+        donors |= passes.keys()
+        width = max(width, own)
+    yield chunk
 
 
 def _by_encoder_pass(items: Sequence[Fed]) -> Any:

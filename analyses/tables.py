@@ -16,8 +16,9 @@ from analyses.analysis import Plan, analysis_of
 from analyses.bands import head_map, share_differences, share_table
 from analyses.budget_arrays import BudgetArray, read_arrays, read_budgets
 from analyses.contrasts import Contrast, wide_cells
-from analyses.effects import decomposition, effects_table
+from analyses.effects import effects_table
 from analyses.paired import one_sample_effects
+from analyses.ratios import decompositions
 from analyses.run_directory import RunDirectory, replacing
 from analyses.run_statistics import anova_table, seeds_table, shared_documents, strata_tables
 from analyses.verdicts import CAUTION_TAILS
@@ -66,11 +67,8 @@ def likelihood_tables(
     if plan.contrasts:
         tables["effects"] = effects_table(likelihood, plan.contrasts, **tests)
     if plan.splits:
-        splits = [
-            decomposition(likelihood, split.total, split.parts, seed=seed, clusters=clusters)
-            for split in plan.splits
-        ]
-        tables["decomposition"] = pd.concat(splits, ignore_index=True)
+        splits = [(split.total, split.parts) for split in plan.splits]
+        tables["decomposition"] = decompositions(likelihood, splits, seed=seed, clusters=clusters)
     facts = trials[trials["cell"] == cells[0]["name"]]
     tables["anova"] = anova_table(likelihood, factors, clusters=clusters)
     tables["strata"], tables["trends"] = strata_tables(likelihood, facts, plan.headline_contrasts, **tests)

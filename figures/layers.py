@@ -110,6 +110,7 @@ def effect_map(
                 "outlinewidth": 0,
                 "lenmode": "pixels",
                 "len": max(120, min(220, height)),
+                "nticks": 5,
                 "yanchor": "top",
                 "y": 1,
             },

@@ -7,7 +7,7 @@ for only, so that the model keeps its fast attention and no rows × keys × laye
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -131,21 +131,34 @@ class AttentionCall:
             predicting=None if self.predicting is None else self.predicting[chosen],
         )
 
-    def joined(self, chosen: Int[Tensor, " part"], part: AttentionCall) -> AttentionCall:
-        """The call in which the entries ``chosen`` of the batch are those of ``part``, an edited :meth:`of_batch`."""
-        whole = self if part.copies == self.copies else self.with_hidden_twins(part.copies // self.copies)
-        mask, own_mask = whole.additive_mask(), part.additive_mask()
-        heads = max(mask.shape[1], own_mask.shape[1])
-        mask = mask.expand(-1, heads, -1, -1)
-        return replace(
-            whole.with_mask(mask.index_copy(0, chosen, own_mask.expand(-1, heads, -1, -1))),
-            query=whole.query.index_copy(0, chosen, part.query),
-            key=whole.key.index_copy(0, chosen, part.key),
-            value=whole.value.index_copy(0, chosen, part.value),
-        )
+    def joined(
+        self, parts: Sequence[tuple[Int[Tensor, " part"], AttentionCall, AttentionCall]]
+    ) -> AttentionCall:
+        """The call in which some entries of the batch are edited.
+
+        ``parts``: numbers of entries, their :meth:`of_batch`, and what edits made of that.
+        """
+        copies = max(self.copies, *(part.copies for _, _, part in parts))
+        whole = self.with_hidden_twins(copies // self.copies)
+        edited = [(chosen, part.with_hidden_twins(copies // part.copies)) for chosen, _, part in parts]
+        masks = [part.additive_mask() for _, part in edited]
+        mask = whole.additive_mask()
+        heads = max(one.shape[1] for one in (mask, *masks))
+        mask = mask.expand(-1, heads, -1, -1).clone()
+        for (chosen, _), own in zip(edited, masks, strict=True):
+            mask[chosen] = own.expand(-1, heads, -1, -1)
+        tensors = {}
+        for name in ("query", "key", "value"):
+            if any(getattr(part, name) is not getattr(original, name) for _, original, part in parts):
+                tensors[name] = getattr(whole, name).clone()
+                for chosen, part in edited:
+                    tensors[name][chosen] = getattr(part, name)
+        return replace(whole.with_mask(mask), **tensors)
 
     def with_hidden_twins(self, times: int) -> AttentionCall:
         """The same attention with every key ``times`` times, all but the first of its twins hidden."""
+        if times == 1:
+            return self
         mask = self.additive_mask()
         hidden = torch.full_like(mask, self.hidden_score)
         return replace(

@@ -54,8 +54,8 @@ class Batch:
     """Padded tensors of some trials; padding is on the right.
 
     ``encoder_ids``, ``encoder_mask``, ``pass_roles``: pass × encoder position, one row per distinct encoder
-    input. ``pass_edits`` are the edits that a pass of donors alone runs under, None where a trial of the batch
-    is decoded from it. ``state_changes`` stand in an order in which donors are complete before they are taken
+    input; the first ``decoded`` are what trials are decoded from, the others are donors. ``pass_edits`` and
+    ``lane_edits``: the edits of attention that a pass or lane runs under. ``state_changes`` stand in an order in which donors are complete before they are taken
     from. ``trial_pass``: trial → its pass. ``visible``: trial × encoder position, what its decoder may see.
     ``lane_pass``: lane → its pass. ``decoder_ids``, ``decoder_roles``, ``decoder_positions``,
     ``decoder_trial`` (the trial that a position belongs to, -1 at padding): lane × decoder position.
@@ -79,7 +79,9 @@ class Batch:
     targets: Int[Tensor, "lane row"]
     packed: bool
     shifted: bool
-    pass_edits: tuple[tuple[Edit, ...] | None, ...] = ()
+    decoded: int
+    pass_edits: tuple[tuple[Edit, ...], ...]
+    lane_edits: tuple[tuple[Edit, ...], ...]
     state_changes: tuple[StateChange, ...] = ()
 
     @property
@@ -116,7 +118,7 @@ def make_batch(
 ) -> Batch:
     """Pad ``trials`` to one batch; ``rows`` chooses whose attention is read (predicting or holding).
 
-    ``pack`` puts trials of one encoder pass into shared lanes. Donors of the trials' state edits get passes of
+    ``pack`` puts trials of one encoder pass that run under the same edits into shared lanes. Donors of the trials' state edits get passes of
     their own, and no lane. Raises ValueError for an empty batch or a trial whose encoder is wholly hidden
     from its decoder.
     """
@@ -156,7 +158,9 @@ def make_batch(
         chosen=_moved(answer if rows == "predicting" else _rows(trials, lanes, rows), device),
         packed=len(lanes) < len(trials),
         shifted=any(trial.decoder_shift for trial in trials),
-        pass_edits=tuple(None if key in decoded else donor.trial.edits for key, donor in passes.items()),
+        decoded=len(decoded),
+        pass_edits=tuple(edits for _, _, edits, _ in passes),
+        lane_edits=tuple(trials[lane[0]].trial.edits for lane in lanes),
         state_changes=(
             *_encoder_changes(passes, place, device),
             *_decoder_changes(trials, lanes, device),
@@ -166,13 +170,15 @@ def make_batch(
 
 
 def _lanes(trials: Sequence[TokenizedTrial], trial_pass: Sequence[int]) -> list[list[int]]:
-    """Trials of one pass in lanes no longer than the pass, or than the longest trial.
+    """Trials of one pass and the same edits in lanes no longer than the pass, or than the longest trial.
 
     A longer lane would spend more on attention between trials, all of it masked, than it saves.
     """
     lanes: list[list[int]] = []
-    for number in range(max(trial_pass) + 1):
-        own = [index for index, its_pass in enumerate(trial_pass) if its_pass == number]
+    groups: dict[tuple[int, tuple[Edit, ...]], list[int]] = {}
+    for index, (trial, number) in enumerate(zip(trials, trial_pass, strict=True)):
+        groups.setdefault((number, trial.trial.edits), []).append(index)
+    for own in groups.values():
         longest = max(len(trials[index].decoder_ids) for index in own)
         capacity = max(longest, len(trials[own[0]].encoder_ids))
         room = 0

@@ -8,7 +8,7 @@ and the output head is given the rows that predict answer tokens, and no others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import nnsight
@@ -19,14 +19,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from probes.attention import Site
-from probes.batching import Batch, Rows
+from probes.batching import Batch, Rows, with_donors
 from probes.decoder_inputs import decoder_inputs, position_rows
 from probes.edits import Edit, EditError, OutputEdit
 from probes.likelihood import token_losses
 from probes.models import LoadedModel, at_path
 from probes.observation import Observation, Reading
 from probes.roles import ROLE_CODES
-from probes.visitor import StackVisitor, placed_edits
+from probes.tokenization import TokenizedTrial
+from probes.visitor import StackVisitor
 
 __all__ = ["Capture", "EditError", "Reading", "capture", "encode"]
 
@@ -43,13 +44,13 @@ class Capture:
 
 
 def capture(model: LoadedModel, batch: Batch, reading: Reading, edits: Sequence[Edit] = ()) -> Capture:
-    """Run ``batch`` through ``model`` under ``edits``; read attention and answer losses.
+    """Run ``batch`` through ``model``; read attention and answer losses.
 
-    ``edits`` concern every trial of the batch; donors of state edits run under their own. Naming an edit twice
-    makes it once. Raises EditError where an edit matches no attention site, or a state edit no layer, of the
+    Every trial runs under its own edits, and under ``edits`` besides; donors of state edits run under their own
+    alone. An edit that a trial has already is not made twice. Raises EditError where an edit matches no attention site, or a state edit no layer, of the
     model, and StateError where states can't be changed as asked.
     """
-    edits = tuple(dict.fromkeys(edits))
+    edits = tuple(edits)
     _require_matches(model, batch, edits)
     with torch.inference_mode():
         states, encoder_observations = _encode(model, batch, reading, edits)
@@ -64,14 +65,15 @@ def encode(
 
     State edits of the batch's trials are made; nothing is observed. Raises as :func:`capture` does.
     """
-    edits = tuple(dict.fromkeys(edits))
+    edits = tuple(edits)
     _require_matches(model, batch, edits)
     with torch.inference_mode():
         return _encode(model, batch, Reading(), edits)[0]
 
 
 def _require_matches(model: LoadedModel, batch: Batch, edits: Sequence[Edit]) -> None:
-    for edit in edits:
+    own = (edit for trial in batch.trials for edit in (*trial.trial.edits, *_donors_edits(trial)))
+    for edit in dict.fromkeys((*edits, *own)):
         if not any(edit.matches(site) for site in model.operations):
             hint = (
                 "; this family merges self- and cross-attention in one sublayer, which 'merged' names"
@@ -91,6 +93,15 @@ def _require_matches(model: LoadedModel, batch: Batch, edits: Sequence[Edit]) ->
             )
 
 
+def _donors_edits(trial: TokenizedTrial) -> Iterator[Edit]:
+    for donor in with_donors(trial)[1:]:
+        yield from donor.trial.edits
+
+
+def _besides(own: Sequence[Edit], edits: Sequence[Edit]) -> tuple[Edit, ...]:
+    return tuple(dict.fromkeys((*own, *edits)))
+
+
 def _encode(
     model: LoadedModel, batch: Batch, reading: Reading, edits: tuple[Edit, ...]
 ) -> tuple[Tensor, list[Observation]]:
@@ -98,7 +109,10 @@ def _encode(
     visitor = StackVisitor(
         model,
         reading if reading.encoder else Reading(),
-        placed_edits(batch, edits),
+        [
+            _besides(own, edits) if number < batch.decoded else own
+            for number, own in enumerate(batch.pass_edits)
+        ],
         batch.state_changes,
         stack="encoder",
         row_roles=batch.pass_roles,
@@ -121,7 +135,7 @@ def _decode(
     visitor = StackVisitor(
         model,
         reading,
-        [(edit, None) for edit in edits],
+        [_besides(own, edits) for own in batch.lane_edits],
         batch.state_changes,
         stack="decoder",
         row_roles=batch.decoder_roles,

@@ -26,7 +26,11 @@ class EditError(ValueError):
 
 
 class Edit(Protocol):
-    """A change of attention calls, or of what a sublayer adds to the residual stream."""
+    """A change of attention calls, or of what a sublayer adds to the residual stream.
+
+    An edit that has an attribute ``stack`` changes that stack alone: trials whose edits are all of the decoder
+    share an encoder pass. One without may change either, and shares no pass with trials that lack it.
+    """
 
     def matches(self, site: Site) -> bool:
         """Whether this edit changes something at ``site``."""

@@ -78,7 +78,8 @@ def from_text(cls: type[Made], text: str, fixed: Collection[str] = ()) -> Made:
                 )
         elif by_name:
             raise ParameterError(
-                f"{cls.__name__}: {value!r} comes after a value by name; give the others by name too ({_signature(cls, fixed)})"
+                f"{cls.__name__}: {value!r} comes after a value by name; give the others by name too "
+                f"({_signature(cls, fixed)})"
             )
         elif position >= len(names):
             raise ParameterError(

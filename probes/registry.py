@@ -129,7 +129,8 @@ def _collect(kind: str, things: Iterable[Any], found: dict[str, Any]) -> int:
         other = found.setdefault(name, thing)
         if other is not thing:
             raise RegistryError(
-                f"two {_PLURALS.get(kind, f'{kind}s')} are called {name!r}: {_place(other)} and {_place(thing)}; rename one of them"
+                f"two {_PLURALS.get(kind, f'{kind}s')} are called {name!r}: {_place(other)} and {_place(thing)}; "
+                "rename one of them"
             )
         _require(kind, name, thing)
     return count

@@ -64,14 +64,15 @@ class TokenizedTrial:
     def encoder_key(self) -> EncoderKey:
         """What two trials must share to share an encoder pass: positions, and whatever is edited in the encoder.
 
-        Donors count by their own keys, so that their decoders don't matter.
+        Donors count by their own keys, so that their decoders don't matter; nor do edits of the decoder.
         """
+        edits = tuple(edit for edit in self.trial.edits if getattr(edit, "stack", None) != "decoder")
         states = tuple(
             (replace(edit, donors=()), tuple(donor.encoder_key for donor in donors))
             for edit, donors in zip(self.trial.states, self.donors, strict=True)
             if edit.stack == "encoder"
         )
-        return self.encoder_ids, self.encoder_roles, self.trial.edits, states
+        return self.encoder_ids, self.encoder_roles, edits, states
 
     @property
     def answer_tokens(self) -> int:

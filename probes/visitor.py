@@ -10,24 +10,27 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from probes.attention import AttentionCall, Site
-from probes.batching import Batch, Rows, StateChange
+from probes.batching import Rows, StateChange
 from probes.edits import CallEdit, Edit, OutputEdit
 from probes.models import LoadedModel, at_path, site_path
 from probes.observation import AttentionProbe, Observation, Reading
 from probes.registry import name_of
 
-#: An edit with the entries of the batch that it concerns; None is all of them.
-PlacedEdit = tuple[Edit, Int[Tensor, " part"] | None]
+#: Edits with the entries of the batch that they concern; None is all of them.
+PlacedEdits = tuple[Int[Tensor, " part"] | None, tuple[Edit, ...]]
 
 
 class StackVisitor:
-    """Visits the layers of one stack: applies edits, lets probes read, keeps the averages of what they read."""
+    """Visits the layers of one stack: applies edits, lets probes read, keeps the averages of what they read.
+
+    ``edits`` are those of every entry of the batch (pass or lane). ``changes`` of the other stack are left out.
+    """
 
     def __init__(
         self,
         model: LoadedModel,
         reading: Reading,
-        edits: Sequence[PlacedEdit],
+        edits: Sequence[Sequence[Edit]],
         changes: Sequence[StateChange],
         *,
         stack: str,
@@ -44,7 +47,7 @@ class StackVisitor:
         self.rows = rows
         self.predicting = predicting
         sites = model.sites(stack)
-        self.edits = {site: tuple(placed for placed in edits if placed[0].matches(site)) for site in sites}
+        self.edits = {site: _placed(site, edits, row_roles.device) for site in sites}
         self.sites = tuple(site for site in sites if self.edits[site] or reading.reads(site))
         self.changes = [change for change in changes if change.edit.stack == stack]
         self.parts: list[tuple[AttentionProbe, Site, dict[str, Tensor]]] = []
@@ -94,8 +97,8 @@ class StackVisitor:
         ]
 
     def _visit_site(self, site: Site) -> None:
-        calls = [placed for placed in self.edits[site] if isinstance(placed[0], CallEdit)]
-        outputs = [placed for placed in self.edits[site] if isinstance(placed[0], OutputEdit)]
+        calls = _of_kind(CallEdit, self.edits[site])
+        outputs = _of_kind(OutputEdit, self.edits[site])
         if calls or self.reading.reads(site):
             operation = getattr(self.model.attention_envoy(site).source, self.model.operations[site])
             changed = self._visit_call(site, operation.inputs, calls)
@@ -108,15 +111,11 @@ class StackVisitor:
             projection.output = _edited_output(projection.output, outputs)
 
     def _visit_call(
-        self, site: Site, inputs: tuple[tuple, dict], edits: Sequence[PlacedEdit]
+        self, site: Site, inputs: tuple[tuple, dict], edits: Sequence[PlacedEdits]
     ) -> tuple[tuple, dict] | None:
         """Edit and read one call; the changed inputs, or None where nothing changed."""
-        original = call = self._model_call(site, inputs)
-        for edit, chosen in edits:
-            assert isinstance(edit, CallEdit)
-            part = call if chosen is None else call.of_batch(chosen)
-            changed = edit.apply(part)
-            call = changed if chosen is None else call.joined(chosen, changed)
+        original = self._model_call(site, inputs)
+        call = _edited_call(original, edits)
         if self.reading.reads(site):
             self._read(call)
         if call is original:
@@ -195,14 +194,43 @@ def changed_states(
     return states
 
 
-def _edited_output(output: Tensor, edits: Sequence[PlacedEdit]) -> Tensor:
-    for edit, chosen in edits:
-        assert isinstance(edit, OutputEdit)
-        if chosen is None:
-            output = edit.apply_to_output(output)
-        else:
-            output = output.index_copy(0, chosen, edit.apply_to_output(output[chosen]))
-    return output
+def _placed(site: Site, edits: Sequence[Sequence[Edit]], device: torch.device) -> tuple[PlacedEdits, ...]:
+    """The edits that match ``site``, with the entries of the batch that run under the same of them."""
+    entries: dict[tuple[Edit, ...], list[int]] = {}
+    for number, own in enumerate(edits):
+        entries.setdefault(tuple(edit for edit in own if edit.matches(site)), []).append(number)
+    if len(entries) == 1:
+        return tuple((None, own) for own in entries if own)
+    return tuple((torch.tensor(numbers, device=device), own) for own, numbers in entries.items() if own)
+
+
+def _of_kind(kind: type, placed: Sequence[PlacedEdits]) -> list[PlacedEdits]:
+    chosen = [(entries, tuple(edit for edit in edits if isinstance(edit, kind))) for entries, edits in placed]
+    return [(entries, edits) for entries, edits in chosen if edits]
+
+
+def _edited_call(call: AttentionCall, placed: Sequence[PlacedEdits]) -> AttentionCall:
+    parts = []
+    for entries, edits in placed:
+        part = original = call if entries is None else call.of_batch(entries)
+        for edit in edits:
+            assert isinstance(edit, CallEdit)
+            part = edit.apply(part)
+        if entries is None:
+            return part
+        if part is not original:
+            parts.append((entries, original, part))
+    return call.joined(parts) if parts else call
+
+
+def _edited_output(output: Tensor, placed: Sequence[PlacedEdits]) -> Tensor:
+    edited = output.clone()
+    for entries, edits in placed:
+        chosen = slice(None) if entries is None else entries
+        for edit in edits:
+            assert isinstance(edit, OutputEdit)
+            edited[chosen] = edit.apply_to_output(edited[chosen])
+    return edited
 
 
 def _rows_of_owners(
@@ -221,17 +249,3 @@ def _rows_of_owners(
     table[owners, column] = order
     filled[owners, column] = True
     return table, filled
-
-
-def placed_edits(batch: Batch, edits: Sequence[Edit]) -> list[PlacedEdit]:
-    """Which passes of the encoder each edit concerns: ``edits`` those that are decoded, and donors' edits theirs."""
-    own: dict[Edit, list[int]] = {edit: [] for edit in edits}
-    for number, its_edits in enumerate(batch.pass_edits):
-        for edit in dict.fromkeys(edits if its_edits is None else its_edits):
-            own.setdefault(edit, []).append(number)
-    everywhere = len(batch.pass_edits)
-    device = batch.encoder_ids.device
-    return [
-        (edit, None if len(passes) == everywhere else torch.tensor(passes, device=device))
-        for edit, passes in own.items()
-    ]

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import figures
 from analyses.examples_shown import cut, read_examples, save_examples, shown_examples
 from analyses.records import Fed
 from analyses.report import report_page
@@ -25,7 +26,7 @@ from analyses.run_directory import RunDirectory
 from analyses.runs import Unit
 from probes.tokenization import Limits, TrialTokenizer
 from probes.trials import Example, Segment, Trial
-from tests import report_pages
+from tests import figure_tables, report_pages
 from tests.reference import tiny_models
 from tests.report_pages import HOSTILE, LONG_WORD
 
@@ -398,3 +399,27 @@ def test_tables_have_scopes_and_the_text_of_their_columns() -> None:
 def test_missing_folder_leaves_further_tables_out(tmp_path: Path) -> None:
     section = tables_section(report_pages.report_tables(), tmp_path / "none")
     assert "Further tables" not in section.content
+
+
+def test_page_of_a_large_model_stays_under_ten_megabytes(tmp_path: Path) -> None:
+    """34 layers, 13 cells, 33 contrasts of shares: as many numbers as the largest published model gives."""
+    contrasts = tuple(f"contrast {number}" for number in range(33))
+    differences = figure_tables.differences_table(34, contrasts)
+    shares = figure_tables.shares_table()
+    differences.to_csv(tmp_path / "share_effects.csv", index=False)
+    shares.to_csv(tmp_path / "shares.csv", index=False)
+    drawn = report_pages.report_figures(layers=34)
+    drawn["differences"] = figures.budget_differences(differences, contrasts=contrasts[:6])
+    drawn["entropies"] = figures.entropy_against_mass(figure_tables.entropies_table())
+    drawn["heads"] = figures.head_map(figure_tables.heads_table(), "bos")
+    drawn["slopes"] = figures.example_slopes(figure_tables.examples_table(500), figure_tables.CELLS[:3])
+    text = report_page(
+        report_pages.manifest(),
+        report_pages.report_tables(),
+        drawn,
+        examples=report_pages.examples(count=3),
+        table_folder=tmp_path,
+    )
+    assert len(text.encode("utf-8")) < 10_000_000
+    found = csvs(text)
+    assert found["share_effects.csv"] == (tmp_path / "share_effects.csv").read_text(encoding="utf-8")

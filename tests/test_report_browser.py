@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import tests.browser
 from analyses.report import report_page
 from tests import report_pages
 from tests.browser import (
@@ -249,4 +250,47 @@ def test_folds_open_for_printing_and_close_again(browser: Browser, plain: Path) 
     assert page.evaluate(count) == 2
     page.evaluate("() => dispatchEvent(new Event('afterprint'))")
     assert page.evaluate(count) == 0
+    page.context.close()
+
+
+@pytest.mark.parametrize("required", ["BUDGETLENS_REQUIRE_BROWSER", "CI", ""])
+def test_absence_of_a_browser_is_a_failure_where_one_is_required(
+    monkeypatch: pytest.MonkeyPatch, required: str
+) -> None:
+    for name in ("BUDGETLENS_REQUIRE_BROWSER", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    if required:
+        monkeypatch.setenv(required, "true")
+    monkeypatch.setattr(tests.browser, "find_browser", lambda: None)
+    outcome = pytest.fail.Exception if required else pytest.skip.Exception
+    with pytest.raises(outcome, match="no Chrome or Chromium was found; `make browser` installs Debian's"):
+        tests.browser.program()
+
+
+def test_checks_of_layout_and_contrast_find_what_is_wrong(browser: Browser) -> None:
+    """The helpers that the other tests trust, on a page with known defects."""
+    watched = watched_page(browser, PHONE)
+    page = watched.page
+    page.set_content(
+        '<main style="background:#fff"><h1>Title</h1><p id="weak" style="color:#999">weak</p>'
+        '<p style="color:#767676">just enough</p><p style="color:#777">just too weak</p>'
+        '<p style="font-size:24px;color:#949494">large</p>'
+        '<p style="background:#000;color:#fff">white on black</p>'
+        '<div id="wide" style="width:500px;height:9px"></div>'
+        '<div style="overflow-x:auto"><div style="width:900px">held</div></div>'
+        '<button tabindex="-1">beyond</button><a href="#x" style="outline:none">reached</a></main>'
+        "<script>console.error('an error'); fetch('http://example.invalid/').catch(() => 0);</script>"
+    )
+    page.wait_for_function("() => document.readyState === 'complete'")
+    weak = weak_contrast(page)
+    assert [entry.split()[0] for entry in weak] == ["2.85", "4.48"]
+    assert [entry.partition(": ")[2] for entry in weak] == ["weak", "just too weak"]
+    outside = outside_the_viewport(page)
+    assert outside[0].startswith("page scrolls sideways")
+    assert [entry.split()[0] for entry in outside[1:]] == ["DIV.#wide"]
+    assert len(beyond_the_keyboard(page)) == 1
+    # Chromium lets the Tab key reach what scrolls.
+    assert [(stop["name"], stop["ring"]) for stop in tab_stops(page)] == [("held", True), ("reached", False)]
+    assert watched.foreign == ["http://example.invalid/"]
+    assert any("an error" in message for message in watched.errors)
     page.context.close()

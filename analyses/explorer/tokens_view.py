@@ -143,15 +143,26 @@ def _token_figure(
 
     layer, head, row = int(state.layer), choice("head", state.head), choice("row", state.row)
     heads = f"mean over {tokens['head'].nunique()} heads" if head is None else f"head {head}"
+    shown = one_head(tokens, head)
     figure = token_view(
-        tokens.assign(alias=tokens["cell"].map(labels)),
+        shown.assign(alias=shown["cell"].map(labels)),
         layer=layer,
-        head=head,
+        head=None,
         row=row,
         cells=list(cells),
         title=f"{what}: where the answer looks, layer {layer}, {heads}",
     )
     return figure, notes
+
+
+def one_head(tokens: pd.DataFrame, head: int | None) -> pd.DataFrame:
+    """The rows of one head; without one, those of the first head with the mean share over the heads."""
+    first = tokens[tokens["head"] == (tokens["head"].min() if head is None else head)]
+    if head is not None:
+        return first
+    keys = ["cell", "block", "layer", "row", "key"]
+    means = tokens.groupby(keys, sort=False)["share"].mean(skipna=False)
+    return first.assign(share=means.loc[pd.MultiIndex.from_frame(first[keys])].to_numpy())
 
 
 def role_listing(tokens: pd.DataFrame, state: State, cells: Sequence[str], labels: dict[str, str]) -> Listing:

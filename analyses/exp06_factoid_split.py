@@ -1,0 +1,107 @@
+"""06: are effects of prefixes effects on short answers? A re-analysis of a run of 01; no model is needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+import pandas as pd
+from plotly.graph_objects import Figure
+
+from analyses.analysis import Analysis, Plan, analysis
+from analyses.exp01_production_cache import STUDY, exp01
+from analyses.prefix_ratios import prefix_ratios
+from analyses.presentation import Table
+from analyses.reanalysis import (
+    BINS,
+    SPLIT,
+    effects_by_stratum,
+    likelihood_by_stratum,
+    ratios_by_stratum,
+    read_source,
+    reanalyse,
+    shares_by_stratum,
+    source_of,
+    trends,
+)
+from analyses.reanalysis_presentation import presented
+from analyses.run_directory import RunDirectory
+from analyses.run_request import RunRequest
+from analyses.tables import SMALLEST_EFFECT
+from figures import effects_forest, interaction_plot
+
+REANALYSED = "exp01"
+
+
+def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
+    """Effects, answer NLL, ratios, trends and attention shares by the length of the answer."""
+    source, own_plan = source_of(directory)
+    records, manifest = read_source(source), source.manifest()
+    cells, seed = manifest["cells"], int(manifest["seed"])
+    frames = {
+        "strata_likelihood": likelihood_by_stratum(records, cells, seed=seed),
+        "strata_effects": effects_by_stratum(records, own_plan, seed=seed),
+        "strata_ratios": ratios_by_stratum(records, own_plan, prefix_ratios(STUDY), seed=seed),
+        "strata_trends": trends(records, own_plan, seed=seed),
+        "strata_shares": shares_by_stratum(records, cells, seed=seed),
+    }
+    return presented(frames, manifest, own_plan)
+
+
+def figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:
+    """Effects in each stratum, for both stratifications, and answer NLL over the bins."""
+    drawn = {}
+    effects = tables["strata_effects"]
+    for by, name in ((SPLIT, "effects_short_long"), (BINS, "effects_bins")):
+        own = effects[effects["by"] == by].assign(
+            family=lambda rows: rows["contrast"], alias=lambda rows: rows["stratum"] + " words"
+        )
+        own["contrast"] = own["stratum"]
+        drawn[name] = effects_forest(
+            own.assign(baseline="", treatment=""),
+            SMALLEST_EFFECT,
+            title=f"Effects by answer length, {by}: {setting}",
+        )
+    means = tables["strata_likelihood"]
+    shown = means[(means["by"] == BINS) & means["alias"].isin(CONDITIONS)]
+    drawn["likelihood_bins"] = interaction_plot(
+        shown,
+        x="stratum",
+        line="prefix",
+        facet="prompt",
+        title=f"Answer NLL by answer length in words: {setting}",
+    )
+    return drawn
+
+
+#: Conditions whose answer NLL is drawn.
+CONDITIONS = ("bare", "oracle_trunc", "random_trunc", "bare_nq", "oracle_trunc_nq")
+
+
+def runner(request: RunRequest) -> RunDirectory:
+    """Re-analyse the run that --from names, or one that is made first."""
+    return reanalyse(request, REANALYSED)
+
+
+@analysis("exp06")
+def exp06() -> Analysis:
+    """A run of 01 by the length of its answers: up to 5 words or more, and five bins.
+
+    ``budgetlens run exp06 --from RUN`` re-analyses RUN; without it, 01 is run first.
+    """
+    return Analysis(
+        name="exp06",
+        title="Factoid split",
+        question="Are the effects of prefixes effects on short answers?",
+        plans=exp01().plans,
+        tables=tables,
+        figures=figures,
+        runner=runner,
+        has_records=False,
+    )
+
+
+if __name__ == "__main__":
+    from analyses.command import main
+
+    sys.exit(main(["run", "exp06", *sys.argv[1:]]))

@@ -1,0 +1,52 @@
+"""11: in which encoder states, and from which layer on, does a co-encoded prefix live?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from analyses.analysis import Analysis, Plan, analysis
+from analyses.encoder_by_prompt import BOS_VISIBLE
+from analyses.enrichment import enrichment_figures, enrichment_plan, enrichment_tables, patches
+from probes.trials import FIRST_POSITIONS
+
+if TYPE_CHECKING:
+    from analyses.presentation import Table
+    from analyses.run_directory import RunDirectory
+
+_HIDDEN = {"corrected": BOS_VISIBLE, "published": FIRST_POSITIONS}
+
+
+def _tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
+    return enrichment_tables(directory, patches(_HIDDEN[directory.manifest()["protocol"]]))
+
+
+@analysis("exp11")
+def exp11() -> Analysis:
+    """Bare and enriched runs, with states of each role copied between them at five depths, both ways."""
+    return Analysis(
+        name="exp11",
+        title="Where enrichment lives",
+        question="Which encoder states carry what a co-encoded prefix does, and from which layer on?",
+        plans={
+            "corrected": enrichment_plan(
+                _HIDDEN["corrected"], rows="predicting", probes=("budgets",), correction="holm"
+            ),
+            "published": enrichment_plan(
+                _HIDDEN["published"],
+                rows="holding",
+                probes=("budgets", "published_entropies"),
+                correction="bonferroni",
+            ),
+        },
+        n=80,
+        tables=_tables,
+        figures=enrichment_figures,
+    )
+
+
+if __name__ == "__main__":
+    from analyses.command import main
+
+    sys.exit(main(["run", "exp11", *sys.argv[1:]]))

@@ -1,0 +1,387 @@
+"""Where enrichment lives and what the answer needs: runs against plain torch hooks, tables against hand arithmetic."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from analyses import enrichment, knockouts
+from analyses.analysis import find_analysis
+from analyses.budget_arrays import empty_budget
+from analyses.command import main
+from analyses.contrasts import factor_contrast, parse_cell
+from analyses.corpus import read_corpus
+from analyses.design import Cell
+from analyses.effects import effects_table
+from analyses.run_directory import RunDirectory
+from analyses.runs import tokenized_units
+from probes.models import load_model
+from probes.tokenization import TokenizedTrial
+from tests.conftest import write_corpus
+from tests.reference import tiny_models
+
+EXAMPLES = 5
+
+
+def run(analysis: str, protocol: str, folder: Path, model: Path) -> Path:
+    corpus = write_corpus(folder / "tiny.jsonl", EXAMPLES)
+    given = ["run", analysis, "--model", str(model), "--corpus", str(corpus), "--device", "cpu", "--quiet"]
+    assert main([*given, "--protocol", protocol, "--out", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="module", params=["corrected", "published"])
+def needs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path
+) -> Path:
+    return run("exp12", request.param, tmp_path_factory.mktemp("needs"), tiny_directory)
+
+
+@pytest.fixture(scope="module", params=["corrected", "published"])
+def lives(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path
+) -> Path:
+    return run("exp11", request.param, tmp_path_factory.mktemp("lives"), tiny_directory)
+
+
+def nll(out: Path) -> pd.DataFrame:
+    records = RunDirectory(out).read_records("likelihood").astype({"example": str, "cell": str})
+    return records.pivot(index="example", columns="cell", values="nll")
+
+
+def trial_of(out: Path, cell: Cell, model: Path) -> TokenizedTrial:
+    """What the first example of a run was fed in a cell."""
+    corpus = read_corpus(str(out.parent / "tiny.jsonl"), n=EXAMPLES, seed=42)
+    loaded = load_model(str(model), device="cpu")
+    return tokenized_units([cell], loaded, corpus, 42)[0].fed[0].trial
+
+
+# Plain torch: one example, eager attention, hooks on the modules; nothing of the project.
+
+
+@contextmanager
+def hooks(handles: list[Any]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def row(values: Any) -> torch.Tensor:
+    return torch.tensor([list(values)])
+
+
+def encoded(model: PreTrainedModel, trial: TokenizedTrial) -> torch.Tensor:
+    return model.get_encoder()(
+        input_ids=row(trial.encoder_ids),
+        attention_mask=torch.ones(1, len(trial.encoder_ids), dtype=torch.long),
+    ).last_hidden_state
+
+
+def decoded(model: PreTrainedModel, trial: TokenizedTrial, states: torch.Tensor) -> float:
+    """Mean NLL of the answer, given the encoder's states."""
+    with torch.no_grad():
+        logits = model(
+            encoder_outputs=(states,),
+            attention_mask=row(int(seen) for seen in trial.visible),
+            decoder_input_ids=row(trial.decoder_ids),
+            decoder_attention_mask=torch.ones(1, len(trial.decoder_ids), dtype=torch.long),
+            use_cache=False,
+        ).logits[0]
+    first = len(trial.decoder_ids) - trial.answer_tokens
+    losses = torch.nn.functional.cross_entropy(
+        logits[first - 1 : -1], torch.tensor(trial.decoder_ids[first:]), reduction="none"
+    )
+    return float(losses.mean())
+
+
+def cut_layers(model: PreTrainedModel, layers: list[int], rows: list[int], keys: list[int]) -> list[Any]:
+    """Hooks that set the merged mask of some decoder layers to its lowest number at rows × keys."""
+
+    def edit(module: Any, arguments: Any, keywords: dict[str, Any]) -> Any:
+        mask = keywords["merged_attention_mask"].clone()
+        mask[..., torch.tensor(rows)[:, None], torch.tensor(keys)] = torch.finfo(mask.dtype).min
+        return arguments, {**keywords, "merged_attention_mask": mask}
+
+    decoder = model.get_decoder()
+    return [
+        decoder.layers[layer].self_attn.register_forward_pre_hook(edit, with_kwargs=True) for layer in layers
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "keys", "window", "layers"),
+    [
+        ("predicting", "document", "25%-50%", [1]),
+        ("predicting", "prompt", "all", [0, 1, 2, 3, 4]),
+        ("answer", "bos", "all", [0, 1, 2, 3, 4]),
+        ("prompt+answer", "answer", "all", [0, 1, 2, 3, 4]),
+        ("predicting", "answer", "75%-100%", [4]),
+    ],
+)
+@pytest.mark.parametrize("base", [0, 1])
+def test_a_knockout_is_what_a_plain_edit_of_the_mask_gives(
+    rows: str,
+    keys: str,
+    window: str,
+    layers: list[int],
+    base: int,
+    corrected_needs: Path,
+    tiny_directory: Path,
+    oracle: Callable[[str], PreTrainedModel],
+) -> None:
+    from analyses import exp12_what_the_answer_needs as exp12
+
+    knocked = knockouts.Knocked(exp12._BASES["corrected"][base], rows, keys, window)
+    trial = trial_of(corrected_needs, knocked.cell, tiny_directory)
+    decoder, encoder = list(trial.decoder_roles), list(trial.encoder_roles)
+    first = len(decoder) - trial.answer_tokens
+    chosen = {
+        "predicting": list(range(first - 1, len(decoder) - 1)),
+        "answer": list(range(first, len(decoder))),
+        "prompt+answer": list(range(1, len(decoder))),
+    }[rows]
+    # A merged softmax has the decoder's keys first.
+    cut = [place for place, role in enumerate(decoder + encoder) if role == keys]
+    model = oracle("t5gemma2")
+    with torch.no_grad():
+        states = encoded(model, trial)
+    whole = decoded(model, trial, states)
+    with hooks(cut_layers(model, layers, chosen, cut)):
+        expected = decoded(model, trial, states)
+    found = nll(corrected_needs).loc[trial.trial.example.identifier]
+    assert found[knocked.cell.name] == pytest.approx(expected, abs=1e-5)
+    assert found[knockouts.knockout_cell(knocked.base).name] == pytest.approx(whole, abs=1e-5)
+    assert abs(expected - whole) > 1e-4 or trial.answer_tokens == 1
+
+
+@pytest.fixture(scope="module")
+def corrected_needs(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path) -> Path:
+    return run("exp12", "corrected", tmp_path_factory.mktemp("plain"), tiny_directory)
+
+
+@pytest.mark.parametrize(
+    ("direction", "roles"), itertools.product(enrichment.DIRECTIONS, ("document", "bos"))
+)
+def test_a_patch_is_what_plain_hooks_on_an_encoder_layer_give(
+    direction: str,
+    roles: str,
+    corrected_lives: Path,
+    tiny_directory: Path,
+    oracle: Callable[[str], PreTrainedModel],
+) -> None:
+    patch = enrichment.Patch(direction, roles, "50%-51%", "none", "prefix+separator")
+    trial = trial_of(corrected_lives, patch.cell, tiny_directory)
+    donor = trial_of(
+        corrected_lives,
+        enrichment.patch_cell(enrichment.DIRECTIONS[direction][1], "prefix+separator", "none"),
+        tiny_directory,
+    )
+    model = oracle("t5gemma2")
+    layer = model.get_encoder().layers[round(0.5 * tiny_models.ENCODER_LAYERS)]
+    seen: list[torch.Tensor] = []
+
+    def keep(module: Any, arguments: Any, output: Any) -> None:
+        seen.append((output[0] if isinstance(output, tuple) else output).clone())
+
+    def places(trial: TokenizedTrial) -> list[int]:
+        return [place for place, role in enumerate(trial.encoder_roles) if role == roles]
+
+    def write(module: Any, arguments: Any, output: Any) -> Any:
+        states = (output[0] if isinstance(output, tuple) else output).clone()
+        states[:, places(trial)] = seen[0][:, places(donor)]
+        return (states, *output[1:]) if isinstance(output, tuple) else states
+
+    with torch.no_grad():
+        with hooks([layer.register_forward_hook(keep)]):
+            encoded(model, donor)
+        with hooks([layer.register_forward_hook(write)]):
+            states = encoded(model, trial)
+        plain = decoded(model, trial, encoded(model, trial))
+    expected = decoded(model, trial, states)
+    found = nll(corrected_lives).loc[trial.trial.example.identifier, patch.cell.name]
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert abs(expected - plain) > 1e-4
+
+
+@pytest.fixture(scope="module")
+def corrected_lives(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path) -> Path:
+    return run("exp11", "corrected", tmp_path_factory.mktemp("plain"), tiny_directory)
+
+
+def test_all_final_states_of_the_enriched_run_restore_all_of_it(corrected_lives: Path) -> None:
+    """With prefix and separator hidden, BOS, document and EOS are everything that the decoder sees."""
+    found = nll(corrected_lives)
+    table = pd.read_csv(corrected_lives / "tables" / "restoration.csv")
+    for prompt, direction in itertools.product(enrichment.PROMPTS, enrichment.DIRECTIONS):
+        patch = enrichment.Patch(direction, "bos+document+eos", "final", prompt, "prefix+separator")
+        donor = enrichment.patch_cell(enrichment.DIRECTIONS[direction][1], "prefix+separator", prompt)
+        np.testing.assert_allclose(found[patch.cell.name], found[donor.name], atol=1e-5)
+        own = table[
+            (table["direction"] == direction)
+            & (table["prompt"] == prompt)
+            & (table["roles"] == patch.roles)
+            & (table["depth"] == "final")
+        ].iloc[0]
+        assert own["mean_difference"] == pytest.approx(own["enrichment"], abs=1e-5)
+        if not np.isnan(own["share"]):
+            assert own["share"] == pytest.approx(1.0, abs=1e-3)
+
+
+# What the runs leave.
+
+
+def test_a_run_of_what_the_answer_needs(needs: Path) -> None:
+    table = pd.read_csv(needs / "tables" / "knockouts.csv")
+    found = nll(needs)
+    plan = find_analysis("exp12").plan(RunDirectory(needs).manifest()["protocol"])
+    assert len(table) == len(plan.contrasts)
+    for contrast, mean in zip(plan.contrasts, table["mean"], strict=True):
+        (base,) = [cell for cell, weight in contrast.weights.items() if weight > 0]
+        (knocked,) = [cell for cell, weight in contrast.weights.items() if weight < 0]
+        assert parse_cell(base)["knockout"] == "none"
+        assert mean == pytest.approx((found[knocked] - found[base]).mean(), abs=1e-12)
+    figures = {path.stem for path in (needs / "figures").glob("*.html")}
+    assert figures >= {"effects", "knockout_windows", "knockout_attention"}
+    assert set(table.loc[table["window"] != "all", "window"]) == set(knockouts.QUARTERS)
+
+
+def test_a_run_of_where_enrichment_lives(lives: Path) -> None:
+    table = pd.read_csv(lives / "tables" / "restoration.csv")
+    assert len(table) == 2 * 2 * len(enrichment.ROLE_SETS) * len(enrichment.DEPTHS)
+    shares = pd.read_csv(lives / "tables" / "restored_shares.csv")
+    assert set(shares["role"]) >= {"document", "cross total", "self total"}
+    figures = {path.stem for path in (lives / "figures").glob("*.html")}
+    assert figures >= {"restoration", "restoration_map", "restored_shares_map"}
+    budgets = RunDirectory(lives).read_records("budgets").astype({"cell": str, "role": str})
+    means = (
+        budgets[(budgets["stack"] == "decoder") & (budgets["role"] == "document")]
+        .groupby("cell")["share"]
+        .mean()
+    )
+    hidden = {"corrected": "prefix+separator", "published": "first-n"}
+    manifest = RunDirectory(lives).manifest()
+    patch = enrichment.Patch(enrichment.LOST, "document", "25%-26%", "query", hidden[manifest["protocol"]])
+    own = shares[
+        (shares["direction"] == patch.direction)
+        & (shares["prompt"] == "query")
+        & (shares["roles"] == "document")
+        & (shares["depth"] == "25 %")
+        & (shares["role"] == "document")
+    ].iloc[0]
+    bare, enriched = (
+        enrichment.patch_cell(prefix, patch.hidden, "query").name for prefix in ("none", "oracle")
+    )
+    assert own["mean_difference"] == pytest.approx(means[patch.cell.name] - means[enriched], abs=1e-6)
+    assert own["enrichment"] == pytest.approx(means[bare] - means[enriched], abs=1e-6)
+
+
+# Tables, by hand.
+
+
+def test_restored_and_lost_shares_by_hand() -> None:
+    """Bare 3, enriched 1; a quarter of the effect is restored, three quarters are lost, example by example."""
+    every = [
+        enrichment.Patch(direction, "document", "final", "none", "prefix+separator")
+        for direction in enrichment.DIRECTIONS
+    ]
+    bare, enriched = (
+        enrichment.patch_cell(prefix, "prefix+separator", "none").name for prefix in ("none", "oracle")
+    )
+    generator = np.random.default_rng(2)
+    rows = []
+    for example in range(30):
+        effect = generator.uniform(1.5, 2.5)
+        values = {bare: 3.0, enriched: 3.0 - effect}
+        values[every[0].cell.name] = 3.0 - effect / 4
+        values[every[1].cell.name] = 3.0 - effect + 0.75 * effect
+        rows += [{"example": str(example), "cell": cell, "nll": value} for cell, value in values.items()]
+    table = enrichment.restoration_table(pd.DataFrame(rows), every, seed=1)
+    assert table["direction"].tolist() == list(enrichment.DIRECTIONS)
+    np.testing.assert_allclose(table["share"], [0.25, 0.75])
+    np.testing.assert_allclose(table["enrichment"], table["mean_difference"] / [0.25, 0.75])
+
+
+def test_restored_budget_shares_by_hand() -> None:
+    patch = enrichment.Patch(enrichment.RESTORED, "document", "final", "none", "prefix+separator")
+    bare, enriched = (
+        enrichment.patch_cell(prefix, "prefix+separator", "none").name for prefix in ("none", "oracle")
+    )
+    cells = [bare, enriched, patch.cell.name]
+    budget = empty_budget(
+        "decoder",
+        "merged",
+        cells=cells,
+        examples=range(20),
+        layers=[0, 1],
+        heads=[0],
+        roles=["document", "answer"],
+    )
+    document = np.random.default_rng(3).uniform(0.3, 0.4, (20, 2, 1))
+    for place, shift in enumerate((0.0, 0.2, 0.15)):
+        budget.values[place, ..., 0] = document - shift
+        budget.values[place, ..., 1] = 1 - document + shift
+    table = enrichment.budget_restoration_table([budget], [patch], seed=1).set_index("role")
+    assert table.loc["document", "mean_difference"] == pytest.approx(0.15, abs=1e-6)
+    assert table.loc["document", "enrichment"] == pytest.approx(0.2, abs=1e-6)
+    assert table.loc["answer", "mean_difference"] == pytest.approx(-0.15, abs=1e-6)
+
+
+def test_the_table_of_knockouts_by_hand() -> None:
+    base = knockouts.BaseCell("none", "visible", ("document", "eos"))
+    every = knockouts.knockouts([base], {"predicting": ("0%-50%",)})
+    generator = np.random.default_rng(4)
+    rises = generator.uniform(0.5, 1.5, 30)
+    name = knockouts.knockout_cell(base).name
+    rows = [
+        {"example": example, "cell": cell, "nll": 1.0 + rise}
+        for example in range(30)
+        for cell, rise in ((name, 0.0), (every[0].cell.name, rises[example]), (every[1].cell.name, 0.0))
+    ]
+    budget = empty_budget(
+        "decoder",
+        "cross",
+        cells=[name],
+        examples=range(30),
+        layers=range(4),
+        heads=[0],
+        roles=["document", "eos"],
+    )
+    budget.values[..., 0] = np.array([0.1, 0.3, 0.9, 0.9])[None, None, :, None]
+    budget.values[..., 1] = 0.0
+    effects = effects_table(pd.DataFrame(rows), [each.contrast for each in every], seed=1)
+    table = knockouts.knockout_table(effects, [budget], every, {"document": 7, "eos": 0}).set_index("keys")
+    assert table.loc["document", "mean"] == pytest.approx(rises.mean())
+    assert table.loc["document", "low"] < rises.mean() < table.loc["document", "high"]
+    assert table.loc["document", "verdict"] == "hurts"
+    # The window is the first half of four layers.
+    assert table.loc["document", "share"] == pytest.approx(0.2)
+    assert table.loc["eos", "verdict"] == knockouts.NOT_THERE
+    assert table.loc["eos", "reason"] == "no trial has a position of this role"
+
+
+@pytest.mark.parametrize("name", ["exp11", "exp12"])
+@pytest.mark.parametrize("protocol", ["corrected", "published"])
+def test_plans_compare_cells_that_they_have(name: str, protocol: str) -> None:
+    plan = find_analysis(name).plan(protocol)
+    cells = {cell.name: cell.factors for cell in plan.design.cells}
+    assert all(set(contrast.weights) <= set(cells) for contrast in plan.contrasts)
+    assert len({cell.alias for cell in plan.design.cells}) == len(cells)
+    for contrast in plan.contrasts:
+        first, second = (cells[cell] for cell in contrast.weights)
+        differing = {factor for factor in first if first[factor] != second[factor]}
+        assert len(differing) == 1
+    if name == "exp11":
+        own = {cell: factors for cell, factors in cells.items() if factors["state_patching"] == "none"}
+        expected = factor_contrast(own, {"prefix": ("none", "oracle")}, family="x", at={"prompt": "query"})
+        assert dict(plan.contrasts[1].weights) == dict(expected.weights)

@@ -1,0 +1,585 @@
+"""The tables that every run gets from its records, against hand arithmetic, scipy and statsmodels."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.regression.linear_model import OLS
+from statsmodels.stats.anova import AnovaRM
+
+from analyses.attention_presentation import runs
+from analyses.budget_arrays import read_arrays
+from analyses.contrasts import Contrast, comparison, factor_contrast
+from analyses.crossings import contrasts_by_draw, full_crossings, without_draw
+from analyses.effects import effects_table
+from analyses.finishing import tables_of
+from analyses.presentation import effects_presentation
+from analyses.ratios import decomposition, decompositions
+from analyses.run_statistics import (
+    BASELINE_NLL,
+    MEAN_NLL,
+    REGRESSION,
+    anova_table,
+    seeds_table,
+    shared_documents,
+    strata_tables,
+)
+from analyses.strata import range_strata, trend_test, trend_tests
+from analyses.verdicts import verdict
+from tests.test_table_scale import write_run
+
+
+def cells_of(*names: str) -> dict[str, dict[str, str]]:
+    return {name: dict(part.split("=") for part in name.split("|")) for name in names}
+
+
+def crossed(**factors: tuple[str, ...]) -> list[str]:
+    return [
+        "|".join(f"{factor}={level}" for factor, level in zip(factors, levels, strict=True))
+        for levels in itertools.product(*factors.values())
+    ]
+
+
+def records(cells, n: int = 30, seed: int = 1, effect: float = 0.0) -> pd.DataFrame:
+    """Likelihood records: a base per example, noise per cell, every later cell lower by `effect`."""
+    generator = np.random.default_rng(seed)
+    base = generator.gamma(2, 1, n)
+    frames = []
+    for number, cell in enumerate(cells):
+        nll = base + generator.normal(0, 0.3, n) - effect * number
+        keys = {"example": [f"e{i:03d}" for i in range(n)], "cell": cell}
+        frames.append(pd.DataFrame({**keys, "answer_tokens": 2 + np.arange(n) % 7, "nll": nll}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def facts(n: int = 30) -> pd.DataFrame:
+    """One row per example of the trials records."""
+    return pd.DataFrame(
+        {
+            "example": [f"e{i:03d}" for i in range(n)],
+            "answer_words": 1 + np.arange(n) % 25,
+            "document_words": 40 + 3 * np.arange(n),
+        }
+    )
+
+
+# Crossings
+
+
+def test_extra_cells_are_left_out_of_the_crossing():
+    cells = cells_of(
+        *crossed(prefix=("none", "oracle"), prompt=("none", "query")), "prefix=none|prompt=position"
+    )
+    first, second = full_crossings(cells)
+    assert first.factors == {"prefix": ("none", "oracle"), "prompt": ("none", "query")}
+    assert len(first.cells) == 4
+    # The control joins the one-factor crossing of the bare encoder, which no larger crossing holds.
+    assert second.factors == {"prompt": ("none", "query", "position")}
+    assert second.held == {"prefix": "none"}
+
+
+def test_draws_are_one_level():
+    cells = cells_of(
+        "prefix=none|prompt=none", *(f"prefix=random{draw}|prompt=none" for draw in ("", "#1", "#2", "@-1"))
+    )
+    (crossing,) = full_crossings(cells)
+    assert crossing.factors == {"prefix": ("none", "random")}
+    assert len(crossing.cells["prefix=random"]) == 4
+    assert without_draw("wrong_keywords@1:5") == ("wrong_keywords:5", "@1")
+    assert without_draw("pool#2") == ("pool", "#2")
+    assert without_draw("20-33") == ("20-33", "")
+
+
+def test_designs_without_a_crossing_have_none():
+    assert full_crossings({}) == []
+    assert full_crossings(cells_of("prefix=none|prompt=none")) == []
+    assert full_crossings(cells_of("prefix=a|prompt=b", "prefix=c|prompt=d")) == []
+
+
+def test_large_designs_are_peeled_to_a_full_crossing():
+    factors = {"one": tuple("abcdefghijkl"), "two": tuple("abcdefghijkl"), "three": ("x", "y")}
+    names = [name for name in crossed(**factors) if name != "one=c|two=d|three=y"]
+    (crossing,) = full_crossings(cells_of(*names))
+    assert len(crossing.cells) == 11 * 12 * 2
+    assert all(own[0] in names for own in crossing.cells.values())
+
+
+# Analysis of variance
+
+
+def test_anova_of_a_run_equals_statsmodels():
+    names = crossed(prefix=("none", "oracle"), prompt=("none", "random", "query"))
+    likelihood = records([*names, "prefix=none|prompt=position"])
+    table = anova_table(likelihood, cells_of(*names, "prefix=none|prompt=position"))
+    own = likelihood[likelihood["cell"].isin(names)]
+    levels = own["cell"].str.extract(r"prefix=(?P<prefix>\w+)\|prompt=(?P<prompt>\w+)")
+    theirs = AnovaRM(own.join(levels), "nll", "example", within=["prefix", "prompt"]).fit().anova_table
+    ours = table[table["crossing"] == "prefix (2) × prompt (3)"].set_index("effect")
+    assert ours["f"].tolist() == pytest.approx(theirs["F Value"].tolist())
+    assert ours["cells_left_out"].tolist() == [1, 1, 1]
+    # Holm by hand: sorted p times 3, 2, 1, never falling.
+    p = np.sort(ours["p_greenhouse_geisser"].to_numpy())
+    assert np.sort(ours["p_holm"]) == pytest.approx(np.minimum(np.maximum.accumulate(p * [3, 2, 1]), 1))
+
+
+def test_anova_averages_draws_and_documents():
+    names = ["p=none", "p=random", "p=random#1"]
+    likelihood = records(names, n=20)
+    wide = likelihood.pivot(index="example", columns="cell", values="nll")
+    drawn = wide[["p=random", "p=random#1"]].mean(axis=1)
+    row = anova_table(likelihood, cells_of(*names)).iloc[0]
+    assert row["f"] == pytest.approx(stats.ttest_rel(wide["p=none"], drawn).statistic ** 2)
+    clusters = pd.Series(np.arange(20) // 2, index=wide.index)
+    row = anova_table(likelihood, cells_of(*names), clusters=clusters).iloc[0]
+    difference = (wide["p=none"] - drawn).groupby(clusters).mean()
+    assert row["n"] == 10
+    assert row["f"] == pytest.approx(stats.ttest_1samp(difference, 0).statistic ** 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda nll: np.where(np.arange(nll.size) == 3, np.nan, nll), "NaN or infinite"),
+        (lambda nll: np.where(np.arange(nll.size) == 3, np.inf, nll), "NaN or infinite"),
+        (lambda nll: np.full(nll.size, 0.5), "no error term"),
+    ],
+)
+def test_an_undefined_anova_says_why(change, reason):
+    likelihood = records(["p=none", "p=oracle"], n=8)
+    likelihood["nll"] = change(likelihood["nll"].to_numpy())
+    row = anova_table(likelihood, cells_of("p=none", "p=oracle")).iloc[0]
+    assert math.isnan(row["f"])
+    assert math.isnan(row["p_holm"])
+    assert reason in row["reason"]
+
+
+def test_anova_of_one_example_is_undefined_and_unpaired_examples_are_named():
+    likelihood = records(["p=none", "p=oracle"], n=1)
+    row = anova_table(likelihood, cells_of("p=none", "p=oracle")).iloc[0]
+    assert math.isnan(row["p"])
+    assert "fewer than two" in row["reason"]
+    unpaired = records(["p=none", "p=oracle"], n=6).iloc[:-1]
+    row = anova_table(unpaired, cells_of("p=none", "p=oracle")).iloc[0]
+    assert "1 of 6 examples are NaN" in row["reason"]
+
+
+# Strata
+
+SETTINGS = {"seed": 3, "smallest_effect": 0.05}
+
+
+def test_strata_are_the_published_bins_and_their_means_are_by_hand():
+    likelihood = records(["p=none", "p=oracle"], effect=0.4)
+    strata, trends = strata_tables(likelihood, facts(), [comparison("p=none", "p=oracle", "f")], **SETTINGS)
+    wide = likelihood.pivot(index="example", columns="cell", values="nll")
+    difference = (wide["p=none"] - wide["p=oracle"]).to_numpy()
+    words = facts()["answer_words"].to_numpy()
+    own = strata[strata["by"] == "answer length (words)"].set_index("stratum")
+    assert list(own.index) == ["1-2", "3-5", "6-10", "11-20", "21+"]
+    for label, (low, high) in {"1-2": (1, 2), "3-5": (3, 5), "11-20": (11, 20)}.items():
+        members = (words >= low) & (words <= high)
+        assert own.loc[label, "n"] == members.sum()
+        assert own.loc[label, "mean_difference"] == pytest.approx(difference[members].mean())
+    position = np.searchsorted([3, 6, 11, 21], words, side="right").astype(float)
+    trend = trends[trends["by"] == "answer length (words)"].iloc[0]
+    design = np.column_stack([np.ones(30), position])
+    assert trend["slope"] == pytest.approx(OLS(difference, design).fit().params[1])
+    by_document = strata[strata["by"] == "document length (words)"]
+    assert by_document["stratum"].tolist() == ["40-55", "58-73", "76-91", "94-109", "112-127"]
+    assert by_document["n"].tolist() == [6] * 5
+
+
+def test_hardness_is_the_baseline_s_own_nll_and_says_what_that_does():
+    # No effect at all: two noisy readings of one difficulty.
+    likelihood = records(["p=none", "p=other"], n=400)
+    strata, trends = strata_tables(likelihood, facts(400), [comparison("p=none", "p=other", "f")], **SETTINGS)
+    wide = likelihood.pivot(index="example", columns="cell", values="nll")
+    hardest = wide["p=none"].nlargest(80).index
+    difference = wide["p=none"] - wide["p=other"]
+    own = strata[strata["by"] == BASELINE_NLL].set_index("stratum")
+    assert own.loc["5 of 5", "mean_difference"] == pytest.approx(difference[hardest].mean())
+    assert own["caution"].str.contains("regression to the mean").all()
+    trends = trends.set_index("by")
+    assert REGRESSION in trends.loc[BASELINE_NLL, "caution"]
+    assert trends.loc[BASELINE_NLL, "p"] < 0.01
+    assert trends.loc[MEAN_NLL, "p"] > 0.05
+    assert "regression" not in trends.loc[MEAN_NLL, "caution"]
+
+
+def test_families_of_strata_and_trends():
+    likelihood = records(["p=none", "p=oracle", "p=random"], n=60, effect=0.1)
+    contrasts = [comparison("p=none", f"p={prefix}", "f") for prefix in ("oracle", "random")]
+    strata, trends = strata_tables(likelihood, facts(60), contrasts, **SETTINGS)
+    assert strata.groupby("family").size().tolist() == [5] * 8
+    for _, own in strata.groupby("family"):
+        p = own["p_sign_flip"].sort_values().to_numpy()
+        holm = np.minimum(np.maximum.accumulate(p * np.arange(5, 0, -1)), 1)
+        assert own["p_holm"].sort_values().to_numpy() == pytest.approx(holm)
+    assert trends.groupby("family").size().tolist() == [2] * 4
+    assert strata_tables(likelihood, facts(60), [], **SETTINGS)[0].empty
+
+
+def test_records_without_words_give_strata_of_tokens():
+    trials = facts().drop(columns=["answer_words", "document_words"]).assign(document_tokens=100)
+    strata, trends = strata_tables(
+        records(["p=none", "p=oracle"]), trials, [comparison("p=none", "p=oracle", "f")], **SETTINGS
+    )
+    assert set(strata["by"]) >= {"answer length (tokens)", "document length (tokens)"}
+    documents = trends[trends["by"] == "document length (tokens)"].iloc[0]
+    assert math.isnan(documents["slope"])
+    assert "fewer than two strata" in documents["reason"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_strata_of_undefined_values_are_undefined_and_the_others_stay(value):
+    likelihood = records(["p=none", "p=oracle"])
+    likelihood.loc[likelihood["example"].eq("e000") & likelihood["cell"].eq("p=oracle"), "nll"] = value
+    strata, trends = strata_tables(likelihood, facts(), [comparison("p=none", "p=oracle", "f")], **SETTINGS)
+    own = strata[strata["by"] == "answer length (words)"].set_index("stratum")
+    assert math.isnan(own.loc["1-2", "mean_difference"])
+    assert "NaN or infinite" in own.loc["1-2", "reason"]
+    assert own.loc["1-2", "verdict"] == "undecided"
+    assert np.isfinite(own.loc["6-10", "low"])
+    trend = trends[trends["by"] == "answer length (words)"].iloc[0]
+    assert math.isnan(trend["p"])
+    assert "NaN or infinite" in trend["reason"]
+
+
+def test_one_example_and_equal_values_have_no_strata_to_test():
+    for n, nll in ((1, None), (12, 0.5)):
+        likelihood = records(["p=none", "p=oracle"], n=n)
+        if nll is not None:
+            likelihood["nll"] = nll
+        strata, trends = strata_tables(
+            likelihood, facts(n), [comparison("p=none", "p=oracle", "f")], **SETTINGS
+        )
+        assert strata["low"].isna().all()
+        assert (strata["reason"] != "").all()
+        assert trends["p"].isna().all()
+        assert (trends["reason"] != "").all()
+
+
+def test_equal_lengths_stay_in_one_stratum():
+    lengths = pd.Series([5] * 10 + [6, 7, 8, 9, 10], index=range(15))
+    strata = range_strata(lengths)
+    assert strata[lengths == 5].nunique() == 1
+    assert strata.notna().all()
+    assert list(range_strata(pd.Series([4.0, 4.0, np.nan])).cat.categories) == ["4"]
+
+
+def test_trends_together_equal_trends_alone():
+    generator = np.random.default_rng(2)
+    strata = pd.Series(np.arange(60) % 4)
+    other = pd.Series(generator.permutation(strata.to_numpy()))
+    values = [pd.Series(generator.gamma(1, 1, 60)) for _ in range(3)]
+    pairs = [(values[0], strata), (values[1], other), (values[2] * np.nan, strata)]
+    together = trend_tests(pairs, seed=1, resamples=199, permutations=199)
+    for found, pair in zip(together, pairs, strict=True):
+        alone = trend_test(*pair, seed=1, resamples=199, permutations=199)
+        assert found.slope == pytest.approx(alone.slope, nan_ok=True)
+        assert found.low == pytest.approx(alone.low, nan_ok=True)
+        assert found.p == pytest.approx(alone.p, nan_ok=True)
+
+
+# Seeds
+
+
+def seeded(n: int = 25) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
+    names = ["p=none", "p=random", "p=random#1", "p=random#2", "p=oracle"]
+    return records(names, n=n, effect=0.1), cells_of(*names)
+
+
+def test_seeds_are_pooled_by_example():
+    likelihood, cells = seeded()
+    contrasts = [comparison("p=none", "p=random", "f"), comparison("p=none", "p=oracle", "f")]
+    table = seeds_table(likelihood, cells, contrasts, **SETTINGS)
+    assert table["contrast"].tolist() == ["p=none → p=random"]
+    wide = likelihood.pivot(index="example", columns="cell", values="nll")
+    differences = pd.DataFrame({draw: wide["p=none"] - wide[draw] for draw in list(cells)[1:4]})
+    row = table.iloc[0]
+    assert (row["seeds"], row["clusters"], row["n"]) == (3, 25, 75)
+    assert row["mean_difference"] == pytest.approx(differences.to_numpy().mean())
+    assert row["seed_mean_low"] == pytest.approx(differences.mean().min())
+    assert row["seed_mean_high"] == pytest.approx(differences.mean().max())
+    assert row["seed_mean_sd"] == pytest.approx(differences.mean().std(ddof=1))
+    # statsmodels: ordinary least squares on a constant, errors clustered by example.
+    flat = differences.to_numpy().ravel()
+    fitted = OLS(flat, np.ones(75)).fit(cov_type="cluster", cov_kwds={"groups": np.repeat(np.arange(25), 3)})
+    assert row["p_t"] == pytest.approx(
+        2 * stats.t.sf(abs(fitted.tvalues[0]) * math.sqrt(74 / 75), 24), rel=1e-2
+    )
+
+
+def test_contrasts_that_average_over_draws_are_taken_apart():
+    _, cells = seeded()
+    mean = Contrast("mean", "f", {"p=none": 1.0, "p=random": -0.5, "p=random#1": -0.25, "p=random#2": -0.25})
+    ((contrast, by_draw),) = contrasts_by_draw(cells, [mean, comparison("p=none", "p=random", "g")])
+    assert contrast is mean
+    assert {draw: dict(own.weights) for draw, own in by_draw.items()} == {
+        "": {"p=none": 1.0, "p=random": -1.0},
+        "#1": {"p=none": 1.0, "p=random#1": -1.0},
+        "#2": {"p=none": 1.0, "p=random#2": -1.0},
+    }
+
+
+def test_an_interaction_takes_the_same_draw_on_both_sides():
+    names = crossed(prefix=("none", "oracle"), prompt=("none", "random", "random#1"))
+    cells = cells_of(*names)
+    interaction = factor_contrast(
+        cells, {"prefix": ("none", "oracle"), "prompt": ("none", "random")}, family="f", name="i"
+    )
+    ((_, by_draw),) = contrasts_by_draw(cells, [interaction])
+    assert set(by_draw["#1"].weights) == {
+        "prefix=none|prompt=none",
+        "prefix=oracle|prompt=none",
+        "prefix=none|prompt=random#1",
+        "prefix=oracle|prompt=random#1",
+    }
+    assert by_draw["#1"].effect_order == 2
+
+
+def test_runs_of_one_draw_have_no_table_of_seeds():
+    likelihood = records(["p=none", "p=random"])
+    assert seeds_table(
+        likelihood, cells_of("p=none", "p=random"), [comparison("p=none", "p=random", "f")], **SETTINGS
+    ).empty
+
+
+@pytest.mark.parametrize(
+    ("n", "value", "reason"),
+    [(1, None, "one"), (9, 0.5, "equal"), (9, np.nan, "NaN or infinite"), (9, np.inf, "NaN or infinite")],
+)
+def test_undefined_seeds_say_why(n, value, reason):
+    likelihood, cells = seeded(n)
+    if value is not None:
+        likelihood["nll"] = value
+    row = seeds_table(likelihood, cells, [comparison("p=none", "p=random", "f")], **SETTINGS).iloc[0]
+    assert math.isnan(row["low"])
+    assert math.isnan(row["p_sign_flip"])
+    assert row["verdict"] == "undecided"
+    assert reason in row["reason"]
+
+
+# Documents that examples share
+
+
+def test_documents_are_shared_only_where_some_are():
+    trials = pd.DataFrame({"example": list("aabbcc"), "cell": list("xyxyxy"), "document": list("112233")})
+    assert shared_documents(trials) is None
+    assert shared_documents(trials.drop(columns="document")) is None
+    shared = shared_documents(trials.assign(document=list("112211")))
+    assert shared is not None
+    assert shared.to_dict() == {"a": "1", "b": "2", "c": "1"}
+
+
+def test_splits_of_shared_documents_resample_documents():
+    likelihood = records(["p=none", "p=random", "p=oracle"], n=24, effect=0.3)
+    total = comparison("p=none", "p=oracle", "f")
+    parts = [comparison("p=none", "p=random", "f"), comparison("p=random", "p=oracle", "f")]
+    examples = sorted(likelihood["example"].unique())
+    alone = pd.Series(range(24), index=examples)
+    plain = decomposition(likelihood, total, parts, seed=1, resamples=499)
+    same = decomposition(likelihood, total, parts, seed=1, resamples=499, clusters=alone)
+    numbers = ["low", "high", "share_low", "share_high"]
+    assert same[numbers].to_numpy() == pytest.approx(plain[numbers].to_numpy(), nan_ok=True)
+    # Every example twice: clusters bring the interval back to that of the single examples.
+    twice = pd.concat([likelihood, likelihood.assign(example=likelihood["example"] + "x")])
+    both = pd.concat([alone, pd.Series(range(24), index=[f"{name}x" for name in examples])])
+    doubled = decomposition(twice, total, parts, seed=1, resamples=499, clusters=both)
+    width, narrow = (
+        (table["high"] - table["low"]).to_numpy()
+        for table in (doubled, decomposition(twice, total, parts, seed=1, resamples=499))
+    )
+    assert width == pytest.approx((plain["high"] - plain["low"]).to_numpy(), rel=0.15)
+    assert (narrow < 0.85 * width).all()
+
+
+def test_splits_together_equal_splits_alone():
+    likelihood = records(["p=none", "p=random", "p=oracle"], n=24, effect=0.3)
+    first = (
+        comparison("p=none", "p=oracle", "f"),
+        [comparison("p=none", "p=random", "f"), comparison("p=random", "p=oracle", "f")],
+    )
+    second = (comparison("p=none", "p=random", "g"), [comparison("p=none", "p=random", "g")])
+    together = decompositions(likelihood, [first, second], seed=1, resamples=199)
+    alone = [decomposition(likelihood, *split, seed=1, resamples=199) for split in (first, second)]
+    pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True))
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "equivalence", "order", "expected"),
+    [
+        (0.1, 0.3, 0.001, 1.0, 2, "sub-additive"),
+        (-0.3, -0.1, 0.001, 1.0, 2, "super-additive"),
+        (-0.02, 0.02, 0.9, 0.001, 2, "additive within ±0.05"),
+        (-0.3, 0.3, 0.9, 0.4, 2, "undecided"),
+        (0.1, 0.3, 0.001, 1.0, 3, "interaction falls"),
+        (-0.3, -0.1, 0.001, 1.0, 3, "interaction rises"),
+        (-0.02, 0.02, 0.9, 0.001, 3, "interaction unchanged within ±0.05"),
+    ],
+)
+def test_interactions_have_words_of_their_own(low, high, p, equivalence, order, expected):
+    assert verdict(low, high, p, equivalence, 0.05, order=order) == expected
+
+
+def test_sub_additive_is_less_than_the_sum_of_both_alone():
+    """Each treatment alone saves 1 nat, both together 1.2: less than 2."""
+    generator = np.random.default_rng(5)
+    noise = generator.normal(0, 0.05, (400, 4))
+    savings = np.array([0.0, 1.0, 1.0, 1.2])
+    names = crossed(prefix=("none", "oracle"), prompt=("none", "query"))
+    likelihood = pd.concat(
+        pd.DataFrame(
+            {"example": range(400), "cell": name, "answer_tokens": 3, "nll": 3 - savings[i] + noise[:, i]}
+        )
+        for i, name in enumerate(names)
+    )
+    contrast = factor_contrast(names, {"prefix": ("none", "oracle"), "prompt": ("none", "query")}, family="f")
+    effect = comparison(names[0], names[1], "g")
+    frame = effects_table(likelihood, [contrast, effect], seed=1, resamples=199, permutations=199)
+    assert frame["verdict"].tolist() == ["sub-additive", "helps"]
+    assert frame["order"].tolist() == [2, 1]
+    caption = effects_presentation(frame, seed=1, smallest_effect=0.05).caption
+    assert "sub-additive / super-additive (two treatments together help less / more than the sum" in caption
+    assert "interaction falls" not in caption
+
+
+def test_the_order_of_a_contrast_is_read_from_its_weights():
+    cells = crossed(a=("0", "1"), b=("0", "1"), c=("0", "1"))
+    pair = ("0", "1")
+    for factors, order in (
+        ({"a": pair}, 1),
+        ({"a": pair, "b": pair}, 2),
+        ({"a": pair, "b": pair, "c": pair}, 3),
+    ):
+        contrast = factor_contrast(cells, factors, family="f")
+        assert contrast.effect_order == order
+        assert Contrast("by hand", "f", contrast.weights).effect_order == order
+    assert Contrast("declared", "f", {"x": 2.0, "y": -2.0}, order=1).effect_order == 1
+    with pytest.raises(ValueError, match="order of contrast 'wrong' is -2"):
+        Contrast("wrong", "f", {"x": 1.0, "y": -1.0}, order=-2)
+
+
+# A whole run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = write_run(tmp_path_factory.mktemp("tables") / "run", 30, layers=3, heads=2)
+    return directory, *tables_of(directory)
+
+
+def test_every_kind_of_table_is_there_with_a_caption(finished):
+    _, frames, presented = finished
+    assert {"effects", "anova", "strata", "trends", "heads", "entropies", "entropy_effects"} <= set(frames)
+    shown = {"likelihood", "effects", "decomposition", "anova", "strata_baseline", "heads", "share_effects"}
+    assert shown <= set(presented)
+    for table in presented.values():
+        for fact in ("Estimand", "unit", "n: ", "Family", "correction"):
+            assert fact in table.caption
+    for name in ("likelihood", "effects", "decomposition", "strata_mean", "entropies_decoder_merged"):
+        assert "few examples for these tails" in "".join(presented[name].footnotes.values())
+        assert "a: few" in presented[name].to_terminal(160)
+
+
+@pytest.mark.parametrize("width", [100, 160])
+def test_tables_fit_the_terminal_and_lose_nothing(finished, width):
+    for table in finished[2].values():
+        text = table.to_terminal(width)
+        assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+        assert "…" not in text
+        assert "nan" not in text
+
+
+def test_entropies_have_intervals_and_equal_the_records(finished):
+    directory, frames, _ = finished
+    records = directory.read_records("entropies")
+    table = frames["entropies"]
+    by_example = records.groupby(["cell", "layer", "part", "example"], observed=True)[
+        ["mass", "entropy"]
+    ].mean()
+    for row in table.sample(12, random_state=1).itertuples():
+        own = by_example.loc[(row.cell, row.layer, row.part)]
+        assert row.mass == pytest.approx(own["mass"].mean(), abs=1e-6)
+        assert row.entropy == pytest.approx(own["entropy"].mean(), abs=1e-6)
+        assert row.entropy_sd == pytest.approx(own["entropy"].std(), abs=1e-6)
+        half = stats.t.ppf(0.975, 29) * own["entropy"].std() / math.sqrt(30)
+        assert row.entropy_high - row.entropy_low == pytest.approx(2 * half, rel=0.2)
+        assert row.mass_low < row.mass < row.mass_high
+    arrays = read_arrays(directory.path / "records" / "entropies", "part", ("mass", "entropy"))
+    assert arrays["mass"][0].roles == ("all", "cross", "self")
+
+
+def test_heads_are_the_headline_contrasts_of_shares(finished):
+    directory, frames, presented = finished
+    heads = frames["heads"]
+    assert len(heads) == heads["contrast"].nunique() * 3 * 2 * 8
+    records = directory.read_records("budgets")
+    row = heads[(heads["layer"] == 1) & (heads["head"] == 1) & (heads["role"] == "answer")].iloc[0]
+    effects = frames["share_effects"]
+    assert row["contrast"] in set(effects["contrast"])
+    own = records[(records["layer"] == 1) & (records["head"] == 1) & (records["role"] == "answer")]
+    wide = own.pivot(index="example", columns="cell", values="share")
+    difference = (
+        wide["prefix=none|hidden=prefix+separator|prompt=none"]
+        - wide["prefix=oracle|hidden=prefix+separator|prompt=none"]
+    )
+    assert row["contrast"] == "oracle prefix | prompt=none, BOS visible"
+    assert row["p"] == pytest.approx(stats.ttest_1samp(difference, 0).pvalue, rel=1e-4)
+    assert "false discovery rate" in presented["heads"].caption
+
+
+def test_shared_documents_reach_every_test_of_the_likelihood(tmp_path):
+    directory = write_run(tmp_path / "run", 30, layers=1, heads=1)
+    for path in (directory.path / "records" / "trials").glob("*.parquet"):
+        trials = pd.read_parquet(path)
+        trials["document"] = trials["example"].astype(str).str[1:].astype(int) // 3
+        trials.to_parquet(path, index=False)
+        marker = directory.path / "parts" / f"{path.stem}.json"
+        files = json.loads(marker.read_text())
+        from analyses.run_directory import file_hash
+
+        files["files"][f"records/trials/{path.name}"] = file_hash(path)
+        marker.write_text(json.dumps(files))
+    frames, presented = tables_of(directory)
+    assert (frames["effects"]["clusters"] == 10).all()
+    assert "share a document" in presented["effects"].caption
+    assert set(frames["anova"]["n"]) == {10}
+    assert frames["trends"]["caution"].str.contains("share a document").all()
+    assert "10 documents" in presented["anova"].caption
+
+
+def test_runs_of_layers_in_words():
+    assert runs([]) == ""
+    assert runs([3]) == "3"
+    assert runs([9, 0, 1, 2, 7]) == "0-2, 7, 9"
+
+
+def test_one_example_is_one_example(tmp_path):
+    frames, presented = tables_of(write_run(tmp_path / "run", 1, layers=2, heads=1))
+    assert frames["effects"]["low"].isna().all()
+    assert (frames["effects"]["reason"] != "").all()
+    assert (frames["anova"]["reason"] != "").all()
+    assert frames["heads"]["p"].isna().all()
+    captions = " ".join(table.caption for table in presented.values())
+    assert "1 example" in captions
+    assert "1 examples" not in captions
+
+
+def test_options_need_no_pandas():
+    code = (
+        "import sys, analyses.compare_options, analyses.effects_options; "
+        "sys.exit('pandas' in sys.modules or 'numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
