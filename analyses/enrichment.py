@@ -239,6 +239,9 @@ def enrichment_tables(directory: RunDirectory, every: Sequence[Patch]) -> dict[s
     frame = restoration_table(directory.read_records("likelihood"), every, seed=seed)
     budgets = read_budgets(directory.path / "records" / "budgets")
     shifts = budget_restoration_table(budgets, every, seed=seed)
+    trials = directory.read_records("trials")
+    there = [roles for roles in ROLE_SETS if any(trials[f"{role}_tokens"].sum() for role in roles.split("+"))]
+    frame, shifts = (_only_there(table, there) for table in (frame, shifts))
     main = CROSS_TOTAL if (shifts["role"] == CROSS_TOTAL).any() else "document"
     notes = (
         "mean difference: bare − patched, or patched − enriched",
@@ -251,8 +254,6 @@ def enrichment_tables(directory: RunDirectory, every: Sequence[Patch]) -> dict[s
         "roles that the model's inputs do not have are not shown",
     )
     columns = ("direction", "prompt", "roles", "depth", "mean_difference", "enrichment", "share", "reason")
-    trials = directory.read_records("trials")
-    there = [roles for roles in ROLE_SETS if any(trials[f"{role}_tokens"].sum() for role in roles.split("+"))]
     return {
         "restoration": Extract(
             frame=frame,
@@ -282,6 +283,15 @@ def enrichment_tables(directory: RunDirectory, every: Sequence[Patch]) -> dict[s
             shown_rows=tuple(np.flatnonzero((shifts["role"] == main) & shifts["roles"].isin(there))),
         ),
     }
+
+
+def _only_there(table: pd.DataFrame, there: Sequence[str]) -> pd.DataFrame:
+    """The table with NaN and a reason in rows of roles without a position in any trial."""
+    absent = ~table["roles"].isin(there)
+    table = table.copy()
+    table.loc[absent, ["mean_difference", "low", "high", "share", "share_low", "share_high"]] = np.nan
+    table.loc[absent, "reason"] = "no trial has a position of these roles"
+    return table
 
 
 def enrichment_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 
 from analyses.analysis import PROTOCOLS, Analysis, Plan, analysis
-from analyses.length_tables import length_figures, length_tables, length_trends
+from analyses.length_tables import length_figures, length_tables
 from analyses.prefix_plans import ORACLE, UNPADDED, PrefixLevel, PrefixStudy, effect_name, interaction_name
 from analyses.presentation import Table
 from analyses.run_directory import RunDirectory
@@ -25,12 +25,10 @@ STUDY = PrefixStudy(
 
 
 def plan(protocol: str) -> Plan:
-    """The study's plan with the trends over length."""
-    trends = length_trends(STUDY, STUDY.plan(protocol).contrasts)
+    """The study's plan; the shortest and the longest document are its headlines."""
     ends = (UNPADDED, LENGTHS[-1])
     return STUDY.plan(
         protocol,
-        contrasts=trends,
         headline=(
             *(effect_name("oracle", padding=padding) for padding in ends),
             *(interaction_name(padding=padding) for padding in ends),

@@ -173,7 +173,7 @@ def exp10() -> Analysis:
             "corrected": _plan("predicting", ("budgets", "entropies", "renormalised"), "holm"),
             "published": _plan("holding", ("budgets", "published_entropies", "renormalised"), "bonferroni"),
         },
-        n=400,
+        n=500,
         tables=_tables,
         figures=_figures,
     )

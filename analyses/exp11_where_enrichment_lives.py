@@ -40,7 +40,7 @@ def exp11() -> Analysis:
                 correction="bonferroni",
             ),
         },
-        n=80,
+        n=120,
         tables=_tables,
         figures=enrichment_figures,
     )

@@ -62,7 +62,7 @@ def exp12() -> Analysis:
                 correction="bonferroni",
             ),
         },
-        n=120,
+        n=60,
         tables=_tables,
         figures=knockout_figures,
     )

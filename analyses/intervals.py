@@ -105,7 +105,9 @@ def bca_interval(
     bias = special.ndtri(below)
     deviation = jackknife.mean(axis=0) - jackknife
     with np.errstate(divide="ignore", invalid="ignore"):
-        acceleration = (deviation**3).sum(axis=0) / (6 * (deviation**2).sum(axis=0) ** 1.5)
+        # Products, because a general power is many times slower.
+        squares = deviation * deviation
+        acceleration = (squares * deviation).sum(axis=0) / (6 * squares.sum(axis=0) ** 1.5)
     ordered = np.sort(distribution, axis=0)
     ends = []
     for tail in ((1 - confidence) / 2, (1 + confidence) / 2):

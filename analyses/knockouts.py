@@ -129,7 +129,8 @@ def knockout_table(
         effects: the effects table of the knockouts' contrasts (baseline − treatment).
         budgets: shares by role; of the decoder's, the bases' are read.
         knocked: the knockouts, each with a row in `effects`.
-        positions: how many positions of each role there are in all trials; a role without any can't be needed.
+        positions: how many positions of each role there are in all trials; for a role without any, nothing is
+            defined.
 
     Returns:
         Columns base, rows, keys, window, n, mean, low, high (NLL with the knockout − without, nats per answer
@@ -149,7 +150,7 @@ def knockout_table(
                 "keys": each.keys,
                 "window": each.window,
                 "n": int(effect["n"]),
-                "mean": -effect["mean_difference"],
+                "mean": np.nan if absent else -effect["mean_difference"],
                 "low": -effect["high"],
                 "high": -effect["low"],
                 "d_z": -effect["d_z"],

@@ -19,7 +19,7 @@ from analyses.run_directory import RunDirectory
 from figures import length_curves
 
 #: Family of the trends over length.
-TREND = "length trend"
+TREND = "trend over length"
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def length_trends(study: PrefixStudy, contrasts: Sequence[Contrast]) -> tuple[Co
                 for cell, weight in by_name[name].weights.items():
                     weights[cell] = weights.get(cell, 0.0) + float(slope) * weight
             title = f"{prefix.level} prefix | prompt={condition.words}, per doubling of the length"
+            weights = {cell: weight for cell, weight in weights.items() if weight}
             trends.append(Contrast(title, TREND, weights))
     return tuple(trends)
 
@@ -71,7 +72,7 @@ def _name(level: str, condition: Condition, padding: str) -> str:
 
 
 def length_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> dict[str, Table]:
-    """``effects_by_length`` and ``ratios_by_length``."""
+    """``effects_by_length``, ``length_trends`` and ``ratios_by_length``."""
     manifest = directory.manifest()
     seed = int(manifest["seed"])
     likelihood = directory.read_records("likelihood")
@@ -93,7 +94,6 @@ def length_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> di
             notes=(
                 "95 % BCa intervals",
                 "length: mean document tokens, padding included; the answer's passage is the same at every length",
-                f"the trend over length is tested in the table of paired effects, family {TREND!r}",
             ),
             columns=(
                 "prefix",
@@ -108,8 +108,30 @@ def length_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> di
                 "verdict",
             ),
         ),
+        "length_trends": _trends_presented(likelihood, plan, study, n, seed=seed),
         "ratios_by_length": presented(ratios, n, seed, ("quantity", "padding", "length", *SHOWN[3:])),
     }
+
+
+def _trends_presented(
+    likelihood: pd.DataFrame, plan: Plan, study: PrefixStudy, n: str, *, seed: int
+) -> Table:
+    trends = length_trends(study, plan.contrasts)
+    frame = effects_table(likelihood, trends, seed=seed, correction=plan.correction)
+    # A trend neither helps nor hurts.
+    frame = frame.drop(columns=["verdict", "stars", "small", "win_percent", "tie_percent"])
+    return Table(
+        frame=frame,
+        title="Trends over document length",
+        estimand="mean over examples of the slope of the effect on log2 of the padded length; positive: it grows",
+        unit="nats per answer token and doubling",
+        n=n,
+        family=f"{TREND} ({len(frame)})",
+        correction=f"{plan.correction.capitalize()} within the family",
+        seed=seed,
+        notes=("95 % BCa intervals; the unpadded document takes no part",),
+        columns=("contrast", "n", "mean_difference", "d_z", "p_holm", "p_bonferroni", "caution"),
+    )
 
 
 def mean_lengths(trials: pd.DataFrame) -> pd.Series:

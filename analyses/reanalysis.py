@@ -19,7 +19,7 @@ import pandas as pd
 from analyses.analysis import Plan, analysis_of, find_analysis
 from analyses.bands import share_table
 from analyses.budget_arrays import BudgetArray, read_budgets
-from analyses.contrasts import contrast_values, wide_cells
+from analyses.contrasts import Contrast, contrast_values, wide_cells
 from analyses.effects import adjusted_p, with_verdicts
 from analyses.paired import one_sample_effects
 from analyses.prefix_ratios import RatioOf, ratio_frame
@@ -157,12 +157,13 @@ def effects_by_stratum(records: Records, plan: Plan, *, seed: int) -> pd.DataFra
             own.insert(0, "by", by)
             own.insert(2, "contrast", contrast.name)
             own.insert(3, "family", f"{contrast.family} by {by}")
+            own.insert(4, "order", contrast.effect_order)
             frames.append(own)
     table = pd.concat(frames, ignore_index=True)
     return with_verdicts(table, correction=plan.correction, smallest_effect=SMALLEST_EFFECT)
 
 
-def reported(plan: Plan) -> tuple[Any, ...]:
+def reported(plan: Plan) -> tuple[Contrast, ...]:
     """The contrasts that are reported by stratum: prefixes against bare, and interactions with the prompt."""
     return tuple(
         contrast for contrast in plan.contrasts if contrast.family.startswith(("prefix", "interaction"))

@@ -30,8 +30,8 @@ def figures_section(figures: Mapping[str, Figure], tables: Mapping[str, Table]) 
         parts.append((slug("figure", name), title))
         blocks.append(_one(name, figure, title, tables, with_plotly=position == 0))
     lead = (
-        "<p>Point at a mark for its numbers; drag to enlarge, double-click to return. Lines and bands are "
-        "intervals. A figure that is wider than the page scrolls sideways.</p>"
+        '<p class="screen">Point at a mark for its numbers; drag to enlarge, double-click to return. '
+        "Lines and bands are intervals. A figure that is wider than the page scrolls sideways.</p>"
         if figures
         else "<p>This run has no figures.</p>"
     )

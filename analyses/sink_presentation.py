@@ -246,13 +246,13 @@ def sink_figures(
     main = CROSS_TOTAL if (layers["role"] == CROSS_TOTAL).any() else "document"
     audit = audit[(audit["layer"] != ALL_LAYERS) & (audit["predicted"] > 0)]
     audit = audit.assign(layer=audit["layer"].astype(int))
-    drawn = audit[audit["cell"].isin(audited) & audit["role"].isin(_DRAWN)]
+    audit = audit[audit["cell"].isin(audited)]
+    drawn = audit[audit["role"].isin(_DRAWN)]
     own = heads[(heads["role"] == main) & (heads["shift"] == headline.name)]
     return {
         "sink_audit": sink_audit(drawn, title=f"Sink audit: {setting}"),
         "sink_propagation": effect_map(
-            audit[audit["cell"].isin(audited)]
-            .drop(columns=["mean", "low", "high"])
+            audit.drop(columns=["mean", "low", "high"])
             .rename(columns={"difference": "mean", "difference_low": "low", "difference_high": "high"})
             .assign(condition=lambda rows: rows["alias"].where(rows["alias"] != "", rows["cell"]))
             .assign(marked=lambda rows: (rows["low"] > 0) | (rows["high"] < 0)),

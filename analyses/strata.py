@@ -56,8 +56,11 @@ def range_strata(lengths: pd.Series, count: int = 5) -> pd.Series:
 
     Fewer than `count` where many lengths are equal.
     """
-    edges = np.unique(np.quantile(lengths.dropna(), np.linspace(0, 1, count + 1), method="lower"))
-    inner = edges[1:-1] if edges.size > 2 else edges[:0]
+    ordered = np.sort(lengths.dropna().to_numpy())
+    starts = np.unique(
+        ordered[[part * ordered.size // count for part in range(1, count)] if ordered.size else []]
+    )
+    inner = starts[starts > ordered[0]] if ordered.size else starts
     place = pd.Series(np.searchsorted(inner, lengths, side="right"), index=lengths.index)
     names = {}
     for number, own in lengths.groupby(place):

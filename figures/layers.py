@@ -199,7 +199,10 @@ def _number(mean: float, percent: bool, largest: float) -> str:
     if np.isnan(mean):
         return ""
     scaled, size = (100 * mean, 100 * largest) if percent else (mean, largest)
-    digits = 0 if size >= 50 else 1 if size >= 5 else 2 if size >= 0.2 else 3
+    if percent:
+        digits = 0 if size >= 50 else 1 if size >= 5 else 2
+    else:
+        digits = 2 if size >= 0.2 else 3
     return "0" if round(scaled, digits) == 0 else signed(scaled, digits)
 
 

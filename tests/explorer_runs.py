@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from analyses.analysis import find_analysis
+from analyses.command import main
 from analyses.run_directory import RunDirectory
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
 
@@ -37,6 +38,15 @@ def write_hostile_corpus(path: Path) -> Path:
     """A JSON Lines corpus of hostile texts."""
     path.write_text("".join(json.dumps(row) + "\n" for row in HOSTILE), encoding="utf-8")
     return path
+
+
+def hostile_run(folder: Path, model: Path) -> Path:
+    """A finished run of a model, given by its directory, over the hostile texts."""
+    corpus = write_hostile_corpus(folder / "hostile.jsonl")
+    given = ["run", "exp08", "--model", str(model), "--corpus", str(corpus), "--out", str(folder / "hostile")]
+    if main([*given, "--quiet", "--device", "cpu", "--max-encoder-tokens", "150"]) != 0:
+        raise RuntimeError("the run failed; its message is on the standard error")
+    return folder / "hostile"
 
 
 def synthetic_run(path: Path, *, examples: int, layers: int, heads: int, seed: int = 0) -> Path:

@@ -20,7 +20,6 @@ from scipy import stats
 from transformers import PreTrainedModel
 
 from analyses.analysis import find_analysis
-from analyses.command import main
 from analyses.explorer import command
 from analyses.explorer.budgets_view import budgets_view, narrowed, share_rows
 from analyses.explorer.data import RunData, load_run, load_runs
@@ -47,7 +46,7 @@ from analyses.token_attention import save_token_attention
 from interventions import Context
 from probes.trials import Example
 from tests.conftest import measured
-from tests.explorer_runs import HOSTILE, synthetic_run, write_hostile_corpus
+from tests.explorer_runs import HOSTILE, hostile_run, synthetic_run
 
 LAYERS, HEADS, EXAMPLES = 3, 4, 40
 BARE = "prefix=none|hidden=prefix+separator|prompt=none"
@@ -64,27 +63,13 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> RunData:
 
 
 @pytest.fixture(scope="module")
-def hostile_run(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path) -> Path:
-    """A run of a tiny model over hostile texts."""
-    folder = tmp_path_factory.mktemp("hostile")
-    corpus = write_hostile_corpus(folder / "hostile.jsonl")
-    given = [
-        "run",
-        "exp08",
-        "--model",
-        str(tiny_directory),
-        "--corpus",
-        str(corpus),
-        "--out",
-        str(folder / "run"),
-    ]
-    assert main([*given, "--quiet", "--device", "cpu", "--max-encoder-tokens", "150"]) == 0
-    return folder / "run"
+def hostile(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path) -> Path:
+    return hostile_run(tmp_path_factory.mktemp("hostile"), tiny_directory)
 
 
 @pytest.fixture(scope="module")
-def texts(hostile_run: Path) -> RunData:
-    return load_run(hostile_run)
+def texts(hostile: Path) -> RunData:
+    return load_run(hostile)
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +114,13 @@ def test_runs_of_one_name_get_different_keys(numbers: RunData, tmp_path: Path) -
     assert list(load_runs([numbers.directory.path, tmp_path / "run"])) == ["run", "run-2"]
 
 
-def test_texts_come_from_the_runs_corpus_only(texts: RunData, hostile_run: Path, tmp_path: Path) -> None:
+def test_texts_come_from_the_runs_corpus_only(texts: RunData, hostile: Path, tmp_path: Path) -> None:
     assert {example.query for example in texts.texts.values()} == {row["query"] for row in HOSTILE}
-    moved = json.loads((hostile_run / "run.json").read_text())
+    moved = json.loads((hostile / "run.json").read_text())
     corpus = Path(moved["command"][moved["command"].index("--corpus") + 1])
     other = tmp_path / "other.jsonl"
     other.write_text(json.dumps({"query": "q", "document": "d", "answer": "a"}) + "\n")
-    shutil.copytree(hostile_run, tmp_path / "run")
+    shutil.copytree(hostile, tmp_path / "run")
     moved["command"][moved["command"].index("--corpus") + 1] = str(other)
     (tmp_path / "run" / "run.json").write_text(json.dumps(moved))
     refused = load_run(tmp_path / "run")

@@ -127,7 +127,7 @@ def test_a_missing_mean_is_a_gap_that_is_named() -> None:
     figure = figures.effect_map(table, x="window", y="keys", facet="base")
     assert np.isnan(maps(figure)["base: visible"].z[0][0])
     assert maps(figure)["base: visible"].text[0][0] == ""
-    assert "withheld: the total holds 0" in texts(figure)
+    assert "withheld: the total holds 0" in "\n".join(texts(figure))
     assert figure.layout.meta["missing"][0]["rows"] == 1
 
 

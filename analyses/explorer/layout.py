@@ -9,7 +9,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from analyses.explorer.data import RunData
-from analyses.explorer.listing import spoken
+from analyses.explorer.listing import attributes, spoken
 from analyses.explorer.state import DRAWINGS, MAPS, MEAN, NONE, VIEWS, State, families, own_labels, texts
 from analyses.explorer.strata import KINDS, level_label, levels_of
 from figures.export import CONFIG
@@ -195,6 +195,8 @@ def _labelled(name: str, control: Component, label: str | None = None) -> Compon
     return html.Div(
         id=f"control-{name}",
         className=_shown(name),
+        role="group",
+        **attributes({"aria-labelledby": f"label-{name}"}),
         children=[html.Label(text, htmlFor=name, id=f"label-{name}"), control],
     )
 

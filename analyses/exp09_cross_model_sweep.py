@@ -1,0 +1,65 @@
+"""09: do the effects hold for other models?"""
+
+from __future__ import annotations
+
+import sys
+
+from analyses.analysis import PROTOCOLS, Analysis, analysis
+from analyses.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name
+from analyses.run_directory import RunDirectory
+from analyses.run_request import RunRequest
+from analyses.sweep_tables import sweep_figures, sweep_tables
+
+#: The random prefix of this analysis is words of a pool, as published.
+STUDY = PrefixStudy(
+    prefixes=(ORACLE, PrefixLevel("pool", "random_trunc", draws=("pool#1", "pool#2"))),
+    without_prompt=(),
+)
+
+#: The analysis that the directory of a sweep belongs to; that of a model's run in it is exp09.
+SWEEP = "exp09-sweep"
+
+
+def runner(request: RunRequest) -> RunDirectory:
+    """Run every model that is asked for, one after another."""
+    from analyses.finishing import finish
+    from analyses.model_sweep import sweep
+
+    return sweep(request, SWEEP, finish)
+
+
+@analysis("exp09")
+def exp09() -> Analysis:
+    """Bare, oracle, random with the query; bare without; on every ``--model`` given."""
+    headline = (effect_name("oracle"), effect_name("pool"), "query prompt | bare")
+    return Analysis(
+        name="exp09",
+        title="Cross-model sweep",
+        question="Do a prefix's effect, its structural part and the decoder query's effect hold for other models?",
+        plans={protocol: STUDY.plan(protocol, headline=headline) for protocol in PROTOCOLS},
+        n=500,
+        runner=runner,
+    )
+
+
+@analysis(SWEEP)
+def exp09_sweep() -> Analysis:
+    """The table over models that ``budgetlens run exp09`` leaves; the runs of the models lie below it."""
+    swept = exp09()
+    return Analysis(
+        name=SWEEP,
+        title=swept.title,
+        question=swept.question,
+        plans=swept.plans,
+        n=swept.n,
+        tables=sweep_tables,
+        figures=sweep_figures,
+        runner=lambda request: runner(RunRequest(**{**vars(request), "analysis": exp09()})),
+        has_records=False,
+    )
+
+
+if __name__ == "__main__":
+    from analyses.command import main
+
+    sys.exit(main(["run", "exp09", *sys.argv[1:]]))
