@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -300,7 +301,7 @@ def enrichment_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict
     shifts = _drawn(tables["restored_shares"])
     main = CROSS_TOTAL if (shifts["role"] == CROSS_TOTAL).any() else "document"
     order = {"depth": list(DEPTHS.values()), "roles": list(ROLE_SETS)}
-    common = {
+    common: dict[str, Any] = {
         "x": "depth",
         "y": "roles",
         "facet": "patch",

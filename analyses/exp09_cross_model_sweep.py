@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from analyses.analysis import PROTOCOLS, Analysis, analysis
 from analyses.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name
@@ -54,7 +55,7 @@ def exp09_sweep() -> Analysis:
         n=swept.n,
         tables=sweep_tables,
         figures=sweep_figures,
-        runner=lambda request: runner(RunRequest(**{**vars(request), "analysis": exp09()})),
+        runner=lambda request: runner(replace(request, analysis=exp09())),
         has_records=False,
     )
 

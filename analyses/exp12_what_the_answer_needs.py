@@ -28,7 +28,7 @@ _BASES = {
 
 #: Rows and the windows in which they are cut off. All rows but the start, which in a self-attention of its
 #: own sees nothing besides itself.
-_ROWS = {
+_ROWS: dict[str, dict[str, tuple[str, ...]]] = {
     "corrected": {"predicting": WINDOWS, "answer": ("all",), "prompt+answer": ("all",)},
     "published": {"answer": WINDOWS},
 }

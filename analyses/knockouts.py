@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -220,7 +221,7 @@ def knockout_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[s
     by_window = frame[frame["rows"] == first]
     roles = [role for role in ROLES if role in set(frame["keys"])]
     windows = [window for window in WINDOWS if window in set(by_window["window"])]
-    common = {"y": "keys", "facet": "base", "y_title": "keys"}
+    common: dict[str, Any] = {"y": "keys", "facet": "base", "y_title": "keys"}
     figures = {
         "knockout_windows": effect_map(
             by_window,
@@ -243,6 +244,7 @@ def knockout_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[s
             quantity="attention share without knockout",
             unit="%",
             percent=True,
+            around_zero=False,
             x_title="decoder layers, part of the depth",
             title=f"What the answer's rows look at, by layers: {setting}",
             subtitle="mean share of attention, nothing knocked out: a large share need not be a need",

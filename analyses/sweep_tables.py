@@ -19,8 +19,9 @@ from analyses.prefix_plans import effect_name
 from analyses.prefix_ratios import RatioOf, ratio_frame
 from analyses.presentation import Table, effects_presentation
 from analyses.run_directory import RunDirectory
-from analyses.tables import SMALLEST_EFFECT, with_cell_columns
+from analyses.tables import SMALLEST_EFFECT, likelihood_table, with_cell_columns
 from figures import effects_forest, interaction_plot
+from probes.roles import ROLES
 
 ORACLE, RANDOM = effect_name("oracle"), effect_name("pool")
 PROMPT = "query prompt | bare"
@@ -54,7 +55,7 @@ def sweep_tables(directory: RunDirectory, plan: Plan) -> dict[str, Table]:
         )
         table.insert(0, "model", swept.name)
         effects.append(table)
-        means = _means(likelihood, own["cells"])
+        means = likelihood_table(likelihood, own["cells"], seed=seed)
         likelihoods.append(means.assign(model=swept.name))
         rows.append(_row(swept.name, own, table, means, likelihood, own_plan, seed=seed))
         budgets = [
@@ -63,7 +64,10 @@ def sweep_tables(directory: RunDirectory, plan: Plan) -> dict[str, Table]:
         own_shares = with_cell_columns(share_table(budgets, seed=seed), own["cells"])
         shares.append(own_shares.assign(model=swept.name))
     frame = pd.DataFrame(rows)
-    frame["failure"] = frame["failure"].fillna("") if "failure" in frame else ""
+    for text in ("failure", "reason", "family", *REPORTED, "structural_fraction"):
+        frame[text] = frame[text].fillna("") if text in frame else ""
+    for count in ("n", "parameters"):
+        frame[count] = frame[count].astype("Int64") if count in frame else pd.NA
     tables = {"models": _models_presented(frame, n, seed)}
     if effects:
         tables |= {
@@ -76,7 +80,8 @@ def sweep_tables(directory: RunDirectory, plan: Plan) -> dict[str, Table]:
                 n=n,
                 family="none",
                 correction="none",
-                seed=None,
+                seed=seed,
+                notes=("95 % BCa intervals",),
                 columns=("model", "alias", "n", "mean"),
             ),
             "model_shares": _shares_presented(pd.concat(shares, ignore_index=True), n),
@@ -123,14 +128,6 @@ def _row(
         "ratio_of_d": ratio["ratio_of_d"],
         "reason": ratio["reason"],
     }
-
-
-def _means(likelihood: pd.DataFrame, cells: list[dict[str, Any]]) -> pd.DataFrame:
-    """Mean, standard error interval left out, of every cell: cell, alias, factors, n, mean."""
-    wide = wide_cells(likelihood, "nll")
-    names = [cell["name"] for cell in cells]
-    frame = pd.DataFrame({"cell": names, "n": len(wide), "mean": wide[names].mean().to_numpy()})
-    return with_cell_columns(frame, cells)
 
 
 def _models_presented(frame: pd.DataFrame, n: str, seed: int) -> Table:
@@ -198,8 +195,8 @@ def _shares_presented(frame: pd.DataFrame, n: str) -> Table:
             index=["model", "alias", "block"], columns="role", values="percent", sort=False, observed=True
         )
         .map("{:.1f}".format)
-        .reset_index()
     )
+    wide = wide[[role for role in ROLES if role in wide]].reset_index()
     wide.columns.name = None
     return Table(
         frame=wide,
@@ -229,7 +226,7 @@ def sweep_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str,
     means = tables["model_likelihood"]
     shown = means[means["alias"].isin(("bare", "oracle_trunc", "random_trunc", "bare_nq"))]
     figures["model_likelihood"] = interaction_plot(
-        shown.assign(low=float("nan"), high=float("nan")),
+        shown,
         x="alias",
         line="model",
         facet=None,

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from figures import theme
 from figures.columns import checked, chosen
-from figures.labels import count_label, escaped, panel_title, signed
+from figures.labels import count_label, escaped, panel_title, plain_number, signed
 from figures.ledger import layer_step
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, columns_for, dressed, guide, outer_titles, panel_grid, panel_heading, span
@@ -30,6 +30,7 @@ def effect_map(
     quantity: str = "effect on answer NLL",
     unit: str = "nats",
     percent: bool = False,
+    around_zero: bool = True,
     limit: float | None = None,
     order: Mapping[str, Sequence[str]] | None = None,
     x_title: str | None = None,
@@ -38,7 +39,7 @@ def effect_map(
     subtitle: str = "",
     dark: bool = False,
 ) -> go.Figure:
-    """A mean for every pair of two factors' levels as a coloured map around 0, in panels by a third.
+    """A mean for every pair of two factors' levels as a coloured map, in panels by a third.
 
     Args:
         effects: columns named by `x`, `y` and `facet`, n, mean, low, high (in `unit`); a true `marked` puts a
@@ -46,6 +47,7 @@ def effect_map(
         x, y, facet: factors across, down (first level on top) and by panel.
         quantity, unit: what is drawn.
         percent: means are ratios, 1 = 100 %.
+        around_zero: means have a sign; else they start at 0 and are drawn so.
         limit: where the colours end; the largest |mean| by default.
         order: levels of these factors in drawing order; levels left out are not drawn.
         x_title, y_title: titles of the axes; the factors' names by default.
@@ -86,25 +88,29 @@ def effect_map(
         part = rows[rows[facet] == panel] if facet else rows
         heading = f"{facet}: {panel}" if facet else ""
         figure.add_trace(
-            _map(part, x, y, levels, heading, quantity, unit, percent, numbered, largest), row=row, col=column
+            _map(part, x, y, levels, heading, quantity, unit, percent, numbered, largest, around_zero),
+            row=row,
+            col=column,
         )
         if "marked" in part.columns:
             figure.add_trace(_frames(part, x, y, levels, heading, dark), row=row, col=column)
         if facet:
             text = panel_title(heading, int((frame.width - frame.left - frame.right) / across / 6.6), 2)
             annotations.append(panel_heading(figure, row, column, text, hover=escaped(heading), dark=dark))
-    scale = theme.DIVERGING_DARK if dark else theme.DIVERGING
+    scales = (theme.SEQUENTIAL, theme.SEQUENTIAL_DARK, theme.DIVERGING, theme.DIVERGING_DARK)
+    scale = scales[2 * around_zero + dark]
+    sign = "+" if around_zero else ""
     figure.update_layout(
         coloraxis={
             "colorscale": [list(stop) for stop in scale],
-            "cmin": -largest,
+            "cmin": -largest if around_zero else 0.0,
             "cmax": largest,
             "colorbar": {
                 "title": {
                     "text": panel_title(f"{quantity} ({unit})", 16, 4),
                     "font": {"size": theme.SMALL_SIZE},
                 },
-                "tickformat": "+.0%" if percent else "+.2~g",
+                "tickformat": f"{sign}.0%" if percent else f"{sign}.2~g",
                 "tickfont": {"size": theme.SMALL_SIZE},
                 "thickness": 12,
                 "outlinewidth": 0,
@@ -163,11 +169,12 @@ def _map(
     percent: bool,
     numbered: bool,
     largest: float,
+    around_zero: bool,
 ) -> go.Heatmap:
     """The map of one panel."""
     means = _cells(part, x, y, levels, "mean").to_numpy(dtype=float)
-    form = "+.1%" if percent else "+.4f"
-    texts = [[_number(mean, percent, largest) for mean in row] for row in means]
+    form = ("+" if around_zero else "") + (".1%" if percent else ".4f")
+    texts = [[_number(mean, percent, largest, around_zero) for mean in row] for row in means]
     details = np.stack(
         [_cells(part, x, y, levels, name).to_numpy(dtype=float) for name in ("low", "high", "n")]
     )
@@ -194,16 +201,15 @@ def _map(
     )
 
 
-def _number(mean: float, percent: bool, largest: float) -> str:
+def _number(mean: float, percent: bool, largest: float, around_zero: bool) -> str:
     """A mean as text in the map, with as many digits as the largest one needs; a plain 0 where it rounds to 0."""
     if np.isnan(mean):
         return ""
     scaled, size = (100 * mean, 100 * largest) if percent else (mean, largest)
-    if percent:
-        digits = 0 if size >= 50 else 1 if size >= 5 else 2
-    else:
-        digits = 2 if size >= 0.2 else 3
-    return "0" if round(scaled, digits) == 0 else signed(scaled, digits)
+    digits = (0 if size >= 50 else 1 if size >= 5 else 2) if percent else 2 if size >= 0.2 else 3
+    if round(scaled, digits) == 0:
+        return "0"
+    return signed(scaled, digits) if around_zero else plain_number(scaled, digits)
 
 
 def _frames(

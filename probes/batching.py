@@ -55,8 +55,9 @@ class Batch:
 
     ``encoder_ids``, ``encoder_mask``, ``pass_roles``: pass × encoder position, one row per distinct encoder
     input; the first ``decoded`` are what trials are decoded from, the others are donors. ``pass_edits`` and
-    ``lane_edits``: the edits of attention that a pass or lane runs under. ``state_changes`` stand in an order in which donors are complete before they are taken
-    from. ``trial_pass``: trial → its pass. ``visible``: trial × encoder position, what its decoder may see.
+    ``lane_edits``: the edits of attention that a pass or lane runs under. ``state_changes`` stand in an order
+    in which donors are complete before they are taken from. ``trial_pass``: trial → its pass. ``visible``:
+    trial × encoder position, what its decoder may see.
     ``lane_pass``: lane → its pass. ``decoder_ids``, ``decoder_roles``, ``decoder_positions``,
     ``decoder_trial`` (the trial that a position belongs to, -1 at padding): lane × decoder position.
     ``answer``: the rows whose logits predict the ``targets`` (lane × row); ``chosen``: the rows whose
@@ -118,9 +119,9 @@ def make_batch(
 ) -> Batch:
     """Pad ``trials`` to one batch; ``rows`` chooses whose attention is read (predicting or holding).
 
-    ``pack`` puts trials of one encoder pass that run under the same edits into shared lanes. Donors of the trials' state edits get passes of
-    their own, and no lane. Raises ValueError for an empty batch or a trial whose encoder is wholly hidden
-    from its decoder.
+    ``pack`` puts trials of one encoder pass that run under the same edits into shared lanes. Donors of the
+    trials' state edits get passes of their own, and no lane. Raises ValueError for an empty batch or a trial
+    whose encoder is wholly hidden from its decoder.
     """
     if not trials:
         raise ValueError("a batch needs at least one trial")

@@ -46,9 +46,10 @@ class Capture:
 def capture(model: LoadedModel, batch: Batch, reading: Reading, edits: Sequence[Edit] = ()) -> Capture:
     """Run ``batch`` through ``model``; read attention and answer losses.
 
-    Every trial runs under its own edits, and under ``edits`` besides; donors of state edits run under their own
-    alone. An edit that a trial has already is not made twice. Raises EditError where an edit matches no attention site, or a state edit no layer, of the
-    model, and StateError where states can't be changed as asked.
+    Every trial runs under its own edits, and under ``edits`` besides; donors of state edits that are no trials of
+    the batch run under their own alone. An edit that a trial has already is not made twice. Raises EditError
+    where an edit matches no attention site, or a state edit no layer, of the model, and StateError where states
+    can't be changed as asked.
     """
     edits = tuple(edits)
     _require_matches(model, batch, edits)

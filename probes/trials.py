@@ -69,8 +69,9 @@ class Trial:
     decoder's start token, and gives them their roles. ``hidden`` is the set of encoder roles that the
     decoder may not attend to; it may also hold :data:`FIRST_POSITIONS`. ``decoder_shift`` moves every
     decoder position id by so many positions, or by the query's length when it is ``"query"``. ``edits``
-    change attention calls while the model runs, and ``states`` hidden states, each trial's for itself. ``prefix_positions`` is ``running`` (the prefix moves what follows
-    it) or ``before`` (BOS, document and EOS keep the positions they have without a prefix).
+    change attention calls while the model runs, and ``states`` hidden states, each trial's for itself.
+    ``prefix_positions`` is ``running`` (the prefix moves what follows it) or ``before`` (BOS, document and EOS keep
+    the positions they have without a prefix).
     """
 
     example: Example

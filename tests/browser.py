@@ -196,7 +196,11 @@ FOCUSED = """() => {
 
 def tab_stops(page: Page, most: int = 400) -> list[dict[str, object]]:
     """What the Tab key reaches from the top of the page, in order, until it comes round or leaves."""
-    page.evaluate("() => { document.activeElement?.blur(); window.scrollTo(0, 0); }")
+    # A visited anchor would be where the keys start from; the body's own focus starts at the top.
+    page.evaluate(
+        "() => { const body = document.body; body.tabIndex = -1; body.focus(); "
+        "body.removeAttribute('tabindex'); window.scrollTo(0, 0); }"
+    )
     stops: list[dict[str, object]] = []
     for _ in range(most):
         page.keyboard.press("Tab")

@@ -53,10 +53,8 @@ def captured(
     pack: bool = False,
     rows: str = "predicting",
 ) -> Capture:
-    """A capture of trials that share their edits, under them."""
-    edits = trials[0].trial.edits
-    assert all(trial.trial.edits == edits for trial in trials)
-    return capture(model, batch_of(trials, pack=pack, rows=rows), reading or Reading(), edits)
+    """A capture of trials, each under its own edits."""
+    return capture(model, batch_of(trials, pack=pack, rows=rows), reading or Reading())
 
 
 def losses(found: Capture, index: int = 0) -> numpy.ndarray:

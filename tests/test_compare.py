@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from analyses.analysis import find_analysis
 from analyses.compare import TOLERANCES, Measured, add_arguments, agreement, compare, main
-from analyses.published import MAIN_MODEL, published_figures
+from analyses.contrasts import parse_cell
+from analyses.published import MAIN_MODEL, own_cell_names, published_figures, short_cell_names
 
 SHORT = {"none": "bare", "oracle": "oracle_trunc"}
 PROMPTS = {"none": "nq", "random": "random_q", "query": "q"}
@@ -248,13 +251,210 @@ def test_things_that_cannot_be_compared_are_refused(tmp_path):
 
 
 def test_the_published_table_names_known_quantities_with_sources():
-    for analysis in ("exp01", "exp03", "exp04", "exp05", "exp07", "exp08", "exp09"):
+    keys = ["model", "stratum", "quantity", "layer", "part"]
+    cells = ["baseline", "treatment", "whole_baseline", "whole_treatment"]
+    for number in range(1, 10):
+        analysis = f"exp{number:02d}"
         figures = published_figures(analysis)
         assert set(figures["quantity"]) <= set(TOLERANCES)
         assert figures["value"].notna().all()
         assert figures["source"].str.len().gt(0).all()
-        assert not figures.duplicated(["model", "quantity", "baseline", "treatment", "layer", "part"]).any()
+        assert not figures.duplicated([*keys, *cells]).any()
+        known = set(short_cell_names(analysis))
+        named = {cell for side in cells for joined in figures[side] for cell in joined.split(" + ") if cell}
+        assert named <= known
     assert published_figures("exp09")["model"].nunique() == 5
+
+
+def test_every_cell_of_the_published_plans_is_known_to_the_published_table():
+    """The cells that the analyses make under the published protocol are those the figures are about."""
+    for number in (1, 2, 3, 4, 5, 7, 8):
+        plan = find_analysis(f"exp{number:02d}").plan("published")
+        cells = [{"name": cell.name, "alias": cell.alias} for cell in plan.design.cells]
+        matched = own_cell_names({"analysis": f"exp{number:02d}", "cells": cells})
+        assert set(matched) == set(short_cell_names(f"exp{number:02d}"))
+        # By their levels, not only by their short names.
+        unnamed = [{"name": cell["name"]} for cell in cells]
+        assert own_cell_names({"analysis": f"exp{number:02d}", "cells": unnamed}) == matched
+
+
+def test_levels_match_in_any_order_and_none_does_nothing():
+    cells = [
+        {"name": "prompt=query|hidden=none|prefix=oracle"},
+        {"name": "prompt=query|prefix=none|hidden=none", "alias": "bare"},
+    ]
+    matched = own_cell_names({"analysis": "exp01", "cells": cells})
+    assert matched["prefix=oracle|hidden=none|prompt=query"] == cells[0]["name"]
+    assert matched["prefix=none|hidden=first-n|prompt=query"] == cells[1]["name"]
+    assert len(matched) == 2
+
+
+def write_cells(
+    path: Path, analysis: str, means: dict[str, float], *, n: int = 40, tokens: dict[str, int] | None = None
+) -> tuple[Path, pd.DataFrame]:
+    """A run of cells with these mean NLLs, answers of 1 to 25 words; and its NLLs, example by cell."""
+    generator = np.random.default_rng(8)
+    short = short_cell_names(analysis)
+    wide = pd.DataFrame({cell: mean + generator.gamma(1, 0.5, n) for cell, mean in means.items()})
+    wide.index = pd.Index([f"e{i:03d}" for i in range(n)], name="example")
+    words = 1 + np.arange(n) % 25
+    for kind in ("likelihood", "trials"):
+        frames = []
+        for cell in means:
+            own = pd.DataFrame({"example": wide.index, "cell": cell})
+            if kind == "likelihood":
+                frames.append(own.assign(answer_tokens=2, nll=wide[cell].to_numpy()))
+            else:
+                count = (tokens or {}).get(cell, 100) + np.arange(n) % 3
+                frames.append(own.assign(answer_words=words, document_tokens=count))
+        folder = path / "records" / kind
+        folder.mkdir(parents=True)
+        pd.concat(frames, ignore_index=True).to_parquet(folder / "part-00000.parquet", index=False)
+    manifest = {
+        "format": 1,
+        "identity": {"rows": "holding"},
+        "analysis": analysis,
+        "protocol": "published",
+        "model": {"name": MAIN_MODEL},
+        "corpus": {"name": "ms_marco", "n": n},
+        "seed": 42,
+        "cells": [{"name": cell, "alias": short[cell], "factors": {}} for cell in means],
+    }
+    (path / "run.json").write_text(json.dumps(manifest))
+    return path, wide
+
+
+def test_lengths_of_exp02_are_cells_of_their_own(tmp_path):
+    figures = published_figures("exp02")
+    nll = figures[figures["quantity"] == "mean NLL"]
+    means = dict(zip(nll["baseline"], nll["value"], strict=True))
+    assert len(means) == 36
+    tokens = {cell: int(parse_cell(cell)["padding"].replace("none", "98")) for cell in means}
+    run, wide = write_cells(tmp_path / "run", "exp02", means, tokens=tokens)
+    frame = compare(run, resamples=99).frame
+    assert len(frame) == len(figures)
+    assert (frame["agreement"] != "not measured").all()
+    by_length = frame[frame["quantity"] == "document tokens"]
+    assert by_length["published"].round().tolist() == [98, 256, 512, 1024, 2048, 4096]
+    assert (by_length["agreement"] == "agrees").all()
+    row = frame[(frame["quantity"] == "p (t)") & frame["cells"].eq("bare@1024 → oracle_trunc@1024")].iloc[0]
+    assert row["measured"] == pytest.approx(
+        stats.ttest_rel(wide[row["baseline"]], wide[row["treatment"]]).pvalue
+    )
+    assert row["published"] == pytest.approx(6.951442797194334e-21)
+    assert math.isnan(row["tolerance"])
+
+
+def test_strata_of_exp06_are_by_words_of_the_answer(tmp_path):
+    cells = list(short_cell_names("exp06"))
+    run, wide = write_cells(tmp_path / "run", "exp06", dict.fromkeys(cells, 2.0), n=200)
+    frame = compare(run, resamples=99).frame.set_index(["stratum", "quantity", "cells"])
+    words = 1 + np.arange(200) % 25
+    for stratum, (low, high) in {
+        "answer words 1-5": (1, 5),
+        "answer words 6+": (6, 99),
+        "answer words 3-5": (3, 5),
+        "answer words 21+": (21, 99),
+        "": (1, 99),
+    }.items():
+        own = wide[(words >= low) & (words <= high)]
+        assert frame.loc[(stratum, "examples", "bare"), "measured"] == len(own)
+        bare, oracle = cells[0], cells[1]
+        assert frame.loc[(stratum, "mean NLL", "bare"), "measured"] == pytest.approx(own[bare].mean())
+        difference = own[bare] - own[oracle]
+        d_z = frame.loc[(stratum, "d_z", "bare → oracle_trunc"), "measured"]
+        assert d_z == pytest.approx(difference.mean() / difference.std())
+        key = (stratum, "ratio of d_z", "bare → random_trunc, over bare → oracle_trunc")
+        ratio = frame.loc[key]
+        other = own[bare] - own["prefix=random|hidden=first-n|prompt=query"]
+        assert ratio["measured"] == pytest.approx(other.mean() / other.std() / d_z)
+        assert math.isnan(ratio["low"])
+        assert "unstable" in ratio["reason"]
+    # Published: 130 + 80 + 63 + 100 + 127 examples, which are 210 + 290.
+    counts = published_figures("exp06").query("quantity == 'examples'").set_index("stratum")["value"]
+    assert counts["answer words 1-2"] + counts["answer words 3-5"] == counts["answer words 1-5"] == 210
+    for trials in (run / "records" / "trials").iterdir():
+        pd.read_parquet(trials).drop(columns="answer_words").to_parquet(trials, index=False)
+    again = compare(run, resamples=99).frame
+    untold = again[again["stratum"] != ""]
+    assert (untold["agreement"] == "not measured").all()
+    assert untold["reason"].str.contains("do not count the words").all()
+
+
+def test_differences_of_d_are_shown_for_what_they_are(tmp_path):
+    cells = list(short_cell_names("exp05"))
+    run, wide = write_cells(tmp_path / "run", "exp05", dict.fromkeys(cells, 2.0), n=60)
+    frame = compare(run, resamples=99).frame
+    own = frame[frame["quantity"] == "difference of d_z"].set_index("cells")
+    # Protocol 4h: the published "interaction" is the simple effect of overlap within sentences.
+    simple = own.loc["bare → surr_first_sent, minus bare → surr_wrong_first_sent"]
+    assert simple["published"] == pytest.approx(-0.361, abs=5e-4)
+    short = {name: cell for cell, name in short_cell_names("exp05").items()}
+
+    def d_z(name: str) -> float:
+        difference = wide[short["bare"]] - wide[short[name]]
+        return difference.mean() / difference.std()
+
+    assert simple["measured"] == pytest.approx(d_z("surr_first_sent") - d_z("surr_wrong_first_sent"))
+    main_effect = own.loc[
+        "bare → surr_first_sent + surr_wrong_first_sent, minus bare → surr_shuffled_sent + surr_wrong_kw10"
+    ]
+    expected = (
+        d_z("surr_first_sent")
+        + d_z("surr_wrong_first_sent")
+        - d_z("surr_shuffled_sent")
+        - d_z("surr_wrong_kw10")
+    )
+    assert main_effect["measured"] == pytest.approx(expected / 2)
+    assert own["reason"].str.contains("does not add up").all()
+    # The published figures of d give the published differences.
+    d = published_figures("exp05").query("quantity == 'd_z'").set_index("treatment")["value"]
+    by_hand = d[short["surr_first_sent"]] - d[short["surr_wrong_first_sent"]]
+    assert simple["published"] == pytest.approx(by_hand, abs=1e-9)
+
+
+def test_spreads_over_examples(tmp_path):
+    run = write_run(tmp_path / "run", analysis="exp07", n=60)
+    frame = compare(run, resamples=99).frame
+    row = frame[(frame["quantity"] == "sd of attention share") & (frame["layer"] == 33)].iloc[0]
+    budgets = pd.read_parquet(run / "records" / "budgets")
+    own = budgets[
+        (budgets["cell"] == row["baseline"]) & (budgets["layer"] == 33) & (budgets["role"] == "start")
+    ]
+    by_example = own.groupby("example", observed=True)["share"].mean()
+    assert row["measured"] == pytest.approx(by_example.std(), abs=1e-6)
+    assert math.isnan(row["low"])
+
+
+@pytest.mark.parametrize(
+    ("published", "measured", "expected"),
+    [(1e-9, 0.04, "agrees"), (0.2, 0.9, "agrees"), (0.04, 0.06, "differs")],
+)
+def test_p_values_agree_on_the_same_side_of_the_level(published, measured, expected):
+    assert agreement("p (t)", published, Measured(500, measured)) == expected
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_undefined_records_are_not_measured(tmp_path, value):
+    run, _ = write_cells(tmp_path / "run", "exp01", dict.fromkeys(short_cell_names("exp01"), 2.0))
+    path = next((run / "records" / "likelihood").iterdir())
+    records = pd.read_parquet(path)
+    records.loc[0, "nll"] = value
+    records.to_parquet(path, index=False)
+    frame = compare(run, resamples=99).frame
+    bare = records.loc[0, "cell"]
+    touched = frame[(frame["baseline"] == bare) & ~frame["quantity"].isin(["ratio of d_z"])]
+    assert (touched["agreement"] == "not measured").all()
+    assert touched["reason"].str.contains("NaN or infinite").all()
+
+
+def test_one_example_is_not_compared_by_spread(tmp_path):
+    run, _ = write_cells(tmp_path / "run", "exp01", dict.fromkeys(short_cell_names("exp01"), 2.0), n=1)
+    frame = compare(run, resamples=99).frame
+    for quantity in ("d_z", "p (t)", "ratio of d_z"):
+        own = frame[frame["quantity"] == quantity]
+        assert (own["agreement"] == "not measured").all()
+        assert (own["reason"] != "").all()
 
 
 def test_published_differences_agree_with_published_means():
@@ -278,7 +478,7 @@ def test_the_command(tmp_path, capsys):
         main(parser.parse_args([str(run)]))
     assert main(parser.parse_args([str(run), "--force", "--format", "csv"])) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("quantity,baseline")
+    assert printed.startswith("stratum,quantity,baseline")
     assert "corpus mine, published ms_marco" in printed
     assert (
         main(parser.parse_args([str(run), "--force", "--format", "html", "--out", str(tmp_path / "t.html")]))

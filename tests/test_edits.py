@@ -10,6 +10,8 @@ import numpy
 import pytest
 import torch
 
+from analyses.records import Fed
+from analyses.runs import Unit, batches, capture_part
 from interventions.edges import parse_edges
 from interventions.intervention import LevelError
 from interventions.knockout import Knockout
@@ -455,26 +457,70 @@ def test_edits_that_cannot_be_made_are_refused(loaded: Models) -> None:
 
 
 @pytest.mark.parametrize(("family", "pack"), CASES, ids=CASE_NAMES)
-def test_a_batch_under_edits_is_its_trials_one_by_one(family: str, pack: bool, loaded: Models) -> None:
+def test_a_batch_under_unlike_edits_is_its_trials_one_by_one(family: str, pack: bool, loaded: Models) -> None:
+    """Edits of all rows and of some, of heads, of both stacks, none at all, several at once, and shared passes."""
     model = loaded(family)
-    edits = {
+    every = {
         "knockout": "predicting->bos@0-2/h1",
         "value_zeroing": "predicting->eos@1",
         "reweighting": "predicting+answer->document*0.3@3",
         "sublayer_removal": "encoder@1",
     }
     levels = [
-        {**ORACLE, **edits},
-        {"prefix": "oracle", "hidden": "prefix", **edits},
-        {**PROMPT, **edits},
-        edits,
+        {**ORACLE, **every},
+        {"prefix": "oracle", "hidden": "prefix", **every},
+        *({**ORACLE, name: level} for name, level in every.items()),
+        {**ORACLE, "value_zeroing": "decoder->document@1-3"},
+        {**ORACLE, "value_zeroing": "document->prefix@0"},
+        {**ORACLE, "knockout": "document->prefix@0/h0"},
+        {**ORACLE, "sublayer_removal": "decoder@2"},
+        ORACLE,
+        PROMPT,
     ]
     trials = [tokenized(model, index, level) for level in levels for index in (0, 3)]
-    together = captured(model, trials, EVERYTHING, pack=pack)
+    batch = batch_of(trials, pack=pack)
+    # Bare; with the prefix; and so with the encoder's sublayer removed, its values zeroed, its edges cut. Edits of
+    # the decoder alone need no pass of their own.
+    assert batch.decoded == 2 * 5
+    together = capture(model, batch, EVERYTHING)
     for index, trial in enumerate(trials):
         alone = captured(model, [trial], EVERYTHING)
         assert losses(together, index).mean() == pytest.approx(losses(alone).mean(), abs=1e-5)
         assert_close(numbers(together, index), numbers(alone, 0), 2e-5)
+    # Naming a trial's own edit besides does not make it twice.
+    third = trials[2 * list(every).index("reweighting") + 4]
+    once = captured(model, [third])
+    twice = capture(model, batch_of([third]), Reading(), third.trial.edits)
+    numpy.testing.assert_array_equal(once.token_losses, twice.token_losses)
+
+
+def test_a_run_with_many_edits_is_its_cells_one_by_one(loaded: Models) -> None:
+    """However the trials of a part are put into batches."""
+    model = loaded("t5gemma2")
+    cells = [
+        ORACLE,
+        *(
+            {**ORACLE, "knockout": f"predicting->{role}@{layer}"}
+            for role in ("bos", "document")
+            for layer in (0, 3)
+        ),
+        {**PROMPT, "state_patching": "document<-prefix=oracle@1"},
+    ]
+    units = [
+        Unit(tuple(Fed(str(number), tokenized(model, index, cell)) for number, cell in enumerate(cells)))
+        for index in range(3)
+    ]
+    for batch_tokens in (150, 100_000):
+        chunks = list(batches(units, batch_tokens))
+        assert sum(map(len, chunks)) == len(cells) * 3
+        assert (len(chunks) == 1) == (batch_tokens == 100_000)
+        reading = Reading((Budgets(),))
+        records = capture_part(model, units, reading, rows="predicting", batch_tokens=batch_tokens)
+        table = records["likelihood"].to_pandas().set_index(["example", "cell"])["nll"]
+        for unit in units:
+            for fed in unit.fed:
+                alone = losses(captured(model, [fed.trial])).mean()
+                assert table[fed.trial.trial.example.identifier, fed.cell] == pytest.approx(alone, abs=1e-5)
 
 
 # The prefix within the encoder.

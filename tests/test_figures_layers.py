@@ -113,6 +113,16 @@ def test_percent_limit_and_long_axes() -> None:
     trace = maps(figure)["base: visible"]
     row = table.iloc[0]
     assert float(trace.text[0][0].replace("−", "-")) == pytest.approx(100 * row["mean"], abs=0.51)
+    plain = figures.effect_map(
+        table.assign(mean=table["mean"].abs()),
+        x="window",
+        y="keys",
+        facet="base",
+        percent=True,
+        around_zero=False,
+    )
+    assert plain.layout.coloraxis.cmin == 0.0
+    assert float(maps(plain)["base: visible"].text[0][0]) == pytest.approx(100 * abs(row["mean"]), abs=0.51)
     keys = tuple(f"layer {number}" for number in range(34))
     long = figures.effect_map(effects(keys=keys), x="window", y="keys", facet="base")
     assert maps(long)["base: hidden"].texttemplate is None

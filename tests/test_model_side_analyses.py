@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
 
 from analyses import enrichment, knockouts
 from analyses.analysis import find_analysis
@@ -29,28 +31,45 @@ from probes.tokenization import TokenizedTrial
 from tests.conftest import write_corpus
 from tests.reference import tiny_models
 
-EXAMPLES = 5
+EXAMPLES = 4
 
 
-def run(analysis: str, protocol: str, folder: Path, model: Path) -> Path:
-    corpus = write_corpus(folder / "tiny.jsonl", EXAMPLES)
-    given = ["run", analysis, "--model", str(model), "--corpus", str(corpus), "--device", "cpu", "--quiet"]
-    assert main([*given, "--protocol", protocol, "--out", str(folder / "run")]) == 0
-    return folder / "run"
+Runs = Callable[[str, str], Path]
 
 
-@pytest.fixture(scope="module", params=["corrected", "published"])
-def needs(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path
-) -> Path:
-    return run("exp12", request.param, tmp_path_factory.mktemp("needs"), tiny_directory)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path) -> Runs:
+    """Finished runs on a tiny T5Gemma 2 by analysis and protocol, each made once."""
+
+    @cache
+    def make(analysis: str, protocol: str) -> Path:
+        folder = tmp_path_factory.mktemp(f"{analysis}-{protocol}")
+        corpus = write_corpus(folder / "tiny.jsonl", EXAMPLES)
+        given = ["run", analysis, "--model", str(tiny_directory), "--corpus", str(corpus), "--device", "cpu"]
+        assert main([*given, "--quiet", "--protocol", protocol, "--out", str(folder / "run")]) == 0
+        return folder / "run"
+
+    return make
 
 
-@pytest.fixture(scope="module", params=["corrected", "published"])
-def lives(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path
-) -> Path:
-    return run("exp11", request.param, tmp_path_factory.mktemp("lives"), tiny_directory)
+@pytest.fixture(params=["corrected", "published"])
+def needs(request: pytest.FixtureRequest, runs: Runs) -> Path:
+    return runs("exp12", request.param)
+
+
+@pytest.fixture(params=["corrected", "published"])
+def lives(request: pytest.FixtureRequest, runs: Runs) -> Path:
+    return runs("exp11", request.param)
+
+
+@pytest.fixture
+def corrected_needs(runs: Runs) -> Path:
+    return runs("exp12", "corrected")
+
+
+@pytest.fixture
+def corrected_lives(runs: Runs) -> Path:
+    return runs("exp11", "corrected")
 
 
 def nll(out: Path) -> pd.DataFrame:
@@ -92,7 +111,7 @@ def decoded(model: PreTrainedModel, trial: TokenizedTrial, states: torch.Tensor)
     """Mean NLL of the answer, given the encoder's states."""
     with torch.no_grad():
         logits = model(
-            encoder_outputs=(states,),
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
             attention_mask=row(int(seen) for seen in trial.visible),
             decoder_input_ids=row(trial.decoder_ids),
             decoder_attention_mask=torch.ones(1, len(trial.decoder_ids), dtype=torch.long),
@@ -165,11 +184,6 @@ def test_a_knockout_is_what_a_plain_edit_of_the_mask_gives(
     assert abs(expected - whole) > 1e-4 or trial.answer_tokens == 1
 
 
-@pytest.fixture(scope="module")
-def corrected_needs(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path) -> Path:
-    return run("exp12", "corrected", tmp_path_factory.mktemp("plain"), tiny_directory)
-
-
 @pytest.mark.parametrize(
     ("direction", "roles"), itertools.product(enrichment.DIRECTIONS, ("document", "bos"))
 )
@@ -212,11 +226,6 @@ def test_a_patch_is_what_plain_hooks_on_an_encoder_layer_give(
     found = nll(corrected_lives).loc[trial.trial.example.identifier, patch.cell.name]
     assert found == pytest.approx(expected, abs=1e-5)
     assert abs(expected - plain) > 1e-4
-
-
-@pytest.fixture(scope="module")
-def corrected_lives(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path) -> Path:
-    return run("exp11", "corrected", tmp_path_factory.mktemp("plain"), tiny_directory)
 
 
 def test_all_final_states_of_the_enriched_run_restore_all_of_it(corrected_lives: Path) -> None:

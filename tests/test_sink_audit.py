@@ -310,13 +310,13 @@ def test_a_run_of_the_audit(audited: Path) -> None:
     assert set(exact["cell"]) == {pair.name for prompt in exp10.PROMPTS for pair in exp10.audit_pairs(prompt)}
     figures = {path.stem for path in (audited / "figures").glob("*.html")}
     assert figures >= {"sink_audit", "sink_propagation", "sink_layers", "sink_heads", "effects"}
-    shifts = tables["sink_shifts"].set_index(["shift", "role", "part"])
+    shifts = tables["sink_shifts"][lambda rows: rows["role"] == "cross total"]
     assert set(tables["sink_layers"]["layer"]) == set(range(5))
     budgets = RunDirectory(audited).read_records("budgets").astype({"cell": str, "role": str})
     cross = budgets[(budgets["stack"] == "decoder") & budgets["role"].isin(ROLES[:5])]
     means = cross.groupby("cell")["share"].sum() / (6 * 5 * 6)
     for path in (path for prompt in exp10.PROMPTS for path in exp10.sink_paths(prompt)):
-        own = shifts.loc[(path.name, "cross total")]["mean_difference"]
+        own = shifts[shifts["shift"] == path.name].set_index("part")["mean_difference"]
         ends = [means[point.cell] for point in (path.points[0], path.points[-1])]
         assert own["total"] == pytest.approx(ends[0] - ends[1], abs=1e-6), path.name
         assert own[list(path.steps)].sum() == pytest.approx(own["total"], abs=1e-9)

@@ -336,8 +336,9 @@ def _register_model(app: Dash, explored: Explored) -> None:
         Output("model-words", "children"),
         Output("model", "data"),
         Output("poll", "disabled"),
+        # Not called by the state, which it calls: a circle of callbacks would stand still.
         Input("poll", "n_intervals"),
-        Input("state", "data"),
+        Held("state", "data"),
         Held("model", "data"),
     )
     def tell(ticks: int | None, held: dict[str, Any] | None, told: str) -> tuple[Any, Any, Any]:
