@@ -25,6 +25,7 @@ from analyses.analysis import Analysis, Plan
 from analyses.corpus import Corpus
 from analyses.custom import design_mapping
 from analyses.design import Cell
+from analyses.examples_shown import save_examples
 from analyses.known_models import REFERENCE_MODEL
 from analyses.records import Fed, likelihood_records, observation_records, trial_records
 from analyses.run_directory import RunDirectory, file_hash, part_name
@@ -108,6 +109,7 @@ def run_analysis(
         units = tokenized_units(plan.design.cells, model, corpus, options.seed, progress=progress)
         parts = plan_parts(units, batch_tokens)
         directory.plan_parts(len(parts))
+        save_examples(directory, units, model.trial_tokenizer)
         done = {index for index in range(len(parts)) if directory.part_is_whole(part_name(index))}
         with tqdm(
             total=len(units),

@@ -31,7 +31,7 @@ from probes.tokenization import TokenizedTrial
 from tests.conftest import write_corpus
 from tests.reference import tiny_models
 
-EXAMPLES = 4
+EXAMPLES = 6
 
 
 Runs = Callable[[str, str], Path]
