@@ -8,6 +8,7 @@ length for both, it is no matter of what the sentence says.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from plotly.graph_objects import Figure
@@ -44,7 +45,7 @@ def damage_tables(
     lengths = lengths.reindex(values.index.astype(str)).set_axis(values.index)
     strata, trends = damage_frames(values, lengths, seed=seed)
     n = f"{len(values)} examples"
-    shared = {"unit": "nats per answer token", "n": n, "correction": "none", "seed": seed}
+    shared: dict[str, Any] = {"unit": "nats per answer token", "n": n, "correction": "none", "seed": seed}
     length = "length: the sentence's tokens"
     return {
         "damage_by_length": Table(

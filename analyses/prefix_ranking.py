@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from plotly.graph_objects import Figure
@@ -34,7 +35,12 @@ def ranking_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> d
         seed=seed,
     )
     n = f"{frame['n'].max()} examples"
-    shared = {"n": n, "family": "none: every row stands for itself", "correction": "none", "seed": seed}
+    shared: dict[str, Any] = {
+        "n": n,
+        "family": "none: every row stands for itself",
+        "correction": "none",
+        "seed": seed,
+    }
     tables = {
         "ranking": Table(
             frame=frame,

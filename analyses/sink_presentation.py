@@ -31,7 +31,7 @@ from probes.roles import ROLES
 #: How many heads the table of heads shows.
 SHOWN_HEADS = 12
 #: Roles whose shares are drawn layer by layer; hidden ones are 0 by definition.
-_DRAWN = ("document", "start", "prompt", "answer")
+_DRAWN = ("document", "start", "prompt")
 SHARE_UNIT = "share of attention, 0 to 1"
 STEPS = "shares of the total are ratios of means, withheld where the interval of the total holds 0"
 

@@ -45,8 +45,6 @@ def test_the_tutorial_runs_in_three_minutes(tmp_path: Path, monkeypatch: pytest.
     # A busy machine takes longer by the clock, never in processor time.
     assert spent < LIMIT
     print(f"{spent:.0f} s of processor time, {time.monotonic() - started:.0f} s by the clock")
-    shown = [(output.output_type, sorted(output.get("data", {}))) for cell in notebook.cells for output in cell.get("outputs", [])]
-    print(shown)
     figures = [
         output.data[PLOTLY]
         for cell in notebook.cells
