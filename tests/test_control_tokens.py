@@ -32,10 +32,16 @@ def unigram() -> PreTrainedTokenizerFast:
 
 def trial(document: str, prefix: str = "", answer: str = "wall") -> Trial:
     bare = Trial.bare(Example("one", "who", document, answer))
-    return bare.with_prefix((Segment("prefix", text=prefix), Segment("separator", text="\n"))) if prefix else bare
+    return (
+        bare.with_prefix((Segment("prefix", text=prefix), Segment("separator", text="\n")))
+        if prefix
+        else bare
+    )
 
 
-@pytest.mark.parametrize("tokenizer", [tiny_models.tokenizer(), unigram()], ids=["pieces merged", "pieces chosen"])
+@pytest.mark.parametrize(
+    "tokenizer", [tiny_models.tokenizer(), unigram()], ids=["pieces merged", "pieces chosen"]
+)
 def test_a_text_that_spells_control_tokens_gets_none(tokenizer: PreTrainedTokenizerFast) -> None:
     document = "the <s> wall </s><pad> wall<s>"
     tokenize = TrialTokenizer(tokenizer, 2)
@@ -53,6 +59,9 @@ def test_a_text_that_spells_control_tokens_gets_none(tokenizer: PreTrainedTokeni
             piece for piece, its_role in zip(pieces, found.encoder_roles, strict=True) if its_role == role
         )
         assert spelled.replace("▁", "") == text.replace(" ", "")
+    if tokenizer.backend_tokenizer.model.__class__.__name__ == "BPE":
+        whole = tokenizer(document, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        assert list(TrialTokenizer(tokenizer, 2)(trial(document)).encoder_ids[1:-1]) == whole
     # The caller's tokenizer is as it was.
     assert tokenizer(document, add_special_tokens=False)["input_ids"] == plain
 
@@ -85,6 +94,10 @@ def test_the_built_in_tokenizer_spells_its_control_tokens() -> None:
     tokenizer = AutoTokenizer.from_pretrained(str(REFERENCE_MODEL))
     found = TrialTokenizer(tokenizer, 2)(trial("the <bos> gate <eos> of <image>"))
     control = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-    inner = [token for token, role in zip(found.encoder_ids, found.encoder_roles, strict=True) if role == "document"]
+    inner = [
+        token
+        for token, role in zip(found.encoder_ids, found.encoder_roles, strict=True)
+        if role == "document"
+    ]
     assert not control & set(inner)
     assert tokenizer.decode(inner).replace(" ", "") == "the<bos>gate<eos>of<image>"

@@ -604,7 +604,8 @@ def test_sums_by_trial_are_the_same_every_time_and_keep_trials_apart(loaded: Mod
     trials = [tokenized(model, index, ORACLE) for index in (0, 3, 1)]
     batch = batch_of(trials, pack=True)
     rows = numpy.arange(batch.chosen.owner.numel(), dtype=numpy.float64).reshape(batch.chosen.owner.shape)
-    rows[batch.chosen.owner.numpy() == 1] = numpy.nan
+    # The first row's owner: the table of rows is padded with that row.
+    rows[batch.chosen.owner.numpy() == int(batch.chosen.owner[0, 0])] = numpy.nan
     found = capture(model, batch, Reading((_RowNumbers(tuple(map(tuple, rows.tolist()))),)))
     for observation in found.observations:
         for owner in range(3):

@@ -202,7 +202,7 @@ def test_a_patch_is_what_plain_hooks_on_an_encoder_layer_give(
         tiny_directory,
     )
     model = oracle("t5gemma2")
-    layer = model.get_encoder().layers[round(0.5 * tiny_models.ENCODER_LAYERS)]
+    layer = model.get_encoder().text_model.layers[round(0.5 * tiny_models.ENCODER_LAYERS)]
     seen: list[torch.Tensor] = []
 
     def keep(module: Any, arguments: Any, output: Any) -> None:
