@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analyses.verdicts import SLOPE
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -21,10 +23,11 @@ class Contrast:
 
     `order` says what it is: 1 a difference of (averaged) cells, 2 an interaction (a difference of
     differences), 3 and more a higher interaction. 0 reads it from the weights, whose positive ones sum to 1,
-    2, 4, ... where an effect is averaged over the other factors; give it where yours do not.
+    2, 4, ... where an effect is averaged over the other factors; give it where yours do not, and SLOPE where
+    the weights make an effect's slope along a quantity.
 
     Raises:
-        ValueError: a weight is not finite, all are 0, they do not sum to 0, or the order is negative.
+        ValueError: a weight is not finite, all are 0, they do not sum to 0, or there is no such order.
     """
 
     name: str
@@ -33,8 +36,10 @@ class Contrast:
     order: int = 0
 
     def __post_init__(self) -> None:
-        if self.order < 0:
-            raise ValueError(f"the order of contrast {self.name!r} is {self.order}; expected 0, 1, 2, ...")
+        if self.order < 0 and self.order != SLOPE:
+            raise ValueError(
+                f"the order of contrast {self.name!r} is {self.order}; expected 0, 1, 2, ... or {SLOPE} (a slope)"
+            )
         weights = list(self.weights.values())
         if not all(np.isfinite(weights)) or not any(weights):
             raise ValueError(
@@ -47,7 +52,7 @@ class Contrast:
 
     @property
     def effect_order(self) -> int:
-        """1 for a difference, 2 for an interaction of two factors, 3 and more for higher ones."""
+        """1 for a difference, 2 for an interaction of two factors, 3 and more for higher ones; or SLOPE."""
         if self.order:
             return self.order
         positive = sum(weight for weight in self.weights.values() if weight > 0)

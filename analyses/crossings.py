@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analyses.contrasts import Contrast
-from analyses.design import split_draw
+from interventions.levels import split_draw
 
 #: More combinations of levels than this are not searched one by one.
 SEARCHED = 50_000

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from interventions.intervention import Context, Intervention, LevelError, available_interventions
+from interventions.levels import split_draw
 from probes.registry import RegistryError, lookup
 from probes.trials import Example, Trial
-
-#: A level's end that numbers its draw: ``random-text#2``.
-_DRAW = re.compile(r"^(?P<level>.*)#(?P<draw>[1-9][0-9]*)$", re.DOTALL)
-
-
-def split_draw(level: str) -> tuple[str, int]:
-    """The level without its draw, and the draw; 0 where none is named.
-
-    Draws of a level are the same random choice, made with independent seeds.
-    """
-    match = _DRAW.match(level)
-    return (match["level"], int(match["draw"])) if match else (level, 0)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from analyses.contrasts import Contrast, comparison, factor_contrast
-from analyses.design import Design, split_draw
+from analyses.design import Design
+from interventions.levels import split_draw
 
 MAIN, INTERACTIONS, SIMPLE, CELLS = "main effects", "interactions", "simple effects", "cells"
 

@@ -16,6 +16,7 @@ from analyses.prefix_plans import UNPADDED, PrefixStudy, effect_name
 from analyses.prefix_ratios import SHOWN, prefix_ratios, presented, ratio_frame
 from analyses.presentation import Table
 from analyses.run_directory import RunDirectory
+from analyses.verdicts import SLOPE
 from figures import length_curves
 
 #: Family of the trends over length.
@@ -63,7 +64,7 @@ def length_trends(study: PrefixStudy, contrasts: Sequence[Contrast]) -> tuple[Co
                     weights[cell] = weights.get(cell, 0.0) + float(slope) * weight
             title = f"{prefix.level} prefix | prompt={condition.words}, per doubling of the length"
             weights = {cell: weight for cell, weight in weights.items() if weight}
-            trends.append(Contrast(title, TREND, weights))
+            trends.append(Contrast(title, TREND, weights, order=SLOPE))
     return tuple(trends)
 
 

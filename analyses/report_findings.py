@@ -11,7 +11,7 @@ import pandas as pd
 from analyses.digits import with_interval
 from analyses.presentation import Table
 from analyses.report_page import Section, escaped, foreign, heading
-from analyses.verdicts import DIFFERENCE, HIGHER_INTERACTION, INTERACTION, UNDECIDED
+from analyses.verdicts import DIFFERENCE, HIGHER_INTERACTION, INTERACTION, TREND, UNDECIDED
 
 #: How a verdict begins, and the class that colours it, in the order in which verdicts are counted.
 KINDS = {
@@ -21,9 +21,12 @@ KINDS = {
     INTERACTION.negative: "apart",
     HIGHER_INTERACTION.positive: "apart",
     HIGHER_INTERACTION.negative: "apart",
+    TREND.positive: "apart",
+    TREND.negative: "apart",
     DIFFERENCE.small: "none",
     INTERACTION.small: "none",
     HIGHER_INTERACTION.small: "none",
+    TREND.small: "none",
     UNDECIDED: "undecided",
 }
 

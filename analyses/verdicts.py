@@ -33,6 +33,10 @@ class Words:
 DIFFERENCE = Words(HELPS, HURTS, "no effect")
 INTERACTION = Words("sub-additive", "super-additive", "additive")
 HIGHER_INTERACTION = Words("interaction falls", "interaction rises", "interaction unchanged")
+TREND = Words("grows", "shrinks", "steady")
+
+#: Order of a contrast that is the slope of an effect along a quantity, such as a length.
+SLOPE = -1
 
 CAUTION_TAILS = "few examples for these tails: the interval may cover less than it promises"
 CAUTION_SKEW = "few examples for this skew: p of the mean may be too small"
@@ -43,7 +47,9 @@ CAUTION_RULE = (
 
 
 def words(order: int) -> Words:
-    """The words of a difference (order 1), an interaction (2) or a higher interaction (3 and more)."""
+    """The words of a slope, a difference (order 1), an interaction (2) or a higher interaction (3 and more)."""
+    if order == SLOPE:
+        return TREND
     return DIFFERENCE if order < 2 else INTERACTION if order == 2 else HIGHER_INTERACTION
 
 
@@ -69,12 +75,13 @@ def verdict(
         p_equivalence: TOST p against ±smallest_effect, corrected within its family.
         smallest_effect: smallest effect of interest, in the unit of the interval.
         alpha: level of both tests.
-        order: 1 for a difference, 2 for an interaction, 3 and more for a higher one.
+        order: 1 for a difference, 2 for an interaction, 3 and more for a higher one, SLOPE for a slope.
 
     Returns:
         "helps", "hurts", "no effect within ±x" or "undecided"; for an interaction "sub-additive",
         "super-additive", "additive within ±x" or "undecided"; for a higher one "interaction falls",
-        "interaction rises", "interaction unchanged within ±x" or "undecided". "undecided" wherever an input
+        "interaction rises", "interaction unchanged within ±x" or "undecided"; for a slope "grows", "shrinks",
+        "steady within ±x" or "undecided". "undecided" wherever an input
         it needs is NaN.
     """
     if math.isnan(low) or math.isnan(high):
@@ -92,6 +99,7 @@ def rule(smallest_effect: float, alpha: float = 0.05, orders: Iterable[int] = (1
         meaning = {
             INTERACTION: " (two treatments together help less / more than the sum of each alone)",
             HIGHER_INTERACTION: " (with the third factor's treatment)",
+            TREND: " (the effect, along the quantity)",
         }.get(own, "")
         found = f"{own.positive} / {own.negative}{meaning}"
         parts.append((found, f"{own.small} within ±{smallest_effect:g}"))

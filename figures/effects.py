@@ -39,12 +39,14 @@ FOUND = {
     "super-additive": ("#8E8B1F", "triangle-down"),
     "interaction falls": ("#8A68D4", "star"),
     "interaction rises": ("#8E8B1F", "star"),
+    "grows": ("#14967B", "triangle-right"),
+    "shrinks": ("#C8559D", "triangle-left"),
 }
 """Colour and marker of every verdict that found something; an interaction neither helps nor hurts."""
 
 INTERACTIONS = ("sub-additive", "super-additive")
 
-SMALL = ("no effect", "additive", "interaction unchanged")
+SMALL = ("no effect", "additive", "interaction unchanged", "steady")
 """How verdicts of equivalence begin."""
 
 

@@ -5,18 +5,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from interventions.intervention import Context, Intervention, LevelError, available_interventions
 from interventions.layer_windows import LayerWindow, parse_window, window_layers
-from interventions.levels import role_set
+from interventions.levels import role_set, split_draw
 from probes.registry import lookup
 from probes.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
 from probes.trials import Trial
-
-_DRAW = re.compile(r"(?P<level>.*)#(?P<draw>[1-9][0-9]*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,7 @@ def parse_levels(text: str) -> Levels:
         factor, equals, level = part.partition("=")
         if not equals:
             raise LevelError(f"{part!r} is no level of a factor; give 'factor=level', joined by '&'")
-        match = _DRAW.fullmatch(level)
-        bare, draw = (match["level"], int(match["draw"])) if match else (level, 0)
+        bare, draw = split_draw(level)
         parsed.append((lookup("intervention", factor, known).parse(bare), draw))
     return Levels(tuple(parsed))
 

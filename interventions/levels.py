@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from interventions.intervention import LevelError
@@ -47,3 +48,16 @@ def role_set(text: str, known: tuple[str, ...]) -> frozenset[str]:
             "joined by '+', or 'none'"
         )
     return frozenset(roles)
+
+
+#: A level's end that numbers its draw: ``random-text#2``.
+_DRAW = re.compile(r"^(?P<level>.*)#(?P<draw>[1-9][0-9]*)$", re.DOTALL)
+
+
+def split_draw(level: str) -> tuple[str, int]:
+    """The level without its draw, and the draw; 0 where none is named.
+
+    Draws of a level are the same random choice, made with independent seeds.
+    """
+    match = _DRAW.match(level)
+    return (match["level"], int(match["draw"])) if match else (level, 0)
