@@ -160,11 +160,9 @@ def split_of_columns(
 
 
 def _blank(columns: int) -> ColumnMeans:
-    return ColumnMeans(
-        np.zeros(columns, dtype=np.int64),
-        *(np.full(columns, NAN) for _ in range(4)),
-        np.full(columns, "", dtype=object),
-    )
+    mean, low, high, error = (np.full(columns, NAN) for _ in range(4))
+    reason = np.full(columns, "", dtype=object)
+    return ColumnMeans(np.zeros(columns, dtype=np.int64), mean, low, high, error, reason)
 
 
 def _chunks(finite: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:

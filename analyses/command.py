@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyses import compare_options, custom_options, effects_options
+from analyses.explorer import command as explorer_command
 
 if TYPE_CHECKING:
     from analyses.analysis import Analysis
@@ -97,6 +98,10 @@ def make_parser() -> argparse.ArgumentParser:
     reporter.add_argument("run", type=Path, metavar="RUN")
     reporter.set_defaults(function=report_command)
 
+    explorer = commands.add_parser("explore", help="look at finished runs in the browser, down to the token")
+    explorer_command.add_arguments(explorer)
+    explorer.set_defaults(function=explorer_command.main)
+
     comparer = commands.add_parser("compare", help="published figures beside measured ones")
     effects = commands.add_parser(
         "effects", help="paired statistics of your own per-example CSV, JSON or Parquet"
@@ -166,6 +171,13 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         metavar="auto|N",
         help="padded positions per batch",
     )
+    parser.add_argument(
+        "--tokens",
+        type=_count,
+        default=0,
+        metavar="K",
+        help="keep the attention of the first K examples token by token, for `explore` without the model",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
@@ -202,6 +214,10 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
     return number
+
+
+def _count(text: str) -> int:
+    return 0 if text == "0" else _positive(text)
 
 
 def _seed(text: str) -> int:
@@ -317,6 +333,7 @@ def run_command(options: argparse.Namespace) -> None:
         dtype=options.dtype,
         encoder_tokens=options.max_encoder_tokens,
         options=_choices(options, analysis),
+        tokens=options.tokens,
         quiet=options.quiet,
         command=options.command_line,
     )

@@ -100,8 +100,8 @@ def patches(hidden: str) -> list[Patch]:
 
 def enrichment_contrast(prompt: str, hidden: str) -> Contrast:
     """Bare against enriched: the whole effect."""
-    ends = (patch_cell(prefix, hidden, prompt).name for prefix in ("none", "oracle"))
-    return comparison(*ends, "enrichment", f"oracle prefix | prompt={prompt}")
+    bare, enriched = (patch_cell(prefix, hidden, prompt).name for prefix in ("none", "oracle"))
+    return comparison(bare, enriched, "enrichment", f"oracle prefix | prompt={prompt}")
 
 
 def enrichment_plan(hidden: str, *, rows: str, probes: tuple[str, ...], correction: Correction) -> Plan:

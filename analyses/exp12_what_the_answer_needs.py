@@ -62,7 +62,7 @@ def exp12() -> Analysis:
                 correction="bonferroni",
             ),
         },
-        n=60,
+        n=150,
         tables=_tables,
         figures=knockout_figures,
     )

@@ -14,9 +14,17 @@ from analyses.analysis import Analysis
 from analyses.corpus import Corpus, read_corpus
 from analyses.known_models import model_path
 from analyses.run_directory import RunDirectory, RunError, write_text
-from analyses.runs import RunOptions, chosen_probes, default_run_path, design_details, run_analysis
+from analyses.runs import (
+    RunOptions,
+    chosen_probes,
+    default_run_path,
+    design_details,
+    run_analysis,
+    tokenized_units,
+)
+from analyses.token_attention import save_token_attention, stored_examples
 from interventions.intervention import Context
-from probes.models import load_model, load_trial_tokenizer
+from probes.models import LoadedModel, load_model, load_trial_tokenizer
 from probes.tokenization import Limits
 
 
@@ -27,6 +35,7 @@ class RunRequest:
     ``models`` are hub names or directories, one for an ordinary run. ``corpus``, ``n`` and
     ``encoder_tokens`` None take the analysis's. ``out`` None takes a directory under ``runs`` named after
     the run's identity. ``source`` is the finished run that a re-analysis reads.
+    ``tokens`` is the number of first examples whose attention is kept token by token.
     """
 
     analysis: Analysis
@@ -40,6 +49,7 @@ class RunRequest:
     dtype: str = "auto"
     encoder_tokens: int | None = None
     options: RunOptions = field(default_factory=RunOptions)
+    tokens: int = 0
     quiet: bool = False
     command: Sequence[str] = ()
 
@@ -99,7 +109,21 @@ def execute(request: RunRequest) -> RunDirectory:
         progress=not request.quiet,
     )
     _renew_details(directory, design_details(request.analysis, request.options.protocol))
+    if request.tokens:
+        _keep_tokens(request, model, corpus, directory)
     return directory
+
+
+def _keep_tokens(request: RunRequest, model: LoadedModel, corpus: Corpus, directory: RunDirectory) -> None:
+    """Token-level records of the first examples; those that are there are not computed again."""
+    there = stored_examples(directory)
+    cells = request.analysis.plan(request.options.protocol).design.cells
+    units = tokenized_units(cells, model, corpus, request.seed, count=request.tokens)
+    missing = [item for unit in units for item in unit.fed if item.example not in there]
+    layers = request.options.layers
+    save_token_attention(
+        directory, model, missing, layers=layers, rows=directory.manifest()["identity"]["rows"]
+    )
 
 
 def require_creatable(path: Path) -> None:

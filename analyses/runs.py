@@ -128,13 +128,19 @@ def run_analysis(
 
 
 def tokenized_units(
-    cells: Sequence[Cell], model: LoadedModel, corpus: Corpus, seed: int, *, progress: bool = False
+    cells: Sequence[Cell],
+    model: LoadedModel,
+    corpus: Corpus,
+    seed: int,
+    *,
+    count: int | None = None,
+    progress: bool = False,
 ) -> list[Unit]:
-    """Every example with all its cells, in the corpus's order."""
+    """Every example with all its cells, in the corpus's order; the first ``count`` where it is given."""
     units = []
     examples = corpus.examples
     for index, example in enumerate(
-        tqdm(examples, desc="tokenizing", unit="example", disable=not progress, leave=False)
+        tqdm(examples[:count], desc="tokenizing", unit="example", disable=not progress, leave=False)
     ):
         context = Context(
             index=index,

@@ -110,7 +110,7 @@ def token_attention(
         model,
         replace(batch, chosen=Rows(index, owner, count)),
         Reading((shares,), layers=wanted),
-        (*tokenized_trial.trial.edits, *edits),
+        edits,
     )
     keys = _key_table(model.tokenizer, tokenized_trial)
     answer = tokenized_trial.decoder_ids[-tokenized_trial.answer_tokens :]

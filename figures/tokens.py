@@ -165,7 +165,7 @@ def matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     A mean with an undefined share in it is undefined.
     """
     ordered = table.sort_values(["row", "key"])
-    mean = ordered.groupby(["row", "key"])["share"].agg(lambda shares: shares.mean(skipna=False))
+    mean = ordered.groupby(["row", "key"])["share"].mean(skipna=False)
     return mean.unstack("key"), ordered.groupby("row")["row_token"].first()
 
 

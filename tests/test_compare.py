@@ -132,6 +132,11 @@ def test_measured_figures_are_those_of_the_records(tmp_path):
     frame = compare(run, resamples=99).frame
     records = pd.read_parquet(run / "records" / "likelihood")
     wide = records.astype({"cell": str, "example": str}).pivot(index="example", columns="cell", values="nll")
+    row = frame[frame["quantity"] == "mean NLL"].iloc[1]
+    ends = stats.t.interval(0.95, 79, wide[row["baseline"]].mean(), stats.sem(wide[row["baseline"]]))
+    width = ends[1] - ends[0]
+    assert row["difference_low"] == pytest.approx(ends[0] - row["published"], abs=0.08 * width)
+    assert row["difference_high"] == pytest.approx(ends[1] - row["published"], abs=0.08 * width)
     first = frame[frame["quantity"] == "d_z"].iloc[0]
     difference = wide[first["baseline"]] - wide[first["treatment"]]
     assert first["measured"] == pytest.approx(difference.mean() / difference.std())
@@ -455,6 +460,25 @@ def test_one_example_is_not_compared_by_spread(tmp_path):
         own = frame[frame["quantity"] == quantity]
         assert (own["agreement"] == "not measured").all()
         assert (own["reason"] != "").all()
+
+
+def test_only_the_chosen_model_s_figures_are_compared(tmp_path, capsys):
+    run, _ = write_cells(tmp_path / "run", "exp09", dict.fromkeys(short_cell_names("exp09"), 2.0))
+    figures = published_figures("exp09")
+    for model, own in figures.groupby("model"):
+        frame = compare(run, force=True, model=str(model), resamples=99).frame
+        assert frame["published"].tolist() == own["value"].tolist()
+        assert (frame["unlike"] == "").all() == (model == MAIN_MODEL)
+    manifest = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(manifest | {"model": {"name": "google/flan-t5-xl"}}))
+    frame = compare(run, resamples=99).frame
+    assert len(frame) == (figures["model"] == "google/flan-t5-xl").sum()
+    assert (frame["unlike"] == "").all()
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    command = [str(run), "--force", "--format", "csv", "--published-model", "google/flan-t5-base"]
+    assert main(parser.parse_args(command)) == 0
+    assert "model google/flan-t5-xl, published google/flan-t5-base" in capsys.readouterr().out
 
 
 def test_published_differences_agree_with_published_means():

@@ -70,6 +70,34 @@ def test_parts_fill_the_same_array(tmp_path):
         assert (one.values == other.values).all()
 
 
+def test_parts_of_every_other_layer_and_example_fill_their_own_places(tmp_path):
+    original = budget()
+    records = tidy(original)
+    number = records["example"].str[1:].astype(int)
+    # Neither the layers nor the examples of a part adjoin on the axes of the whole.
+    first, odd = records["layer"].isin([0, 7]), number % 2 == 1
+    parts = (first & odd, first & ~odd, ~first & odd, ~first & ~odd)
+    for name, chosen in enumerate(parts):
+        records[chosen].to_parquet(tmp_path / f"part-{name}.parquet", index=False)
+    (found,) = read_budgets(tmp_path)
+    roles = [original.roles.index(role) for role in found.roles]
+    order = np.argsort(np.array(original.examples))
+    assert found.layers == LAYERS
+    assert (found.values == original.values[:, order][..., roles]).all()
+
+
+def test_observations_that_occur_twice_are_refused_within_and_across_parts(tmp_path):
+    records = tidy(budget(4))
+    pd.concat([records, records.iloc[5:6]]).to_parquet(tmp_path / "part-0.parquet", index=False)
+    with pytest.raises(ValueError, match=r"part-0.*occurs twice"):
+        read_budgets(tmp_path)
+    records.to_parquet(tmp_path / "part-0.parquet", index=False)
+    for repeated in (records, records.iloc[5:8]):
+        repeated.to_parquet(tmp_path / "part-1.parquet", index=False)
+        with pytest.raises(ValueError, match="decoder merged: an observation occurs twice"):
+            read_budgets(tmp_path)
+
+
 def test_wrong_parts_are_refused(tmp_path):
     records = tidy(budget(4))
     array = empty_budget(
@@ -129,6 +157,20 @@ def test_share_interval_is_a_bca_interval_over_examples():
     assert row["high"] == pytest.approx(expected.confidence_interval.high, abs=0.06 * width)
 
 
+def test_caution_is_given_for_heavy_tails_alone():
+    array = budget(n=100)
+    # One example gives nearly all of its attention to one role of one layer.
+    array.values[1, 0, 4] = np.float32([0.01, 0.01, 0.98])
+    table = share_table(array, seed=2, resamples=99)
+    expected = []
+    for row in table.itertuples():
+        cell, layer, role = CELLS.index(row.cell), LAYERS.index(row.layer), ROLES.index(row.role)
+        own = array.values[cell, :, layer, :, role].mean(axis=1, dtype=np.float64)
+        expected.append(100 < 20 * (stats.kurtosis(own) + 3))
+    assert 0 < sum(expected) < len(expected)
+    assert (table["caution"] != "").tolist() == expected
+
+
 def test_bands_and_simultaneous_p_by_full_enumeration():
     array = budget(n=9)
     found = share_differences(array, [A_TO_B], seed=1, permutations=1000).query("role == 'document'")
@@ -150,6 +192,13 @@ def test_bands_and_simultaneous_p_by_full_enumeration():
     error = values.std(axis=0, ddof=1) / 3
     assert found["band_high"].to_numpy() == pytest.approx(values.mean(axis=0) + critical * error, rel=1e-5)
     assert found["band_low"].to_numpy() == pytest.approx(values.mean(axis=0) - critical * error, rel=1e-5)
+    # Over layers and roles the largest is taken of both.
+    wider = share_differences(array, [A_TO_B], seed=1, permutations=1000, over="layers and roles")
+    every = (array.values[0] - array.values[1]).mean(axis=2).astype(np.float64).reshape(9, -1)
+    largest = t_of(every * patterns[:, :, None]).max(axis=1)
+    simultaneous = (largest[:, None] >= t_of(every) - 1e-6).mean(axis=0)
+    assert wider["p_simultaneous"].to_numpy() == pytest.approx(simultaneous, abs=1e-9)
+    assert (simultaneous > wider["p"].to_numpy()).any()
 
 
 def test_the_planted_effect_is_found_and_wider_families_give_wider_bands():
@@ -236,6 +285,8 @@ def test_shares_nobody_or_not_everybody_has():
     assert math.isnan(heads.loc[(3, 0, "bos"), "q"])
     assert not heads.loc[(3, 0, "bos"), "discovered"]
     assert heads.loc[(7, 1, "document"), "n"] == 21
+    assert "left out" in heads.loc[(7, 1, "document"), "reason"]
+    assert heads.loc[(0, 1, "document"), "reason"] == ""
 
 
 def test_one_example_and_equal_cells_are_undefined():

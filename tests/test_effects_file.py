@@ -78,6 +78,10 @@ def test_documents_that_examples_share(tmp_path):
         tmp_path / "long.csv", "bare", ["oracle"], seed=4, clusters="document", **LONG, **FEW
     )
     assert again.frame["p_t"].iloc[0] == pytest.approx(table.frame["p_t"].iloc[0])
+    # Every example a document of its own: nothing is shared, and nothing says so.
+    own = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, clusters="id", **FEW)
+    assert own.frame["clusters"].tolist() == [N]
+    assert "share a document" not in own.caption
 
 
 def test_scores_turn_the_sign(tmp_path):

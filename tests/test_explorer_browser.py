@@ -284,7 +284,7 @@ CONTROLS = {
         "cells": (1, "cells=prefix"),
         "layers": (1, "layers=1"),
         "heads": (2, "heads=2"),
-        "roles": (3, "roles=bos"),
+        "roles": (0, "roles=bos"),
     },
     "examples": {"contrast": (4, "contrast="), "example": (5, "example=e0005")},
     "tokens": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -344,6 +345,10 @@ def test_restored_budget_shares_by_hand() -> None:
     assert table.loc["document", "mean_difference"] == pytest.approx(0.15, abs=1e-6)
     assert table.loc["document", "enrichment"] == pytest.approx(0.2, abs=1e-6)
     assert table.loc["answer", "mean_difference"] == pytest.approx(-0.15, abs=1e-6)
+    lost = replace(patch, direction=enrichment.LOST)
+    renamed = replace(budget, cells=(bare, enriched, lost.cell.name))
+    table = enrichment.budget_restoration_table([renamed], [lost], seed=1).set_index("role")
+    assert table.loc["document", "mean_difference"] == pytest.approx(0.05, abs=1e-6)
 
 
 def test_the_table_of_knockouts_by_hand() -> None:

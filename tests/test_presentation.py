@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from analyses.contrasts import comparison
-from analyses.digits import number, with_interval
+from analyses.digits import counted, number, with_interval
 from analyses.effects import effects_table
 from analyses.presentation import FORMATS, Table, effects_presentation, render, save
 
@@ -55,6 +55,7 @@ def table(**changes: object) -> Table:
         (0.0, "", "0"),
         (-0.0000000001, "", "0.000000"),
         (0.00004, "p_holm", "< 0.001"),
+        (0.0049, "p_holm", "0.005"),
         (0.0496, "p", "0.050"),
         (0.0496, "q", "0.050"),
         (67.84, "win_percent", "67.8"),
@@ -74,12 +75,20 @@ def test_digits(value, name, expected):
         (12.3456, 2.1, 25.2, "12 [2, 25]"),
         (1.13, -1.2, 3.9, "1.1 [-1.2, 3.9]"),
         (0.00034, 0.00031, 0.00037, "0.000340 [0.000310, 0.000370]"),
+        # An interval that leaves out 0 shows it; one that holds 0 needs no further digit.
+        (0.3, 0.004, 0.9, "0.300 [0.004, 0.900]"),
+        (-0.3, -0.9, -0.004, "-0.300 [-0.900, -0.004]"),
+        (0.3, -0.004, 0.9, "0.30 [0.00, 0.90]"),
         (0.4, math.nan, math.nan, "0.400"),
         (math.nan, 0.1, 0.2, "–"),
     ],
 )
 def test_an_interval_sets_the_digits(value, low, high, expected):
     assert with_interval(value, low, high) == expected
+
+
+def test_counts_have_their_plural():
+    assert [counted(count, "example") for count in (0, 1, 2)] == ["0 examples", "1 example", "2 examples"]
 
 
 def test_the_caption_states_everything():
@@ -221,6 +230,21 @@ def test_a_narrow_terminal_loses_nothing():
     assert "…" not in narrow
 
 
+def test_yes_and_no_and_bands_in_words():
+    frame = pd.DataFrame(
+        {
+            "discovered": [True, False],
+            "mean": [0.5, -0.25],
+            "band_low": [0.4, -0.35],
+            "band_high": [0.6, -0.15],
+        }
+    )
+    shown = table(frame=frame).shown()
+    assert list(shown.columns) == ["discovered", "mean"]
+    assert shown["discovered"].tolist() == ["yes", "no"]
+    assert shown["mean"].tolist() == ["0.50 [0.40, 0.60]", "-0.25 [-0.35, -0.15]"]
+
+
 def test_chosen_columns_in_their_order():
     chosen = table(columns=("verdict", "n", "absent")).shown()
     assert list(chosen.columns) == ["verdict", "n"]
@@ -277,3 +301,30 @@ def test_the_caption_of_effects_names_families_rule_and_n():
     shown = effects_presentation(published, seed=9, smallest_effect=0.05, correction="bonferroni").shown()
     assert "stars" in shown.columns
     assert "p (Bonferroni)" in shown.columns
+
+
+def test_the_caption_of_effects_follows_correction_confidence_and_n():
+    generator = np.random.default_rng(2)
+    records = pd.concat(
+        pd.DataFrame({"example": range(15), "cell": cell, "nll": generator.normal(0, 1, 15)})
+        for cell in "abc"
+    )
+    records.loc[(records["example"] == 3) & (records["cell"] == "c"), "nll"] = np.nan
+    contrasts = [comparison("a", "b", "prefixes"), comparison("a", "c", "prompts")]
+    holm = pd.concat(
+        effects_table(records, [one], seed=9, missing="drop", resamples=99, permutations=99)
+        for one in contrasts
+    )
+    caption = effects_presentation(holm, seed=9, smallest_effect=0.05).caption
+    assert "Holm on the sign-flip p within each family" in caption
+    assert "14 to 15 examples" in caption
+    assert "95 % BCa" in caption
+    assert "the corrected p is below 0.05" in caption
+    assert "tails where n is below 20 (kurtosis + 3)" in caption
+    assert "prefixes (1), prompts (1)" in caption
+    published = effects_presentation(
+        holm, seed=9, smallest_effect=0.05, correction="bonferroni", confidence=0.9
+    ).caption
+    assert "Bonferroni on the t-test p within each family" in published
+    assert "90 % BCa" in published
+    assert "the corrected p is below 0.1;" in published

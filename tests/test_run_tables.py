@@ -33,7 +33,7 @@ from analyses.run_statistics import (
     strata_tables,
 )
 from analyses.strata import range_strata, trend_test, trend_tests
-from analyses.verdicts import verdict
+from analyses.verdicts import SLOPE, no_effect_within, rule, verdict
 from tests.test_table_scale import write_run
 
 
@@ -425,9 +425,16 @@ def test_splits_together_equal_splits_alone():
         (0.1, 0.3, 0.001, 1.0, 3, "interaction falls"),
         (-0.3, -0.1, 0.001, 1.0, 3, "interaction rises"),
         (-0.02, 0.02, 0.9, 0.001, 3, "interaction unchanged within ±0.05"),
+        (0.1, 0.3, 0.001, 1.0, SLOPE, "grows"),
+        (-0.3, -0.1, 0.001, 1.0, SLOPE, "shrinks"),
+        (-0.02, 0.02, 0.9, 0.001, SLOPE, "steady within ±0.05"),
+        # Neither a wide interval nor a corrected p above alpha is a trend, or the lack of one.
+        (-0.3, 0.3, 0.9, 0.4, SLOPE, "undecided"),
+        (0.1, 0.3, 0.06, 0.4, SLOPE, "undecided"),
+        (0.1, math.nan, 0.001, 0.001, SLOPE, "undecided"),
     ],
 )
-def test_interactions_have_words_of_their_own(low, high, p, equivalence, order, expected):
+def test_interactions_and_slopes_have_words_of_their_own(low, high, p, equivalence, order, expected):
     assert verdict(low, high, p, equivalence, 0.05, order=order) == expected
 
 
@@ -465,8 +472,63 @@ def test_the_order_of_a_contrast_is_read_from_its_weights():
         assert contrast.effect_order == order
         assert Contrast("by hand", "f", contrast.weights).effect_order == order
     assert Contrast("declared", "f", {"x": 2.0, "y": -2.0}, order=1).effect_order == 1
-    with pytest.raises(ValueError, match="order of contrast 'wrong' is -2"):
+    # The weights of a slope cannot be told from those of an interaction: it is declared.
+    slope = {"x": -0.5, "y": 0.5}
+    assert Contrast("declared", "f", slope, order=SLOPE).effect_order == SLOPE
+    assert Contrast("by hand", "f", slope).effect_order == 1
+    with pytest.raises(ValueError, match=r"order of contrast 'wrong' is -2; expected .* -1 \(a slope\)"):
         Contrast("wrong", "f", {"x": 1.0, "y": -1.0}, order=-2)
+
+
+def test_the_rule_of_slopes_is_written_where_there_are_slopes():
+    sentence = rule(0.02, 0.1, (SLOPE, SLOPE))
+    assert sentence.startswith("grows / shrinks (the effect, along the quantity): the interval leaves out 0")
+    assert "the corrected p is below 0.1; steady within ±0.02: neither" in sentence
+    assert "helps" not in sentence
+    both = rule(0.02, orders=(1, SLOPE))
+    assert "helps / hurts" in both
+    assert "no effect within ±0.02" in both
+    assert "steady within ±0.02" in both
+    assert "grows" not in rule(0.02, orders=(1, 2, 3))
+    assert no_effect_within(0.02, SLOPE) == "steady within ±0.02"
+
+
+@pytest.mark.parametrize(
+    ("growth", "expected"), [(0.3, "grows"), (-0.3, "shrinks"), (0.0, "steady within ±0.05")]
+)
+def test_slopes_of_an_effect_along_a_length(growth, expected):
+    """The treatment saves growth × length: the slope is the mean of each example's own least-squares line."""
+    generator = np.random.default_rng(8)
+    lengths, n = np.array([0.0, 1.0, 3.0, 4.0]), 120
+    frames = []
+    for length in lengths:
+        base = generator.gamma(2, 1, n)
+        saved = 1 + growth * length + generator.normal(0, 0.1, n)
+        for prefix, nll in (("none", base), ("oracle", base - saved)):
+            cell = f"prefix={prefix}|padding={length:g}"
+            frames.append(pd.DataFrame({"example": range(n), "cell": cell, "answer_tokens": 3, "nll": nll}))
+    likelihood = pd.concat(frames)
+    centred = (lengths - lengths.mean()) / ((lengths - lengths.mean()) ** 2).sum()
+    weights = {
+        f"prefix={prefix}|padding={length:g}": sign * weight
+        for length, weight in zip(lengths, centred, strict=True)
+        for prefix, sign in (("none", 1), ("oracle", -1))
+    }
+    slope = Contrast("oracle, per length", "trends", weights, order=SLOPE)
+    frame = effects_table(likelihood, [slope], seed=1, resamples=499, permutations=499)
+    wide = likelihood.pivot(index="example", columns="cell", values="nll")
+    effects = np.column_stack(
+        [wide[f"prefix=none|padding={own:g}"] - wide[f"prefix=oracle|padding={own:g}"] for own in lengths]
+    )
+    lines = np.polyfit(lengths, effects.T, 1)[0]
+    row = frame.iloc[0]
+    assert row["order"] == SLOPE
+    assert row["mean_difference"] == pytest.approx(lines.mean())
+    assert row["p_t"] == pytest.approx(stats.ttest_1samp(lines, 0).pvalue)
+    assert row["verdict"] == expected
+    caption = effects_presentation(frame, seed=1, smallest_effect=0.05).caption
+    assert "grows / shrinks (the effect, along the quantity)" in caption
+    assert "helps / hurts" not in caption
 
 
 # A whole run

@@ -146,7 +146,8 @@ def _register_state(app: Dash, explored: Explored) -> None:
         return {
             "fragment": no_update if to_fragment(after) == fragment else to_fragment(after),
             "state": no_update if same else stored,
-            "notes": [html.P(note) for note in (*notes, *more)],
+            # What was told of an address stays until something else is chosen.
+            "notes": no_update if same else [html.P(note) for note in (*notes, *more)],
             "page": f"view-{after.view} map-{after.map}",
             "clicks": [None for _ in layout.SLOTS],
             "poll": False if held is None or after.run != before.run else no_update,
@@ -254,7 +255,9 @@ def _own_texts(explored: Explored, state: State, button: str, typed: Mapping[str
     if button == "measure":
         changed: dict[str, Any] = {name: value or "" for name, value in typed.items()}
         same_prefix = bool(changed["prefix"]) == bool(state.prefix)
-        return replace(state, **changed, **({} if same_prefix else {"own_left": "", "own_right": ""}))
+        if not same_prefix:
+            changed |= {"own_left": "", "own_right": ""}
+        return replace(state, **changed)
     found = explored.runs[state.run].texts.get(state.example)
     if found is None:
         return state

@@ -18,6 +18,7 @@ from analyses.corpus import CORPORA, Corpus, read_corpus
 from analyses.effects import effects_table
 from analyses.run_directory import RunDirectory, RunError
 from analyses.tables import SMALLEST_EFFECT
+from probes.roles import ROLES
 from probes.trials import Example
 
 
@@ -107,7 +108,8 @@ class RunData:
     @property
     def roles(self) -> tuple[str, ...]:
         """Roles that the decoder's keys have."""
-        return tuple(dict.fromkeys(role for budget in self.decoder_budgets for role in budget.roles))
+        known = {role for budget in self.decoder_budgets for role in budget.roles}
+        return tuple(role for role in ROLES if role in known)
 
     @property
     def title(self) -> str:
