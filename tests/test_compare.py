@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from analyses.analysis import find_analysis
 from analyses.compare import TOLERANCES, Measured, add_arguments, agreement, compare, main
@@ -129,7 +130,7 @@ def test_splits_of_published_means_are_reproduced(tmp_path):
 
 def test_measured_figures_are_those_of_the_records(tmp_path):
     run = write_run(tmp_path / "run", n=80)
-    frame = compare(run, resamples=99).frame
+    frame = compare(run, resamples=1999).frame
     records = pd.read_parquet(run / "records" / "likelihood")
     wide = records.astype({"cell": str, "example": str}).pivot(index="example", columns="cell", values="nll")
     row = frame[frame["quantity"] == "mean NLL"].iloc[1]
@@ -140,6 +141,12 @@ def test_measured_figures_are_those_of_the_records(tmp_path):
     first = frame[frame["quantity"] == "d_z"].iloc[0]
     difference = wide[first["baseline"]] - wide[first["treatment"]]
     assert first["measured"] == pytest.approx(difference.mean() / difference.std())
+    assert first["low"] < first["measured"] < first["high"]
+    won = frame[frame["quantity"] == "win %"].iloc[0]
+    wins = int((wide[won["baseline"]] > wide[won["treatment"]]).sum())
+    assert won["measured"] == pytest.approx(100 * wins / 80)
+    wilson = proportion_confint(wins, 80, method="wilson")
+    assert (won["low"], won["high"]) == pytest.approx((100 * wilson[0], 100 * wilson[1]))
     budgets = pd.read_parquet(run / "records" / "budgets")
     share = frame[frame["quantity"] == "attention share"].iloc[0]
     own = budgets[
