@@ -83,7 +83,7 @@ class Analysis:
     the setting that titles name. ``runner`` takes the place of the ordinary run where an analysis does not
     run one model over one design (a re-analysis, a sweep over models). ``has_records`` is False where a run
     directory holds no records of its own, only what ``tables`` gives. ``encoder_tokens`` is the longest
-    encoder input by default.
+    encoder input by default. ``listed`` is False for the part of another analysis that nobody runs by itself.
     """
 
     name: str
@@ -98,6 +98,7 @@ class Analysis:
     runner: Callable[[RunRequest], RunDirectory] | None = None
     has_records: bool = True
     encoder_tokens: int | None = None
+    listed: bool = True
 
     @property
     def protocol(self) -> str:
@@ -123,6 +124,12 @@ def available_analyses() -> Mapping[str, Callable[[], Analysis]]:
     return discover("analysis", analyses, "budgetlens.analyses")
 
 
+def listed_analyses() -> dict[str, Analysis]:
+    """The analyses to choose from, by name."""
+    made = {name: maker() for name, maker in available_analyses().items()}
+    return {name: analysis for name, analysis in made.items() if analysis.listed}
+
+
 def find_analysis(name: str) -> Analysis:
     """The analysis called ``name``; its module's name and its number alone do as well.
 
@@ -134,7 +141,7 @@ def find_analysis(name: str) -> Analysis:
         if name in (registered_name, module, registered_name.removeprefix("exp")):
             return maker()
     # The custom analysis is made from options, but its name may well be the one that was meant.
-    return lookup("analysis", name, {**known, CUSTOM: _no_options})()
+    return lookup("analysis", name, {**{each: known[each] for each in listed_analyses()}, CUSTOM: _no_options})()
 
 
 def _no_options() -> Analysis:

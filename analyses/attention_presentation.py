@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analyses.captions import Captions
-from analyses.digits import with_interval
+from analyses.digits import counted, with_interval
 from analyses.presentation import Table
 from analyses.verdicts import CAUTION_RULE
 from probes.roles import ROLES
@@ -189,7 +189,8 @@ def head_table(captions: Captions, heads: pd.DataFrame) -> Table:
         correction="Benjamini-Hochberg, false discovery rate 0.05, on the t-test p",
         seed=None,
         notes=(
-            f"{silent} pairs of contrast and role without a discovery are not shown; heads.csv has every head",
+            f"not shown: {counted(silent, 'pair')} of contrast and role without a discovery; "
+            "heads.csv has every head",
             "examples count as independent",
         ),
     )

@@ -15,7 +15,7 @@ from scipy import stats
 
 from analyses.budget_arrays import BudgetArray, budget_arrays
 from analyses.contrasts import Contrast
-from analyses.intervals import bca_interval, left_out_sums, resampled_sums
+from analyses.intervals import bca_interval, heavy_tails, left_out_sums, resampled_sums
 from analyses.permutations import sign_blocks
 from analyses.verdicts import CAUTION_TAILS
 
@@ -27,7 +27,11 @@ RESAMPLES = 1_999
 PERMUTATIONS = 4_999
 NAN = float("nan")
 ABSENT = "no example has this observation"
-CONSTANT = "all examples have the same value: nothing to estimate an interval or a test from"
+#: Differences this small, beside what was subtracted, are rounding of the model's float32.
+ROUNDING = 1e-6
+CONSTANT = (
+    "all examples have the same value, but for rounding: nothing to estimate an interval or a test from"
+)
 
 
 def as_arrays(budgets: Budgets) -> list[BudgetArray]:
@@ -99,9 +103,13 @@ def share_differences(
     """
     frames = []
     for budget in as_arrays(budgets):
+        extents = _extents(budget)
         for contrast in contrasts:
             values = _contrast_shares(budget, contrast)
-            tested = _banded(values, seed=seed, over=over, confidence=confidence, permutations=permutations)
+            scale = _extent(budget, extents, contrast).max(axis=1)
+            tested = _banded(
+                values, scale, seed=seed, over=over, confidence=confidence, permutations=permutations
+            )
             frames.append(_labelled(budget, tested, contrast=contrast.name, family=contrast.family))
     return pd.concat(frames, ignore_index=True)
 
@@ -131,9 +139,12 @@ def head_map(
     """
     frames = []
     for budget in as_arrays(budgets):
+        extents = _extents(budget)
         for contrast in contrasts:
             values = _weighted_cells(budget, contrast)
-            found = _t_tested(values.reshape(len(budget.examples), -1))
+            found = _t_tested(
+                values.reshape(len(budget.examples), -1), _extent(budget, extents, contrast).reshape(-1)
+            )
             table = _labelled(budget, found, heads=True, contrast=contrast.name, family=contrast.family)
             groups = (
                 [table.index] if family == "contrast" else table.groupby("role", sort=False).groups.values()
@@ -201,15 +212,23 @@ def _described_columns(
         resampled = resampled_sums(part, seed=seed, resamples=resamples) / n
         low, high = bca_interval(part.mean(axis=0), resampled, left_out_sums(part) / (n - 1), confidence)
         found["low"][chosen[varies]], found["high"][chosen[varies]] = low, high
-        heavy = n < 20 * (np.asarray(stats.kurtosis(part, axis=0)) + 3)
-        found["caution"][chosen[varies][heavy]] = CAUTION_TAILS
+        found["caution"][chosen[varies][heavy_tails(part)]] = CAUTION_TAILS
     return found
 
 
 def _banded(
-    values: NDArray[np.float64], *, seed: int, over: Over, confidence: float, permutations: int
+    values: NDArray[np.float64],
+    scale: NDArray[np.float32],
+    *,
+    seed: int,
+    over: Over,
+    confidence: float,
+    permutations: int,
 ) -> dict[str, NDArray]:
-    """Band and p of every layer and role of one contrast; `values` has shape [example, layer, role]."""
+    """Band and p of every layer and role of one contrast.
+
+    `values` has shape [example, layer, role]; `scale`, [layer, role], is the size of what was subtracted.
+    """
     if over not in ("layers", "layers and roles"):
         raise ValueError(f"over is {over!r}; expected 'layers' or 'layers and roles'")
     examples, layers, roles = values.shape
@@ -228,7 +247,7 @@ def _banded(
         part = values[rows][:, :, chosen]
         cube["mean"][:, chosen] = part.mean(axis=0)
         flat = part.reshape(n, -1)
-        usable = seen.reshape(-1) & _varies(flat)
+        usable = seen.reshape(-1) & _varies(flat, scale[:, chosen].reshape(-1))
         reasons = np.where(seen, np.where(usable.reshape(seen.shape), _partly(n, examples), CONSTANT), ABSENT)
         cube["reason"][:, chosen] = reasons
         cube["n"][:, chosen] = np.where(seen, n, 0)
@@ -294,8 +313,11 @@ def _absolute_t(sums: NDArray[np.float64], n: int, squares: NDArray[np.float64])
         return np.abs(sums) / np.sqrt(n * np.maximum(variance, 0))
 
 
-def _t_tested(values: NDArray[np.float32]) -> dict[str, NDArray]:
-    """n, mean, standard error and two-sided t-test p of every column over its finite examples."""
+def _t_tested(values: NDArray[np.float32], scale: NDArray[np.float32]) -> dict[str, NDArray]:
+    """n, mean, standard error and two-sided t-test p of every column over its finite examples.
+
+    `scale` is the size of what was subtracted for each column.
+    """
     found = _blank(values.shape[1], "mean", "standard_error", "p")
     n = np.isfinite(values).sum(axis=0)
     found["n"][:] = n
@@ -310,7 +332,7 @@ def _t_tested(values: NDArray[np.float32]) -> dict[str, NDArray]:
     squares = np.asarray(np.nansum((part - mean.astype(np.float32)) ** 2, axis=0, dtype=np.float64))
     extent = np.nanmax(np.abs(part), axis=0)
     spread = np.nanmax(part, axis=0) - np.nanmin(part, axis=0)
-    constant = spread <= 1e-6 * extent
+    constant = spread <= np.maximum(1e-6 * extent, ROUNDING * scale[seen])
     found["reason"][seen[constant & tested]] = CONSTANT
     tested &= ~constant
     chosen = seen[tested]
@@ -328,9 +350,25 @@ def _false_discovery(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return q
 
 
-def _varies(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Columns that differ by more than the rounding of float32 shares."""
-    return np.ptp(values, axis=0) > 1e-7 * np.maximum(np.abs(values).max(axis=0), 1e-30)
+def _varies(values: NDArray[np.float64], scale: NDArray | float = 0.0) -> NDArray[np.bool_]:
+    """Columns that differ by more than the rounding of float32, of themselves or of numbers of size `scale`."""
+    rounding = np.maximum(1e-7 * np.abs(values).max(axis=0), ROUNDING * np.asarray(scale))
+    return np.ptp(values, axis=0) > np.maximum(rounding, 1e-37)
+
+
+def _extents(budget: BudgetArray) -> NDArray[np.float32]:
+    """Largest |value| of every cell, shape [cell, layer, head, role]; 0 where nothing was observed."""
+    ends = [np.maximum(np.fmax.reduce(own, axis=0), -np.fmin.reduce(own, axis=0)) for own in budget.values]
+    return np.nan_to_num(np.stack(ends))
+
+
+def _extent(budget: BudgetArray, extents: NDArray[np.float32], contrast: Contrast) -> NDArray[np.float32]:
+    """Largest |value| in the cells of a contrast, shape [layer, head, role].
+
+    A layer that a treatment cannot reach differs by rounding alone, which is small beside what was subtracted.
+    """
+    used = [budget.cells.index(cell) for cell, weight in contrast.weights.items() if weight]
+    return extents[used].max(axis=0)
 
 
 def _complete_groups(values: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:

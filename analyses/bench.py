@@ -18,13 +18,11 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from einops import rearrange
-from transformers import PreTrainedTokenizerBase, T5Gemma2Config, T5Gemma2ForConditionalGeneration
-from transformers.modeling_outputs import BaseModelOutput
 
 from analyses.analysis import find_analysis
 from analyses.corpus import read_corpus
@@ -41,6 +39,9 @@ from probes.models import LoadedModel, load_model, prepare_model
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
 from probes.tokenization import TokenizedTrial
 from probes.trials import Example, Trial
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 #: Targets: capture over the plain forward, its peak memory over the plain forward's, speed of the job.
 CAPTURE_LIMIT, MEMORY_LIMIT, JOB_LEAST = 1.15, 1.10, 8.0
@@ -200,6 +201,9 @@ def large_model() -> LoadedModel:
         "patch_size": 4,
     }
     special = {"boi_token_index": 4, "eoi_token_index": 5, "image_token_index": 6, "mm_tokens_per_image": 4}
+    # Here, because every command imports this module and the model's takes seconds.
+    from transformers import T5Gemma2Config, T5Gemma2ForConditionalGeneration
+
     config = T5Gemma2Config(
         encoder={"text_config": text, "vision_config": vision, **special}, decoder=text, image_token_index=6
     )
@@ -274,6 +278,8 @@ def published_job(model: LoadedModel, units: Sequence[Unit]) -> dict[tuple[str, 
 
 
 def _published_trial(model: LoadedModel, trial: TokenizedTrial) -> dict[str, Any]:
+    from transformers.modeling_outputs import BaseModelOutput
+
     ids = torch.tensor([trial.encoder_ids])
     decoder_ids = torch.tensor([trial.decoder_ids])
     positions = torch.arange(trial.decoder_shift, trial.decoder_shift + len(trial.decoder_ids)).unsqueeze(0)

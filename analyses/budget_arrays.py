@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -23,6 +24,9 @@ PLACES = ("cell", "example", "layer", "head")
 AXES = (*PLACES, "role")
 SITE = ("stack", "block")
 COLUMNS = (*AXES, *SITE, "share")
+
+#: Parts that are read beside each other.
+READERS = 2
 
 
 @dataclass(frozen=True)
@@ -182,13 +186,11 @@ def read_arrays(
         raise FileNotFoundError(f"no *.parquet under {directory}; run the analysis first")
     names = [*PLACES, category]
     blocks: dict[tuple[str, str], list[_Block]] = {}
-    for path, group in _groups(paths, [*names, *SITE, *quantities]):
-        for site, rows in _by_site(group):
-            try:
-                block = _block([_codes(rows.column(name)) for name in names], rows, quantities)
-            except ValueError as error:
-                raise ValueError(f"{path}: {' '.join(site)}: {error}") from error
-            blocks.setdefault(site, []).append(block)
+    # Threads, because decoding and sorting into place are pyarrow's and numpy's, which run beside each other.
+    with ThreadPoolExecutor(READERS) as pool:
+        for found in pool.map(lambda path: _read_part(path, names, quantities), paths):
+            for site, block in found:
+                blocks.setdefault(site, []).append(block)
     arrays: dict[str, list[BudgetArray]] = {quantity: [] for quantity in quantities}
     for stack, block_kind in sorted(blocks):
         own = blocks.pop((stack, block_kind))
@@ -208,6 +210,21 @@ def read_arrays(
                 _put(budget, block, quantity)
             arrays[quantity].append(budget)
     return arrays
+
+
+def _read_part(
+    path: Path, names: Sequence[str], quantities: Sequence[str]
+) -> list[tuple[tuple[str, str], _Block]]:
+    """The blocks of one part with their stack and block, row group by row group."""
+    found = []
+    for group in _groups(path, [*names, *SITE, *quantities]):
+        for site, rows in _by_site(group):
+            try:
+                block = _block([_codes(rows.column(name)) for name in names], rows, quantities)
+            except ValueError as error:
+                raise ValueError(f"{path}: {' '.join(site)}: {error}") from error
+            found.append((site, block))
+    return found
 
 
 @dataclass(frozen=True)
@@ -268,14 +285,13 @@ def _place(positions: Sequence[NDArray[np.int64]]) -> tuple:
     return tuple(slices) if scattered < 2 else np.ix_(*positions)
 
 
-def _groups(paths: Iterable[Path], columns: list[str]) -> Iterator[tuple[Path, pa.Table]]:
-    """Row groups of all parts, one at a time, texts as dictionaries."""
+def _groups(path: Path, columns: list[str]) -> Iterator[pa.Table]:
+    """Row groups of a part, one at a time, texts as dictionaries."""
     texts = [name for name in columns if name in ("cell", "example", "role", "part", *SITE)]
-    for path in paths:
-        file = parquet.ParquetFile(path, read_dictionary=texts)
-        _check_columns(file.schema_arrow.names, columns)
-        for number in range(file.num_row_groups):
-            yield path, file.read_row_group(number, columns=columns)
+    file = parquet.ParquetFile(path, read_dictionary=texts)
+    _check_columns(file.schema_arrow.names, columns)
+    for number in range(file.num_row_groups):
+        yield file.read_row_group(number, columns=columns)
 
 
 def _by_site(group: pa.Table) -> Iterator[tuple[tuple[str, str], pa.Table]]:

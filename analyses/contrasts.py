@@ -211,7 +211,7 @@ def contrast_values(cell_values: pd.DataFrame, contrasts: Sequence[Contrast]) ->
         # Only the contrast's own cells: 0 times a missing value elsewhere would be NaN.
         chosen = [positions[cell] for cell in contrast.weights]
         matrix[chosen, column] = list(contrast.weights.values())
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             result[:, column] = values[:, chosen] @ matrix[chosen, column]
     return pd.DataFrame(result, index=cell_values.index, columns=[contrast.name for contrast in contrasts])
 

@@ -16,9 +16,12 @@ from scipy import stats
 
 from analyses.analysis import Plan
 from analyses.contrasts import contrast_values, wide_cells
+from analyses.digits import counted
 from analyses.presentation import Table
 from analyses.run_directory import RunDirectory
+from analyses.run_statistics import with_trend_verdicts
 from analyses.strata import quantile_strata, strata_table, trend_test
+from analyses.verdicts import CAUTION_RULE, CAUTION_TAILS, trend_rule
 from figures import length_curves
 
 #: Strata of equal size; fewer where there are too few examples to fill them.
@@ -45,7 +48,7 @@ def damage_tables(
     lengths = lengths.reindex(values.index.astype(str)).set_axis(values.index)
     strata, trends = damage_frames(values, lengths, seed=seed)
     n = f"{len(values)} examples"
-    shared: dict[str, Any] = {"unit": "nats per answer token", "n": n, "correction": "none", "seed": seed}
+    shared: dict[str, Any] = {"unit": "nats per answer token", "n": n, "seed": seed}
     length = "length: the sentence's tokens"
     return {
         "damage_by_length": Table(
@@ -53,17 +56,24 @@ def damage_tables(
             title="Effect by the length of the first sentence",
             estimand="mean over the examples of a stratum of bare - prefix, or of the contrast named",
             family="none: every row stands for itself",
-            notes=(f"95 % BCa intervals; strata are fifths of the examples by length; {length}",),
-            columns=("effect", "stratum", "n", "length", "mean_difference"),
+            notes=(
+                f"95 % BCa intervals; strata are fifths of the examples by length; {length}",
+                CAUTION_RULE,
+            ),
+            columns=("effect", "stratum", "n", "length", "mean_difference", "caution", "reason"),
+            correction="none",
             **shared,
         ),
         "damage_trend": Table(
             frame=trends,
             title="Trend of the effect over the length of the first sentence",
             estimand="change of the mean from one fifth to the next; Spearman's rho over examples",
-            family="none: every row stands for itself",
+            family=f"the {counted(len(trends), 'trend')} of this table",
+            correction="Holm on the permutation p of the slope",
             notes=(
                 "95 % BCa intervals; p by studentised permutation",
+                f"verdict: {trend_rule()}",
+                CAUTION_RULE,
                 f"rho describes, it is not tested; {length}",
                 "length goes together with other things, so that a trend is no effect of length alone",
             ),
@@ -79,13 +89,16 @@ def damage_frames(
 
     ``values`` holds contrast values, one row per example and one column per effect; ``lengths`` tokens per
     example. Returns columns effect, stratum, length (mean tokens) and those of `PairedEffect`; and effect,
-    n, strata, slope, low, high, p, rho, reason.
+    n, strata, slope, low, high, p, p_holm (over the effects), verdict, rho, caution, reason.
     """
     strata = quantile_strata(lengths, max(2, min(FIFTHS, len(lengths) // LEAST_PER_STRATUM)))
     means = lengths.groupby(strata, observed=True).mean()
     by_stratum, trends = [], []
     for effect in values.columns:
         table = strata_table(values[effect], strata, seed=seed, permutations=1)
+        # Intervals are shown and no tests: only their caution, and the reasons that concern them.
+        table["caution"] = [CAUTION_TAILS if CAUTION_TAILS in own else "" for own in table["caution"]]
+        table["reason"] = table["reason"].where(table["low"].isna(), "")
         table.insert(0, "effect", effect)
         table.insert(2, "length", [float(means[stratum]) for stratum in table["stratum"]])
         by_stratum.append(table)
@@ -94,8 +107,21 @@ def damage_frames(
         rho = float(stats.spearmanr(lengths, values[effect]).statistic) if varies else float("nan")
         reason = trend.reason or ("" if varies else "all lengths or all values are equal: no correlation")
         trends.append({"effect": effect, **trend.as_row(), "rho": rho, "reason": reason})
-    columns = ["effect", "n", "strata", "slope", "low", "high", "p", "rho", "reason"]
-    return pd.concat(by_stratum, ignore_index=True), pd.DataFrame(trends)[columns]
+    columns = [
+        "effect",
+        "n",
+        "strata",
+        "slope",
+        "low",
+        "high",
+        "p",
+        "p_holm",
+        "verdict",
+        "rho",
+        "caution",
+        "reason",
+    ]
+    return pd.concat(by_stratum, ignore_index=True), with_trend_verdicts(pd.DataFrame(trends))[columns]
 
 
 def damage_figures(
@@ -111,6 +137,7 @@ def damage_figures(
             curves,
             line="effect",
             facet=None,
+            length="first sentence's length",
             title=f"Effect by the first sentence's length: {setting}",
         )
     }

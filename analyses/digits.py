@@ -18,6 +18,9 @@ def number(value: float, name: str = "") -> str:
         return "< 0.001" if value < 0.001 else f"{value:.3f}"
     if name.endswith("percent"):
         return f"{value:.1f}"
+    if 0 < abs(value) < 1e-5:
+        # Six decimals would leave one digit, or none.
+        return f"{value:.1e}"
     return _plain(value, _decimals(value, 3))
 
 
@@ -32,6 +35,8 @@ def with_interval(value: float, low: float, high: float) -> str:
         return UNDEFINED
     if not (math.isfinite(low) and math.isfinite(high)) or low == high:
         return number(value)
+    if max(abs(value), abs(low), abs(high)) < 1e-5:
+        return f"{number(value)} [{number(low)}, {number(high)}]"
     decimals = _decimals((high - low) / 2, 2)
     if low > 0 or high < 0:
         # An interval that leaves out 0 must not look as if it ended there.

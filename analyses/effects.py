@@ -81,8 +81,8 @@ def effects_table(
             "drop" leaves such examples out and counts them in `reason`.
 
     Returns:
-        Columns contrast, family, order (1 a difference, 2 an interaction, 3 a higher one), baseline,
-        treatment, the fields of `PairedEffect`, p_holm or p_bonferroni
+        Columns contrast, family, order (1 a difference, 2 an interaction, 3 a higher one, -1 a slope),
+        baseline, treatment, the fields of `PairedEffect`, p_holm or p_bonferroni
         (of the difference), p_tost_holm or p_tost_bonferroni, stars (of the corrected p, at .001, .01,
         .05), `small` (whether the corrected equivalence test holds, whatever the verdict) and verdict.
     """

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from analyses.contrasts import comparison
+from analyses.digits import counted
 from analyses.effects import Correction, effects_table
 from analyses.effects_options import SUFFIXES, add_arguments
 from analyses.paired import PERMUTATIONS, RESAMPLES, Missing
@@ -74,7 +75,7 @@ def effects_of_file(
     if higher_is_better:
         records = records.assign(nll=-records["nll"])
     labels = records.groupby("example", sort=False)["cluster"].first() if clusters else None
-    family = f"{len(treatments)} comparisons with {baseline}"
+    family = f"{counted(len(treatments), 'comparison')} with {baseline}"
     frame = effects_table(
         records,
         [comparison(baseline, treatment, family) for treatment in treatments],
@@ -116,7 +117,12 @@ def read_table(file: str | Path) -> pd.DataFrame:
         elif ending == ".json":
             data = pd.read_json(path, orient="records")
         else:
-            data = pd.read_csv(path, sep="\t" if ending == ".tsv" else ",")
+            separator = "\t" if ending == ".tsv" else ","
+            names = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].dropna()
+            doubled = names[names.duplicated()]
+            if len(doubled):
+                raise ValueError(f"two columns are named {doubled.iloc[0]!r}; give each a name of its own")
+            data = pd.read_csv(path, sep=separator)
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} is not a table of records: {error}") from error
     if data.empty:
@@ -132,7 +138,9 @@ def _from_wide(
         [*named, *filter(None, (example, weights, clusters))],
         "If the file is long, name its condition column",
     )
-    identity = pd.Series(range(len(data)), index=data.index) if example is None else data[example]
+    identity = (
+        pd.Series(range(len(data)), index=data.index) if example is None else _known(data[example], example)
+    )
     if identity.duplicated().any():
         raise ValueError(
             f"column {example!r} names example {identity[identity.duplicated()].iloc[0]!r} more than once; "
@@ -159,7 +167,19 @@ def _from_long(
     if absent:
         raise ValueError(f"column {condition!r} has no {absent[0]!r}; it has {sorted(set(own))}")
     rows = data[own.isin(named)]
-    return _records(rows[example], own[rows.index], _numbers(rows[value], value), rows, weights, clusters)
+    return _records(
+        _known(rows[example], example), own[rows.index], _numbers(rows[value], value), rows, weights, clusters
+    )
+
+
+def _known(identity: pd.Series, name: str | None) -> pd.Series:
+    """The examples' names, of which none may be missing: values without one cannot be paired."""
+    absent = identity.isna()
+    if absent.any():
+        raise ValueError(
+            f"column {name!r} names no example in {int(absent.sum())} rows, first {identity.index[absent][0]}"
+        )
+    return identity
 
 
 def _records(

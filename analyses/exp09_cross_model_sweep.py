@@ -57,6 +57,7 @@ def exp09_sweep() -> Analysis:
         figures=sweep_figures,
         runner=lambda request: runner(replace(request, analysis=exp09())),
         has_records=False,
+        listed=False,
     )
 
 

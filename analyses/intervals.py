@@ -119,6 +119,18 @@ def bca_interval(
     return low, high
 
 
+def heavy_tails(influences: Floats) -> NDArray[np.bool_]:
+    """Columns, shape [units, columns], with fewer units than 20 (kurtosis + 3): see `coverage_caution`.
+
+    Influences are the values whose mean is taken, or a statistic with one unit left out. A column that is not
+    finite or does not vary has no tails.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        squares = (influences - influences.mean(axis=0)) ** 2
+        # Without division, so that a column that does not vary needs no case of its own.
+        return len(influences) * squares.mean(axis=0) ** 2 < 20 * (squares**2).mean(axis=0)
+
+
 def _column_quantiles(ordered: Floats, probability: Floats) -> Floats:
     """Linear-interpolation quantile of each sorted column at its own probability; NaN where that is NaN."""
     last = ordered.shape[0] - 1

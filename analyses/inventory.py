@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analyses.analysis import CUSTOM, available_analyses
+from analyses.analysis import CUSTOM, Analysis, listed_analyses
 from analyses.corpus import CORPORA
 from analyses.known_models import KNOWN_MODELS
 from interventions.intervention import Intervention, available_interventions
@@ -22,7 +22,7 @@ def inventory(kinds: Sequence[str]) -> dict[str, dict[str, str]]:
     """Name and a few lines of description of everything of the given kinds."""
     makers = {
         "analyses": lambda: {
-            **{name: _analysis_line(maker) for name, maker in available_analyses().items()},
+            **{name: _analysis_line(analysis) for name, analysis in listed_analyses().items()},
             CUSTOM: "a design of your own: --factor, --knockout or --design (start from `budgetlens design exp08`)",
         },
         "interventions": lambda: _summaries(available_interventions()),
@@ -45,8 +45,7 @@ def print_inventory(listed: Mapping[str, Mapping[str, str]]) -> None:
         console.print(table)
 
 
-def _analysis_line(maker: Any) -> str:
-    analysis = maker()
+def _analysis_line(analysis: Analysis) -> str:
     cells = ", ".join(
         f"{len(plan.design.cells)} cells {protocol}" for protocol, plan in analysis.plans.items()
     )
@@ -60,8 +59,10 @@ def _summaries(things: Mapping[str, type]) -> dict[str, str]:
 
 def _lines(thing: type) -> list[str]:
     lines = [(thing.__doc__ or "").strip().splitlines()[0]]
+    # Where an intervention parses levels itself, its fields are not what a user writes; its levels are.
+    own = issubclass(thing, Intervention) and thing.parse.__func__ is not Intervention.parse.__func__
     fixed = () if issubclass(thing, Intervention) else PROBE_FIELDS
-    parameters = ", ".join(map(str, parameters_of(thing, fixed)))
+    parameters = ", ".join(map(str, parameters_of(thing, fixed))) if not own else ""
     if parameters:
         lines.append(f"parameters: {parameters}")
     if issubclass(thing, Intervention):

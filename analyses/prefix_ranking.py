@@ -17,6 +17,7 @@ from analyses.prefix_ratios import ratio_of_d
 from analyses.presentation import Table
 from analyses.ratios import ratio_of_means
 from analyses.run_directory import RunDirectory
+from analyses.verdicts import CAUTION_RULE, CAUTION_TAILS
 from figures import keyword_curve
 
 _KEYWORDS = re.compile(r"keywords:(?P<count>[0-9]+)")
@@ -52,6 +53,7 @@ def ranking_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> d
                 "a prefix of several draws is the mean of an example's draws",
                 "share of d: the published definition, d over the oracle prefix's d",
                 "tests are in the table of paired effects",
+                CAUTION_RULE,
             ),
             columns=(
                 "rank",
@@ -62,6 +64,7 @@ def ranking_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> d
                 "win_percent",
                 "share",
                 "share_of_d",
+                "caution",
                 "reason",
             ),
             **shared,
@@ -76,6 +79,7 @@ def ranking_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> d
             unit="nats per answer token",
             notes=(
                 "95 % BCa intervals",
+                CAUTION_RULE,
                 "a document with fewer different content words than the count gives all that it has",
             ),
             **shared,
@@ -95,7 +99,8 @@ def ranking_frame(
     """One row per prefix, the most helpful first.
 
     Columns rank, prefix, alias, n, mean_prefix_tokens, mean_difference, low, high, d_z, win_percent, share,
-    share_low, share_high (of the oracle prefix's mean difference), share_of_d, reason.
+    share_low, share_high (of the oracle prefix's mean difference), share_of_d, caution (of the intervals),
+    reason.
     """
     by_name = {contrast.name: contrast for contrast in plan.contrasts}
     prefixes = study.compared(protocol)
@@ -120,6 +125,8 @@ def ranking_frame(
                 "share_low": float("nan") if own else ratio.low,
                 "share_high": float("nan") if own else ratio.high,
                 "share_of_d": ratio_of_d(values[contrast.name].to_numpy(), oracle),
+                # Nothing is tested here, so that only what concerns the intervals is said.
+                "caution": CAUTION_TAILS if CAUTION_TAILS in f"{effect['caution']}; {ratio.caution}" else "",
                 "reason": "" if own and ratio.ratio == 1 else ratio.reason,
             }
         )
@@ -129,13 +136,15 @@ def ranking_frame(
 
 
 def curve_frame(ranking: pd.DataFrame) -> pd.DataFrame:
-    """The keyword prefixes of a ranking by count: columns keywords, n, mean_prefix_tokens, mean, low, high."""
+    """The keyword prefixes of a ranking by count: columns keywords, n, mean_prefix_tokens, mean, low, high,
+    caution (of the interval or of the prefix's share).
+    """
     counts = ranking["prefix"].str.fullmatch(_KEYWORDS)
     curve = ranking[counts].assign(
         keywords=lambda rows: rows["prefix"].str.extract(_KEYWORDS)["count"].astype(int),
         mean=lambda rows: rows["mean_difference"],
     )
-    columns = ["keywords", "n", "mean_prefix_tokens", "mean", "low", "high"]
+    columns = ["keywords", "n", "mean_prefix_tokens", "mean", "low", "high", "caution"]
     return curve.sort_values("keywords")[columns].reset_index(drop=True)
 
 

@@ -19,11 +19,12 @@ from analyses.prefix_plans import WORDS_OF_NO_QUESTION, PrefixStudy, effect_name
 from analyses.presentation import Table
 from analyses.ratios import ratio_of_means
 from analyses.run_directory import RunDirectory
+from analyses.verdicts import CAUTION_RULE
 
 #: What the published table calls the two ratios that every study of prefixes has.
 SURVIVES, STRUCTURE = "survives the query prompt", "structural fraction"
 
-SHOWN = ("quantity", "numerator", "denominator", "n", "ratio", "ratio_of_d", "reason")
+SHOWN = ("quantity", "numerator", "denominator", "n", "ratio", "ratio_of_d", "caution", "reason")
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def presented(frame: pd.DataFrame, n: str, seed: int, columns: Sequence[str] = S
         seed=seed,
         notes=(
             "95 % BCa intervals, numerator and denominator resampled together",
+            CAUTION_RULE,
             "a ratio is withheld where the denominator's interval holds 0",
             "ratio of d: the published definition, d of the numerator over d of the denominator, unstable",
         ),

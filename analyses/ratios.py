@@ -13,10 +13,9 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kurtosis
 
 from analyses.contrasts import Contrast, contrast_values, wide_cells
-from analyses.intervals import bca_interval, left_out_sums, resampled_sums, unit_sums
+from analyses.intervals import bca_interval, heavy_tails, left_out_sums, resampled_sums, unit_sums
 from analyses.paired import RESAMPLES
 from analyses.paired_inputs import unit_labels
 from analyses.verdicts import CAUTION_TAILS
@@ -39,6 +38,7 @@ class Ratio:
     denominator_mean: float = NAN
     denominator_low: float = NAN
     denominator_high: float = NAN
+    caution: str = ""
     reason: str = ""
 
     def as_row(self) -> dict[str, object]:
@@ -119,9 +119,9 @@ def _ratios(
         return [replace(known, numerator_mean=float(mean), reason=why) for mean in means[:-1]]
     with np.errstate(divide="ignore", invalid="ignore"):
         estimate = means[:-1] / means[-1]
-        low, high = bca_interval(
-            estimate, resampled[:, :-1] / resampled[:, -1:], left_out[:, :-1] / left_out[:, -1:], confidence
-        )
+        jackknife = left_out[:, :-1] / left_out[:, -1:]
+        low, high = bca_interval(estimate, resampled[:, :-1] / resampled[:, -1:], jackknife, confidence)
+    cautions = [CAUTION_TAILS if heavy else "" for heavy in heavy_tails(jackknife)]
     return [
         replace(
             known,
@@ -129,6 +129,7 @@ def _ratios(
             low=float(low[column]),
             high=float(high[column]),
             numerator_mean=float(means[column]),
+            caution=cautions[column] if np.isfinite(low[column]) else "",
             reason="" if np.isfinite(low[column]) else "no interval: the ratio does not vary over resamples",
         )
         for column in range(k)
@@ -266,9 +267,7 @@ def _split(
         resampled, left_out = means
         drawn = np.hstack([resampled, resampled[:, :1]]), np.hstack([left_out, left_out[:, :1]])
         low, high = bca_interval(matrix.mean(axis=0), resampled, left_out, confidence)
-        cautions = [
-            CAUTION_TAILS if len(left_out) < 20 * (own + 3) else "" for own in kurtosis(left_out, axis=0)
-        ]
+        cautions = [CAUTION_TAILS if heavy else "" for heavy in heavy_tails(left_out)]
     ratios = _ratios(matrix, matrix[:, 0], seed=seed, confidence=confidence, resamples=resamples, drawn=drawn)
     rows = []
     for column, (part, ratio) in enumerate(zip([total, *parts], ratios, strict=True)):

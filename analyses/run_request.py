@@ -88,6 +88,7 @@ def execute(request: RunRequest) -> RunDirectory:
         )
     if request.source is not None:
         raise ValueError(f"{request.analysis.name} runs a model and re-analyses no run; leave --from out")
+    _require_design(request)
     corpus = request.read_corpus()
     _require_feasible(request, corpus)
     model = load_model(
@@ -149,16 +150,21 @@ def require_creatable(path: Path) -> None:
         raise RunError(f"{path} is not empty and holds no run.json; give an empty or new directory")
 
 
-def _require_feasible(request: RunRequest, corpus: Corpus) -> None:
-    """Raise ValueError for what the design, the model's configuration and its tokenizer rule out by themselves."""
+def _require_design(request: RunRequest) -> None:
+    """Raise ValueError for unknown names and levels and for a design without anything to compare."""
     plan = request.analysis.plan(request.options.protocol)
+    # Names first: a misspelt level is not cured by a second one.
+    _ = plan.design.interventions
+    chosen_probes(request.options.probes or plan.probes)
     if request.analysis.has_records and not plan.contrasts:
         raise ValueError(
             f"the design has {len(plan.design.cells)} cell(s) and nothing to compare; give a factor a second level"
         )
-    chosen_probes(request.options.probes or plan.probes)
-    # Names and levels first: they need no tokenizer.
-    _ = plan.design.interventions
+
+
+def _require_feasible(request: RunRequest, corpus: Corpus) -> None:
+    """Raise ValueError for what the model's configuration, its tokenizer and the corpus rule out by themselves."""
+    plan = request.analysis.plan(request.options.protocol)
     tokenizer = load_trial_tokenizer(
         model_path(request.models[0]), revision=request.revision, limits=request.limits
     )
@@ -168,7 +174,14 @@ def _require_feasible(request: RunRequest, corpus: Corpus) -> None:
         raise ValueError(
             f"layers {beyond} were asked for; {request.models[0]} has decoder layers 0 to {depth - 1}"
         )
-    context = Context(0, corpus.examples, tokenizer, tokenizer.tokenizer.vocab_size, request.seed)
+    context = Context(
+        0,
+        corpus.examples,
+        tokenizer,
+        tokenizer.tokenizer.vocab_size,
+        request.seed,
+        padding_pool=corpus.padding_pool,
+    )
     for cell in plan.design.cells:
         tokenizer(cell.trial(corpus.examples[0], context))
 

@@ -23,6 +23,7 @@ from analyses.strata import (
     trend_tests,
 )
 from analyses.variance import repeated_measures_anova
+from analyses.verdicts import SLOPE, verdict
 
 #: Strata are many and small: fewer draws than for the effects themselves.
 RESAMPLES, PERMUTATIONS = 1_999, 1_999
@@ -107,7 +108,7 @@ def strata_tables(
     Returns:
         Strata: columns contrast, by, stratum, family, order, the fields of `PairedEffect`, corrected p and
         verdict; one family is a contrast over the strata of one kind. Trends: columns contrast, by, family,
-        n, strata, slope (change per stratum), low, high, p, p_holm, caution, reason; one family is every
+        n, strata, slope (change per stratum), low, high, p, p_holm, verdict, caution, reason; one family is every
         contrast over one kind of strata.
     """
     if not contrasts:
@@ -215,10 +216,25 @@ def _trends(
         )
         rows.append({"contrast": contrasts[column].name, "by": by, "family": by, **row, "caution": caution})
     table = pd.DataFrame(rows)
-    table.insert(table.columns.get_loc("p") + 1, "p_holm", np.nan)
-    for _, members in table.groupby("family", sort=False).groups.items():
-        table.loc[members, "p_holm"] = adjusted_p(table.loc[members, "p"].to_numpy())
-    return table
+    return pd.concat(
+        [with_trend_verdicts(own) for _, own in table.groupby("family", sort=False)], ignore_index=True
+    )
+
+
+def with_trend_verdicts(trends: pd.DataFrame) -> pd.DataFrame:
+    """Add p_holm, over all rows as one family, and a verdict to rows of `analyses.strata.Trend` fields.
+
+    A slope per stratum has no smallest effect of interest, so that no verdict says that there is none.
+    """
+    place = trends.columns.get_loc("p") + 1
+    trends = trends.copy()
+    trends.insert(place, "p_holm", adjusted_p(trends["p"].to_numpy(dtype=np.float64)))
+    words = [
+        verdict(low, high, p, np.nan, np.nan, order=SLOPE)
+        for low, high, p in zip(trends["low"], trends["high"], trends["p_holm"], strict=True)
+    ]
+    trends.insert(place + 1, "verdict", words)
+    return trends
 
 
 def seeds_table(
@@ -230,10 +246,13 @@ def seeds_table(
     smallest_effect: float,
     correction: Correction = "holm",
     clusters: pd.Series | None = None,
+    effects: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Every contrast that holds a random level with several draws, pooled over the draws.
 
-    Draws are a random factor within examples: examples are resampled with all their draws.
+    Draws are a random factor within examples: examples are resampled with all their draws. The contrasts of a
+    family without draws are missing here, but they were declared with the others: `effects`, the table of
+    `analyses.effects.effects_table`, gives their p for the correction.
 
     Returns:
         Columns contrast, family, order, draws, the fields of `SeedEffect` (clusters: independent examples or
@@ -260,7 +279,16 @@ def seeds_table(
                 **effect.as_row(),
             }
         )
-    return with_verdicts(pd.DataFrame(rows), correction=correction, smallest_effect=smallest_effect)
+    table = pd.DataFrame(rows)
+    others = pd.DataFrame() if effects is None else effects[~effects["contrast"].isin(table["contrast"])]
+    whole = with_verdicts(
+        pd.concat([table, others.reindex(columns=table.columns)], ignore_index=True)
+        if len(others)
+        else table,
+        correction=correction,
+        smallest_effect=smallest_effect,
+    )
+    return whole.iloc[: len(table)].astype({name: table[name].dtype for name in table})
 
 
 def _joined(*sentences: str) -> str:

@@ -148,6 +148,7 @@ def tokenized_units(
             tokenizer=model.trial_tokenizer,
             vocabulary_size=model.tokenizer.vocab_size,
             seed=seed,
+            padding_pool=corpus.padding_pool,
         )
         units.append(
             Unit(tuple(Fed(cell.name, model.trial_tokenizer(cell.trial(example, context))) for cell in cells))
@@ -264,6 +265,7 @@ def run_identity(
         "attention": model.attention_implementation,
         "limits": dataclasses.asdict(model.trial_tokenizer.limits),
         "corpus": corpus.sha256,
+        "padding_pool": corpus.padding_sha256,
         "seed": options.seed,
         "layers": list(options.layers) if options.layers is not None else "all",
         "rows": rows,

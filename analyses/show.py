@@ -51,7 +51,14 @@ def print_cells(
         )
     cells = _chosen(design, only)
     console = console or Console()
-    context = Context(index, corpus.examples, tokenizer, tokenizer.tokenizer.vocab_size, seed)
+    context = Context(
+        index,
+        corpus.examples,
+        tokenizer,
+        tokenizer.tokenizer.vocab_size,
+        seed,
+        padding_pool=corpus.padding_pool,
+    )
     console.print(
         Text(visible(f"example {index} ({corpus.examples[index].identifier}) of {corpus.name}"), "bold")
     )

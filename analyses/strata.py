@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
-from analyses.intervals import bca_interval, left_out_sums, resampled_sums, rows_per_block
+from analyses.intervals import bca_interval, heavy_tails, left_out_sums, resampled_sums, rows_per_block
 from analyses.paired import PERMUTATIONS, RESAMPLES, Missing, PairedEffect, one_sample_effects
 from analyses.verdicts import CAUTION_TAILS
 
@@ -239,8 +238,8 @@ def _slopes(
     resampled = slope(resampled_sums(columns, seed=seed, resamples=resamples))
     low, high = bca_interval(estimate, resampled, jackknife, confidence)
     # The influence of single examples on the slope has the tails that its interval must bear.
-    heavy = n < 20 * (np.asarray(stats.kurtosis(jackknife, axis=0)) + 3)
-    return estimate, low, high, [CAUTION_TAILS if is_heavy else "" for is_heavy in heavy]
+    cautions = [CAUTION_TAILS if heavy else "" for heavy in heavy_tails(jackknife)]
+    return estimate, low, high, cautions
 
 
 def _permuted_p(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analyses.digits import counted, with_interval
 from analyses.presentation import Table
-from analyses.verdicts import CAUTION_RULE
+from analyses.verdicts import CAUTION_RULE, rule, trend_rule
 
 _NOT_SHOWN = ("share of the largest", "Wilcoxon")
 
@@ -55,6 +55,7 @@ def strata_presented(
                     "low": found["low"],
                     "high": found["high"],
                     "p_holm": found["p_holm"],
+                    "verdict": found["verdict"],
                     "caution": _once(notes),
                     "reason": _once([*part["reason"], found["reason"]]),
                 }
@@ -73,6 +74,7 @@ def strata_presented(
                 seed=seed,
                 notes=(
                     "95 % BCa bootstrap intervals over examples",
+                    f"verdict: {trend_rule()}",
                     f"a letter stands for any stratum of its row; strata.csv has tests ({correction}) and verdicts "
                     "of every stratum, trends.csv the trends",
                     CAUTION_RULE,
@@ -93,11 +95,13 @@ def seeds_presented(frame: pd.DataFrame, *, seed: int, correction: str) -> Table
         n=" to ".join(str(count) for count in dict.fromkeys((units[0], units[-1])))
         + " independent examples (or documents), each with every draw",
         family=", ".join(f"{name} ({size})" for name, size in sizes.items()),
-        correction=f"{correction.capitalize()} within each family",
+        correction=f"{correction.capitalize()} on the {'sign-flip p' if correction == 'holm' else 't-test p'} within "
+        "each family, all its contrasts counted, as in the table of paired effects",
         seed=seed,
         notes=(
             "95 % BCa intervals: cluster bootstrap, an example with all its draws is one unit",
             "variance between draws: its part of the variance of a single difference, 0 to 1",
+            f"verdict: {rule(float(frame['smallest_effect'].iloc[0]), orders=frame['order'])}",
             CAUTION_RULE,
         ),
         columns=(

@@ -20,6 +20,7 @@ from analyses.prefix_ratios import RatioOf, ratio_frame
 from analyses.presentation import Table, effects_presentation
 from analyses.run_directory import RunDirectory
 from analyses.tables import SMALLEST_EFFECT, likelihood_table, with_cell_columns
+from analyses.verdicts import CAUTION_RULE, CAUTION_TAILS
 from figures import effects_forest, interaction_plot
 from probes.roles import ROLES
 
@@ -119,6 +120,7 @@ def _row(
             f"{column}_p": effect["p_t"] if plan.correction == "bonferroni" else effect["p_sign_flip"],
         }
     ratio = ratio_frame(wide_cells(likelihood, "nll"), plan, [FRACTION], seed=seed).iloc[0]
+    cautions = [*by_name.loc[list(REPORTED.values()), "caution"], ratio["caution"]]
     return {
         **row,
         "structural_fraction": with_interval(ratio["ratio"], ratio["low"], ratio["high"]),
@@ -126,6 +128,7 @@ def _row(
         "structural_fraction_low": ratio["low"],
         "structural_fraction_high": ratio["high"],
         "ratio_of_d": ratio["ratio_of_d"],
+        "caution": CAUTION_TAILS if any(CAUTION_TAILS in each for each in cautions) else "",
         "reason": ratio["reason"],
     }
 
@@ -145,6 +148,7 @@ def _models_presented(frame: pd.DataFrame, n: str, seed: int) -> Table:
             "95 % BCa intervals; a fraction is withheld where the interval of the oracle prefix holds 0",
             "ratio of d: the published definition of the structural fraction, unstable",
             "nats per token are not comparable between tokenizers",
+            f"a caution stands for any interval of its row; {CAUTION_RULE}",
         ),
         columns=(
             "model",
@@ -160,6 +164,7 @@ def _models_presented(frame: pd.DataFrame, n: str, seed: int) -> Table:
             "structural_fraction",
             "ratio_of_d",
             "failure",
+            "caution",
             "reason",
         ),
     )

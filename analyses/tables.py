@@ -72,7 +72,7 @@ def likelihood_tables(
     facts = trials[trials["cell"] == cells[0]["name"]]
     tables["anova"] = anova_table(likelihood, factors, clusters=clusters)
     tables["strata"], tables["trends"] = strata_tables(likelihood, facts, plan.headline_contrasts, **tests)
-    tables["seeds"] = seeds_table(likelihood, factors, plan.contrasts, **tests)
+    tables["seeds"] = seeds_table(likelihood, factors, plan.contrasts, effects=tables.get("effects"), **tests)
     return {name: table for name, table in tables.items() if len(table)}
 
 

@@ -112,6 +112,14 @@ def rule(smallest_effect: float, alpha: float = 0.05, orders: Iterable[int] = (1
     )
 
 
+def trend_rule(alpha: float = 0.05) -> str:
+    """The rule of slopes over strata, which have no smallest effect of interest, in one sentence."""
+    return (
+        f"{TREND.positive} / {TREND.negative} (the effect, from one stratum to the next): the interval of the slope "
+        f"leaves out 0 and the corrected p is below {alpha:g}; {UNDECIDED}: everything else"
+    )
+
+
 def coverage_caution(n: int, skewness: float, kurtosis: float) -> str:
     """Warn where an interval or a p-value is known not to keep its promise.
 

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from figures import theme
 from figures.bands import band
 from figures.columns import checked, chosen
-from figures.labels import count_label, escaped, panel_title, signed
+from figures.labels import count_label, escaped, panel_title
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, columns_for, dressed, guide, outer_titles, panel_grid, panel_heading, span
 
@@ -35,6 +35,7 @@ def length_curves(
     quantity: str = "effect on answer NLL, baseline − treatment",
     unit: str = "nats",
     order: Mapping[str, Sequence[str]] | None = None,
+    length: str = "document length",
     title: str | None = None,
     dark: bool = False,
 ) -> go.Figure:
@@ -46,13 +47,14 @@ def length_curves(
         line, facet: factors by line and by panel (None: one panel).
         quantity, unit: what is drawn, for the axis.
         order: levels of these factors in drawing order; levels left out are not drawn.
+        length: whose length it is, for the axis.
         title: heading.
         dark: dark page.
 
     Raises:
         ValueError: missing columns, no rows, repeated rows, unknown levels, or a length that is not positive.
     """
-    axis = Axis("length", "document length (tokens)", doublings=True)
+    axis = Axis("length", f"{escaped(length)} (tokens)", doublings=True)
     heading = title or "Effect by document length"
     return curve_panels(
         curves, "length_curves", axis, line, facet, quantity, unit, order, heading, dark, None
@@ -128,9 +130,8 @@ def curve_panels(
     lines = levels[line] if line else [""]
     across = columns_for(len(facets))
     frame = Frame(
-        width=max(620, min(1000, 160 + 320 * across)),
+        width=max(620, min(1000, 160 + 320 * across)) + (0 if references is None else 72 * len(references)),
         gap_across=26,
-        right=110 if references is not None else 22,
     )
     filled = [(i // across + 1, i % across + 1) for i in range(len(facets))]
     figure = panel_grid(-(-len(facets) // across), across, filled, frame=frame, panel_height=300)
@@ -161,6 +162,8 @@ def curve_panels(
             annotations.append(panel_heading(figure, row, column, heading, hover=escaped(text), dark=dark))
     values = [rows[["mean", "low", "high"]]]
     absent: list[dict[str, Any]] = []
+    ticks = sorted(rows[axis.column].unique())
+    places, names = list(ticks), [f"{tick:,.0f}" for tick in ticks]
     if references is not None:
         levels_drawn = checked(
             references,
@@ -169,31 +172,37 @@ def curve_panels(
             numbers=("mean", "low", "high"),
             keys=("name",),
         )
-        named, levels_shapes = reference_levels(figure, levels_drawn, dark)
-        annotations += named
-        shapes += levels_shapes
+        step = (ticks[-1] - ticks[0]) / max(len(ticks), 2) or 1.0
+        beside = [ticks[-1] + step * (place + 1) for place in range(len(levels_drawn))]
+        figure.add_trace(reference_points(levels_drawn, beside, unit, dark), row=1, col=1)
+        for mean in levels_drawn["mean"].dropna():
+            shapes.append(
+                guide(figure, 1, 1, y=(mean, mean), colour=theme.page(dark).muted, width=0.8, dash="dot")
+            )
+        places += beside
+        names += [panel_title(str(name), 13, 3) for name in levels_drawn["name"]]
         values.append(levels_drawn[["mean", "low", "high"]])
         absent = missing_rows(levels_drawn, "mean", ("name",))
-    ticks = sorted(rows[axis.column].unique())
     figure.update_xaxes(
         type="log" if axis.doublings else "linear",
-        tickvals=ticks,
-        ticktext=[f"{tick:,.0f}" for tick in ticks],
-        range=list(np.log10([ticks[0] / 1.2, ticks[-1] * 1.2])) if axis.doublings else span(ticks),
+        tickvals=places,
+        ticktext=names,
+        range=list(np.log10([ticks[0] / 1.2, ticks[-1] * 1.2])) if axis.doublings else span(places),
         showgrid=False,
     )
     figure.update_yaxes(range=span(*values, include=0.0))
-    outer_titles(figure, filled, axis.title, f"{escaped(quantity)} ({escaped(unit)})")
-    names = (*factors, axis.column)
+    beside_words = "" if references is None else "; to the right: other prefixes"
+    outer_titles(figure, filled, axis.title + beside_words, f"{escaped(quantity)} ({escaped(unit)})")
+    keys = (*factors, axis.column)
     missing = (
-        missing_rows(rows, "mean", factors, axis.column) if factors else missing_rows(rows, "mean", names)
+        missing_rows(rows, "mean", factors, axis.column) if factors else missing_rows(rows, "mean", keys)
     )
     note_along = axis.column if factors else None
     return dressed(
         figure,
         title=escaped(title),
         subtitle=f"{count_label(rows['n'])} per point | bands: intervals of the means",
-        notes=[missing_note(missing, tuple(factors) or names, note_along), missing_note(absent, ("name",))],
+        notes=[missing_note(missing, tuple(factors) or keys, note_along), missing_note(absent, ("name",))],
         frame=frame,
         dark=dark,
         legends=[f"{escaped(line)}  "] if line else [],
@@ -235,31 +244,32 @@ def curve(
     return [band(x, part["low"], part["high"], style.colour, group=level, meta=meta), points]
 
 
-def reference_levels(
-    figure: go.Figure, references: pd.DataFrame, dark: bool
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Names at the right, and level lines with bands, of the references that have a mean."""
-    style = theme.page(dark)
-    names: list[dict[str, Any]] = []
-    shapes: list[dict[str, Any]] = []
-    for record in references[references["mean"].notna()].to_dict("records"):
-        mean, low, high = (float(record[column]) for column in ("mean", "low", "high"))
-        if not (pd.isna(low) or pd.isna(high)):
-            shapes.append(guide(figure, 1, 1, y=(low, high), colour=style.band))
-        shapes.append(guide(figure, 1, 1, y=(mean, mean), colour=style.muted, width=1.5, dash="dot"))
-        names.append(
-            {
-                "text": panel_title(str(record["name"]), 16, 2),
-                "hovertext": f"{escaped(record['name'])}: {signed(mean)} [{signed(low)}, {signed(high)}]",
-                "x": 1,
-                "xref": "paper",
-                "xshift": 6,
-                "y": mean,
-                "yref": "y",
-                "xanchor": "left",
-                "showarrow": False,
-                "align": "left",
-                "font": {"size": theme.SMALL_SIZE, "color": style.muted},
-            }
-        )
-    return names, shapes
+def reference_points(references: pd.DataFrame, places: Sequence[float], unit: str, dark: bool) -> go.Scatter:
+    """Prefixes without a count beside the curve, a point with its interval each."""
+    colour = theme.page(dark).muted
+    mean, low, high = (references[column] for column in ("mean", "low", "high"))
+    return go.Scatter(
+        x=list(places),
+        y=mean.to_numpy(),
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": (high - mean).to_numpy(),
+            "arrayminus": (mean - low).to_numpy(),
+            "thickness": 1.6,
+            "width": 4,
+            "color": colour,
+        },
+        customdata=[
+            [*numbers, escaped(name)]
+            for numbers, name in zip(
+                references[["low", "high"]].to_numpy().tolist(), references["name"], strict=True
+            )
+        ],
+        mode="markers",
+        marker={"color": colour, "symbol": "square", "size": 8},
+        showlegend=False,
+        meta={"references": True},
+        hovertemplate="<b>%{customdata[2]}</b><br>%{y:+.4f} [%{customdata[0]:+.4f}, %{customdata[1]:+.4f}] "
+        f"{escaped(unit)}<extra></extra>",
+    )

@@ -27,6 +27,7 @@ def budget_differences(
     stack: str = "decoder",
     title: str | None = None,
     columns: int | None = None,
+    bands: str = "bands as in the table",
     dark: bool = False,
 ) -> go.Figure:
     """Differences of attention shares across layers, a line with a band, one row of panels per contrast and
@@ -42,6 +43,7 @@ def budget_differences(
         stack: which stack's queries.
         title: heading.
         columns: panels per row.
+        bands: what the bands are, said below the heading.
         dark: dark page.
 
     Raises:
@@ -97,13 +99,13 @@ def budget_differences(
         tick0=0, dtick=2 * layer_step(layers) if across > 4 else layer_step(layers), range=edges(layers)
     )
     figure.update_yaxes(range=span(rows[["mean", "band_low", "band_high"]], include=0.0), tickformat=".0~%")
-    outer_titles(figure, filled, f"{stack} layer", "difference in share (points)")
+    outer_titles(figure, filled, f"{stack} layer", "difference (points)")
     missing = missing_rows(rows, "mean", ("contrast", "block", "role"), "layer")
     return dressed(
         figure,
         title=escaped(title or f"Differences of the {stack}'s attention budget by role and layer"),
         subtitle=f"{count_label(rows['n'])} | baseline − treatment: above 0 the treatment takes attention "
-        "away | bands as in the table",
+        f"away | {escaped(bands)}",
         notes=[missing_note(missing, ("contrast", "block", "role"), "layer", labels)],
         frame=frame,
         dark=dark,

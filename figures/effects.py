@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from figures import theme
 from figures.columns import checked, named
-from figures.labels import contrast_label, count_label, escaped, p_value, panel_title, signed
+from figures.labels import bracketed, contrast_label, count_label, escaped, p_value, panel_title, signed
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, dressed, guide, span
 from figures.rows import interval_error, row_panels, row_text
@@ -181,7 +181,7 @@ def effect_trace(part: pd.DataFrame, verdict: str, quantity: str, unit: str, dar
 def row_texts(record: dict) -> tuple[str, ...]:
     """Mean with interval, d_z, win, corrected p and verdict of one contrast."""
     verdict = panel_title(record["verdict"], 22, 2)
-    interval = f"{signed(record['mean_difference'])} [{signed(record['low'])}, {signed(record['high'])}]"
+    interval = f"{signed(record['mean_difference'])} {bracketed(record['low'], record['high'])}"
     return (
         "undefined" if pd.isna(record["mean_difference"]) else interval,
         signed(record["d_z"], 2),

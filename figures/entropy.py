@@ -85,7 +85,7 @@ def entropy_against_mass(
             "cmin": float(rows["layer"].min()),
             "cmax": max(float(rows["layer"].max()), float(rows["layer"].min()) + 1),
             "colorbar": {
-                "title": {"text": f"{stack}<br>layer", "font": {"size": theme.SMALL_SIZE}},
+                "title": {"text": f"{stack}<br>layer<br> ", "font": {"size": theme.SMALL_SIZE}},
                 "tickfont": {"size": theme.SMALL_SIZE},
                 "thickness": 12,
                 "outlinewidth": 0,

@@ -93,7 +93,7 @@ def example_scatter(
             "y1": limits[1],
             "layer": "below",
         },
-        "line": {"color": style.zero, "width": 1, "dash": "dash"},
+        "line": {"color": style.zero, "width": 1},
     }
     chosen_ones = wide.index.isin(list(highlight))
     for part, colour, size in ((wide[~chosen_ones], "#14967B", 7), (wide[chosen_ones], HIGHLIGHT, 13)):

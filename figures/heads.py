@@ -92,7 +92,9 @@ def head_map(
         lines = max(lines, heading.count("<br>") + 1) if row == 1 else lines
         annotations.append(panel_heading(figure, row, column, heading, hover=escaped(value), dark=dark))
     largest = float(np.nanmax(np.abs(rows["mean"]), initial=0.0)) or 1.0
-    figure.update_layout(coloraxis=colour_axis(by, largest, role, dark))
+    figure.update_layout(
+        coloraxis=colour_axis(by, largest, role, dark, min(200.0, float(figure.layout.height)))
+    )
     figure.update_xaxes(tick0=0, dtick=layer_step(head_names), range=edges(head_names), showgrid=False)
     figure.update_yaxes(tick0=0, dtick=layer_step(layers), range=edges(layers), showgrid=False)
     outer_titles(figure, filled, "head", f"{stack} layer")
@@ -187,8 +189,11 @@ def head_traces(
     return traces
 
 
-def colour_axis(by: Facet, largest: float, role: str, dark: bool) -> dict:
-    """The colour axis that all panels share: from 0 for shares, even around 0 for differences."""
+def colour_axis(by: Facet, largest: float, role: str, dark: bool, length: float = 200) -> dict:
+    """The colour axis that all panels share: from 0 for shares, even around 0 for differences.
+
+    ``length`` is that of its bar with its title, in pixels.
+    """
     if by == "cell":
         scale = theme.SEQUENTIAL_DARK if dark else theme.SEQUENTIAL
         limits, text, tick = (0.0, largest), f"share on<br>{role} (%)", ".0~%"
@@ -206,7 +211,7 @@ def colour_axis(by: Facet, largest: float, role: str, dark: bool) -> dict:
             "thickness": 12,
             "outlinewidth": 0,
             "lenmode": "pixels",
-            "len": 200,
+            "len": length,
             "yanchor": "top",
             "y": 1,
         },

@@ -67,7 +67,9 @@ def interaction_plot(
     figure = panel_grid(-(-len(facets) // across), across, filled, frame=frame, panel_height=300)
     styles = theme.level_styles(levels[line], dark)
     # Lines stand a little apart so that intervals at the same level do not cover each other.
-    apart = {level: (i - (len(levels[line]) - 1) / 2) * 0.07 for i, level in enumerate(levels[line])}
+    count = len(levels[line])
+    step = min(0.07, 0.5 / max(count - 1, 1))
+    apart = {level: (i - (count - 1) / 2) * step for i, level in enumerate(levels[line])}
     position = {level: float(i) for i, level in enumerate(levels[x])}
     annotations = []
     for (row, column), panel in zip(filled, facets, strict=True):

@@ -161,8 +161,18 @@ def count_label(counts: Iterable[float], unit: str = "examples") -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """A number with its sign and a true minus; an en dash for NaN."""
-    return "–" if np.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
+    """A number with its sign and a true minus, 0 itself without one; an en dash for NaN.
+
+    The sign stays on what is rounded to 0: it tells on which side of it an end of an interval lies.
+    """
+    if np.isnan(value):
+        return "–"
+    return f"{value:+.{digits}f}".replace("-", "−") if value else f"{0:.{digits}f}"
+
+
+def bracketed(low: float, high: float) -> str:
+    """An interval in brackets, or that there is none."""
+    return "(no interval)" if np.isnan(low) or np.isnan(high) else f"[{signed(low)}, {signed(high)}]"
 
 
 def plain_number(value: float, digits: int = 3) -> str:

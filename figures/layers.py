@@ -92,14 +92,17 @@ def effect_map(
             row=row,
             col=column,
         )
+        if numbered:
+            shades = scale_of(around_zero, dark)
+            figure.add_trace(
+                _numbers(part, x, y, levels, heading, percent, largest, shades), row=row, col=column
+            )
         if "marked" in part.columns:
             figure.add_trace(_frames(part, x, y, levels, heading, dark), row=row, col=column)
         if facet:
             text = panel_title(heading, int((frame.width - frame.left - frame.right) / across / 6.6), 2)
             annotations.append(panel_heading(figure, row, column, text, hover=escaped(heading), dark=dark))
-    scales = (theme.SEQUENTIAL, theme.SEQUENTIAL_DARK, theme.DIVERGING, theme.DIVERGING_DARK)
-    scale = scales[2 * around_zero + dark]
-    sign = "+" if around_zero else ""
+    scale = scale_of(around_zero, dark)
     figure.update_layout(
         coloraxis={
             "colorscale": [list(stop) for stop in scale],
@@ -110,12 +113,13 @@ def effect_map(
                     "text": panel_title(f"{quantity} ({unit})", 16, 4),
                     "font": {"size": theme.SMALL_SIZE},
                 },
-                "tickformat": f"{sign}.0%" if percent else f"{sign}.2~g",
+                "tickformat": ".2~%" if percent else ".2~g",
                 "tickfont": {"size": theme.SMALL_SIZE},
                 "thickness": 12,
                 "outlinewidth": 0,
                 "lenmode": "pixels",
-                "len": max(120, min(220, height)),
+                # With its title, which takes up to four lines.
+                "len": max(150, min(240, float(figure.layout.height))),
                 "nticks": 5,
                 "yanchor": "top",
                 "y": 1,
@@ -135,13 +139,14 @@ def effect_map(
             showgrid=False,
         )
     outer_titles(figure, filled, escaped(x_title or x), escaped(y_title or y))
-    missing = missing_rows(rows, "mean", (y, *((facet,) if facet else ())), x)
+    names = (facet, y) if facet else (y,)
+    missing = missing_rows(rows, "mean", names, x)
     said = [count_label(rows["n"]), escaped(subtitle)]
     return dressed(
         figure,
         title=escaped(title or f"{quantity} by {y} and {x}"),
         subtitle=" | ".join(part for part in said if part),
-        notes=[missing_note(missing, (y, *((facet,) if facet else ())), x)],
+        notes=[missing_note(missing, names, x)],
         frame=frame,
         dark=dark,
         annotations=annotations,
@@ -188,8 +193,6 @@ def _map(
         ]
         if not numbered
         else texts,
-        texttemplate="%{text}" if numbered else None,
-        textfont={"size": theme.SMALL_SIZE},
         customdata=np.moveaxis(details, 0, -1),
         coloraxis="coloraxis",
         xgap=1,
@@ -198,6 +201,45 @@ def _map(
         hovertemplate=f"{escaped(heading)}<br>{escaped(y)} %{{y}}, {escaped(x)} %{{x}}<br>{escaped(quantity)} "
         f"%{{z:{form}}} [%{{customdata[0]:{form}}}, %{{customdata[1]:{form}}}]"
         f"{'' if percent else ' ' + escaped(unit)}<br>n = %{{customdata[2]:,}}<extra></extra>",
+    )
+
+
+def scale_of(around_zero: bool, dark: bool) -> theme.Scale:
+    """The colours of means with a sign, or from 0."""
+    if around_zero:
+        return theme.DIVERGING_DARK if dark else theme.DIVERGING
+    return theme.SEQUENTIAL_DARK if dark else theme.SEQUENTIAL
+
+
+def _numbers(
+    part: pd.DataFrame,
+    x: str,
+    y: str,
+    levels: Mapping[str, Sequence[str]],
+    heading: str,
+    percent: bool,
+    largest: float,
+    scale: theme.Scale,
+) -> go.Scatter:
+    """The means as text on the map, in black or white: plotly's own choice is too weak on middle shades."""
+    around_zero = scale in (theme.DIVERGING, theme.DIVERGING_DARK)
+    means = _cells(part, x, y, levels, "mean").to_numpy(dtype=float)
+    places = [(down, across) for down in range(len(levels[y])) for across in range(len(levels[x]))]
+    below = -largest if around_zero else 0.0
+    return go.Scatter(
+        x=[across for _, across in places],
+        y=[down for down, _ in places],
+        text=[_number(means[place], percent, largest, around_zero) for place in places],
+        mode="text",
+        textfont={
+            "size": theme.SMALL_SIZE,
+            "color": [
+                theme.black_or_white(scale, (means[place] - below) / (largest - below)) for place in places
+            ],
+        },
+        hoverinfo="skip",
+        showlegend=False,
+        meta={"facet": heading, "numbers": True},
     )
 
 
@@ -340,7 +382,7 @@ def shift_by_layer(
     wholes = rows[rows["part"] == total]
     figure.update_yaxes(
         range=span(wholes[["mean_difference", "low", "high"]], extents, include=0.0),
-        tickformat="+.0~%" if percent else None,
+        tickformat=".1~%" if percent else None,
     )
     outer_titles(figure, filled, "decoder layer", f"{escaped(quantity)} ({escaped(unit)})")
     missing = missing_rows(rows, "mean_difference", (facet, "part"), "layer")

@@ -57,15 +57,15 @@ def missing_note(
 
     Entries that differ in the first name only (the same role in several cells) are told together.
     """
-    together: dict[str, list[str]] = {}
+    together: dict[tuple[str, str], list[str]] = {}
     for entry in missing:
         rest = escaped(" / ".join(entry[name] for name in names[1:]))
         first = escaped((labels or {}).get(entry[names[0]], entry[names[0]]))
-        together.setdefault(rest + where(entry, along) + reason(entry), []).append(first)
+        together.setdefault((rest + where(entry, along), reason(entry)), []).append(first)
     words = []
-    for rest, firsts in list(together.items())[:shown]:
+    for (rest, why), firsts in list(together.items())[:shown]:
         those = " and ".join(firsts) if len(firsts) < 3 else f"{firsts[0]} and {len(firsts) - 1} others"
-        words.append(f"{rest.strip()} ({those})" if rest.strip() else those)
+        words.append((f"{rest.strip()} ({those})" if rest.strip() else those) + why)
     if not words:
         return ""
     more = f"; and {len(together) - shown} more" if len(together) > shown else ""

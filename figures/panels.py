@@ -14,10 +14,13 @@ from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from figures import theme
+from figures.labels import visible_text
 
 TITLE_LINE = 24
 SUBTITLE_LINE = 17
 LEGEND_LINE = 22
+#: What a further line of one legend takes, and an entry besides its text, in pixels.
+LEGEND_WRAP, LEGEND_ENTRY, LEGEND_CHARACTER = 29, 46, 6.6
 NOTE_LINE = 15
 
 
@@ -181,6 +184,21 @@ def folded(text: str, characters: int) -> list[str]:
     return textwrap.wrap(text, max(characters, 20), break_long_words=False, break_on_hyphens=False) or []
 
 
+def legend_rows(figure: go.Figure, index: int, title: str, frame: Frame) -> int:
+    """How many lines a legend takes when its entries are laid side by side: plotly makes no room for them."""
+    name = "legend" if index == 0 else f"legend{index + 1}"
+    room = frame.width - 24 - 8 * len(visible_text(title))
+    lines, used = 1, 0.0
+    for trace in figure.data:
+        if (trace.legend or "legend") != name or trace.showlegend is False or not trace.name:
+            continue
+        width = LEGEND_ENTRY + LEGEND_CHARACTER * len(visible_text(trace.name))
+        if used and used + width > room:
+            lines, used = lines + 1, 0.0
+        used += width
+    return lines
+
+
 def dressed(
     figure: go.Figure,
     *,
@@ -213,7 +231,9 @@ def dressed(
     subtitle_lines = folded(subtitle, characters)
     note_lines = [line for note in notes if note for line in folded(note, int((frame.width - 32) / 5.6))]
     head = 26 + TITLE_LINE * max(len(title_lines), 1) + SUBTITLE_LINE * len(subtitle_lines) + 10
-    top = head + LEGEND_LINE * len(legends) + 10 + 16 * heading_lines
+    legend_lines = [legend_rows(figure, index, legend, frame) for index, legend in enumerate(legends)]
+    legends_below = [LEGEND_LINE + LEGEND_WRAP * (lines - 1) for lines in legend_lines]
+    top = head + sum(legends_below) + 10 + 16 * heading_lines
     bottom = frame.axis_below + (NOTE_LINE * len(note_lines) + 10 if note_lines else 0)
     inner = figure.layout.height
     height = math.ceil(inner + top + bottom)
@@ -225,7 +245,8 @@ def dressed(
         title={
             "text": f"<b>{'<br>'.join(title_lines)}</b>",
             "subtitle": {"text": "<br>".join(subtitle_lines)},
-            "y": 1 - 18 / height,
+            # plotly sets a title of several lines half a line higher per line than one of a single line.
+            "y": 1 - (18 + TITLE_LINE / 2 * (max(len(title_lines), 1) - 1)) / height,
             "automargin": False,
         },
         meta={"width": frame.width, "missing": list(missing)},
@@ -240,7 +261,7 @@ def dressed(
                     "x": 12 / frame.width,
                     "xanchor": "left",
                     "yref": "container",
-                    "y": 1 - (head + LEGEND_LINE * index) / height,
+                    "y": 1 - (head + sum(legends_below[:index])) / height,
                     "yanchor": "top",
                     "title": {
                         "text": legend_title,

@@ -66,7 +66,11 @@ def sink_audit(
         for role in wanted
         for block in rows.loc[(rows["cell"] == cell) & (rows["role"] == role), "block"].unique()
     ]
-    across = columns_for(len(panels)) if len(order) == 1 else min(4, panels_of(panels, order[0]))
+    across = (
+        columns_for(len(panels))
+        if len(order) == 1
+        else min(4, max(panels_of(panels, cell) for cell in order))
+    )
     filled = []
     down = 0
     for cell in order:

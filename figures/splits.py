@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from figures import theme
 from figures.columns import checked
-from figures.labels import count_label, escaped, signed
+from figures.labels import bracketed, count_label, escaped, signed
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, dressed, guide, span
 from figures.rows import interval_error, row_panels, row_text
@@ -156,12 +156,17 @@ def bar_colour(part: str, colour: str, dark: bool) -> str:
 
 def row_texts(record: dict) -> tuple[str, str]:
     """Mean and share of one part, with intervals, or that they are undefined or withheld."""
-    mean = f"{signed(record['mean_difference'])} [{signed(record['low'])}, {signed(record['high'])}]"
+    mean = f"{signed(record['mean_difference'])} {bracketed(record['low'], record['high'])}"
     if pd.isna(record["mean_difference"]):
         mean = "undefined"
     if pd.isna(record["share"]):
         return mean, "withheld"
-    share = f"{100 * record['share']:.0f} %".replace("-", "−")
+    share = f"{whole_percent(record['share'])} %"
     if not pd.isna(record["share_low"]):
-        share += f" [{100 * record['share_low']:.0f}, {100 * record['share_high']:.0f}]".replace("-", "−")
+        share += f" [{whole_percent(record['share_low'])}, {whole_percent(record['share_high'])}]"
     return mean, share
+
+
+def whole_percent(share: float) -> str:
+    """A share in whole percent, a true minus, and no minus before 0."""
+    return f"{round(100 * share)}".replace("-", "−")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 import plotly.graph_objects as go
@@ -49,6 +50,9 @@ ROLE_SYMBOLS = MappingProxyType(
 
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 MONOSPACE = "DejaVu Sans Mono, Menlo, Consolas, Liberation Mono, monospace"
+
+Scale: TypeAlias = Sequence[tuple[float, str]]
+"""Places from 0 to 1 with their colours."""
 
 SEQUENTIAL = ((0.0, "#F7FBF6"), (0.25, "#BADFBA"), (0.5, "#62B47C"), (0.75, "#1F7A4D"), (1.0, "#07341F"))
 SEQUENTIAL_DARK = ((0.0, "#191D22"), (0.25, "#173F2D"), (0.5, "#2A7B52"), (0.75, "#6CC58E"), (1.0, "#E3FAE6"))
@@ -135,7 +139,7 @@ def with_opacity(colour: str, opacity: float) -> str:
     return f"rgba({red},{green},{blue},{opacity:g})"
 
 
-def mixed(scale: Sequence[tuple[float, str]], place: float) -> tuple[float, float, float]:
+def mixed(scale: Scale, place: float) -> tuple[float, float, float]:
     """The colour of a scale at a place from 0 to 1, as red, green and blue from 0 to 1."""
     stops = [stop for stop, _ in scale]
     channels = [[int(colour[i : i + 2], 16) / 255 for _, colour in scale] for i in (1, 3, 5)]
@@ -149,13 +153,18 @@ def luminance(red: float, green: float, blue: float) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+def black_or_white(scale: Scale, place: float) -> str:
+    """Black or white, whichever is better read on a scale's colour at a place; beyond its ends, at the end."""
+    light = luminance(*mixed(scale, min(max(float(np.nan_to_num(place)), 0.0), 1.0)))
+    return "#000000" if (light + 0.05) ** 2 >= 0.05 * 1.05 else "#FFFFFF"
+
+
 def readable_on(share: float, largest: float, dark: bool) -> str:
     """Black or white, whichever is better read on the token view's shade of a share."""
     if np.isnan(share):
         return page(dark).ink
     scale = SEQUENTIAL_DARK if dark else SEQUENTIAL
-    light = luminance(*mixed(scale, float(np.sqrt(min(max(share / largest, 0.0), 1.0)))))
-    return "#000000" if (light + 0.05) ** 2 >= 0.05 * 1.05 else "#FFFFFF"
+    return black_or_white(scale, float(np.sqrt(min(max(share / largest, 0.0), 1.0))))
 
 
 def template(dark: bool = False) -> go.layout.Template:

@@ -38,7 +38,8 @@ class Context:
 
     ``index`` is the example's place in the selected corpus ``examples``. ``vocabulary_size`` counts the
     tokenizer's ids without added tokens. ``draw`` numbers independent repetitions of a random choice: the
-    level ``random-text#2`` is the same choice as ``random-text``, made with another seed.
+    level ``random-text#2`` is the same choice as ``random-text``, made with another seed. ``padding_pool`` are
+    passages that no row of the corpus selects, of the rows outside the selection as well.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Context:
     vocabulary_size: int
     seed: int
     draw: int = 0
+    padding_pool: Sequence[str] = ()
 
     @property
     def depths(self) -> Mapping[str, int]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, count
+from itertools import chain
 from typing import ClassVar, Self
 
 from interventions.intervention import Context, Intervention, intervention
 from interventions.levels import at_least, known_name, whole_number
 from probes.trials import Example, Segment, Trial
 
-#: Words of a passage that may serve as padding, both ends included (protocol, section 3).
-PASSAGE_WORDS = (20, 200)
 #: What stands between passages, and between padding and document: a blank line.
 JOINT = "\n\n"
 PLACES: tuple[str, ...] = ("after", "before", "both")
@@ -24,7 +22,7 @@ _WORD = re.compile(r"\S+")
 @intervention("padding")
 @dataclass(frozen=True)
 class PadDocument(Intervention):
-    """Lengthen the document with unrelated passages of other examples to a number of tokens.
+    """Lengthen the document with unrelated passages of the corpus to a number of tokens.
 
     A level is ``TOKENS`` or ``TOKENS:PLACE``: ``512``, ``512:before``; ``none`` pads nothing. The padding
     stands ``after`` the document (the default), ``before`` it, or half of its words on ``both`` sides.
@@ -35,10 +33,9 @@ class PadDocument(Intervention):
     records of a run hold the numbers. A document that is as long already stays as it is. Padding has the role
     ``document``, as in the published runs.
 
-    Passages are those that their row does not select, of 20 to 200 words, none from the example's own row. The
-    order is by rounds: each round goes through the other examples in the same random order (by seed, example
-    and draw) and takes one passage of each. After the last passage come the other examples' documents, of any
-    length, in that order; corpora without passages have only those. Nothing is taken twice. A shorter padding
+    Passages are those of 20 to 200 words that no row of the corpus selects, in random order (by seed, example
+    and draw), none from the example's own row. After the last one come the other examples' documents, of any
+    length, in random order; corpora without passages have only those. Nothing is taken twice. A shorter padding
     is the beginning of a longer one wherever the place is ``after`` or ``before``.
     """
 
@@ -86,8 +83,8 @@ class PadDocument(Intervention):
             if reached < self.tokens:
                 raise ValueError(
                     f"padding={self.tokens}: example {trial.example.identifier!r} reaches only {reached} tokens "
-                    f"with all passages and documents of the other {len(context.examples) - 1} examples; run more "
-                    "examples or pad to fewer tokens"
+                    f"with the corpus's {len(context.padding_pool)} passages for padding and the documents of the other "
+                    f"{len(context.examples) - 1} examples; run more examples or pad to fewer tokens"
                 )
         return self._padded(trial, padding, most)
 
@@ -149,22 +146,15 @@ def _material(example: Example, context: Context, tokens: int) -> Material:
 
 
 def _passages(example: Example, context: Context) -> Iterator[str]:
-    order = context.generator("padding").permutation(len(context.examples))
-    others = [context.examples[place] for place in order if place != context.index]
+    generator, pool, examples = context.generator("padding"), context.padding_pool, context.examples
     used = {example.document, *example.passages}
-    for text in chain(_rounds(others), (other.document for other in others)):
+    for text in chain(
+        (pool[place] for place in generator.permutation(len(pool))),
+        (examples[place].document for place in generator.permutation(len(examples))),
+    ):
         if text not in used:
             used.add(text)
             yield text
-
-
-def _rounds(others: list[Example]) -> Iterator[str]:
-    shortest, longest = PASSAGE_WORDS
-    for turn in count():
-        left = [other.passages[turn] for other in others if len(other.passages) > turn]
-        if not left:
-            return
-        yield from (text for text in left if shortest <= len(text.split()) <= longest)
 
 
 def _documents(trial: Trial) -> tuple[Segment, ...]:

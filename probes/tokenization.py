@@ -212,7 +212,8 @@ class TrialTokenizer:
     def _as_text(self, text: str, **options: Any) -> dict[str, list[Any]]:
         """The tokenizer's ``input_ids`` and ``offset_mapping`` of a text, in which nothing is a control token."""
         options["return_offsets_mapping"] = True
-        encoding = self.tokenizer(text, split_special_tokens=True, **options)
+        # Quiet about the tokenizer's own longest input: this class cuts at its limits, and says so.
+        encoding = self.tokenizer(text, split_special_tokens=True, verbose=False, **options)
         ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
         if not self._control_tokens.keys().isdisjoint(ids):
             # A Unigram vocabulary lists its control tokens as pieces, and so finds them in a text all the same.

@@ -66,10 +66,13 @@ def write_run(
                 ):
                     site = {"stack": "decoder", "block": block, "layer": layer, "head": head, "role": role}
                     budgets.append(pd.DataFrame({**keys, **site, "share": own}))
-            site = {"stack": "decoder", "block": block, "layer": layer, "head": -1}
+            site = {"block": block, "layer": layer, "head": -1}
             for part in ("published_self", "published_cross"):
                 values = {"part": part, "mass": 0.5, "entropy": generator.gamma(4, 0.3, n)}
-                entropies.append(pd.DataFrame({**keys, **site, **values}))
+                entropies.append(pd.DataFrame({**keys, "stack": "decoder", **site, **values}))
+            # The encoder's, which no published figure is about.
+            values = {"part": "published_self", "mass": 1.0, "entropy": 9.0}
+            entropies.append(pd.DataFrame({**keys, "stack": "encoder", **site, **values}))
     manifest = {
         "format": 1,
         "identity": {"rows": rows},
@@ -142,11 +145,6 @@ def test_measured_figures_are_those_of_the_records(tmp_path):
     difference = wide[first["baseline"]] - wide[first["treatment"]]
     assert first["measured"] == pytest.approx(difference.mean() / difference.std())
     assert first["low"] < first["measured"] < first["high"]
-    won = frame[frame["quantity"] == "win %"].iloc[0]
-    wins = int((wide[won["baseline"]] > wide[won["treatment"]]).sum())
-    assert won["measured"] == pytest.approx(100 * wins / 80)
-    wilson = proportion_confint(wins, 80, method="wilson")
-    assert (won["low"], won["high"]) == pytest.approx((100 * wilson[0], 100 * wilson[1]))
     budgets = pd.read_parquet(run / "records" / "budgets")
     share = frame[frame["quantity"] == "attention share"].iloc[0]
     own = budgets[
@@ -167,8 +165,11 @@ def test_totals_and_entropies_of_exp07(tmp_path):
     entropies = pd.read_parquet(run / "records" / "published_entropies")
     row = frame[(frame["quantity"] == "published entropy") & (frame["layer"] == 0)].iloc[0]
     own = entropies[(entropies["cell"] == row["baseline"]) & (entropies["layer"] == 0)]
-    own = own[own["part"] == f"published_{row['part']}"]
+    own = own[(own["part"] == f"published_{row['part']}") & (own["stack"] == "decoder")]
     assert row["measured"] == pytest.approx(own["entropy"].mean())
+    parts = frame[(frame["quantity"] == "published entropy") & (frame["layer"] == 0)]
+    assert set(parts["part"]) == {"self", "cross"}
+    assert (parts["measured"] < 3).all()
     absent = frame[frame["layer"] == 5]
     assert (absent["agreement"] == "not measured").all()
     assert absent["reason"].str.contains("no layer 5").all()
@@ -292,7 +293,7 @@ def test_every_cell_of_the_published_plans_is_known_to_the_published_table():
 
 def test_levels_match_in_any_order_and_none_does_nothing():
     cells = [
-        {"name": "prompt=query|hidden=none|prefix=oracle"},
+        {"name": "prompt=query|padding=none|prefix=oracle"},
         {"name": "prompt=query|prefix=none|hidden=none", "alias": "bare"},
     ]
     matched = own_cell_names({"analysis": "exp01", "cells": cells})
@@ -436,6 +437,16 @@ def test_spreads_over_examples(tmp_path):
     by_example = own.groupby("example", observed=True)["share"].mean()
     assert row["measured"] == pytest.approx(by_example.std(), abs=1e-6)
     assert math.isnan(row["low"])
+    # One example has no spread; several that are equal have one of 0.
+    alone = compare(write_run(tmp_path / "one", analysis="exp07", n=1), resamples=99).frame
+    alone = alone[alone["quantity"].str.startswith("sd of") & (alone["layer"] == 33)]
+    assert (alone["agreement"] == "not measured").all()
+    assert (alone["reason"] != "").all()
+    for part in (run / "records" / "budgets").iterdir():
+        pd.read_parquet(part).assign(share=0.25).to_parquet(part, index=False)
+    equal = compare(run, resamples=99).frame
+    equal = equal[(equal["quantity"] == "sd of attention share") & (equal["layer"] == 33)]
+    assert (equal["measured"] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -467,6 +478,18 @@ def test_one_example_is_not_compared_by_spread(tmp_path):
         own = frame[frame["quantity"] == quantity]
         assert (own["agreement"] == "not measured").all()
         assert (own["reason"] != "").all()
+
+
+def test_wins_have_wilson_s_interval(tmp_path):
+    cells = list(short_cell_names("exp01"))
+    run, wide = write_cells(tmp_path / "run", "exp01", dict(zip(cells, (2.2, 2.0, 1.7, 2.1), strict=False)))
+    frame = compare(run, resamples=99).frame
+    won = frame[(frame["quantity"] == "win %") & frame["measured"].notna()].iloc[0]
+    wins = int((wide[won["baseline"]] > wide[won["treatment"]]).sum())
+    assert wins not in (0, 20, 40)
+    low, high = proportion_confint(wins, 40, method="wilson")
+    found = [won["measured"], won["low"], won["high"]]
+    assert found == pytest.approx([100 * wins / 40, 100 * low, 100 * high])
 
 
 def test_only_the_chosen_model_s_figures_are_compared(tmp_path, capsys):

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analyses.effects import paired_effect
 from analyses.effects_file import add_arguments, effects_of_file, main, read_table
@@ -161,6 +162,60 @@ def test_files_that_are_no_tables(tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(ValueError, match=r"expected one of|not a table|no rows"):
             read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("written", "option"),
+    [
+        ([], {}),
+        (["--seed", "7"], {"seed": 7}),
+        (["--missing", "drop"], {"missing": "drop"}),
+        (["--higher-is-better"], {"higher_is_better": True}),
+        (["--weights", "tokens"], {"weights": "tokens"}),
+        (["--clusters", "document"], {"clusters": "document"}),
+        (["--smallest-effect", "0.4"], {"smallest_effect": 0.4}),
+        (["--correction", "bonferroni"], {"correction": "bonferroni"}),
+    ],
+    ids=str,
+)
+def test_every_option_of_the_command_reaches_the_statistics(tmp_path, capsys, written, option):
+    data = wide()
+    if "missing" in option:
+        data.loc[3, "oracle"] = np.nan
+    path = tmp_path / "mine.csv"
+    write(data, path)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    both = ["--baseline", "bare", "--treatment", "oracle", "--treatment", "random", "--example", "id"]
+    assert main(parser.parse_args([str(path), *both, "--format", "csv", *written])) == 0
+    printed = capsys.readouterr().out
+    treatments = ["oracle", "random"]
+    assert printed == effects_of_file(path, "bare", treatments, example="id", **option).to_csv()
+    if option:
+        assert printed != effects_of_file(path, "bare", treatments, example="id").to_csv()
+
+
+def test_correction_and_smallest_effect_are_those_asked_for(tmp_path):
+    write(wide(), tmp_path / "mine.csv")
+    frame = effects_of_file(
+        tmp_path / "mine.csv",
+        "bare",
+        ["oracle", "random"],
+        seed=4,
+        correction="bonferroni",
+        smallest_effect=0.3,
+        **FEW,
+    ).frame
+    data = wide()
+    p = [stats.ttest_rel(data["bare"], data[name]).pvalue for name in ("oracle", "random")]
+    assert frame["p_bonferroni"].tolist() == pytest.approx([min(1, 2 * own) for own in p])
+    difference = data["bare"] - data["random"]
+    sides = [
+        stats.ttest_1samp(difference, bound, alternative=side).pvalue
+        for bound, side in ((-0.3, "greater"), (0.3, "less"))
+    ]
+    assert frame["p_tost"].iloc[1] == pytest.approx(max(sides))
+    assert frame["verdict"].iloc[1] == "no effect within ±0.3"
 
 
 def test_the_command(tmp_path, capsys):

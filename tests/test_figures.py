@@ -150,7 +150,7 @@ def test_ledger_leaves_a_gap_and_names_it() -> None:
     assert np.isnan(traces[CELLS[0], "start"].y).tolist() == [False] * 4 + [True, False]
     note = next(a.text for a in figure.layout.annotations if a.name == "notes").replace("<br>", " ")
     assert "merged / start, layer 4 (none · prefix+separator · none)" in note
-    assert "merged / eos [no &lt;eos&gt; token] (none · prefix+separator · random)" in note
+    assert "merged / eos (none · prefix+separator · random) [no &lt;eos&gt; token]" in note
     assert [(entry["role"], entry["rows"], entry["of"]) for entry in figure.layout.meta["missing"]] == [
         ("start", 1, 6),
         ("eos", 6, 6),

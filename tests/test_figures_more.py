@@ -56,7 +56,7 @@ def test_differences_are_the_rows_of_the_table() -> None:
         assert trace.line.color == theme.ROLE_COLOURS[role]
         assert_band(bands[contrast, role], rows["layer"], rows["band_low"], rows["band_high"])
     assert len({trace.xaxis for trace in figure.data}) == len(traces)
-    assert {axis.title.text for axis in figure.select_yaxes()} == {"difference in share (points)", None}
+    assert {axis.title.text for axis in figure.select_yaxes()} == {"difference (points)", None}
     assert {axis.title.text for axis in figure.select_xaxes()} == {"decoder layer", None}
     low, high = next(figure.select_yaxes()).range
     assert low < table["band_low"].min() < table["band_high"].max() < high
@@ -191,7 +191,10 @@ def test_entropy_names_parts_without_mass() -> None:
     table.loc[none, "reason"] = "no example has mass in this part"
     figure = figures.entropy_against_mass(table, cells=CELLS[:1])
     assert np.isnan(traces_by(figure, "part")[("cross",)].y).all()
-    assert "cross [no example has mass in this part]" in " ".join(texts(figure))
+    assert (
+        "cross (prefix=none|hidden=prefix+separator|prompt=none) [no example has mass in this part]"
+        in " ".join(texts(figure))
+    )
 
 
 # --- examples
@@ -277,16 +280,35 @@ def test_keyword_curve_has_the_counts_and_the_other_prefixes() -> None:
     trace = next(trace for trace in figure.data if "band" not in trace.meta)
     np.testing.assert_array_equal(trace.x, table["keywords"])
     np.testing.assert_array_equal(trace.y, table["mean"])
-    rects = [(shape.y0, shape.y1) for shape in figure.layout.shapes if shape.type == "rect"]
-    assert rects == list(references[["low", "high"]].itertuples(index=False, name=None))
+    beside = next(trace for trace in figure.data if "references" in trace.meta)
+    np.testing.assert_array_equal(beside.y, references["mean"])
+    np.testing.assert_allclose(beside.y + beside.error_y.array, references["high"])
+    np.testing.assert_allclose(beside.y - beside.error_y.arrayminus, references["low"])
+    assert min(beside.x) > table["keywords"].max()
     levels = [shape.y0 for shape in figure.layout.shapes if shape.type == "line" and shape.y0 != 0]
     assert levels == list(references["mean"])
-    assert [a.text for a in figure.layout.annotations] == ["oracle", "random"]
-    assert next(figure.select_xaxes()).title.text == "keywords in the prefix (count)"
+    across = next(figure.select_xaxes())
+    assert across.ticktext[-2:] == ("oracle", "random")
+    assert across.tickvals[-2:] == tuple(beside.x)
+    assert across.title.text.startswith("keywords in the prefix (count)")
     unknown = figures.keyword_curve(table, references=references.assign(mean=[0.4, np.nan]))
     assert "No value, shown as a gap: random." in texts(unknown)
     table.loc[2, ["mean", "low", "high"]] = np.nan
     assert "5.0" in " ".join(texts(figures.keyword_curve(table))).split("No value")[1]
+
+
+def test_a_legend_of_several_lines_has_room() -> None:
+    """Plotly lays the entries over the panels where nobody makes room; the panels' height stays the same."""
+    table = tables.cell_means_table()
+    few = figures.interaction_plot(table, "prompt", "prefix", None if "hidden" not in table else "hidden")
+    many = pd.concat(
+        [table.assign(prefix=[f"{prefix} of draw {draw}" for prefix in table["prefix"]]) for draw in range(6)]
+    )
+    many["cell"] = [f"{cell} {number}" for number, cell in enumerate(many["cell"])]
+    crowded = figures.interaction_plot(many, "prompt", "prefix", None if "hidden" not in table else "hidden")
+    assert crowded.layout.margin.t >= few.layout.margin.t + 29
+    inner = [f.layout.height - f.layout.margin.t - f.layout.margin.b for f in (few, crowded)]
+    assert inner[0] == pytest.approx(inner[1], abs=1)
 
 
 # --- sinks
@@ -330,7 +352,8 @@ def test_published_stands_beside_measured() -> None:
     assert [words.count(word) for word in ("agrees", "compatible", "differs", "not measured")] == [2, 1, 1, 1]
     assert "2.530 [2.410, 2.650]" in words
     assert [axis.title.text for axis in figure.select_xaxes()] == ["nats per answer token"] * 2 + ["share"]
-    assert "attention share [layer not in the run]" in words[-1]
+    assert "[layer not in the run]" in words[-1]
+    assert "attention share (oracle" in words[-1]
     assert [axis.ticktext for axis in figure.select_yaxes()][1] == (
         "prefix: none → oracle<br>(hidden=prefix+separator, prompt=none)",
     )
@@ -419,7 +442,7 @@ def test_every_figure_is_the_same_twice_and_dark_only_in_colour(name: str) -> No
 
 NLL_AXIS = "effect on answer NLL, baseline − treatment (nats)"
 STATED = {
-    "budget_differences": ({"decoder layer"}, {"difference in share (points)"}, "n = 600 examples"),
+    "budget_differences": ({"decoder layer"}, {"difference (points)"}, "n = 600 examples"),
     "head_map": ({"head"}, {"decoder layer"}, "n = 600 examples"),
     "split_bars": ({"mean difference in answer NLL (nats)"}, set(), "n = 600 examples"),
     "entropy_against_mass": ({"mass (% of attention)"}, {"entropy (nats)"}, "n = 600 examples"),
@@ -521,3 +544,23 @@ def test_description_counts_panels_and_names_gaps() -> None:
     assert "8 panels. Across: decoder layer; up: share (%)." in told
     assert "Series: sink visible, measured, predicted." in told
     assert "No value, shown as a gap: merged / document, layer 0" in told
+
+
+def test_forest_shows_what_was_found_of_slopes_filled_and_the_rest_hollow() -> None:
+    table = tables.effects_table()
+    words = ("grows", "shrinks", "steady within ±0.05", "undecided")
+    table["verdict"] = [words[row % 4] for row in range(len(table))]
+    figure = figures.effects_forest(table, 0.05)
+    markers = {trace.meta["verdict"]: trace.marker for trace in figure.data}
+    assert set(markers) == set(words)
+    assert {verdict: marker.symbol.endswith("-open") for verdict, marker in markers.items()} == {
+        "grows": False,
+        "shrinks": False,
+        "steady within ±0.05": True,
+        "undecided": True,
+    }
+    assert len({(marker.symbol, marker.color) for marker in markers.values()}) == 4
+    beside = [annotation.text for annotation in figure.layout.annotations]
+    assert sum("<b>grows</b>" in text for text in beside) == (table.verdict == "grows").sum()
+    assert not any("<b>steady" in text for text in beside)
+    assert "interaction" not in figure.layout.title.subtitle.text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
 
 import numpy
 import pytest
@@ -25,44 +24,31 @@ def passage(first: int, count: int) -> str:
     return words(first, *[350] * (count - 1))
 
 
-SHARED = passage(60, 25)
 DOCUMENT = words(*range(10, 22))
 
-#: Row 0 is padded. Of the others, row 1 has three passages of which one is too short, row 2 none that will
-#: do, row 3 one of each length at the bounds and one that row 1 has as well, row 4 the own document and the own
-#: row's passage.
+#: Row 0 is padded; the last row has its document as well.
 ROWS = (
     Example("own", words(5, 6), DOCUMENT, "word9", (passage(30, 40),)),
-    Example("one", words(5, 6), passage(101, 12), "word9", (passage(40, 19), SHARED, passage(41, 21))),
-    Example("two", words(5, 6), passage(102, 12), "word9", (passage(50, 201), passage(51, 5))),
-    Example("three", words(5, 6), passage(103, 12), "word9", (passage(42, 20), SHARED, passage(43, 200))),
-    Example(
-        "four", words(5, 6), passage(104, 12), "word9", (DOCUMENT + " " + words(*[350] * 12), passage(30, 40))
-    ),
+    Example("one", words(5, 6), passage(101, 12), "word9", (passage(41, 21), passage(40, 19))),
+    Example("two", words(5, 6), passage(102, 12), "word9"),
+    Example("three", words(5, 6), passage(103, 12), "word9", (passage(42, 20), passage(43, 200))),
+    Example("four", words(5, 6), DOCUMENT, "word9", (passage(30, 40),)),
 )
+#: What a corpus gives as passages for padding, those of rows outside the selection among them.
+POOL = (passage(30, 40), passage(41, 21), passage(42, 20), passage(43, 200), passage(70, 33), passage(71, 25))
 
 
-def order_of(seed: int, count: int = 5, index: int = 0) -> list[int]:
-    """The other examples in random order, by numpy alone."""
-    generator = numpy.random.default_rng([seed, index, zlib.crc32(b"padding")])
-    return [int(place) for place in generator.permutation(count) if place != index]
-
-
-def passages_by_hand(order: Sequence[int]) -> list[str]:
-    """Rounds over the rows: the first passages, the second, the third; then the documents."""
-    rounds: list[dict[int, str]] = [
-        {4: ROWS[4].passages[0], 3: passage(42, 20)},
-        {1: SHARED, 3: SHARED},
-        {1: passage(41, 21), 3: passage(43, 200)},
+def passages_by_hand(seed: int) -> list[str]:
+    """The pool in random order, by numpy alone, without the own row's passage; then the other documents."""
+    generator = numpy.random.default_rng([seed, 0, zlib.crc32(b"padding")])
+    pool, rows = generator.permutation(6), generator.permutation(5)
+    return [POOL[place] for place in pool if place != 0] + [
+        ROWS[row].document for row in rows if row not in (0, 4)
     ]
-    chosen = [turn[row] for turn in rounds for row in order if row in turn]
-    documents = [passage(100 + row, 12) for row in order]
-    # The shared one is taken once.
-    return [*dict.fromkeys(chosen), *documents]
 
 
-def padded(level: str, *, seed: int = 42, tokenizer: TrialTokenizer = TOKENIZER, **options: int) -> Trial:
-    context = context_of(0, seed, ROWS, tokenizer=tokenizer, **options)
+def padded(level: str, *, seed: int = 42, tokenizer: TrialTokenizer = TOKENIZER, draw: int = 0) -> Trial:
+    context = context_of(0, seed, ROWS, tokenizer=tokenizer, draw=draw, pool=POOL)
     return PadDocument.parse(level).apply(Trial.bare(ROWS[0]), context)
 
 
@@ -75,7 +61,7 @@ def ids_of_words(text: str) -> list[int]:
 @pytest.mark.parametrize("seed", range(6))
 def test_passages_and_their_order_by_hand(seed: int) -> None:
     """Everything that there is, in its order: 2 special tokens, the document, then passages after blank lines."""
-    expected = passages_by_hand(order_of(seed))
+    expected = passages_by_hand(seed)
     text = "\n\n".join([DOCUMENT, *expected])
     whole = ids_of_words(text)
     trial = padded(str(len(whole) + 2), seed=seed)
@@ -94,7 +80,7 @@ def test_orders_differ_between_seeds_and_draws() -> None:
 @pytest.mark.parametrize("tokens", [14, 15, 16, 17, 18, 40, 41, 42, 43, 150])
 def test_cut_by_words_at_the_target(tokens: int) -> None:
     """One token a word, two a blank line: only a blank line with nothing behind it is left out."""
-    text = "\n\n".join([DOCUMENT, *passages_by_hand(order_of(42))])
+    text = "\n\n".join([DOCUMENT, *passages_by_hand(42)])
     expected = ids_of_words(text)[: tokens - 2]
     while expected[-1] == LINE:
         expected.pop()
@@ -102,7 +88,7 @@ def test_cut_by_words_at_the_target(tokens: int) -> None:
 
 
 def test_the_places() -> None:
-    first, second = passages_by_hand(order_of(42))[:2]
+    first, second = passages_by_hand(42)[:2]
     # 2 special, 12 words, 2 for the blank line and 6 words.
     assert padded("22").encoder == (
         Segment("document", text=DOCUMENT),
@@ -119,11 +105,11 @@ def test_the_places() -> None:
         Segment("document", text="\n\n" + " ".join(first.split()[2:4])),
     )
     assert padded("22:after") == padded("22")
-    long = "".join(segment.text or "" for segment in padded("50:before").encoder)
+    long = "".join(segment.text or "" for segment in padded("250:before").encoder)
     assert long.startswith(first + "\n\n" + second.split()[0])
     assert long.endswith("\n\n" + DOCUMENT)
     for place in ("after", "before", "both"):
-        assert len(TOKENIZER(padded(f"50:{place}")).encoder_ids) == 50
+        assert len(TOKENIZER(padded(f"250:{place}")).encoder_ids) == 250
 
 
 def test_a_document_that_is_as_long_stays() -> None:
@@ -135,7 +121,7 @@ def test_a_document_that_is_as_long_stays() -> None:
 
 
 def test_a_prefix_changes_nothing_in_the_document() -> None:
-    context = context_of(0, examples=ROWS)
+    context = context_of(0, examples=ROWS, pool=POOL)
     prefixed = Prefix("oracle").apply(padded("60"), context)
     other_way = PadDocument.parse("60").apply(Prefix("oracle").apply(Trial.bare(ROWS[0]), context), context)
     assert prefixed == other_way
@@ -186,8 +172,7 @@ def test_as_close_as_whole_words_allow(
     """Never too long, no word cut, and the next word would not have fitted; counted by the raw tokenizer."""
     tokenizer = TINY[tiny]
     examples = [Example(f"{index}", "who", text, "it") for index, text in enumerate(documents)]
-    examples[1] = Example("1", "who", documents[1], "it", tuple(passages))
-    context = context_of(0, 42, examples, tokenizer=tokenizer)
+    context = context_of(0, 42, examples, tokenizer=tokenizer, pool=passages)
     bare = len(tokenizer.tokenizer(documents[0])["input_ids"])
     trial = attempted(tokens, place, context)
     if isinstance(trial, str):
@@ -205,12 +190,7 @@ def test_as_close_as_whole_words_allow(
         assert text == documents[0]
         return
     assert bare <= length <= tokens
-    words_used = {
-        word
-        for other in examples[1:]
-        for source in (*other.passages, other.document)
-        for word in source.split()
-    }
+    words_used = {word for source in (*passages, *documents[1:]) for word in source.split()}
     own = {"after": 0, "before": len(trial.encoder) - 1, "both": len(trial.encoder) - 2}[place]
     assert trial.encoder[max(own, 0)] == Segment("document", text=documents[0])
     padding = " ".join(segment.text or "" for at, segment in enumerate(trial.encoder) if at != max(own, 0))
@@ -232,12 +212,12 @@ def test_as_close_as_whole_words_allow(
 
 
 def test_a_corpus_that_is_too_small() -> None:
-    everything = ids_of_words("\n\n".join([DOCUMENT, *passages_by_hand(order_of(42))]))
+    everything = ids_of_words("\n\n".join([DOCUMENT, *passages_by_hand(42)]))
     reached = len(everything) + 2
     with pytest.raises(
         ValueError,
-        match=rf"padding={reached + 1}: example 'own' reaches only {reached} tokens with all passages and documents "
-        r"of the other 4 examples; run more examples or pad to fewer tokens",
+        match=rf"padding={reached + 1}: example 'own' reaches only {reached} tokens with the corpus's 6 passages "
+        r"for padding and the documents of the other 4 examples; run more examples or pad to fewer tokens",
     ):
         padded(str(reached + 1))
     with pytest.raises(ValueError, match=r"reaches only 14 tokens .* the other 0 examples"):
@@ -252,9 +232,9 @@ def test_a_length_beyond_the_encoder_s_limit() -> None:
 
 
 def test_the_caller_s_objects_are_left_alone() -> None:
-    trial, context = Trial.bare(ROWS[0]), context_of(0, examples=ROWS)
+    trial, context = Trial.bare(ROWS[0]), context_of(0, examples=ROWS, pool=POOL)
     PadDocument(100).apply(trial, context)
-    assert (trial, context) == (Trial.bare(ROWS[0]), context_of(0, examples=ROWS))
+    assert (trial, context) == (Trial.bare(ROWS[0]), context_of(0, examples=ROWS, pool=POOL))
     assert padded("100") == padded("100")
 
 

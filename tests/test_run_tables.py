@@ -15,8 +15,16 @@ from scipy import stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.anova import AnovaRM
 
-from analyses.attention_presentation import runs
+from analyses.attention_presentation import (
+    band_table,
+    entropy_tables,
+    head_table,
+    runs,
+    share_tables,
+    shown_layers,
+)
 from analyses.budget_arrays import read_arrays
+from analyses.captions import Captions
 from analyses.contrasts import Contrast, comparison, factor_contrast
 from analyses.crossings import contrasts_by_draw, full_crossings, without_draw
 from analyses.effects import effects_table
@@ -33,6 +41,7 @@ from analyses.run_statistics import (
     strata_tables,
 )
 from analyses.strata import range_strata, trend_test, trend_tests
+from analyses.strata_presentation import strata_presented
 from analyses.verdicts import SLOPE, no_effect_within, rule, verdict
 from tests.test_table_scale import write_run
 
@@ -98,6 +107,13 @@ def test_draws_are_one_level():
     assert without_draw("20-33") == ("20-33", "")
 
 
+def test_crossings_within_a_larger_one_are_not_told_again():
+    names = crossed(prefix=("none", "oracle"), hidden=("none",), prompt=("none", "random", "query"))
+    (crossing,) = full_crossings(cells_of(*names))
+    assert crossing.factors == {"prefix": ("none", "oracle"), "prompt": ("none", "random", "query")}
+    assert crossing.held == {"hidden": "none"}
+
+
 def test_designs_without_a_crossing_have_none():
     assert full_crossings({}) == []
     assert full_crossings(cells_of("prefix=none|prompt=none")) == []
@@ -142,6 +158,11 @@ def test_anova_averages_draws_and_documents():
     difference = (wide["p=none"] - drawn).groupby(clusters).mean()
     assert row["n"] == 10
     assert row["f"] == pytest.approx(stats.ttest_1samp(difference, 0).statistic ** 2)
+    # A draw that is missing is not left out of the mean of the draws.
+    likelihood.loc[likelihood["cell"].eq("p=random#1") & likelihood["example"].eq("e003"), "nll"] = np.nan
+    row = anova_table(likelihood, cells_of(*names)).iloc[0]
+    assert math.isnan(row["f"])
+    assert "1 of 20 examples are NaN" in row["reason"]
 
 
 @pytest.mark.parametrize(
@@ -197,6 +218,51 @@ def test_strata_are_the_published_bins_and_their_means_are_by_hand():
     assert by_document["n"].tolist() == [6] * 5
 
 
+def test_strata_stand_beside_each_other_with_their_trend():
+    likelihood = records(["p=none", "p=oracle", "p=random"], n=60, effect=0.4)
+    contrasts = [comparison("p=none", f"p={prefix}", "f") for prefix in ("oracle", "random")]
+    strata, trends = strata_tables(likelihood, facts(60), contrasts, **SETTINGS)
+    presented = dict(strata_presented(strata, trends, seed=3, correction="holm"))
+    assert set(presented) == {
+        f"strata_{kind}" for kind in ("answer_length", "document_length", "baseline", "mean")
+    }
+    shown = presented["strata_answer_length"].frame.set_index("contrast")
+    wide = likelihood.pivot(index="example", columns="cell", values="nll")
+    words = facts(60)["answer_words"].to_numpy()
+    members = (words >= 6) & (words <= 10)
+    own = trends[trends["by"] == "answer length (words)"].set_index("contrast")
+    for prefix in ("oracle", "random"):
+        row = shown.loc[f"p=none → p={prefix}"]
+        difference = (wide["p=none"] - wide[f"p={prefix}"]).to_numpy()
+        text = row[f"6-10 (n {members.sum()})"]
+        assert float(text.split(" [")[0]) == pytest.approx(difference[members].mean(), abs=0.006)
+        assert row["slope"] == own.loc[row.name, "slope"]
+        assert row["p_holm"] == own.loc[row.name, "p_holm"]
+    assert own["p_holm"].tolist() != own["p"].tolist()
+    slopes = presented["strata_document_length"].frame["slope"].tolist()
+    assert slopes == trends[trends["by"] == "document length (words)"]["slope"].tolist()
+    assert "trends of 2 headline contrasts over answer length" in presented["strata_answer_length"].caption
+    # Every caution of strata and trend once, none about columns that are not shown.
+    shown = presented["strata_baseline"].frame
+    for row, found in zip(shown.itertuples(), trends[trends["by"] == BASELINE_NLL].itertuples(), strict=True):
+        strata_of = strata[(strata["by"] == BASELINE_NLL) & (strata["contrast"] == row.contrast)]
+        expected = {
+            part for own in [*strata_of["caution"], found.caution] for part in own.split("; ") if part
+        }
+        assert set(row.caution.split("; ")) == expected
+        assert row.caution.count("regression to the mean") == 1
+
+
+def test_cautions_of_the_trend_alone_and_of_hidden_columns():
+    likelihood = records(["p=none", "p=oracle"], n=40, effect=0.2)
+    strata, trends = strata_tables(likelihood, facts(40), [comparison("p=none", "p=oracle", "f")], **SETTINGS)
+    strata["caution"], strata["reason"] = "", "Wilcoxon p withheld; odd"
+    trends["caution"], trends["reason"] = "only the trend", ""
+    for table in dict(strata_presented(strata, trends, seed=3, correction="holm")).values():
+        assert table.frame["caution"].tolist() == ["only the trend"]
+        assert table.frame["reason"].tolist() == ["odd"]
+
+
 def test_hardness_is_the_baseline_s_own_nll_and_says_what_that_does():
     # No effect at all: two noisy readings of one difficulty.
     likelihood = records(["p=none", "p=other"], n=400)
@@ -224,7 +290,28 @@ def test_families_of_strata_and_trends():
         holm = np.minimum(np.maximum.accumulate(p * np.arange(5, 0, -1)), 1)
         assert own["p_holm"].sort_values().to_numpy() == pytest.approx(holm)
     assert trends.groupby("family").size().tolist() == [2] * 4
+    for _, own in trends.groupby("family"):
+        low, high = np.sort(own["p"])
+        assert np.sort(own["p_holm"]) == pytest.approx([min(1, 2 * low), min(1, max(2 * low, high))])
     assert strata_tables(likelihood, facts(60), [], **SETTINGS)[0].empty
+
+
+def test_strata_of_interactions_and_of_shared_documents():
+    names = crossed(prefix=("none", "oracle"), prompt=("none", "query"))
+    likelihood = records(names, n=50)
+    # Together they save 3 nats less than the sum of each alone.
+    likelihood["nll"] += 3.0 * likelihood["cell"].eq(names[3])
+    contrast = factor_contrast(names, {"prefix": ("none", "oracle"), "prompt": ("none", "query")}, family="f")
+    documents = pd.Series(np.arange(50) // 2, index=sorted(set(likelihood["example"])))
+    strata, trends = strata_tables(likelihood, facts(50), [contrast], clusters=documents, **SETTINGS)
+    own = strata[strata["by"] == "document length (words)"]
+    assert (own["order"] == 2).all()
+    assert (own["n"] == 10).all()
+    assert (own["clusters"] == 5).all()
+    found = strata_tables(likelihood, facts(50), [contrast], **SETTINGS)[0]
+    found = found[found["by"] == "document length (words)"]
+    assert (found["verdict"] == "sub-additive").all()
+    assert trends["caution"].str.contains("share a document").all()
 
 
 def test_records_without_words_give_strata_of_tokens():
@@ -314,6 +401,9 @@ def test_seeds_are_pooled_by_example():
     flat = differences.to_numpy().ravel()
     fitted = OLS(flat, np.ones(75)).fit(cov_type="cluster", cov_kwds={"groups": np.repeat(np.arange(25), 3)})
     assert row["p_t"] == pytest.approx(2 * stats.t.sf(abs(fitted.tvalues[0]), 24), rel=1e-9)
+    documents = pd.Series(np.arange(25) // 2, index=wide.index)
+    row = seeds_table(likelihood, cells, contrasts[:1], clusters=documents, **SETTINGS).iloc[0]
+    assert (row["seeds"], row["clusters"], row["n"]) == (3, 13, 75)
 
 
 def test_contrasts_that_average_over_draws_are_taken_apart():
@@ -342,6 +432,26 @@ def test_an_interaction_takes_the_same_draw_on_both_sides():
         "prefix=oracle|prompt=random#1",
     }
     assert by_draw["#1"].effect_order == 2
+
+
+def test_only_draws_that_every_cell_has_are_pooled():
+    def by_draw(*treated: str) -> list[dict[str, Contrast]]:
+        names = ["prefix=none|prompt=none", "prefix=oracle|prompt=none", *treated]
+        cells = cells_of(*names)
+        plain = [names[0], names[1], treated[0], next(name for name in treated if "oracle" in name)]
+        weights = dict(zip(plain, (1.0, -1.0, -1.0, 1.0), strict=True))
+        return [found for _, found in contrasts_by_draw(cells, [Contrast("i", "f", weights)])]
+
+    bare = [f"prefix=none|prompt=random{draw}" for draw in ("", "#1", "#2")]
+    (found,) = by_draw(*bare, "prefix=oracle|prompt=random", "prefix=oracle|prompt=random#1")
+    assert set(found) == {"", "#1"}
+    assert by_draw(*bare, "prefix=oracle|prompt=random", "prefix=oracle|prompt=random#3") == []
+
+
+def test_draws_of_two_factors_that_differ_are_no_draw():
+    names = ["p=none|q=none", "p=random|q=random", "p=random#1|q=random#1", "p=random#1|q=random#2"]
+    ((_, found),) = contrasts_by_draw(cells_of(*names), [comparison(names[0], names[1], "f")])
+    assert {draw: own.treatment for draw, own in found.items()} == {"": names[1], "#1": names[2]}
 
 
 def test_runs_of_one_draw_have_no_table_of_seeds():
@@ -618,6 +728,107 @@ def test_shared_documents_reach_every_test_of_the_likelihood(tmp_path):
     assert set(frames["anova"]["n"]) == {10}
     assert frames["trends"]["caution"].str.contains("share a document").all()
     assert "10 documents" in presented["anova"].caption
+
+
+# Attention as people read it
+
+CAPTIONS = Captions(7, "30 examples", "holm", {"a": "first", "b": "second"})
+
+
+def test_shares_are_percent_of_chosen_layers_by_short_name():
+    assert shown_layers(range(13)) == [0, 2, 4, 6, 8, 12]
+    assert shown_layers([9, 3]) == [3, 9]
+    frame = pd.DataFrame(
+        [
+            {"cell": cell, "stack": "decoder", "block": "merged", "layer": layer, "role": role, "mean": mean}
+            for cell, layer in itertools.product("ab", range(13))
+            for role, mean in (("bos", 0.25 + layer / 100), ("answer", 0.75 - layer / 100))
+        ]
+    )
+    table = share_tables(CAPTIONS, frame, "predicting")["shares_decoder_merged"]
+    assert table.frame["condition"].tolist() == ["first"] * 6 + ["second"] * 6
+    assert table.frame["layer"].tolist() == [0, 2, 4, 6, 8, 12] * 2
+    assert table.frame["bos"].tolist()[:3] == ["25.0", "27.0", "29.0"]
+    assert table.frame["answer"].tolist()[:3] == ["75.0", "73.0", "71.0"]
+    assert "percent" in table.caption
+    assert "no random numbers" in table.caption
+    assert "predicting rows" in table.caption
+
+
+def test_entropies_and_masses_stand_beside_each_other():
+    numbers = {"entropy": 2.5, "entropy_low": 2.4, "entropy_high": 2.6}
+    masses = {"mass": 0.7, "mass_low": 0.6, "mass_high": 0.8}
+    site = {"cell": "b", "stack": "decoder", "block": "merged", "layer": 0, **numbers, **masses}
+    frame = pd.DataFrame(
+        [
+            {**site, "part": part, "caution": note, "reason": ""}
+            for part, note in (("self", "thin"), ("all", ""))
+        ]
+    )
+    table = entropy_tables(CAPTIONS, "entropies", frame)["entropies_decoder_merged"]
+    assert table.frame.to_dict("records") == [
+        {
+            "condition": "second",
+            "layer": 0,
+            "self entropy": "2.50 [2.40, 2.60]",
+            "all entropy": "2.50 [2.40, 2.60]",
+            "self mass": "0.70 [0.60, 0.80]",
+            "caution": "thin",
+        }
+    ]
+    assert "seed 7" in table.caption
+
+
+def test_bands_name_the_layers_that_leave_out_0_and_the_surest():
+    nan = float("nan")
+    mean = [0.2, 0.3, 0.01, -0.2, 0.4, nan]
+    error = [0.02, 0.05, 0.05, 0.01, 0.5, nan]
+    own = pd.DataFrame({"layer": range(6), "mean": mean, "standard_error": error})
+    own["band_low"], own["band_high"] = (
+        own["mean"] - 3 * own["standard_error"],
+        own["mean"] + 3 * own["standard_error"],
+    )
+    own["p_simultaneous"], own["reason"] = [0.01, 0.02, 0.9, 0.001, 0.8, nan], ""
+    empty = own.assign(mean=0.0, band_low=nan, band_high=nan, reason="equal")
+    absent = own.assign(mean=nan, band_low=nan, band_high=nan, reason="nobody observed it")
+    sites = {"contrast": "c", "stack": "decoder", "block": "merged"}
+    frame = pd.concat(
+        part.assign(role=role, **sites) for role, part in (("bos", own), ("eos", empty), ("answer", absent))
+    )
+    shown = band_table(CAPTIONS, frame, "role").frame.set_index("role")
+    assert list(shown.index) == ["bos", "answer"]
+    row = shown.loc["bos"]
+    assert row["layers tested"] == 5
+    assert row["positive in layers"] == "0-1"
+    assert row["negative in layers"] == "3"
+    assert row["surest at layer"] == "3"
+    assert (row["mean"], row["p_simultaneous"]) == (-0.2, 0.001)
+    assert shown.loc["answer", "reason"] == "nobody observed it"
+
+
+def test_heads_are_counted_by_sign_and_the_strongest_named():
+    site = {"contrast": "c", "stack": "decoder", "block": "merged"}
+    found = [(0, 0, 0.02, True), (0, 1, 0.05, True), (3, 2, -0.04, True), (3, 3, -0.9, False)]
+    frame = pd.DataFrame(
+        [
+            {**site, "layer": layer, "head": head, "role": role, "mean": mean, "p": 0.01, "discovered": own}
+            for role, silent in (("bos", False), ("eos", True))
+            for layer, head, mean, own in [(*one[:3], one[3] and not silent) for one in found]
+        ]
+    )
+    table = head_table(CAPTIONS, frame)
+    (row,) = table.frame.to_dict("records")
+    assert row == {
+        "contrast": "c",
+        "role": "bos",
+        "heads tested": 4,
+        "discovered": 3,
+        "treatment lowers": 2,
+        "treatment raises": 1,
+        "most lowered": "L0H1 +0.050",
+        "most raised": "L3H2 -0.040",
+    }
+    assert "ot shown: 1 pair of contrast and role without a discovery" in table.caption
 
 
 def test_runs_of_layers_in_words():

@@ -62,6 +62,7 @@ def context_of(
     *,
     draw: int = 0,
     tokenizer: TrialTokenizer = TOKENIZER,
+    pool: Sequence[str] = (),
 ) -> Context:
     """What an intervention is told about example ``index``."""
     return Context(
@@ -71,4 +72,5 @@ def context_of(
         vocabulary_size=VOCABULARY,
         seed=seed,
         draw=draw,
+        padding_pool=pool,
     )

@@ -14,9 +14,10 @@ import pandas as pd
 from analyses.analysis import Plan, analysis_of
 from analyses.budget_arrays import BudgetArray, read_budgets
 from analyses.contrasts import Contrast, comparison, wide_cells
-from analyses.corpus import CORPORA, Corpus, read_corpus
+from analyses.corpus import Corpus
 from analyses.effects import effects_table
 from analyses.run_directory import RunDirectory, RunError
+from analyses.run_texts import read_texts
 from analyses.tables import SMALLEST_EFFECT
 from probes.roles import ROLES
 from probes.trials import Example
@@ -245,51 +246,3 @@ def subset_effects(data: RunData, chosen: np.ndarray, *, resamples: int = RESAMP
         permutations=resamples,
         missing="drop",
     )
-
-
-def read_texts(manifest: Mapping[str, Any], asked: str | None) -> tuple[Corpus | None, str]:
-    """The corpus of a run, or None and why it could not be read: wrong texts are never shown.
-
-    Tried are ``asked``, the corpus of the run's command line, and its name; only the selection with the hash of
-    the run's manifest counts.
-    """
-    given = manifest["corpus"]
-    command = list(manifest.get("command", []))
-    sources = [asked, given.get("path"), _option(command, "--corpus"), given["name"]]
-    number = _option(command, "--n")
-    counts = [int(number)] if number and number.isdigit() else []
-    counts += [analysis_of(manifest).n, int(given["n"])]
-    reasons = []
-    for source in dict.fromkeys(filter(None, sources)):
-        if source not in CORPORA and not Path(source).expanduser().exists():
-            reasons.append(f"{source} is not here")
-            continue
-        for count in dict.fromkeys(counts):
-            try:
-                corpus = read_corpus(source, n=count, seed=int(manifest["seed"]))
-            except (ValueError, OSError, ModuleNotFoundError) as error:
-                reasons.append(f"{source}: {_first_line(error)}")
-                break
-            if corpus.sha256 == given["hash"]:
-                return corpus, ""
-        else:
-            reasons.append(f"{source} holds other texts than those of the run")
-    return None, (
-        f"The texts of the corpus {given['name']} can't be shown: {'; '.join(dict.fromkeys(reasons))}. "
-        "Give where they lie with --corpus."
-    )
-
-
-def _option(command: Sequence[str], name: str) -> str | None:
-    """The value of an option in a command line, ``--n 5`` or ``--n=5``."""
-    for place, word in enumerate(command):
-        if word == name and place + 1 < len(command):
-            return command[place + 1]
-        if word.startswith(f"{name}="):
-            return word.removeprefix(f"{name}=")
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

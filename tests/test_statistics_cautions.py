@@ -1,0 +1,175 @@
+"""What tables must say of weak numbers: cautions of ratios, rounding that is no effect, words of trends, whole families."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from analyses.bands import head_map, share_differences
+from analyses.contrasts import comparison
+from analyses.damage_by_length import damage_frames
+from analyses.digits import number, with_interval
+from analyses.effects import effects_table
+from analyses.effects_file import effects_of_file
+from analyses.intervals import heavy_tails
+from analyses.ratios import ratio_of_means
+from analyses.run_statistics import seeds_table, with_trend_verdicts
+from analyses.strata import trend_test
+from analyses.verdicts import CAUTION_TAILS
+
+
+def test_heavy_tails_are_those_of_scipy_s_kurtosis():
+    generator = np.random.default_rng(1)
+    values = np.column_stack([generator.standard_t(3, 400), generator.normal(size=400), np.ones(400)])
+    needed = 20 * (stats.kurtosis(values[:, :2], axis=0) + 3)
+    assert needed[0] > 400 > needed[1]
+    assert heavy_tails(values).tolist() == [True, False, False]
+
+
+def test_a_ratio_of_heavy_tails_is_cautioned_and_one_of_light_tails_is_not():
+    generator = np.random.default_rng(2)
+    light = ratio_of_means(generator.normal(1, 0.2, 300), generator.normal(2, 0.2, 300), 3)
+    heavy = ratio_of_means(generator.lognormal(0, 1.5, 300), generator.normal(2, 0.2, 300), 3)
+    assert (light.caution, heavy.caution) == ("", CAUTION_TAILS)
+    itself = generator.normal(2, 0.2, 300)
+    assert ratio_of_means(itself, itself, 3).caution == ""
+
+
+def test_a_trend_of_few_examples_warns_nobody():
+    values, strata = pd.Series([1.0, 2.0, 4.0, 3.0]), pd.Series([0, 0, 0, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trend = trend_test(values, strata, seed=1, resamples=99, permutations=99)
+    assert trend.slope == pytest.approx(3 - 7 / 3)
+    assert np.isnan(trend.low)
+    assert "single stratum" in trend.reason
+
+
+def budgets(difference: float, noise: float) -> pd.DataFrame:
+    """Shares of one head near 0.8, which the treatment changes by `difference` and rounding by `noise`."""
+    generator = np.random.default_rng(4)
+    bare = generator.uniform(0.75, 0.85, 30)
+    treated = bare - difference + noise * generator.choice([0.0, 1.0], 30, p=[0.2, 0.8])
+    return pd.DataFrame(
+        {
+            "example": np.tile(np.arange(30), 2),
+            "cell": np.repeat(["bare", "treated"], 30),
+            "stack": "decoder",
+            "block": "merged",
+            "layer": 0,
+            "head": 0,
+            "role": "document",
+            "share": np.concatenate([bare, treated]).astype(np.float32),
+        }
+    )
+
+
+@pytest.mark.parametrize("found", [share_differences, head_map])
+def test_rounding_of_what_was_subtracted_is_no_effect(found):
+    contrasts = [comparison("bare", "treated", "prefix")]
+    options = {"seed": 1} if found is share_differences else {}
+    rounding = found(budgets(0, 1.2e-7), contrasts, **options).iloc[0]
+    assert np.isnan(rounding["p"])
+    assert "rounding" in rounding["reason"]
+    effect = found(budgets(0.01, 1e-3), contrasts, **options).iloc[0]
+    assert effect["p"] < 0.001
+    assert effect["reason"] == ""
+
+
+def test_trends_are_corrected_together_and_worded_by_rule():
+    trends = pd.DataFrame(
+        {
+            "low": [0.1, -0.4, 0.1, np.nan],
+            "high": [0.3, -0.1, 0.2, np.nan],
+            "p": [0.001, 0.004, 0.03, np.nan],
+        }
+    )
+    found = with_trend_verdicts(trends)
+    # An undefined p is a member of its family all the same.
+    expected = multipletests([0.001, 0.004, 0.03, 1.0], method="holm")[1]
+    assert found["p_holm"].tolist()[:3] == pytest.approx(expected[:3])
+    assert found["verdict"].tolist() == ["grows", "shrinks", "undecided", "undecided"]
+
+
+def test_trends_over_a_length_are_one_family():
+    generator = np.random.default_rng(5)
+    lengths = pd.Series(np.arange(60), name="length")
+    values = pd.DataFrame(
+        {"grows": lengths / 30 + generator.normal(0, 0.3, 60), "noise": generator.normal(0, 1, 60)}
+    )
+    strata, trends = damage_frames(values, lengths, seed=1)
+    assert trends["p_holm"].tolist() == pytest.approx(multipletests(trends["p"], method="holm")[1])
+    assert trends["verdict"].tolist() == ["grows", "undecided"]
+    # Twelve examples a fifth cannot bear any tails.
+    assert (strata["caution"] == CAUTION_TAILS).all()
+
+
+def test_seeds_are_corrected_in_their_whole_family():
+    generator = np.random.default_rng(6)
+    bare = generator.gamma(2, 1, 40)
+    cells = {
+        "bare": bare,
+        "noise 1": bare - 0.1 + generator.normal(0, 0.3, 40),
+        "noise 2": bare - 0.1 + generator.normal(0, 0.3, 40),
+        "oracle": bare - 0.15 + generator.normal(0, 0.4, 40),
+        "template": bare + generator.normal(0, 0.4, 40),
+    }
+    records = pd.concat(
+        pd.DataFrame({"example": range(40), "cell": name, "nll": values, "answer_tokens": 3})
+        for name, values in cells.items()
+    )
+    factors = {
+        "bare": {"prefix": "none"},
+        "noise 1": {"prefix": "noise"},
+        "noise 2": {"prefix": "noise:2"},
+        "oracle": {"prefix": "oracle"},
+        "template": {"prefix": "template"},
+    }
+    from analyses.contrasts import Contrast
+
+    pooled = Contrast("noise", "prefix", {"bare": 1.0, "noise 1": -0.5, "noise 2": -0.5})
+    contrasts = [pooled, comparison("bare", "oracle", "prefix"), comparison("bare", "template", "prefix")]
+    effects = effects_table(records, contrasts, seed=1)
+    alone = seeds_table(records, factors, contrasts, seed=1, smallest_effect=0.05)
+    whole = seeds_table(records, factors, contrasts, seed=1, smallest_effect=0.05, effects=effects)
+    assert len(alone) == len(whole) == 1
+    assert whole["p_sign_flip"].iloc[0] == effects["p_sign_flip"].iloc[0] > 0
+    expected = multipletests(effects["p_sign_flip"], method="holm")[1][0]
+    assert whole["p_holm"].iloc[0] == pytest.approx(expected)
+    assert alone["p_holm"].iloc[0] < whole["p_holm"].iloc[0]
+    pd.testing.assert_frame_equal(whole[list(alone)].iloc[:, :10], alone.iloc[:, :10])
+
+
+def test_small_numbers_keep_their_digits():
+    assert number(5.1468e-7) == "5.1e-07"
+    assert number(-1e-12) == "-1.0e-12"
+    assert with_interval(1.2e-8, -3.3e-8, 6.7e-8) == "1.2e-08 [-3.3e-08, 6.7e-08]"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,a,a,b\n1,1,2,3\n2,1,2,4\n", "two columns are named 'a'"),
+        ("id,a,b\n1,1,2\n,1,2\n", "column 'id' names no example in 1 rows, first 1"),
+    ],
+)
+def test_columns_and_examples_need_names_of_their_own(tmp_path, text, message):
+    file = tmp_path / "values.csv"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        effects_of_file(file, "a", ["b"], example="id")
+
+
+def test_numbers_beyond_any_float_are_undefined_and_warn_nobody(tmp_path):
+    file = tmp_path / "values.csv"
+    file.write_text("a,b\n1e308,-1e308\n1,2\n3,1\n", encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = effects_of_file(file, "a", ["b"])
+    assert np.isnan(table.frame["mean_difference"].iloc[0])
+    assert "infinite" in table.frame["reason"].iloc[0]
