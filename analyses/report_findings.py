@@ -181,8 +181,8 @@ def split_sentences(decomposition: Table | None) -> str:
 
 def _percent(record: Mapping[str, Any]) -> str:
     share, low, high = (100 * float(record[name]) for name in ("share", "share_low", "share_high"))
-    ends = "" if math.isnan(low) else f" [{low:.0f}, {high:.0f}]"
-    return f"{share:.0f} %{ends}".replace("-", "−")
+    ends = "" if math.isnan(low) else f" [{round(low)}, {round(high)}]"
+    return f"{round(share)} %{ends}".replace("-", "−")
 
 
 def _signed(value: float) -> str:

@@ -157,6 +157,8 @@ def count_label(counts: Iterable[float], unit: str = "examples") -> str:
     if not len(values):
         return "n not stated"
     low, high = int(values.min()), int(values.max())
+    if low == high == 1:
+        return f"n = 1 {unit.removesuffix('s')}"
     return f"n = {low:,} {unit}" if low == high else f"n = {low:,}–{high:,} {unit}"
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 import analyses.run_request
 from analyses.analysis import available_analyses, find_analysis
+from analyses.inventory import inventory
 from analyses.command import main
 from analyses.contrasts import wide_cells
 from analyses.corpus import read_corpus
@@ -225,6 +226,26 @@ def test_a_single_cell_has_nothing_to_compare(
 ) -> None:
     assert main(["run", "custom", "--factor", "prefix=oracle", *given, "--out", str(tmp_path / "run")]) == 2
     assert "the design has 1 cell(s) and nothing to compare" in errors_of(capsys)
+
+
+def test_a_misspelt_level_of_a_single_cell_is_told_before_anything_is_read(
+    given: list[str], tmp_path: Path, no_weights: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "custom", "--factor", "prefix=orcale", *given, "--out", str(tmp_path / "run")]) == 2
+    (told,) = errors_of(capsys).splitlines()
+    assert "no prefix source is called 'orcale'. Did you mean 'oracle'?" in told
+
+
+def test_the_list_holds_what_a_user_chooses_and_writes(capsys: pytest.CaptureFixture[str]) -> None:
+    """No part of another analysis, and no fields of interventions whose levels are not made of them."""
+    listed = inventory(("analyses", "interventions"))
+    numbers = [f"exp{number:02}" for number in range(1, 13)]
+    assert [name for name in listed["analyses"] if name.startswith("exp")] == numbers
+    assert find_analysis("exp09-sweep").name == "exp09-sweep"
+    assert main(["run", "exp09-swepp"]) == 2
+    assert "exp09-sweep" not in errors_of(capsys)
+    assert not any("parameters:" in lines for lines in listed["interventions"].values())
+    assert "levels such as: none, decoder@all" in listed["interventions"]["sublayer_removal"]
 
 
 def test_an_out_that_can_t_be_made_is_refused_first(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -203,6 +204,24 @@ def test_the_encoder_is_cut_as_the_tokenizer_cuts(limit: int, begin: bool, end: 
     # The published count comes from the whole texts; a document that is cut is not a changed one.
     assert trial.published_hidden == 4
     assert trial.document_intact
+
+
+def test_a_long_text_is_cut_without_the_tokenizer_s_own_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """transformers warns of inputs beyond a length that is not the limit of this class."""
+    raw = tiny_models.tokenizer(begin=True, end=True)
+    raw.model_max_length = 5
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    try:
+        raw("the tower " * 9)
+        assert "Token indices sequence length is longer" in caplog.text
+        raw.deprecation_warnings.clear()
+        caplog.clear()
+        fed = TrialTokenizer(raw, 2, Limits(encoder=8))(Trial.bare(Example("a", "the", "the tower " * 9, "the")))
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert fed.truncated
+    assert not caplog.text
 
 
 def test_prompt_and_answer_are_cut_at_their_limits() -> None:

@@ -111,7 +111,7 @@ def _listing(data: RunData, table: pd.DataFrame) -> Listing:
             "difference",
             "95 % interval",
             "d_z",
-            f"p ({corrected.removeprefix('p_')})",
+            f"p ({corrected.removeprefix('p_').capitalize()})",
             "verdict",
         ),
         rows=tuple(rows),

@@ -1,0 +1,141 @@
+"""The figures of a run: which there are, of which cells and levels, and that they hold the run's numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analyses import drawing
+from analyses.analysis import analysis_of, find_analysis
+from analyses.finishing import tables_of
+from analyses.run_directory import RunDirectory
+from analyses.run_texts import read_texts
+from figures.labels import visible_text
+from probes.roles import ROLES
+from tests.explorer_runs import HOSTILE, hostile_run
+
+
+@pytest.fixture(scope="module")
+def run(
+    tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path
+) -> tuple[RunDirectory, dict[str, pd.DataFrame]]:
+    """A run of exp08 with a tiny model over hostile texts, and its tables."""
+    directory = RunDirectory(hostile_run(tmp_path_factory.mktemp("drawn"), tiny_directory))
+    return directory, tables_of(directory)[0]
+
+
+def test_every_run_has_the_figures_its_tables_allow(
+    run: tuple[RunDirectory, dict[str, pd.DataFrame]],
+) -> None:
+    directory, tables = run
+    figures = drawing.draw_figures(directory, tables)
+    assert list(figures) == [
+        "effects",
+        "interaction",
+        "splits",
+        "examples",
+        "examples_2",
+        "examples_3",
+        "budgets_decoder",
+        "differences",
+        "heads_document",
+        "heads_bos",
+        "entropies",
+    ]
+    # The figure of differences has one line per role and headline contrast, with the table's numbers.
+    plan = analysis_of(directory.manifest()).plan("corrected")
+    lines = [trace for trace in figures["differences"].data if "band" not in trace.meta]
+    table = tables["share_effects"].set_index(["contrast", "role"])
+    assert {trace.meta["role"] for trace in lines} <= set(ROLES)
+    for trace in lines:
+        rows = table.loc[(trace.meta["contrast"], trace.meta["role"])].sort_values("layer")
+        np.testing.assert_array_equal(trace.y, rows["mean"])
+        np.testing.assert_array_equal(trace.customdata[:, :2], rows[["band_low", "band_high"]])
+    assert {trace.meta["contrast"] for trace in lines} <= {c.name for c in plan.share_contrasts}
+
+
+def test_points_of_examples_are_the_records(run: tuple[RunDirectory, dict[str, pd.DataFrame]]) -> None:
+    directory, tables = run
+    drawn = drawing.draw_figures(directory, tables)["examples"]
+    nll = directory.read_records("likelihood").astype({"example": str, "cell": str})
+    wide = nll.pivot(index="example", columns="cell", values="nll")
+    (points,) = [trace for trace in drawn.data if trace.meta and "x" in trace.meta]
+    names = [entry[0] for entry in points.customdata]
+    np.testing.assert_array_equal(points.x, wide.loc[names, points.meta["x"]])
+    np.testing.assert_array_equal(points.y, wide.loc[names, points.meta["y"]])
+    # The texts are on hover, as text, and no word stretches it.
+    hovers = " ".join(entry[1] for entry in points.customdata)
+    assert "&lt;script&gt;" in hovers
+    assert "<script" not in hovers
+    assert all(len(part) <= 80 for entry in points.customdata for part in visible_lines(entry[1]))
+    assert len(names) == len(HOSTILE)
+    # x is the baseline: below the diagonal the treatment helps.
+    contrast = analysis_of(directory.manifest()).plan("corrected").headline_contrasts[0]
+    assert contrast.weights[points.meta["x"]] > 0 > contrast.weights[points.meta["y"]]
+
+
+def visible_lines(hover: str) -> list[str]:
+    """What a hover label shows, line by line, without the names of the columns."""
+    return [visible_text(line) for line in hover.replace("</i>", "<br>").split("<br>")]
+
+
+def test_a_role_that_is_0_everywhere_has_no_panel(run: tuple[RunDirectory, dict[str, pd.DataFrame]]) -> None:
+    directory, tables = run
+    changed = tables["share_effects"].copy()
+    changed.loc[changed["role"] == "eos", ["mean", "band_low", "band_high"]] = 0.0
+    drawn = drawing.draw_figures(directory, tables | {"share_effects": changed})["differences"]
+    assert "eos" not in {trace.meta["role"] for trace in drawn.data}
+    assert "document" in {trace.meta["role"] for trace in drawn.data}
+
+
+def test_large_designs_show_the_cells_of_their_headlines() -> None:
+    plan = find_analysis("exp12").plan("corrected")
+    cells = [cell.name for cell in plan.design.cells]
+    chosen, words = drawing.drawn_cells(plan, pd.DataFrame({"cell": cells}))
+    assert len(cells) == 100
+    assert len(chosen) <= drawing.MOST_PANELS
+    assert words == f", {len(chosen)} of 100 cells"
+    wanted = {cell for contrast in plan.headline_contrasts for cell in contrast.weights}
+    assert set(chosen) <= wanted
+    few = find_analysis("exp08").plan("corrected")
+    names = [cell.name for cell in few.design.cells]
+    assert drawing.drawn_cells(few, pd.DataFrame({"cell": names})) == (names, "")
+
+
+def test_lines_of_an_interaction_have_two_places_and_none_comes_first() -> None:
+    cells = [
+        {"factors": {"prompt": prompt, "prefix": prefix}}
+        for prompt, prefix in (("query", "none"), ("query", "oracle"), ("query", "pool"), ("none", "none"))
+    ] + [
+        {"factors": {"prompt": "none", "prefix": "oracle"}},
+        {"factors": {"prompt": "position", "prefix": "none"}},
+    ]
+    table = pd.DataFrame([cell["factors"] for cell in cells])
+    levels = drawing._levels({"cells": cells}, ("prompt", "prefix"), table)
+    assert levels == {"prompt": ["none", "position", "query"], "prefix": ["none", "oracle"]}
+
+
+def test_texts_of_hub_corpora_are_not_copied_into_figures(tmp_path: Path) -> None:
+    rows = [
+        {"query": f"query {i}", "document": f"document {i} " * 20, "answer": f"answer {i}"} for i in range(3)
+    ]
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    manifest = {
+        "analysis": "exp08",
+        "protocol": "corrected",
+        "seed": 42,
+        "command": [],
+        "corpus": {"name": str(path), "n": 3, "hash": "another"},
+    }
+    corpus, reason = read_texts(manifest, hub=False)
+    assert corpus is None
+    assert "holds other texts" in reason
+    manifest["corpus"] = {"name": "ms_marco", "n": 3, "hash": "another"}
+    corpus, reason = read_texts(manifest, hub=False)
+    assert corpus is None
+    assert "ms_marco is a corpus of the hub" in reason
