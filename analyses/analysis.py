@@ -141,7 +141,9 @@ def find_analysis(name: str) -> Analysis:
         if name in (registered_name, module, registered_name.removeprefix("exp")):
             return maker()
     # The custom analysis is made from options, but its name may well be the one that was meant.
-    return lookup("analysis", name, {**{each: known[each] for each in listed_analyses()}, CUSTOM: _no_options})()
+    return lookup(
+        "analysis", name, {**{each: known[each] for each in listed_analyses()}, CUSTOM: _no_options}
+    )()
 
 
 def _no_options() -> Analysis:

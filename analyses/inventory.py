@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -60,7 +59,10 @@ def _summaries(things: Mapping[str, type]) -> dict[str, str]:
 def _lines(thing: type) -> list[str]:
     lines = [(thing.__doc__ or "").strip().splitlines()[0]]
     # Where an intervention parses levels itself, its fields are not what a user writes; its levels are.
-    own = issubclass(thing, Intervention) and thing.parse.__func__ is not Intervention.parse.__func__
+    own = (
+        issubclass(thing, Intervention)
+        and getattr(thing.parse, "__func__", None) is not vars(Intervention)["parse"].__func__
+    )
     fixed = () if issubclass(thing, Intervention) else PROBE_FIELDS
     parameters = ", ".join(map(str, parameters_of(thing, fixed))) if not own else ""
     if parameters:

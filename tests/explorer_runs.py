@@ -19,7 +19,8 @@ ROLES = (*DECODER_ROLES, *ENCODER_ROLES)
 HOSTILE = (
     {
         "query": "<script>window.hacked = true</script> who?",
-        "document": "<img src=x onerror='window.hacked=true'> The mill </div></table> was built by Oss & sons. " * 3,
+        "document": "<img src=x onerror='window.hacked=true'> The mill </div></table> was built by Oss & sons. "
+        * 3,
         "answer": "Oss <b>& sons</b>",
     },
     {
@@ -27,9 +28,13 @@ HOSTILE = (
         "document": "הגשר נבנה על ידי אורלה ון בשנת 1412. " * 4,
         "answer": "אורלה ון",
     },
-    {"query": "who 👩‍👩‍👧‍👦 built it 🏳️‍🌈", "document": "The 🌉 bridge was built by Kesh 🧱🧱.", "answer": "Kesh 🧱"},
+    {
+        "query": "who 👩‍👩‍👧‍👦 built it 🏳️‍🌈",
+        "document": "The 🌉 bridge was built by Kesh 🧱🧱.",
+        "answer": "Kesh 🧱",
+    },
     {"query": "w" * 100, "document": "a " + "d" * 10_000 + " river", "answer": "Tamm"},
-    {"query": "=HYPERLINK(\"http://x\")", "document": "The wall is forty miles long.", "answer": "forty miles"},
+    {"query": '=HYPERLINK("http://x")', "document": "The wall is forty miles long.", "answer": "forty miles"},
     {"query": "how long is the wall", "document": "The wall is forty miles long.", "answer": "forty miles"},
 )
 
@@ -64,7 +69,9 @@ def synthetic_run(path: Path, *, examples: int, layers: int, heads: int, seed: i
         "model": {"name": "./nowhere", "revision": None, "hash": "0", "family": "t5gemma2", "parameters": 1},
         "corpus": {"name": "./nowhere.jsonl", "source": "", "hash": "0", "n": examples, "description": ""},
         "seed": 42,
-        "cells": [{"name": cell.name, "alias": cell.alias, "factors": cell.factors} for cell in plan.design.cells],
+        "cells": [
+            {"name": cell.name, "alias": cell.alias, "factors": cell.factors} for cell in plan.design.cells
+        ],
         "command": ["budgetlens", "run", "exp08"],
     }
     identity = {
@@ -96,8 +103,12 @@ def synthetic_run(path: Path, *, examples: int, layers: int, heads: int, seed: i
                 {
                     "example": pa.DictionaryArray.from_arrays(pa.array(example), pa.array(names)),
                     "cell": pa.DictionaryArray.from_arrays(pa.array(cell), pa.array(cells)),
-                    "stack": pa.DictionaryArray.from_arrays(pa.array(np.zeros_like(role)), pa.array(["decoder"])),
-                    "block": pa.DictionaryArray.from_arrays(pa.array(np.zeros_like(role)), pa.array(["merged"])),
+                    "stack": pa.DictionaryArray.from_arrays(
+                        pa.array(np.zeros_like(role)), pa.array(["decoder"])
+                    ),
+                    "block": pa.DictionaryArray.from_arrays(
+                        pa.array(np.zeros_like(role)), pa.array(["merged"])
+                    ),
                     "layer": pa.array(layer.astype(np.int16)),
                     "head": pa.array(head.astype(np.int16)),
                     "role": pa.DictionaryArray.from_arrays(pa.array(role), pa.array(ROLES)),

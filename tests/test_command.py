@@ -16,12 +16,12 @@ from rich.console import Console
 
 import analyses.run_request
 from analyses.analysis import available_analyses, find_analysis
-from analyses.inventory import inventory
 from analyses.command import main
 from analyses.contrasts import wide_cells
 from analyses.corpus import read_corpus
 from analyses.custom import custom_analysis
 from analyses.edit_words import edit_words
+from analyses.inventory import inventory
 from analyses.run_directory import RunDirectory
 from analyses.show import print_cells
 from analyses.terminal_text import visible

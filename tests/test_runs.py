@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pyarrow.parquet as parquet
 import pytest
 from transformers import PreTrainedModel
 
+import analyses.run_request
 import analyses.runs
 from analyses.command import main
 from analyses.run_directory import RunDirectory, RunError
@@ -494,6 +496,26 @@ def test_another_run_s_directory_is_refused_with_what_differs(
     assert main(command(finished, tiny_directory, corpus, analysis="exp07")) == 2
     assert 'analysis: "exp08" there, "exp07" now' in errors_of(capsys)
     assert (finished / "run.json").read_bytes() == before
+
+
+def test_other_passages_for_padding_are_another_run(
+    finished: Path,
+    tiny_directory: Path,
+    corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Equal examples do not make equal runs: padding is taken from the rest of the corpus."""
+    read = analyses.run_request.read_corpus
+    monkeypatch.setattr(
+        analyses.run_request,
+        "read_corpus",
+        lambda *given, **options: replace(read(*given, **options), padding_pool=("another passage",)),
+    )
+    assert main(command(finished, tiny_directory, corpus)) == 2
+    message = errors_of(capsys)
+    assert "padding_pool: " in message
+    assert "corpus: " not in message.split("holds another run")[1]
 
 
 def test_a_changed_model_is_another_run(

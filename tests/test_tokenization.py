@@ -217,7 +217,9 @@ def test_a_long_text_is_cut_without_the_tokenizer_s_own_warning(caplog: pytest.L
         assert "Token indices sequence length is longer" in caplog.text
         raw.deprecation_warnings.clear()
         caplog.clear()
-        fed = TrialTokenizer(raw, 2, Limits(encoder=8))(Trial.bare(Example("a", "the", "the tower " * 9, "the")))
+        fed = TrialTokenizer(raw, 2, Limits(encoder=8))(
+            Trial.bare(Example("a", "the", "the tower " * 9, "the"))
+        )
     finally:
         logger.removeHandler(caplog.handler)
     assert fed.truncated
