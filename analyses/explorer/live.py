@@ -188,6 +188,7 @@ class LiveModel:
             tokenizer=model.trial_tokenizer,
             vocabulary_size=model.tokenizer.vocab_size,
             seed=int(self.data.manifest["seed"]),
+            padding_pool=self.data.corpus.padding_pool if self.data.corpus is not None else (),
         )
 
     def _attention(self, model: LoadedModel, fed: Fed, layer: int) -> pd.DataFrame:
