@@ -27,10 +27,15 @@ from analyses.published import (
     short_cell_names,
     unlike_parts,
 )
+from analyses.run_directory import RunDirectory, replacing
+from figures import published_beside_measured, write_html
 
-__all__ = ["Measured", "add_arguments", "agreement", "compare", "main"]
+__all__ = ["Measured", "add_arguments", "agreement", "compare", "main", "save_comparison"]
 
 NAN = float("nan")
+
+NAME = "published_beside_measured"
+"""Name of the table and of the figure that are kept with the run."""
 
 TOLERANCES = {
     "mean NLL": 0.05,
@@ -201,11 +206,27 @@ def _manifest(directory: Path) -> dict[str, Any]:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run `budgetlens compare`; the exit status."""
+    """Run `budgetlens compare`: print the table, keep it and its figure with the run; the exit status."""
     table = compare(arguments.run, arguments.force, model=arguments.published_model)
+    for path in save_comparison(RunDirectory(arguments.run), table):
+        print(f"saved: {path}", file=sys.stderr)
     text = render(table, arguments.format)
     if arguments.out is None:
         sys.stdout.write(text)
     else:
         arguments.out.write_text(text, encoding="utf-8")
     return 0
+
+
+def save_comparison(directory: RunDirectory, table: Table) -> list[Path]:
+    """Write the comparison as ``RUN/tables/NAME.csv`` and ``RUN/figures/NAME.html``; the paths."""
+    with replacing(_made(directory.path / "tables") / f"{NAME}.csv") as temporary:
+        table.frame.to_csv(temporary, index=False)
+    figure = published_beside_measured(table.frame, title=table.title)
+    page = write_html(figure, _made(directory.path / "figures") / f"{NAME}.html")
+    return [directory.path / "tables" / f"{NAME}.csv", Path(page)]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 from pathlib import Path
@@ -539,3 +540,17 @@ def test_the_command(tmp_path, capsys):
         == 0
     )
     assert "<caption>exp08: published and measured." in (tmp_path / "t.html").read_text(encoding="utf-8")
+
+
+def test_the_command_keeps_the_comparison_with_the_run(tmp_path, capsys):
+    run = write_run(tmp_path / "run", n=20, corpus="mine")
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert main(parser.parse_args([str(run), "--force", "--format", "csv"])) == 0
+    printed = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    kept = pd.read_csv(run / "tables" / "published_beside_measured.csv")
+    pd.testing.assert_frame_equal(kept[list(printed)], printed)
+    page = (run / "figures" / "published_beside_measured.html").read_text(encoding="utf-8")
+    assert "exp08: published and measured" in page
+    for published in kept["published"].head(3):
+        assert str(published) in page
