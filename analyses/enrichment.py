@@ -321,6 +321,7 @@ def enrichment_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict
             facet="patch",
             order=order,
             quantity="change of answer NLL by the copied states",
+            reading="0: the copied states change nothing",
             title=f"Where enrichment lives: {setting}",
         ),
         "restoration_map": effect_map(

@@ -23,6 +23,7 @@ def interaction_plot(
     *,
     quantity: str = "mean answer NLL",
     unit: str = "nats per token",
+    reading: str = "parallel lines: no interaction",
     title: str | None = None,
     dark: bool = False,
 ) -> go.Figure:
@@ -35,6 +36,7 @@ def interaction_plot(
         order: levels of any of these factors in drawing order; levels left out are not drawn. Default: order
             of appearance.
         quantity, unit: what the means are of, for the axis.
+        reading: how to read the lines, for the heading.
         title: heading.
         dark: dark page.
 
@@ -131,7 +133,7 @@ def interaction_plot(
     return dressed(
         figure,
         title=escaped(title) if title else f"{escaped(quantity[:1].upper() + quantity[1:])} by cell",
-        subtitle=f"{count_label(rows['n'])} | bars: intervals of the means | parallel lines: no interaction",
+        subtitle=f"{count_label(rows['n'])} | bars: intervals of the means | {escaped(reading)}",
         notes=[missing_note(missing, factors)],
         frame=frame,
         dark=dark,

@@ -313,7 +313,11 @@ def test_interaction_without_facets_needs_one_row_per_level() -> None:
     with pytest.raises(ValueError, match="6 rows repeat the same prompt, prefix"):
         figures.interaction_plot(cell_means_table(), facet=None)
     table = cell_means_table()
-    one = figures.interaction_plot(table[table.hidden == "prefix+separator"], facet=None)
+    one = figures.interaction_plot(
+        table[table.hidden == "prefix+separator"], facet=None, reading="0: <nothing> changes"
+    )
+    assert "0: &lt;nothing&gt; changes" in one.layout.title.text + str(one.layout.title.subtitle.text)
+    assert "parallel lines" not in str(one.layout.title)
     assert len(panels(one)) == 1
 
 
