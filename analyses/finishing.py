@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 
 from analyses.analysis import analysis_of
 from analyses.drawing import draw_figures, save_figures
+from analyses.extract import Extract
 from analyses.presentation import Table
 from analyses.report import write_report
 from analyses.run_directory import RunDirectory
@@ -17,6 +19,9 @@ from analyses.tables import build_tables, save_tables
 
 #: Columns of a table that is printed into a pipe or a file.
 PLAIN_WIDTH = 160
+
+#: Rows of a table that are printed; the report and the CSV file have all.
+MOST_PRINTED = 40
 
 
 def tables_of(directory: RunDirectory) -> tuple[dict[str, pd.DataFrame], dict[str, Table]]:
@@ -44,6 +49,14 @@ def report(directory: RunDirectory) -> Path:
     return write_report(directory, presented, draw_figures(directory, frames))
 
 
+def first_rows(table: Table) -> Table:
+    """The table with its first rows shown, where it is too long to print; its caption then says so."""
+    if isinstance(table, Extract) or len(table.frame) <= MOST_PRINTED:
+        return table
+    own = {each.name: getattr(table, each.name) for each in fields(Table)}
+    return Extract(**own, shown_rows=tuple(range(MOST_PRINTED)))
+
+
 def finish(directory: RunDirectory) -> None:
     """Tables, figures and report of a run: computed, saved, and the tables printed."""
     frames, presented = tables_of(directory)
@@ -53,7 +66,7 @@ def finish(directory: RunDirectory) -> None:
     page = write_report(directory, presented, figures)
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     for table in presented.values():
-        print(table.to_terminal(width))
+        print(first_rows(table).to_terminal(width))
     print(f"tables:  {directory.path / 'tables'} ({', '.join(frames)})")
     for path in saved:
         print(f"figure:  {path}")

@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -28,8 +29,8 @@ from analyses.captions import Captions
 from analyses.contrasts import Contrast, comparison, factor_contrast
 from analyses.crossings import contrasts_by_draw, full_crossings, without_draw
 from analyses.effects import effects_table
-from analyses.finishing import tables_of
-from analyses.presentation import effects_presentation
+from analyses.finishing import MOST_PRINTED, first_rows, tables_of
+from analyses.presentation import Table, effects_presentation
 from analyses.ratios import decomposition, decompositions
 from analyses.run_statistics import (
     BASELINE_NLL,
@@ -854,3 +855,18 @@ def test_options_need_no_pandas():
         "sys.exit('pandas' in sys.modules or 'numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_long_table_is_printed_in_part_and_says_so():
+    frame = pd.DataFrame({"contrast": [f"row {number:03d}" for number in range(MOST_PRINTED + 3)]})
+    table = Table(frame, "T", "e", "u", "n", "none", "none", None)
+    shown = first_rows(table)
+    text = shown.to_terminal(100)
+    assert f"row {MOST_PRINTED - 1:03d}" in text
+    assert f"row {MOST_PRINTED:03d}" not in text
+    assert f"{MOST_PRINTED} of {MOST_PRINTED + 3} rows are shown; the CSV file has all." in " ".join(
+        text.split()
+    )
+    assert shown.frame is frame
+    short = replace(table, frame=frame.head(MOST_PRINTED))
+    assert first_rows(short) is short
