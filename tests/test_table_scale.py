@@ -183,7 +183,7 @@ def test_tables_of_a_twentieth_of_the_large_run(tmp_path):
     measured = measure(write_run(tmp_path / "run", 250).path)
     # The whole takes under 60 s and 3 GB; a twentieth, with the imports and what does not grow with examples.
     assert measured["cpu_s"] < 40
-    assert measured["peak_gb"] < 1.0
+    assert measured["peak_gb"] < 1.2
 
 
 def main() -> None:
