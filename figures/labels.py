@@ -92,16 +92,42 @@ def cell_labels(table: pd.DataFrame, column: str = "cell") -> dict[str, str]:
 def contrast_label(contrast: str, baseline: str, treatment: str) -> str:
     """A contrast's name; one that only repeats its two cells is shortened to what differs between them.
 
-    `prefix=none|prompt=query → prefix=oracle|prompt=query` becomes `prefix: none → oracle (prompt=query)`.
+    `prefix=none|prompt=query → prefix=oracle|prompt=query` becomes `prefix: none → oracle (prompt=query)`; of two
+    cells on either side, which make an interaction, `prefix: none → oracle × prompt: none → query`.
     """
+    if contrast != f"{baseline} → {treatment}":
+        return contrast
+    if " + " in baseline:
+        return _interaction_label(baseline.split(" + "), treatment.split(" + ")) or contrast
     before, after = factor_levels(baseline), factor_levels(treatment)
-    if contrast != f"{baseline} → {treatment}" or not before or not after or list(before) != list(after):
+    if not before or not after or list(before) != list(after):
         return contrast
     changed = ", ".join(
         f"{name}: {before[name]} → {after[name]}" for name in before if before[name] != after[name]
     )
     same = ", ".join(f"{name}={before[name]}" for name in before if before[name] == after[name])
     return f"{changed} ({same})" if changed and same else changed or contrast
+
+
+def _interaction_label(baselines: list[str], treatments: list[str]) -> str:
+    """The two factors that four cells cross, from the first baseline cell; "" where they cross none."""
+    cells = [factor_levels(cell) for cell in (*baselines, *treatments)]
+    if len(baselines) != 2 or len(treatments) != 2 or not all(cells):
+        return ""
+    found = [cell for cell in cells if cell]
+    names = list(found[0])
+    if any(list(cell) != names for cell in found):
+        return ""
+    first, second = found[0], found[1]
+    changed = [name for name in names if first[name] != second[name]]
+    if len(changed) != 2:
+        return ""
+    halves = [first | {name: second[name]} for name in changed]
+    if any(cell not in halves for cell in found[2:]) or found[2] == found[3]:
+        return ""
+    effects = " × ".join(f"{name}: {first[name]} → {second[name]}" for name in changed)
+    same = ", ".join(f"{name}={first[name]}" for name in names if name not in changed)
+    return f"{effects} ({same})" if same else effects
 
 
 def factors_note(labels: dict[str, str]) -> str:

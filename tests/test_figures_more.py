@@ -12,6 +12,7 @@ import pytest
 import figures
 from figures import theme
 from figures.bands import band_outline
+from figures.labels import contrast_label
 from tests import figure_tables as tables
 from tests.test_figures import HOSTILE, assert_hostile_text_is_escaped, texts, traces_by
 
@@ -564,3 +565,18 @@ def test_forest_shows_what_was_found_of_slopes_filled_and_the_rest_hollow() -> N
     assert sum("<b>grows</b>" in text for text in beside) == (table.verdict == "grows").sum()
     assert not any("<b>steady" in text for text in beside)
     assert "interaction" not in figure.layout.title.subtitle.text
+
+
+def test_a_difference_of_differences_is_labelled_by_both_of_its_factors() -> None:
+    def cell(prefix: str, prompt: str) -> str:
+        return f"prefix={prefix}|hidden=first-n|prompt={prompt}"
+
+    def label(baseline: str, treatment: str) -> str:
+        return contrast_label(f"{baseline} → {treatment}", baseline, treatment)
+
+    baseline = f"{cell('none', 'none')} + {cell('oracle', 'query')}"
+    treatment = f"{cell('oracle', 'none')} + {cell('none', 'query')}"
+    assert label(baseline, treatment) == "prefix: none → oracle × prompt: none → query (hidden=first-n)"
+    # Four cells that cross no two factors keep their own names.
+    other = f"{cell('oracle', 'none')} + {cell('none', 'random')}"
+    assert label(baseline, other) == f"{baseline} → {other}"
