@@ -145,7 +145,7 @@ def band_table(captions: Captions, effects: pd.DataFrame, axis: str) -> Table:
         seed=captions.seed,
         notes=(
             "layers whose 95 % simultaneous band leaves out 0; it is shown at the layer with the largest |t|",
-            "examples count as independent",
+            "the unit is the example, or the document where examples share one; n in the CSV file counts units",
             f"positive: the treatment lowers the {what}",
         ),
     )
@@ -191,7 +191,7 @@ def head_table(captions: Captions, heads: pd.DataFrame) -> Table:
         notes=(
             f"not shown: {counted(silent, 'pair')} of contrast and role without a discovery; "
             "heads.csv has every head",
-            "examples count as independent",
+            "the unit is the example, or the document where examples share one; n in the CSV file counts units",
         ),
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -64,6 +64,31 @@ def empty_budget(
     axes = tuple(cells), tuple(examples), tuple(layers), tuple(heads), tuple(roles)
     values = np.full([len(axis) for axis in axes], np.nan, dtype=np.float32)
     return BudgetArray(stack, block, *axes, values=values)
+
+
+def by_document(budgets: Sequence[BudgetArray], documents: pd.Series | None) -> list[BudgetArray]:
+    """The budgets with one entry per document, the mean of its examples, where examples share documents.
+
+    Examples of one document are no independent units; their mean is one. `documents` (index example) names the
+    document of each; None where none is shared.
+
+    Raises:
+        ValueError: an example has no document.
+    """
+    if documents is None:
+        return list(budgets)
+    return [_one_by_document(budget, documents) for budget in budgets]
+
+
+def _one_by_document(budget: BudgetArray, documents: pd.Series) -> BudgetArray:
+    own = documents.reindex(list(budget.examples))
+    if own.isna().any():
+        raise ValueError(f"example {own.index[own.isna()][0]!r} has no document among the trials' records")
+    members = {document: np.flatnonzero((own == document).to_numpy()) for document in dict.fromkeys(own)}
+    values = np.stack(
+        [budget.values[:, examples].mean(axis=1, dtype=np.float64) for examples in members.values()], axis=1
+    )
+    return replace(budget, examples=tuple(members), values=values.astype(np.float32))
 
 
 def fill(budget: BudgetArray, part: pd.DataFrame) -> None:

@@ -36,7 +36,7 @@ REGRESSION = (
     "baseline - treatment holds the baseline, so that strata of its own NLL show a trend under no effect at all "
     "(regression to the mean), whereas strata of the mean of both sides do not (Oldham 1962)"
 )
-SHARED = "examples that share a document are taken as independent in this trend"
+SHARED = "examples share documents: the document's mean is the unit of this trend"
 
 
 def shared_documents(trials: pd.DataFrame) -> pd.Series | None:
@@ -149,7 +149,7 @@ def strata_tables(
     noted = table["by"] == BASELINE_NLL
     table.loc[noted, "caution"] = [_joined(own, REGRESSION) for own in table.loc[noted, "caution"]]
     table = with_verdicts(table, correction=correction, smallest_effect=smallest_effect)
-    return table, _trends(values, strata, contrasts, seed=seed, shared=labels is not None)
+    return table, _trends(values, strata, contrasts, seed=seed, clusters=labels)
 
 
 def _strata(
@@ -197,7 +197,7 @@ def _trends(
     contrasts: Sequence[Contrast],
     *,
     seed: int,
-    shared: bool,
+    clusters: pd.Series | None,
 ) -> pd.DataFrame:
     keys = [
         (by, column, stratum) for by, own in strata.items() for columns, stratum in own for column in columns
@@ -205,6 +205,7 @@ def _trends(
     found = trend_tests(
         [(values[column], stratum) for _, column, stratum in keys],
         seed=seed,
+        clusters=clusters,
         resamples=RESAMPLES,
         permutations=PERMUTATIONS,
     )
@@ -212,7 +213,9 @@ def _trends(
     for (by, column, _), trend in zip(keys, found, strict=True):
         row = trend.as_row()
         caution = _joined(
-            str(row["caution"]), REGRESSION if by == BASELINE_NLL else "", SHARED if shared else ""
+            str(row["caution"]),
+            REGRESSION if by == BASELINE_NLL else "",
+            SHARED if clusters is not None else "",
         )
         rows.append({"contrast": contrasts[column].name, "by": by, "family": by, **row, "caution": caution})
     table = pd.DataFrame(rows)

@@ -162,15 +162,20 @@ def trend_tests(
     pairs: Sequence[tuple[pd.Series, pd.Series]],
     *,
     seed: int,
+    clusters: pd.Series | None = None,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     permutations: int = PERMUTATIONS,
 ) -> list[Trend]:
-    """`trend_test` of several (values, strata); those of equal size share their resamples."""
+    """`trend_test` of several (values, strata); those of equal size share their resamples.
+
+    Where `clusters` (index example) names the document that examples share, the document is the unit: the mean
+    of its examples' values against the mean position of their strata.
+    """
     trends: list[Trend] = []
     ready: dict[tuple[int, bytes], list[tuple[int, NDArray[np.float64], NDArray[np.float64]]]] = {}
     for number, (values, strata) in enumerate(pairs):
-        trend, outcome, step = _prepared(values, strata)
+        trend, outcome, step = _prepared(values, strata, clusters)
         trends.append(trend)
         if not trend.reason:
             moved = step - step.mean()
@@ -195,7 +200,9 @@ def trend_tests(
     return trends
 
 
-def _prepared(values: pd.Series, strata: pd.Series) -> tuple[Trend, NDArray[np.float64], NDArray[np.float64]]:
+def _prepared(
+    values: pd.Series, strata: pd.Series, clusters: pd.Series | None
+) -> tuple[Trend, NDArray[np.float64], NDArray[np.float64]]:
     """Values with the position of their stratum, and a trend that says why there is none, if so."""
     labels = strata.reindex(values.index)
     known = labels.notna().to_numpy()
@@ -203,12 +210,16 @@ def _prepared(values: pd.Series, strata: pd.Series) -> tuple[Trend, NDArray[np.f
     outcome = values.to_numpy(dtype=np.float64)[known]
     position = labels[known].map({level: float(index) for index, level in enumerate(levels)})
     step = position.to_numpy(dtype=np.float64)
-    n = outcome.size
     bad = int((~np.isfinite(outcome)).sum())
-    reason = ""
+    reason = f"{bad} of {outcome.size} examples are NaN or infinite" if bad else ""
+    if clusters is not None and not bad:
+        documents = clusters.reindex(values.index)[known].to_numpy()
+        means = pd.DataFrame({"outcome": outcome, "step": step}).groupby(documents).mean()
+        outcome, step = means["outcome"].to_numpy(), means["step"].to_numpy()
+    n = outcome.size
     if bad:
-        reason = f"{bad} of {n} examples are NaN or infinite"
-    elif len(levels) < 2 or n < 3:
+        return Trend(n=n, strata=len(levels), reason=reason), outcome, step
+    if len(levels) < 2 or n < 3 or not np.ptp(step):
         reason = "fewer than two strata or three examples: no trend"
     elif not np.ptp(outcome) > 1e-12 * np.abs(outcome).max():
         reason = "all values are equal: nothing to test"

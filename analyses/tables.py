@@ -14,7 +14,7 @@ import pandas as pd
 
 from analyses.analysis import Plan, analysis_of
 from analyses.bands import head_map, share_differences, share_table
-from analyses.budget_arrays import BudgetArray, read_arrays, read_budgets
+from analyses.budget_arrays import BudgetArray, by_document, read_arrays, read_budgets
 from analyses.contrasts import Contrast, wide_cells
 from analyses.effects import effects_table
 from analyses.paired import one_sample_effects
@@ -40,7 +40,7 @@ def build_tables(
     plan = analysis_of(manifest).plan(manifest["protocol"])
     likelihood, trials = directory.read_records("likelihood"), directory.read_records("trials")
     tables = likelihood_tables(plan, manifest, likelihood, trials, smallest_effect=smallest_effect)
-    tables |= attention_tables(plan, manifest, directory)
+    tables |= attention_tables(plan, manifest, directory, documents=shared_documents(trials))
     tables["trials"] = with_cell_columns(trials_table(trials), manifest["cells"])
     return tables
 
@@ -77,14 +77,21 @@ def likelihood_tables(
 
 
 def attention_tables(
-    plan: Plan, manifest: Mapping[str, Any], directory: RunDirectory
+    plan: Plan,
+    manifest: Mapping[str, Any],
+    directory: RunDirectory,
+    *,
+    documents: pd.Series | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """Every table of attention shares and entropies: by cell, by contrast, by head."""
+    """Every table of attention shares and entropies: by cell, by contrast, by head.
+
+    Where examples share ``documents`` the document is the unit, and n counts documents.
+    """
     cells, seed = manifest["cells"], int(manifest["seed"])
     tables: dict[str, pd.DataFrame] = {}
     headline = headline_shares(plan)
     if "budgets" in directory.kinds():
-        budgets = read_budgets(directory.path / "records" / "budgets")
+        budgets = by_document(read_budgets(directory.path / "records" / "budgets"), documents)
         tables["shares"] = with_cell_columns(share_table(budgets, seed=seed), cells)
         decoder = [budget for budget in budgets if budget.stack == "decoder"]
         totals = stack_totals(decoder)
@@ -97,7 +104,8 @@ def attention_tables(
     for kind in ("entropies", "published_entropies"):
         if kind not in directory.kinds():
             continue
-        arrays = read_arrays(directory.path / "records" / kind, "part", ("mass", "entropy"))
+        found = read_arrays(directory.path / "records" / kind, "part", ("mass", "entropy"))
+        arrays = {name: by_document(own, documents) for name, own in found.items()}
         tables[kind] = with_cell_columns(entropy_table(arrays["mass"], arrays["entropy"], seed=seed), cells)
         decoder = [budget for budget in arrays["entropy"] if budget.stack == "decoder"]
         if headline and decoder:

@@ -16,6 +16,7 @@ from scipy import stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.anova import AnovaRM
 
+from analyses.analysis import analysis_of
 from analyses.attention_presentation import (
     band_table,
     entropy_tables,
@@ -312,7 +313,28 @@ def test_strata_of_interactions_and_of_shared_documents():
     found = strata_tables(likelihood, facts(50), [contrast], **SETTINGS)[0]
     found = found[found["by"] == "document length (words)"]
     assert (found["verdict"] == "sub-additive").all()
-    assert trends["caution"].str.contains("share a document").all()
+    assert trends["caution"].str.contains("examples share documents").all()
+
+
+def test_trends_of_shared_documents_are_trends_of_their_means():
+    generator = np.random.default_rng(3)
+    examples = [f"e{number:02d}" for number in range(40)]
+    values = pd.Series(generator.normal(size=40), index=examples)
+    strata = pd.Series(pd.Categorical(generator.integers(0, 4, 40), ordered=True), index=examples)
+    documents = pd.Series(np.arange(40) % 10, index=examples)
+    found = trend_tests([(values, strata)], seed=1, clusters=documents)[0]
+    means = pd.DataFrame({"x": strata.astype(float), "y": values}).groupby(documents).mean()
+    fit = stats.linregress(means["x"], means["y"])
+    assert found.n == 10
+    assert found.slope == pytest.approx(fit.slope)
+    assert found.p == pytest.approx(fit.pvalue, abs=0.1)
+    # A document that is only repeated adds no evidence.
+    twice = pd.concat([values, values.rename(lambda name: f"{name}b")])
+    doubled = pd.concat([strata, strata.rename(lambda name: f"{name}b")])
+    owners = pd.Series([*examples, *examples], index=twice.index)
+    once = trend_tests([(values.sort_index(), strata)], seed=1)[0]
+    again = trend_tests([(twice, doubled)], seed=1, clusters=owners)[0]
+    assert (again.slope, again.p, again.low) == pytest.approx((once.slope, once.p, once.low))
 
 
 def test_records_without_words_give_strata_of_tokens():
@@ -711,6 +733,11 @@ def test_heads_are_the_headline_contrasts_of_shares(finished):
     assert "false discovery rate" in presented["heads"].caption
 
 
+def analysis_plan(directory):
+    manifest = directory.manifest()
+    return analysis_of(manifest).plan(manifest["protocol"])
+
+
 def test_shared_documents_reach_every_test_of_the_likelihood(tmp_path):
     directory = write_run(tmp_path / "run", 30, layers=1, heads=1)
     for path in (directory.path / "records" / "trials").glob("*.parquet"):
@@ -727,7 +754,22 @@ def test_shared_documents_reach_every_test_of_the_likelihood(tmp_path):
     assert (frames["effects"]["clusters"] == 10).all()
     assert "share a document" in presented["effects"].caption
     assert set(frames["anova"]["n"]) == {10}
-    assert frames["trends"]["caution"].str.contains("share a document").all()
+    assert frames["trends"]["caution"].str.contains("examples share documents").all()
+    assert set(frames["trends"]["n"]) == {10}
+    # Attention: the tests are those of the documents' means.
+    records = directory.read_records("budgets")
+    row = frames["share_effects"].query("role == 'document'").iloc[0]
+    contrast = next(own for own in analysis_plan(directory).share_contrasts if own.name == row["contrast"])
+    chosen = records[(records["role"] == "document") & (records["block"] == row["block"])]
+    wide = chosen.pivot_table(index="example", columns="cell", values="share", observed=True)
+    example = sum(wide[cell] * weight for cell, weight in contrast.weights.items())
+    means = example.groupby(example.index.astype(str).str[1:].astype(int) // 3).mean()
+    assert row["n"] == 10
+    assert row["mean"] == pytest.approx(means.mean(), abs=1e-6)
+    assert row["standard_error"] == pytest.approx(means.sem(), rel=1e-4)
+    assert set(frames["shares"].query("n > 0")["n"]) == {10}
+    assert set(frames["entropies"].query("n > 0")["n"]) == {10}
+    assert "document where examples share one" in presented["share_effects"].caption
     assert "10 documents" in presented["anova"].caption
 
 
