@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +15,16 @@ from analyses.extract import Extract
 from analyses.presentation import Table
 from analyses.report import write_report
 from analyses.run_directory import RunDirectory
+from analyses.run_statistics import shared_documents
 from analyses.run_tables import presented_tables
 from analyses.tables import build_tables, save_tables
 
 #: Columns of a table that is printed into a pipe or a file.
 PLAIN_WIDTH = 160
+
+INDEPENDENT = (
+    "examples that share a document count as independent in this table, so that its intervals are too narrow"
+)
 
 #: Rows of a table that are printed; the report and the CSV file have all.
 MOST_PRINTED = 40
@@ -39,7 +45,7 @@ def tables_of(directory: RunDirectory) -> tuple[dict[str, pd.DataFrame], dict[st
         if doubled:
             raise ValueError(f"{analysis.name} names tables that every run has: {doubled}; rename them")
         frames |= {name: table.frame for name, table in own.items()}
-        presented |= own
+        presented |= _with_dependence(own, directory) if analysis.has_records else own
     return frames, presented
 
 
@@ -47,6 +53,13 @@ def report(directory: RunDirectory) -> Path:
     """Write the report of a run and nothing else; its path."""
     frames, presented = tables_of(directory)
     return write_report(directory, presented, draw_figures(directory, frames))
+
+
+def _with_dependence(own: Mapping[str, Table], directory: RunDirectory) -> dict[str, Table]:
+    """An analysis's own tables, which say so where examples share documents and they do not allow for it."""
+    if shared_documents(directory.read_records("trials")) is None:
+        return dict(own)
+    return {name: replace(table, notes=(*table.notes, INDEPENDENT)) for name, table in own.items()}
 
 
 def first_rows(table: Table) -> Table:

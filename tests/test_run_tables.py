@@ -899,6 +899,16 @@ def test_options_need_no_pandas():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_an_analysis_own_tables_say_that_shared_documents_count_as_independent(tmp_path, monkeypatch):
+    directory = write_run(tmp_path / "run", 12, layers=1, heads=1)
+    table = Table(pd.DataFrame({"x": [1]}), "T", "e", "u", "n", "none", "none", None)
+    own = replace(analysis_of(directory.manifest()), tables=lambda run, plan: {"own": table})
+    monkeypatch.setattr("analyses.finishing.analysis_of", lambda manifest: own)
+    assert tables_of(directory)[1]["own"] == table
+    monkeypatch.setattr("analyses.finishing.shared_documents", lambda trials: pd.Series({"a": "1", "b": "1"}))
+    assert "share a document count as independent" in tables_of(directory)[1]["own"].caption
+
+
 def test_a_long_table_is_printed_in_part_and_says_so():
     frame = pd.DataFrame({"contrast": [f"row {number:03d}" for number in range(MOST_PRINTED + 3)]})
     table = Table(frame, "T", "e", "u", "n", "none", "none", None)
