@@ -6,11 +6,16 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from interventions.intervention import Context, Intervention, LevelError, available_interventions
 from interventions.levels import split_draw
 from probes.registry import RegistryError, lookup
 from probes.trials import Example, Trial
+
+if TYPE_CHECKING:
+    from analyses.corpus import Corpus
+    from probes.tokenization import TrialTokenizer
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,18 @@ class Design:
             if cell.factors == levels:
                 return cell
         raise KeyError(f"no cell has the levels {levels}; cells: {[cell.name for cell in self.cells]}")
+
+
+def context_of(corpus: Corpus, index: int, tokenizer: TrialTokenizer, seed: int) -> Context:
+    """What an intervention may know of the example at ``index`` of ``corpus``."""
+    return Context(
+        index=index,
+        examples=corpus.examples,
+        tokenizer=tokenizer,
+        vocabulary_size=tokenizer.tokenizer.vocab_size,
+        seed=seed,
+        padding_pool=corpus.padding_pool,
+    )
 
 
 def crossed(

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from analyses.analysis import Plan
+from analyses.attention_presentation import shown_layers
 from analyses.prefix_ratios import SHOWN
 from analyses.prefix_ratios import presented as ratios_presented
 from analyses.presentation import Table, effects_presentation
-from analyses.run_tables import DEPTHS
 from analyses.tables import SMALLEST_EFFECT
 from probes.roles import ROLES
 
@@ -81,10 +81,8 @@ def presented(
 def _shares(shares: pd.DataFrame, n: str, manifest: Mapping[str, Any]) -> Table:
     """Shares of bare and oracle at chosen layers, a column per role; the frame keeps every row."""
     chosen = shares[shares["alias"].isin(("bare", "oracle_trunc", "bare_nq", "oracle_trunc_nq"))]
-    layers = sorted(chosen["layer"].unique())
-    depths = {layers[round(depth * (len(layers) - 1))] for depth in DEPTHS}
     wide = (
-        chosen[chosen["layer"].isin(depths)]
+        chosen[chosen["layer"].isin(shown_layers(chosen["layer"]))]
         .assign(condition=chosen["alias"], percent=100 * chosen["mean"])
         .pivot_table(
             index=["condition", "stratum", "block", "layer"],

@@ -12,6 +12,7 @@ from typing import Any
 
 from analyses.analysis import Analysis
 from analyses.corpus import Corpus, read_corpus
+from analyses.design import context_of
 from analyses.known_models import model_path
 from analyses.run_directory import RunDirectory, RunError, write_text
 from analyses.runs import (
@@ -23,7 +24,6 @@ from analyses.runs import (
     tokenized_units,
 )
 from analyses.token_attention import save_token_attention, stored_examples
-from interventions.intervention import Context
 from probes.models import LoadedModel, load_model, load_trial_tokenizer
 from probes.tokenization import Limits
 
@@ -174,14 +174,7 @@ def _require_feasible(request: RunRequest, corpus: Corpus) -> None:
         raise ValueError(
             f"layers {beyond} were asked for; {request.models[0]} has decoder layers 0 to {depth - 1}"
         )
-    context = Context(
-        0,
-        corpus.examples,
-        tokenizer,
-        tokenizer.tokenizer.vocab_size,
-        request.seed,
-        padding_pool=corpus.padding_pool,
-    )
+    context = context_of(corpus, 0, tokenizer, request.seed)
     for cell in plan.design.cells:
         tokenizer(cell.trial(corpus.examples[0], context))
 

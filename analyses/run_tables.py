@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.analysis import Plan, analysis_of
-from analyses.attention_presentation import DEPTHS, band_table, entropy_tables, head_table, share_tables
+from analyses.attention_presentation import band_table, entropy_tables, head_table, share_tables
 from analyses.captions import Captions
 from analyses.digits import counted
 from analyses.presentation import Table, effects_presentation
@@ -17,7 +17,7 @@ from analyses.tables import SMALLEST_EFFECT
 from analyses.verdicts import CAUTION_RULE
 from probes.roles import ROLES
 
-__all__ = ["DEPTHS", "presented_tables"]
+__all__ = ["presented_tables"]
 
 
 def presented_tables(manifest: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, Table]:

@@ -24,12 +24,12 @@ from tqdm import tqdm
 from analyses.analysis import Analysis, Plan
 from analyses.corpus import Corpus
 from analyses.custom import design_mapping
-from analyses.design import Cell
+from analyses.design import Cell, context_of
 from analyses.examples_shown import save_examples
 from analyses.known_models import REFERENCE_MODEL
 from analyses.records import Fed, likelihood_records, observation_records, trial_records
 from analyses.run_directory import RunDirectory, file_hash, part_name
-from interventions.intervention import Context, Intervention
+from interventions.intervention import Intervention
 from probes.batching import EncoderKey, encoder_key, make_batch, with_donors
 from probes.capture import Capture, Reading, capture
 from probes.contract import pad_token
@@ -138,18 +138,10 @@ def tokenized_units(
 ) -> list[Unit]:
     """Every example with all its cells, in the corpus's order; the first ``count`` where it is given."""
     units = []
-    examples = corpus.examples
     for index, example in enumerate(
-        tqdm(examples[:count], desc="tokenizing", unit="example", disable=not progress, leave=False)
+        tqdm(corpus.examples[:count], desc="tokenizing", unit="example", disable=not progress, leave=False)
     ):
-        context = Context(
-            index=index,
-            examples=examples,
-            tokenizer=model.trial_tokenizer,
-            vocabulary_size=model.tokenizer.vocab_size,
-            seed=seed,
-            padding_pool=corpus.padding_pool,
-        )
+        context = context_of(corpus, index, model.trial_tokenizer, seed)
         units.append(
             Unit(tuple(Fed(cell.name, model.trial_tokenizer(cell.trial(example, context))) for cell in cells))
         )

@@ -9,10 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from analyses.corpus import Corpus
-from analyses.design import Cell, Design
+from analyses.design import Cell, Design, context_of
 from analyses.edit_words import edit_words
 from analyses.terminal_text import visible
-from interventions.intervention import Context
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
 from probes.tokenization import TokenizedTrial, TrialTokenizer
 
@@ -51,14 +50,7 @@ def print_cells(
         )
     cells = _chosen(design, only)
     console = console or Console()
-    context = Context(
-        index,
-        corpus.examples,
-        tokenizer,
-        tokenizer.tokenizer.vocab_size,
-        seed,
-        padding_pool=corpus.padding_pool,
-    )
+    context = context_of(corpus, index, tokenizer, seed)
     console.print(
         Text(visible(f"example {index} ({corpus.examples[index].identifier}) of {corpus.name}"), "bold")
     )

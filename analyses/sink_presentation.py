@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
 
+from analyses.attention_presentation import shown_layers
 from analyses.column_splits import ROUNDING
 from analyses.extract import Extract
 from analyses.presentation import Table
 from analyses.run_directory import RunDirectory
-from analyses.run_tables import DEPTHS
 from analyses.sink_prediction import CROSS_TOTAL, Path, SinkReadings, read_sinks
 from analyses.sink_tables import (
     ALL_LAYERS,
@@ -78,7 +78,7 @@ def _named(pair: Path, labels: Mapping[str, str]) -> Path:
 
 
 def _exactness(frame: pd.DataFrame, labels: Mapping[str, str], readings: SinkReadings, count: str) -> Table:
-    shown = _depths(readings)
+    shown = shown_layers(readings.layers)
     frame = frame.assign(condition=frame["cell"].map(labels))
     return Extract(
         frame=frame,
@@ -131,7 +131,7 @@ def _layers(
     frame = frame.reset_index(drop=True)
     frame["layer"] = frame["layer"].astype(int)
     main = main_quantity(readings)
-    shown = frame["layer"].isin(_depths(readings)) & (frame["role"] == main)
+    shown = frame["layer"].isin(shown_layers(readings.layers)) & (frame["role"] == main)
     shown &= frame["shift"] == headline.name
     return Extract(
         frame=frame,
@@ -224,12 +224,6 @@ def _entropies(frame: pd.DataFrame, shown: Sequence[str], whose: str, count: str
         columns=("shift", "part", "n", "first", "last", "mean_difference", "share", "reason"),
         shown_rows=tuple(np.flatnonzero((frame["layer"] == ALL_LAYERS) & frame["shift"].isin(shown))),
     )
-
-
-def _depths(readings: SinkReadings) -> list[int]:
-    """The layers that tables show, at the usual places in the depth."""
-    last = len(readings.layers) - 1
-    return sorted({readings.layers[round(depth * last)] for depth in DEPTHS})
 
 
 def sink_figures(
