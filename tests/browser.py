@@ -7,10 +7,11 @@ BUDGETLENS_REQUIRE_BROWSER or CI is set, its absence is a failure, so that a gre
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -33,6 +34,9 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+PAUSE_BETWEEN_DOWNLOADS = 150
+"""Milliseconds: ten of them are longer than the second in which Chromium counts a frame's downloads."""
 
 LOCAL_SCHEMES = ("file", "data", "blob", "about")
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -101,6 +105,18 @@ def watched_page(browser: Browser, size: tuple[int, int] = DESK) -> Watched:
         lambda route: route.abort(),
     )
     return watched
+
+
+def download(page: Page, act: Callable[[], object]) -> tuple[str, bytes]:
+    """Name and content of the file that `act` lets the page save.
+
+    Chromium silently drops what a frame saves beyond ten files within a second, which no person reaches and a test on
+    a quiet machine does; hence the pause.
+    """
+    page.wait_for_timeout(PAUSE_BETWEEN_DOWNLOADS)
+    with page.expect_download() as waiting:
+        act()
+    return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
 
 
 OUTSIDE = """() => {

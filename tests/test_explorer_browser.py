@@ -399,9 +399,7 @@ def test_texts_of_ones_own_are_measured(browser: Browser, address: str, runs: di
 
 
 def saved(page: Page, button: str) -> tuple[str, bytes]:
-    with page.expect_download() as download:
-        page.click(f"#{button}")
-    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+    return look.download(page, lambda: page.click(f"#{button}"))
 
 
 def test_every_view_is_saved(

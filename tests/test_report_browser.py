@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from tests.browser import (
     assert_headings_in_order,
     beyond_the_keyboard,
     chromium,
+    download,
     heading_levels,
     outside_the_viewport,
     tab_stops,
@@ -131,35 +133,29 @@ def test_policy_refuses_what_a_script_would_load(browser: Browser, plain: Path) 
     watched.page.context.close()
 
 
-def test_every_table_downloads_as_its_csv(desk: Watched, tmp_path: Path) -> None:
+def test_every_table_downloads_as_its_csv(desk: Watched) -> None:
     tables = report_pages.report_tables()
     expected = {f"{name}.csv": table.to_csv() for name, table in tables.items()}
     expected["shares.csv"] = tables["likelihood"].to_csv()
     buttons = desk.page.locator("button[data-csv]")
     found = {}
     for place in range(buttons.count()):
-        with desk.page.expect_download() as waiting:
-            buttons.nth(place).press("Enter")
-        saved = tmp_path / waiting.value.suggested_filename
-        waiting.value.save_as(saved)
-        found[saved.name] = saved.read_bytes().decode("utf-8")
+        name, content = download(desk.page, partial(buttons.nth(place).press, "Enter"))
+        found[name] = content.decode("utf-8")
     assert found == expected
     desk.assert_quiet()
 
 
-def test_every_figure_is_saved_as_a_picture(desk: Watched, tmp_path: Path) -> None:
+def test_every_figure_is_saved_as_a_picture(desk: Watched) -> None:
     beginnings = {"svg": b"<svg", "png": b"\x89PNG"}
     buttons = desk.page.locator("button[data-plot]")
     assert buttons.count() == 8
     for place in range(buttons.count()):
         form = str(buttons.nth(place).get_attribute("data-format"))
-        with desk.page.expect_download() as waiting:
-            buttons.nth(place).click()
-        saved = tmp_path / f"{place}.{form}"
-        waiting.value.save_as(saved)
-        assert waiting.value.suggested_filename.endswith(f".{form}")
-        assert saved.read_bytes().startswith(beginnings[form])
-        assert saved.stat().st_size > 10_000
+        name, content = download(desk.page, buttons.nth(place).click)
+        assert name.endswith(f".{form}")
+        assert content.startswith(beginnings[form])
+        assert len(content) > 10_000
     desk.assert_quiet()
 
 
