@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analyses.contrasts import Contrast
-from analyses.design import Design
+from analyses.designs.design import Design
 from analyses.effects import Correction
+from analyses.statistics.contrasts import Contrast
 from probes.registry import discover, lookup, registered
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-    from analyses.presentation import Table
-    from analyses.run_directory import RunDirectory
-    from analyses.run_request import RunRequest
+    from analyses.running.run_request import RunRequest
+    from analyses.storage.run_directory import RunDirectory
+    from analyses.tables.presentation import Table
 
 PROTOCOLS = ("corrected", "published")
 

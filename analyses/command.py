@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analyses import compare_options, custom_options, effects_options
+from analyses.commands import effects_options
+from analyses.comparison import options as compare_options
+from analyses.designs import options as custom_options
 from analyses.explorer import command as explorer_command
 
 if TYPE_CHECKING:
     from analyses.analysis import Analysis
-    from analyses.runs import RunOptions
+    from analyses.running.runs import RunOptions
 
 #: Exit status after an error that the message explains, and after an interruption.
 FAILED, INTERRUPTED = 2, 130
@@ -245,7 +247,7 @@ def _batch_tokens(text: str) -> int | None:
 
 def list_command(options: argparse.Namespace) -> None:
     """Print what there is."""
-    from analyses.inventory import inventory, print_inventory
+    from analyses.commands.inventory import inventory, print_inventory
 
     print_inventory(inventory((options.kind,) if options.kind else KINDS))
 
@@ -273,7 +275,7 @@ def chosen_analysis(options: argparse.Namespace) -> Analysis:
 def design_command(options: argparse.Namespace) -> None:
     """Print an analysis's design as a file."""
     from analyses.custom import design_mapping
-    from analyses.design_files import write_design
+    from analyses.designs.files import write_design
 
     analysis = chosen_analysis(options)
     mapping = design_mapping(analysis, options.protocol or analysis.protocol)
@@ -282,9 +284,9 @@ def design_command(options: argparse.Namespace) -> None:
 
 def show_command(options: argparse.Namespace) -> None:
     """Print what every cell of an analysis feeds the model."""
-    from analyses.known_models import model_path
-    from analyses.run_request import RunRequest
-    from analyses.show import print_cells
+    from analyses.commands.show import print_cells
+    from analyses.running.known_models import model_path
+    from analyses.running.run_request import RunRequest
     from probes.models import load_trial_tokenizer
 
     analysis = chosen_analysis(options)
@@ -314,7 +316,7 @@ def show_command(options: argparse.Namespace) -> None:
 def run_command(options: argparse.Namespace) -> None:
     """Run an analysis and print its tables."""
     from analyses.finishing import finish
-    from analyses.run_request import RunRequest, execute
+    from analyses.running.run_request import RunRequest, execute
 
     if options.quiet:
         from transformers.utils import logging
@@ -342,7 +344,7 @@ def run_command(options: argparse.Namespace) -> None:
 
 def _choices(options: argparse.Namespace, analysis: Analysis) -> RunOptions:
     """What the options say of a run besides analysis, model and corpus; `show` has fewer of them."""
-    from analyses.runs import RunOptions
+    from analyses.running.runs import RunOptions
 
     found = {name: getattr(options, name, None) for name in ("layers", "rows", "batch_tokens", "probes")}
     return RunOptions(
@@ -356,7 +358,7 @@ def _choices(options: argparse.Namespace, analysis: Analysis) -> RunOptions:
 def tables_command(options: argparse.Namespace) -> None:
     """Compute a run's tables and figures again and print them."""
     from analyses.finishing import finish
-    from analyses.run_directory import RunDirectory
+    from analyses.storage.run_directory import RunDirectory
 
     finish(RunDirectory(options.run))
 
@@ -364,28 +366,28 @@ def tables_command(options: argparse.Namespace) -> None:
 def report_command(options: argparse.Namespace) -> None:
     """Write a run's report again."""
     from analyses.finishing import report
-    from analyses.run_directory import RunDirectory
+    from analyses.storage.run_directory import RunDirectory
 
     print(f"report:  {report(RunDirectory(options.run))}")
 
 
 def compare_command(options: argparse.Namespace) -> int:
     """Print published figures beside measured ones."""
-    from analyses import compare
+    from analyses.comparison import compare
 
     return compare.main(options)
 
 
 def effects_command(options: argparse.Namespace) -> int:
     """Print the statistics of anyone's own per-example values."""
-    from analyses import effects_file
+    from analyses.commands import effects_file
 
     return effects_file.main(options)
 
 
 def bench_command(options: argparse.Namespace) -> int:
     """Print what capture costs."""
-    from analyses.bench import run_benchmarks
+    from analyses.commands.bench import run_benchmarks
 
     return run_benchmarks(options.part, repeats=options.repeats)
 

@@ -9,7 +9,7 @@ The mapping is what a design file and run.json hold. Only ``factors`` is needed:
 * ``aliases``: short names of cells, for tables and for the contrasts below;
 * ``contrasts``: tables with ``baseline`` and ``treatment`` (a cell, or a list of cells to average) or with
   ``weights`` by cell, and with ``name``, ``family`` and ``order``. Without this key every main effect, interaction
-  and simple effect is tested (:mod:`analyses.factorial_plan`);
+  and simple effect is tested (:mod:`analyses.designs.factorial_plan`);
 * ``share_contrasts``: the same for attention shares, or names of contrasts; ``splits``: ``total`` and ``parts``;
   ``headline``: names of contrasts; ``interaction``: two or three factors; ``correction``: holm or bonferroni;
 * ``rows``, ``probes``, ``corpus``, ``n``, ``seed``, ``encoder_tokens``: defaults of a run, which options change;
@@ -21,13 +21,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from analyses import design_schema as schema
 from analyses.analysis import CUSTOM, PROTOCOLS, Analysis, Plan, Split
-from analyses.contrasts import Contrast
-from analyses.design import Cell, Design, Factor, crossed
-from analyses.design_schema import DesignError
+from analyses.designs import schema
+from analyses.designs.design import Cell, Design, Factor, crossed
+from analyses.designs.factorial_plan import SIMPLE, automatic_contrasts, interaction_axes
+from analyses.designs.schema import DesignError
 from analyses.effects import Correction
-from analyses.factorial_plan import SIMPLE, automatic_contrasts, interaction_axes
+from analyses.statistics.contrasts import Contrast
 from probes.registry import nearest
 
 ROWS = ("predicting", "holding")

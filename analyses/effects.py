@@ -1,10 +1,9 @@
 """Paired effects, tables of them and everything derived from them: the entry to the statistics.
 
 `paired_effect` takes two arrays, `effects_table` the `likelihood` records of a run and a list of contrasts,
-`decomposition` splits an effect, `ratio_of_means` gives a ratio. Related modules: `analyses.strata`
-(strata, shared documents, several seeds), `analyses.variance` (repeated-measures ANOVA), `analyses.bands`
-(budgets), `analyses.verdicts` (the words of the verdict column), `analyses.presentation` (tables on screen
-and paper).
+`decomposition` splits an effect, `ratio_of_means` gives a ratio. Beside it in `analyses.statistics`: `strata` (strata,
+shared documents, several seeds), `variance` (repeated-measures ANOVA), `bands` (budgets), `verdicts` (the words of
+the verdict column); in `analyses.tables.presentation`: tables on screen and paper.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analyses.contrasts import (
+from analyses.statistics.contrasts import (
     Contrast,
     comparison,
     contrast_values,
@@ -25,9 +24,16 @@ from analyses.contrasts import (
     parse_cell,
     wide_cells,
 )
-from analyses.paired import PERMUTATIONS, RESAMPLES, Missing, PairedEffect, one_sample_effects, paired_effect
-from analyses.ratios import Ratio, decomposition, ratio_of_means, split_of_means
-from analyses.verdicts import verdict
+from analyses.statistics.paired import (
+    PERMUTATIONS,
+    RESAMPLES,
+    Missing,
+    PairedEffect,
+    one_sample_effects,
+    paired_effect,
+)
+from analyses.statistics.ratios import Ratio, decomposition, ratio_of_means, split_of_means
+from analyses.statistics.verdicts import verdict
 
 __all__ = [
     "Contrast",

@@ -6,10 +6,17 @@ import sys
 from collections.abc import Mapping
 
 from analyses.analysis import PROTOCOLS, Analysis, Plan, analysis
-from analyses.length_tables import length_figures, length_tables
-from analyses.prefix_plans import ORACLE, UNPADDED, PrefixLevel, PrefixStudy, effect_name, interaction_name
-from analyses.presentation import Table
-from analyses.run_directory import RunDirectory
+from analyses.plans.length_tables import length_figures, length_tables
+from analyses.plans.prefix_plans import (
+    ORACLE,
+    UNPADDED,
+    PrefixLevel,
+    PrefixStudy,
+    effect_name,
+    interaction_name,
+)
+from analyses.storage.run_directory import RunDirectory
+from analyses.tables.presentation import Table
 
 LENGTHS = ("256", "512", "1024", "2048", "4096")
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 import sys
 
 from analyses.analysis import PROTOCOLS, Analysis, analysis
-from analyses.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy, effect_name, interaction_name
-from analyses.prefix_ratios import prefix_ratios, ratio_tables
+from analyses.plans.prefix_plans import (
+    ORACLE,
+    RANDOM,
+    PrefixLevel,
+    PrefixStudy,
+    effect_name,
+    interaction_name,
+)
+from analyses.plans.prefix_ratios import prefix_ratios, ratio_tables
 
 KEYWORDS = PrefixLevel("keywords:5", "surr_doc_trunc")
 

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Mapping
 
 from analyses.analysis import PROTOCOLS, Analysis, Plan, Split, analysis
-from analyses.contrasts import Contrast
-from analyses.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy, effect_name, renamed, step
-from analyses.prefix_ranking import ranking_figures, ranking_tables
-from analyses.prefix_ratios import RatioOf, prefix_ratios, ratios_presented
-from analyses.presentation import Table
-from analyses.run_directory import RunDirectory
+from analyses.plans.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy, effect_name, renamed, step
+from analyses.plans.prefix_ranking import ranking_figures, ranking_tables
+from analyses.plans.prefix_ratios import RatioOf, prefix_ratios, ratios_presented
+from analyses.statistics.contrasts import Contrast
+from analyses.storage.run_directory import RunDirectory
+from analyses.tables.presentation import Table
 
 #: The wrong keywords come from the next example, as published.
 WRONG = "wrong_keywords@1:5"

@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import partial
 
 from analyses.analysis import PROTOCOLS, Analysis, Plan, Split, analysis
-from analyses.damage_by_length import damage_figures, damage_tables
-from analyses.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name, renamed, step
-from analyses.prefix_ratios import prefix_ratios, ratios_presented
-from analyses.presentation import Table, effects_presentation
-from analyses.run_directory import RunDirectory
-from analyses.tables import SMALLEST_EFFECT
-from analyses.two_by_two import Property, TwoByTwo, effects_of
+from analyses.plans.damage_by_length import damage_figures, damage_tables
+from analyses.plans.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name, renamed, step
+from analyses.plans.prefix_ratios import prefix_ratios, ratios_presented
+from analyses.plans.two_by_two import Property, TwoByTwo, effects_of
+from analyses.storage.run_directory import RunDirectory
+from analyses.tables.build import SMALLEST_EFFECT
+from analyses.tables.presentation import Table, effects_presentation
 
 COHERENCE = Property("coherence", "bag of words", "sentence")
 OVERLAP = Property("overlap", "another document", "this document")

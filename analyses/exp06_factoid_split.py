@@ -10,9 +10,8 @@ from plotly.graph_objects import Figure
 
 from analyses.analysis import Analysis, Plan, analysis
 from analyses.exp01_production_cache import STUDY, exp01
-from analyses.prefix_ratios import prefix_ratios
-from analyses.presentation import Table
-from analyses.reanalysis import (
+from analyses.plans.prefix_ratios import prefix_ratios
+from analyses.plans.reanalysis import (
     BINS,
     SPLIT,
     effects_by_stratum,
@@ -24,10 +23,11 @@ from analyses.reanalysis import (
     source_of,
     trends,
 )
-from analyses.reanalysis_presentation import presented
-from analyses.run_directory import RunDirectory
-from analyses.run_request import RunRequest
-from analyses.tables import SMALLEST_EFFECT
+from analyses.plans.reanalysis_presentation import presented
+from analyses.running.run_request import RunRequest
+from analyses.storage.run_directory import RunDirectory
+from analyses.tables.build import SMALLEST_EFFECT
+from analyses.tables.presentation import Table
 from figures import effects_forest, interaction_plot
 
 REANALYSED = "exp01"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from analyses.analysis import PROTOCOLS, Analysis, analysis
-from analyses.encoder_by_prompt import plan
+from analyses.plans.encoder_by_prompt import plan
 
 
 @analysis("exp07")

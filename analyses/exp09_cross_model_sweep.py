@@ -6,10 +6,10 @@ import sys
 from dataclasses import replace
 
 from analyses.analysis import PROTOCOLS, Analysis, analysis
-from analyses.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name
-from analyses.run_directory import RunDirectory
-from analyses.run_request import RunRequest
-from analyses.sweep_tables import sweep_figures, sweep_tables
+from analyses.plans.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name
+from analyses.plans.sweep_tables import sweep_figures, sweep_tables
+from analyses.running.run_request import RunRequest
+from analyses.storage.run_directory import RunDirectory
 
 #: The random prefix of this analysis is words of a pool, as published.
 STUDY = PrefixStudy(
@@ -24,7 +24,7 @@ SWEEP = "exp09-sweep"
 def runner(request: RunRequest) -> RunDirectory:
     """Run every model that is asked for, one after another."""
     from analyses.finishing import finish
-    from analyses.model_sweep import sweep
+    from analyses.running.model_sweep import sweep
 
     return sweep(request, SWEEP, finish)
 

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from analyses.analysis import Analysis, Plan, Split, analysis
-from analyses.contrasts import Contrast, comparison
-from analyses.design import Cell, Design, Factor
+from analyses.designs.design import Cell, Design, Factor
 from analyses.effects import Correction
-from analyses.sink_prediction import Path, Point
+from analyses.plans.sink_prediction import Path, Point
+from analyses.statistics.contrasts import Contrast, comparison
 from probes.trials import FIRST_POSITIONS
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-    from analyses.presentation import Table
-    from analyses.run_directory import RunDirectory
+    from analyses.storage.run_directory import RunDirectory
+    from analyses.tables.presentation import Table
 
 PROMPTS = ("none", "query")
 EXACT, BOTH = "prefix+separator", "bos+prefix+separator"
@@ -139,7 +139,7 @@ def _plan(rows: str, probes: tuple[str, ...], correction: Correction) -> Plan:
 
 
 def _tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
-    from analyses.sink_presentation import sink_tables
+    from analyses.plans.sink_presentation import sink_tables
 
     return sink_tables(
         directory,
@@ -150,7 +150,7 @@ def _tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
 
 
 def _figures(tables: Mapping[str, pd.DataFrame], setting: str) -> Mapping[str, Figure]:
-    from analyses.sink_presentation import sink_figures
+    from analyses.plans.sink_presentation import sink_figures
 
     bare_hidden, *_, first = (pair.name for pair in audit_pairs("query"))
     return sink_figures(

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from analyses.analysis import Analysis, Plan, analysis
-from analyses.encoder_by_prompt import BOS_VISIBLE
-from analyses.enrichment import enrichment_figures, enrichment_plan, enrichment_tables, patches
+from analyses.plans.encoder_by_prompt import BOS_VISIBLE
+from analyses.plans.enrichment import enrichment_figures, enrichment_plan, enrichment_tables, patches
 from probes.trials import FIRST_POSITIONS
 
 if TYPE_CHECKING:
-    from analyses.presentation import Table
-    from analyses.run_directory import RunDirectory
+    from analyses.storage.run_directory import RunDirectory
+    from analyses.tables.presentation import Table
 
 _HIDDEN = {"corrected": BOS_VISIBLE, "published": FIRST_POSITIONS}
 

@@ -7,13 +7,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from analyses.analysis import Analysis, Plan, analysis
-from analyses.knockouts import WINDOWS, BaseCell, knockout_figures, knockout_plan, knockout_tables, knockouts
+from analyses.plans.knockouts import (
+    WINDOWS,
+    BaseCell,
+    knockout_figures,
+    knockout_plan,
+    knockout_tables,
+    knockouts,
+)
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
 from probes.trials import FIRST_POSITIONS
 
 if TYPE_CHECKING:
-    from analyses.presentation import Table
-    from analyses.run_directory import RunDirectory
+    from analyses.storage.run_directory import RunDirectory
+    from analyses.tables.presentation import Table
 
 _BASES = {
     "corrected": (

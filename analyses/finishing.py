@@ -10,14 +10,14 @@ from pathlib import Path
 import pandas as pd
 
 from analyses.analysis import analysis_of
-from analyses.drawing import draw_figures, save_figures
-from analyses.extract import Extract
-from analyses.presentation import Table
-from analyses.report import write_report
-from analyses.run_directory import RunDirectory
-from analyses.run_statistics import shared_documents
-from analyses.run_tables import presented_tables
-from analyses.tables import build_tables, save_tables
+from analyses.report.document import write_report
+from analyses.report.drawing import draw_figures, save_figures
+from analyses.storage.run_directory import RunDirectory
+from analyses.tables.build import build_tables, save_tables
+from analyses.tables.extract import Extract
+from analyses.tables.presentation import Table
+from analyses.tables.presented import presented_tables
+from analyses.tables.run_statistics import shared_documents
 
 #: Columns of a table that is printed into a pipe or a file.
 PLAIN_WIDTH = 160

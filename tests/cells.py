@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy
 
-from analyses.design import Cell
+from analyses.designs.design import Cell
 from interventions.intervention import Context
 from probes.capture import Capture, Reading, capture
 from probes.models import LoadedModel

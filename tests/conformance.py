@@ -20,8 +20,8 @@ from functools import cached_property
 import numpy
 import torch
 
-from analyses.records import Fed
-from analyses.runs import Unit, capture_part
+from analyses.running.runs import Unit, capture_part
+from analyses.storage.records import Fed
 from interventions.intervention import Context, Intervention, LevelError
 from probes.attention import AttentionCall, Site
 from probes.budgets import Budgets

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from analyses.analysis import find_analysis
 from analyses.command import main
-from analyses.run_directory import RunDirectory
+from analyses.storage.run_directory import RunDirectory
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
 
 ROLES = (*DECODER_ROLES, *ENCODER_ROLES)

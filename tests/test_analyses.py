@@ -15,14 +15,14 @@ from scipy import stats
 import analyses.exp02_length_scaling as length_scaling
 from analyses.analysis import PROTOCOLS, Plan, find_analysis
 from analyses.command import main
-from analyses.contrasts import Contrast
-from analyses.damage_by_length import damage_frames
-from analyses.length_tables import effects_by_length, length_trends, mean_lengths, ratios_by_length
-from analyses.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy
-from analyses.prefix_ranking import curve_frame, ranking_frame
-from analyses.prefix_ratios import RatioOf, ratio_frame
-from analyses.run_directory import RunDirectory
-from analyses.two_by_two import Property, TwoByTwo, effects_of
+from analyses.plans.damage_by_length import damage_frames
+from analyses.plans.length_tables import effects_by_length, length_trends, mean_lengths, ratios_by_length
+from analyses.plans.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy
+from analyses.plans.prefix_ranking import curve_frame, ranking_frame
+from analyses.plans.prefix_ratios import RatioOf, ratio_frame
+from analyses.plans.two_by_two import Property, TwoByTwo, effects_of
+from analyses.statistics.contrasts import Contrast
+from analyses.storage.run_directory import RunDirectory
 from interventions.intervention import Context
 from probes.tokenization import TrialTokenizer
 from probes.trials import Example

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from analyses.design import Factor, crossed
-from analyses.records import Fed, trial_records
-from analyses.tables import trials_table
+from analyses.designs.design import Factor, crossed
+from analyses.storage.records import Fed, trial_records
+from analyses.tables.build import trials_table
 from interventions.intervention import Context
 from interventions.prefix import Prefix
 from interventions.prefix_sources import SOURCES

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from analyses.analysis import find_analysis
-from analyses.corpus import read_corpus
-from analyses.known_models import REFERENCE_MODEL
-from analyses.runs import tokenized_units
+from analyses.corpora.corpus import read_corpus
+from analyses.running.known_models import REFERENCE_MODEL
+from analyses.running.runs import tokenized_units
 from probes.batching import make_batch
 from probes.budgets import Budgets
 from probes.capture import Reading, capture

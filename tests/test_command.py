@@ -14,17 +14,17 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-import analyses.run_request
+import analyses.running.run_request
 from analyses.analysis import available_analyses, find_analysis
 from analyses.command import main
-from analyses.contrasts import wide_cells
-from analyses.corpus import read_corpus
+from analyses.commands.inventory import inventory
+from analyses.commands.show import print_cells
+from analyses.corpora.corpus import read_corpus
 from analyses.custom import custom_analysis
-from analyses.edit_words import edit_words
-from analyses.inventory import inventory
-from analyses.run_directory import RunDirectory
-from analyses.show import print_cells
-from analyses.terminal_text import visible
+from analyses.designs.edit_words import edit_words
+from analyses.statistics.contrasts import wide_cells
+from analyses.storage.run_directory import RunDirectory
+from analyses.tables.terminal_text import visible
 from interventions.knockout import Knockout
 from probes.edits import HideKeys
 from probes.tokenization import TrialTokenizer
@@ -59,7 +59,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("weights were loaded")
 
-    monkeypatch.setattr(analyses.run_request, "load_model", load)
+    monkeypatch.setattr(analyses.running.run_request, "load_model", load)
 
 
 def errors_of(capsys: pytest.CaptureFixture[str]) -> str:
@@ -268,7 +268,7 @@ def test_an_out_that_can_t_be_made_is_refused_first(
 def test_a_directory_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(ValueError, match=r"can't be written: no permission in .*; give another directory"):
-        analyses.run_request.require_creatable(tmp_path / "a" / "b")
+        analyses.running.run_request.require_creatable(tmp_path / "a" / "b")
 
 
 # Seeds and limits.
@@ -280,7 +280,7 @@ def test_a_design_s_own_seed_and_limit_hold_where_no_option_says_otherwise(
     file = tmp_path / "design.yaml"
     file.write_text("factors: {prefix: [none, oracle]}\nseed: 7\nencoder_tokens: 99\nprobes: [entropies]\n")
     seen: list[Any] = []
-    monkeypatch.setattr("analyses.run_request.execute", seen.append)
+    monkeypatch.setattr("analyses.running.run_request.execute", seen.append)
     monkeypatch.setattr("analyses.finishing.finish", lambda directory: None)
     command = ["run", "custom", "--design", str(file), *given]
     assert main(command) == 0

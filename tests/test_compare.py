@@ -15,9 +15,9 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from analyses.analysis import find_analysis
-from analyses.compare import TOLERANCES, Measured, add_arguments, agreement, compare, main
-from analyses.contrasts import parse_cell
-from analyses.published import MAIN_MODEL, own_cell_names, published_figures, short_cell_names
+from analyses.comparison.compare import TOLERANCES, Measured, add_arguments, agreement, compare, main
+from analyses.comparison.published import MAIN_MODEL, own_cell_names, published_figures, short_cell_names
+from analyses.statistics.contrasts import parse_cell
 
 SHORT = {"none": "bare", "oracle": "oracle_trunc"}
 PROMPTS = {"none": "nq", "random": "random_q", "query": "q"}

@@ -7,7 +7,7 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from analyses.known_models import REFERENCE_MODEL
+from analyses.running.known_models import REFERENCE_MODEL
 from probes.tokenization import TrialTokenizer
 from probes.trials import Example, Segment, Trial
 from tests.conftest import corpus_rows

@@ -13,14 +13,14 @@ import yaml
 
 from analyses.analysis import CUSTOM, Analysis, Plan, analysis_of, available_analyses, find_analysis
 from analyses.command import main
-from analyses.contrasts import Contrast, factorial_contrasts
 from analyses.custom import custom_analysis, design_mapping
-from analyses.custom_options import design_of, factor_argument, split_levels
-from analyses.design import Design, Factor, crossed
-from analyses.design_files import FORMATS, read_design, write_design
-from analyses.design_schema import DesignError
-from analyses.factorial_plan import automatic_contrasts
-from analyses.runs import design_details, file_hashes
+from analyses.designs.design import Design, Factor, crossed
+from analyses.designs.factorial_plan import automatic_contrasts
+from analyses.designs.files import FORMATS, read_design, write_design
+from analyses.designs.options import design_of, factor_argument, split_levels
+from analyses.designs.schema import DesignError
+from analyses.running.runs import design_details, file_hashes
+from analyses.statistics.contrasts import Contrast, factorial_contrasts
 from interventions.intervention import available_interventions
 from probes.registry import RegistryError
 

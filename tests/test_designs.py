@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from analyses.analysis import PROTOCOLS, Plan, available_analyses, find_analysis
-from analyses.contrasts import Contrast
-from analyses.design import Cell, Design, Factor, crossed
+from analyses.designs.design import Cell, Design, Factor, crossed
 from analyses.effects import decomposition
+from analyses.statistics.contrasts import Contrast
 from interventions.decoder_prompt import DecoderPrompt
 from interventions.intervention import Context, LevelError
 from interventions.prefix import Prefix

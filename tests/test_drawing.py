@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses import drawing
 from analyses.analysis import analysis_of, find_analysis
 from analyses.finishing import tables_of
-from analyses.run_directory import RunDirectory
-from analyses.run_texts import read_texts
+from analyses.report import drawing
+from analyses.report.texts import read_texts
+from analyses.storage.run_directory import RunDirectory
 from figures.labels import visible_text
 from probes.roles import ROLES
 from tests.explorer_runs import HOSTILE, hostile_run

@@ -10,8 +10,8 @@ import numpy
 import pytest
 import torch
 
-from analyses.records import Fed
-from analyses.runs import Unit, batches, capture_part
+from analyses.running.runs import Unit, batches, capture_part
+from analyses.storage.records import Fed
 from interventions.edges import parse_edges
 from interventions.intervention import LevelError
 from interventions.knockout import Knockout

@@ -12,17 +12,17 @@ import statsmodels.api as statsmodels
 from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
-from analyses.contrasts import Contrast, comparison
 from analyses.effects import adjusted_p, effects_table, paired_effect, stars
-from analyses.intervals import (
+from analyses.statistics.contrasts import Contrast, comparison
+from analyses.statistics.intervals import (
     bca_interval,
     detectable_shift,
     hedges_factor,
     left_out_sums,
     resampled_sums,
 )
-from analyses.permutations import sign_flip_p
-from analyses.verdicts import coverage_caution, verdict
+from analyses.statistics.permutations import sign_flip_p
+from analyses.statistics.verdicts import coverage_caution, verdict
 
 # Extra hours of sleep under two drugs, ten patients (Student 1908, "The probable error of a mean", table in
 # section IX).

@@ -11,10 +11,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from analyses.bands import head_map, share_differences, share_table
-from analyses.budget_arrays import BudgetArray, budget_arrays, empty_budget, fill, read_budgets
-from analyses.contrasts import Contrast, comparison
-from analyses.intervals import bca_interval
+from analyses.statistics.bands import head_map, share_differences, share_table
+from analyses.statistics.budget_arrays import BudgetArray, budget_arrays, empty_budget, fill, read_budgets
+from analyses.statistics.contrasts import Contrast, comparison
+from analyses.statistics.intervals import bca_interval
 
 CELLS, LAYERS, HEADS, ROLES = ("a", "b", "c"), (0, 3, 7, 9, 11), (0, 1), ("bos", "document", "answer")
 A_TO_B = comparison("a", "b", "f")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analyses.bands import _max_statistic
-from analyses.intervals import bca_interval, left_out_sums, resampled_sums, unit_sums
-from analyses.paired import one_sample_effects
-from analyses.permutations import sign_flip_p
-from analyses.ratios import _ratios
-from analyses.strata import _permuted_p
-from analyses.verdicts import coverage_caution
+from analyses.statistics.bands import _max_statistic
+from analyses.statistics.intervals import bca_interval, left_out_sums, resampled_sums, unit_sums
+from analyses.statistics.paired import one_sample_effects
+from analyses.statistics.permutations import sign_flip_p
+from analyses.statistics.ratios import _ratios
+from analyses.statistics.strata import _permuted_p
+from analyses.statistics.verdicts import coverage_caution
 
 RARE = 0.0556
 

@@ -12,7 +12,8 @@ import pytest
 from scipy import stats
 from statsmodels.stats.anova import AnovaRM
 
-from analyses.contrasts import (
+from analyses.effects import decomposition, effects_table, ratio_of_means, split_of_means
+from analyses.statistics.contrasts import (
     Contrast,
     comparison,
     contrast_values,
@@ -21,10 +22,9 @@ from analyses.contrasts import (
     parse_cell,
     wide_cells,
 )
-from analyses.effects import decomposition, effects_table, ratio_of_means, split_of_means
-from analyses.intervals import resampled_sums
-from analyses.strata import length_strata, quantile_strata, seed_effect, strata_table, trend_test
-from analyses.variance import repeated_measures_anova
+from analyses.statistics.intervals import resampled_sums
+from analyses.statistics.strata import length_strata, quantile_strata, seed_effect, strata_table, trend_test
+from analyses.statistics.variance import repeated_measures_anova
 
 # Mean NLL of the published runs (run summaries of exp08 and exp05).
 PUBLISHED_08 = {

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analyses.commands.effects_file import add_arguments, effects_of_file, main, read_table
 from analyses.effects import paired_effect
-from analyses.effects_file import add_arguments, effects_of_file, main, read_table
 
 N = 30
 

@@ -40,9 +40,9 @@ from analyses.explorer.state import (
 from analyses.explorer.strata import levels_of, mask_of, strata_of
 from analyses.explorer.tokens_view import own_view, tokens_view
 from analyses.explorer.views import Link, NothingToShow
-from analyses.records import Fed
-from analyses.run_directory import RunDirectory, RunError
-from analyses.token_attention import save_token_attention
+from analyses.running.token_attention import save_token_attention
+from analyses.storage.records import Fed
+from analyses.storage.run_directory import RunDirectory, RunError
 from interventions import Context
 from probes.trials import Example
 from tests.conftest import measured

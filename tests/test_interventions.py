@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 import interventions
-from analyses.design import Factor, crossed
-from analyses.inventory import inventory
+from analyses.commands.inventory import inventory
+from analyses.designs.design import Factor, crossed
 from interventions.decoder_prompt import DecoderPrompt
 from interventions.intervention import (
     Context,
@@ -279,7 +279,7 @@ def test_another_distribution_s_interventions_are_found(tmp_path: Path) -> None:
     )
     script = textwrap.dedent(
         """
-        from analyses.design import Factor, crossed
+        from analyses.designs.design import Factor, crossed
         from interventions.intervention import Context
         from probes.trials import Example
 

@@ -17,16 +17,16 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from analyses import enrichment, knockouts
 from analyses.analysis import find_analysis
-from analyses.budget_arrays import empty_budget
 from analyses.command import main
-from analyses.contrasts import factor_contrast, parse_cell
-from analyses.corpus import read_corpus
-from analyses.design import Cell
+from analyses.corpora.corpus import read_corpus
+from analyses.designs.design import Cell
 from analyses.effects import effects_table
-from analyses.run_directory import RunDirectory
-from analyses.runs import tokenized_units
+from analyses.plans import enrichment, knockouts
+from analyses.running.runs import tokenized_units
+from analyses.statistics.budget_arrays import empty_budget
+from analyses.statistics.contrasts import factor_contrast, parse_cell
+from analyses.storage.run_directory import RunDirectory
 from probes.models import load_model
 from probes.tokenization import TokenizedTrial
 from tests.conftest import write_corpus

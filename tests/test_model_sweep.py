@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import analyses.model_sweep as model_sweep
+import analyses.running.model_sweep as model_sweep
 from analyses.command import main
-from analyses.model_sweep import labels_of
-from analyses.run_directory import RunDirectory
+from analyses.running.model_sweep import labels_of
+from analyses.storage.run_directory import RunDirectory
 from tests.conftest import save_tiny
 from tests.test_analyses import long_corpus
 

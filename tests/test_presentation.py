@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.contrasts import comparison
-from analyses.digits import counted, number, with_interval
 from analyses.effects import effects_table
-from analyses.presentation import FORMATS, Table, effects_presentation, render, save
+from analyses.statistics.contrasts import comparison
+from analyses.tables.digits import counted, number, with_interval
+from analyses.tables.presentation import FORMATS, Table, effects_presentation, render, save
 
 
 def table(**changes: object) -> Table:

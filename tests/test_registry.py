@@ -19,9 +19,9 @@ import analyses
 import interventions
 import probes
 from analyses.analysis import available_analyses, find_analysis
-from analyses.inventory import inventory
-from analyses.run_directory import RunDirectory
-from analyses.runs import chosen_probes
+from analyses.commands.inventory import inventory
+from analyses.running.runs import chosen_probes
+from analyses.storage.run_directory import RunDirectory
 from interventions.intervention import Intervention, LevelError, available_interventions
 from probes.observation import available_probes
 from probes.parameters import ParameterError, from_text, parameters_of

@@ -16,14 +16,14 @@ import pandas as pd
 import pytest
 
 import figures
-from analyses.examples_shown import cut, read_examples, save_examples, shown_examples
-from analyses.records import Fed
-from analyses.report import report_page
-from analyses.report_examples import examples_section
-from analyses.report_findings import caveats, kind_of, sentence, split_sentences
-from analyses.report_tables import table_markup, tables_section
-from analyses.run_directory import RunDirectory
-from analyses.runs import Unit
+from analyses.report.document import report_page
+from analyses.report.examples import examples_section
+from analyses.report.findings import caveats, kind_of, sentence, split_sentences
+from analyses.report.tables import table_markup, tables_section
+from analyses.running.runs import Unit
+from analyses.storage.examples_shown import cut, read_examples, save_examples, shown_examples
+from analyses.storage.records import Fed
+from analyses.storage.run_directory import RunDirectory
 from probes.tokenization import Limits, TrialTokenizer
 from probes.trials import Example, Segment, Trial
 from tests import figure_tables, report_pages

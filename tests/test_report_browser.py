@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tests.browser
-from analyses.report import report_page
+from analyses.report.document import report_page
 from tests import report_pages
 from tests.browser import (
     DESK,

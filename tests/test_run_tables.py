@@ -17,7 +17,15 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.anova import AnovaRM
 
 from analyses.analysis import analysis_of
-from analyses.attention_presentation import (
+from analyses.effects import effects_table
+from analyses.finishing import MOST_PRINTED, first_rows, tables_of
+from analyses.statistics.budget_arrays import read_arrays
+from analyses.statistics.contrasts import Contrast, comparison, factor_contrast
+from analyses.statistics.crossings import contrasts_by_draw, full_crossings, without_draw
+from analyses.statistics.ratios import decomposition, decompositions
+from analyses.statistics.strata import range_strata, trend_test, trend_tests
+from analyses.statistics.verdicts import SLOPE, no_effect_within, rule, verdict
+from analyses.tables.attention_presentation import (
     band_table,
     entropy_tables,
     head_table,
@@ -25,15 +33,9 @@ from analyses.attention_presentation import (
     share_tables,
     shown_layers,
 )
-from analyses.budget_arrays import read_arrays
-from analyses.captions import Captions
-from analyses.contrasts import Contrast, comparison, factor_contrast
-from analyses.crossings import contrasts_by_draw, full_crossings, without_draw
-from analyses.effects import effects_table
-from analyses.finishing import MOST_PRINTED, first_rows, tables_of
-from analyses.presentation import Table, effects_presentation
-from analyses.ratios import decomposition, decompositions
-from analyses.run_statistics import (
+from analyses.tables.captions import Captions
+from analyses.tables.presentation import Table, effects_presentation
+from analyses.tables.run_statistics import (
     BASELINE_NLL,
     MEAN_NLL,
     REGRESSION,
@@ -42,9 +44,7 @@ from analyses.run_statistics import (
     shared_documents,
     strata_tables,
 )
-from analyses.strata import range_strata, trend_test, trend_tests
-from analyses.strata_presentation import strata_presented
-from analyses.verdicts import SLOPE, no_effect_within, rule, verdict
+from analyses.tables.strata_presentation import strata_presented
 from tests.test_table_scale import write_run
 
 
@@ -746,7 +746,7 @@ def test_shared_documents_reach_every_test_of_the_likelihood(tmp_path):
         trials.to_parquet(path, index=False)
         marker = directory.path / "parts" / f"{path.stem}.json"
         files = json.loads(marker.read_text())
-        from analyses.run_directory import file_hash
+        from analyses.storage.run_directory import file_hash
 
         files["files"][f"records/trials/{path.name}"] = file_hash(path)
         marker.write_text(json.dumps(files))
@@ -893,7 +893,7 @@ def test_one_example_is_one_example(tmp_path):
 
 def test_options_need_no_pandas():
     code = (
-        "import sys, analyses.compare_options, analyses.effects_options; "
+        "import sys, analyses.comparison.options, analyses.commands.effects_options; "
         "sys.exit('pandas' in sys.modules or 'numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

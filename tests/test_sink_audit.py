@@ -15,15 +15,15 @@ import torch
 from transformers import PreTrainedModel
 
 from analyses import exp10_sink_audit as exp10
-from analyses.column_splits import means_of_columns, split_of_columns
 from analyses.command import main
-from analyses.extract import Extract
-from analyses.presentation import Table
-from analyses.ratios import ratio_of_means
-from analyses.run_directory import RunDirectory
-from analyses.sink_prediction import Path as SinkPath
-from analyses.sink_prediction import Point, SinkReadings, _hidden_sets, read_sinks
-from analyses.sink_tables import audit_table, entropy_table, exactness_table, head_table, shift_table
+from analyses.plans.sink_prediction import Path as SinkPath
+from analyses.plans.sink_prediction import Point, SinkReadings, _hidden_sets, read_sinks
+from analyses.plans.sink_tables import audit_table, entropy_table, exactness_table, head_table, shift_table
+from analyses.statistics.column_splits import means_of_columns, split_of_columns
+from analyses.statistics.ratios import ratio_of_means
+from analyses.storage.run_directory import RunDirectory
+from analyses.tables.extract import Extract
+from analyses.tables.presentation import Table
 from probes.capture import Reading, capture
 from probes.models import LoadedModel
 from probes.renormalised import REMOVED, Renormalised

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pytest
 
 from analyses.analysis import find_analysis
-from analyses.run_directory import RunDirectory, part_name
+from analyses.storage.run_directory import RunDirectory, part_name
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
 
 LAYERS, HEADS, ROLES = 34, 8, (*ENCODER_ROLES, *DECODER_ROLES)
@@ -31,8 +31,8 @@ MEASURE = """
 import json, resource, sys, time
 from pathlib import Path
 from analyses.finishing import tables_of
-from analyses.run_directory import RunDirectory
-from analyses.tables import save_tables
+from analyses.storage.run_directory import RunDirectory
+from analyses.tables.build import save_tables
 directory = RunDirectory(Path(sys.argv[1]))
 began = time.perf_counter()
 frames, presented = tables_of(directory)

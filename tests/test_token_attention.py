@@ -12,9 +12,7 @@ import pandas as pd
 import pytest
 from transformers import PreTrainedModel
 
-from analyses.records import Fed
-from analyses.run_directory import RunDirectory
-from analyses.token_attention import (
+from analyses.running.token_attention import (
     COLUMNS,
     read_token_attention,
     save_token_attention,
@@ -22,6 +20,8 @@ from analyses.token_attention import (
     token_attention,
     token_texts,
 )
+from analyses.storage.records import Fed
+from analyses.storage.run_directory import RunDirectory
 from figures.tokens import TOKEN_COLUMNS
 from probes.budgets import Budgets
 from probes.capture import Capture, Reading, capture

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from plotly.graph_objects import Figure
 from scipy import stats
 
-from analyses.bands import head_map as head_contrasts
-from analyses.budget_arrays import BudgetArray
 from analyses.explorer.data import RunData
 from analyses.explorer.effects_view import stratum_words
 from analyses.explorer.state import State
 from analyses.explorer.strata import mask_of
 from analyses.explorer.views import NothingToShow, View
+from analyses.statistics.bands import head_map as head_contrasts
+from analyses.statistics.budget_arrays import BudgetArray
 from figures import budget_ledger, head_map
 
 CONFIDENCE = 0.95

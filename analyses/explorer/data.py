@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 
 from analyses.analysis import Plan, analysis_of
-from analyses.budget_arrays import BudgetArray, read_budgets
-from analyses.contrasts import Contrast, comparison, wide_cells
-from analyses.corpus import Corpus
+from analyses.corpora.corpus import Corpus
 from analyses.effects import effects_table
-from analyses.run_directory import RunDirectory, RunError
-from analyses.run_texts import read_texts
-from analyses.tables import SMALLEST_EFFECT
+from analyses.report.texts import read_texts
+from analyses.statistics.budget_arrays import BudgetArray, read_budgets
+from analyses.statistics.contrasts import Contrast, comparison, wide_cells
+from analyses.storage.run_directory import RunDirectory, RunError
+from analyses.tables.build import SMALLEST_EFFECT
 from probes.roles import ROLES
 from probes.trials import Example
 

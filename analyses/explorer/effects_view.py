@@ -11,7 +11,7 @@ from analyses.explorer.data import RESAMPLES, RunData, subset_effects
 from analyses.explorer.state import State
 from analyses.explorer.strata import KINDS, level_label, mask_of
 from analyses.explorer.views import Link, Listing, NothingToShow, View
-from analyses.tables import SMALLEST_EFFECT
+from analyses.tables.build import SMALLEST_EFFECT
 from figures import effects_forest
 from figures.labels import p_value, signed
 

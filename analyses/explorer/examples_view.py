@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from analyses.contrasts import Contrast
 from analyses.explorer.data import RunData
 from analyses.explorer.effects_view import stratum_words
 from analyses.explorer.state import PAGE, State
 from analyses.explorer.strata import mask_of
 from analyses.explorer.views import Link, Listing, NothingToShow, Passage, View
+from analyses.statistics.contrasts import Contrast
 from figures import example_scatter, example_slopes
 from figures.labels import plain_number, signed
 

@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from analyses.budget_arrays import AXES, SITE
-from analyses.design import Cell
+from analyses.designs.design import Cell
 from analyses.explorer.data import RunData
 from analyses.explorer.state import cells_with_prefix, name_with_own_prefix
 from analyses.explorer.views import NothingToShow, joined
-from analyses.known_models import model_path
-from analyses.records import Fed
-from analyses.runs import Unit, capture_part
-from analyses.token_attention import token_attention
+from analyses.running.known_models import model_path
+from analyses.running.runs import Unit, capture_part
+from analyses.running.token_attention import token_attention
+from analyses.statistics.budget_arrays import AXES, SITE
+from analyses.storage.records import Fed
 from interventions.intervention import Context
 from probes.budgets import Budgets
 from probes.capture import Reading

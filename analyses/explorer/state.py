@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 
-from analyses.contrasts import contrast_values, parse_cell
 from analyses.explorer.data import RunData
 from analyses.explorer.strata import KINDS, levels_of
+from analyses.statistics.contrasts import contrast_values, parse_cell
 
 VIEWS = {
     "effects": "Effects",

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analyses.explorer.data import RunData
-from analyses.strata import length_strata, quantile_strata
+from analyses.statistics.strata import length_strata, quantile_strata
 
 #: What examples can be parted by, and what each is called.
 KINDS = {

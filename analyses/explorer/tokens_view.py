@@ -13,7 +13,7 @@ from analyses.explorer.examples_view import passages
 from analyses.explorer.live import LiveModel, OwnTexts
 from analyses.explorer.state import MEAN, NONE, State, own_cell_names, own_labels
 from analyses.explorer.views import Listing, NothingToShow, View
-from analyses.token_attention import read_token_attention, stored_examples
+from analyses.running.token_attention import read_token_attention, stored_examples
 from figures import budget_ledger, token_view
 from figures.labels import plain_number, signed
 from figures.theme import ROLES

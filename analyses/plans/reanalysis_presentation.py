@@ -1,0 +1,108 @@
+"""The tables of a re-analysis by answer length, with their captions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from analyses.analysis import Plan
+from analyses.plans.prefix_ratios import SHOWN
+from analyses.plans.prefix_ratios import presented as ratios_presented
+from analyses.tables.attention_presentation import shown_layers
+from analyses.tables.build import SMALLEST_EFFECT
+from analyses.tables.presentation import Table, effects_presentation
+from probes.roles import ROLES
+
+STRATA = "strata by words of the answer"
+
+
+def presented(
+    frames: Mapping[str, pd.DataFrame], manifest: Mapping[str, Any], plan: Plan
+) -> dict[str, Table]:
+    """Tables by name; ``frames`` are those of :mod:`analyses.plans.reanalysis`, ``manifest`` that of the run analysed."""
+    seed, n = int(manifest["seed"]), f"{manifest['corpus']['n']} examples in all, as in the column by stratum"
+    effects = effects_presentation(
+        frames["strata_effects"],
+        seed=seed,
+        smallest_effect=SMALLEST_EFFECT,
+        correction=plan.correction,
+        title="Effects by answer length",
+        columns=(
+            "contrast",
+            "by",
+            "stratum",
+            "n",
+            "mean_difference",
+            "d_z",
+            "win_percent",
+            "p_holm",
+            "p_bonferroni",
+            "verdict",
+            "caution",
+        ),
+    )
+    tables = {
+        "strata_likelihood": Table(
+            frame=frames["strata_likelihood"].assign(condition=frames["strata_likelihood"]["alias"]),
+            title="Answer NLL by answer length",
+            estimand="mean over the examples of a stratum of the mean NLL of an answer's tokens",
+            unit="nats per answer token",
+            n=n,
+            family="none",
+            correction="none",
+            seed=seed,
+            notes=("95 % BCa intervals", STRATA),
+            columns=("condition", "by", "stratum", "n", "mean_answer_words", "mean", "reason"),
+        ),
+        "strata_effects": effects,
+        "strata_ratios": ratios_presented(
+            frames["strata_ratios"], n, seed, ("quantity", "by", "stratum", *SHOWN[3:])
+        ),
+        "strata_trends": Table(
+            frame=frames["strata_trends"],
+            title="Trends over answer length",
+            estimand="change of the mean effect from one bin to the next; for short or long: long minus short",
+            unit="nats per answer token",
+            n=n,
+            family="the contrasts of one stratification",
+            correction="Holm on the permutation p",
+            seed=seed,
+            notes=("95 % BCa intervals; p by studentised permutation of examples over strata", STRATA),
+            columns=("contrast", "by", "n", "strata", "slope", "p_holm", "caution", "reason"),
+        ),
+    }
+    if len(frames["strata_shares"]):
+        tables["strata_shares"] = _shares(frames["strata_shares"], n, manifest)
+    return tables
+
+
+def _shares(shares: pd.DataFrame, n: str, manifest: Mapping[str, Any]) -> Table:
+    """Shares of bare and oracle at chosen layers, a column per role; the frame keeps every row."""
+    chosen = shares[shares["alias"].isin(("bare", "oracle_trunc", "bare_nq", "oracle_trunc_nq"))]
+    wide = (
+        chosen[chosen["layer"].isin(shown_layers(chosen["layer"]))]
+        .assign(condition=chosen["alias"], percent=100 * chosen["mean"])
+        .pivot_table(
+            index=["condition", "stratum", "block", "layer"],
+            columns="role",
+            values="percent",
+            sort=False,
+            observed=True,
+        )
+    )
+    frame = wide[[role for role in ROLES if role in wide]].map("{:.1f}".format).reset_index()
+    frame.columns.name = None
+    return Table(
+        frame=frame,
+        title="Attention shares by answer length, decoder",
+        estimand="mean over a stratum's examples and heads of the share that the answer's "
+        f"{manifest['identity']['rows']} rows give to each role",
+        unit="percent",
+        n=n,
+        family="none",
+        correction="none",
+        seed=None,
+        notes=("chosen layers", STRATA),
+    )
