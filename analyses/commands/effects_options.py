@@ -19,9 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--treatment",
         required=True,
-        action="append",
+        action="extend",
+        nargs="+",
         metavar="NAME",
-        help="compared with the baseline; repeatable",
+        help="compared with the baseline; one or more, repeatable",
     )
     parser.add_argument("--example", metavar="COLUMN", help="names the example (long files need it)")
     parser.add_argument("--condition", metavar="COLUMN", help="long files: names the condition of a row")
