@@ -21,6 +21,7 @@ KEYWORDS = PrefixLevel("keywords:5", "surr_doc_trunc")
 STUDY = PrefixStudy(
     prefixes=(ORACLE, TEMPLATE, KEYWORDS, RANDOM),
     untruncated={"oracle": "oracle_full"},
+    taken_apart={"oracle": ("query", "none")},
 )
 
 #: What strata, seeds and head maps report.

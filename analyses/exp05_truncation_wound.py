@@ -39,6 +39,8 @@ STUDY = PrefixStudy(
     corrected_prefixes=(
         PrefixLevel(WRONG_SHUFFLED, "surr_wrong_shuffled_sent", draws=(f"{WRONG_SHUFFLED}#1",)),
     ),
+    # A sentence that only moved the document would hurt as well.
+    taken_apart={FIRST: ("query",)},
 )
 
 #: The published crossing takes keywords for the other document's bag of words.

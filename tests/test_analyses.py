@@ -22,6 +22,7 @@ from analyses.plans.prefix_ranking import curve_frame, ranking_frame
 from analyses.plans.prefix_ratios import RatioOf, ratio_frame
 from analyses.plans.two_by_two import Property, TwoByTwo, effects_of
 from analyses.statistics.contrasts import Contrast
+from analyses.statistics.ratios import decompositions
 from analyses.storage.run_directory import RunDirectory
 from interventions.intervention import Context
 from probes.tokenization import TrialTokenizer
@@ -105,14 +106,17 @@ def test_every_published_cell_has_its_corrected_one_with_bos_visible(name: str) 
     corrected = {cell.alias: cell.factors for cell in plan_of(name, "corrected").design.cells}
     for cell in plan_of(name, "published").design.cells:
         hidden = cell.factors["hidden"].replace(FIRST_N, VISIBLE)
-        assert corrected[cell.alias] == {**cell.factors, "hidden": hidden}
+        found = dict(corrected[cell.alias])
+        assert found.pop("prefix_attention", "none") == "none"
+        assert found == {**cell.factors, "hidden": hidden}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_controls_of_the_corrected_protocol(name: str) -> None:
     """Bare and oracle with BOS hidden as well, and the shift of positions wherever a prompt is left out."""
     levels = {
-        tuple(cell.factors.values())[-3:]: cell.alias for cell in plan_of(name, "corrected").design.cells
+        tuple(cell.factors[factor] for factor in ("prefix", "hidden", "prompt")): cell.alias
+        for cell in plan_of(name, "corrected").design.cells
     }
     for prefix in ("none", "oracle"):
         assert (prefix, HIDDEN, "query") in levels
@@ -121,6 +125,88 @@ def test_controls_of_the_corrected_protocol(name: str) -> None:
             assert (prefix, HIDDEN, "none") in levels
             assert (prefix, VISIBLE, "position") in levels
     assert not any(cell.factors["hidden"] == FIRST_N for cell in plan_of(name, "corrected").design.cells)
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "alias", "prompts"),
+    [
+        ("exp01", "oracle", "oracle_trunc", {"query": "", "none": "_nq"}),
+        ("exp05", "first_sentence", "surr_first_sent", {"query": ""}),
+    ],
+)
+def test_the_position_control_of_the_encoder(
+    name: str, prefix: str, alias: str, prompts: dict[str, str]
+) -> None:
+    """Protocol 4f: a prefix that only moves the document, and one that moves nothing, by hand."""
+    plan = plan_of(name, "corrected")
+    cells = {cell.alias: cell for cell in plan.design.cells}
+    apart = [cell.alias for cell in plan.design.cells if cell.factors["prefix_attention"] != "none"]
+    assert sorted(apart) == sorted(
+        f"{alias}{nq}_{part}" for nq in prompts.values() for part in ("masked", "unshifted")
+    )
+    by_name = {contrast.name: contrast for contrast in plan.contrasts}
+    splits = {split.total.name: split for split in plan.splits}
+    for prompt, nq in prompts.items():
+        bare, whole = f"bare{nq}", f"{alias}{nq}"
+        masked, unshifted = f"{whole}_masked", f"{whole}_unshifted"
+        for each in (masked, unshifted):
+            expected = {"prefix": prefix, "hidden": VISIBLE, "prompt": prompt}
+            assert cells[each].factors == {**expected, "prefix_attention": each.rpartition("_")[2]}
+        at = f"| {alias}, prompt={prompt}"
+        steps = {
+            f"position alone {at}": (bare, masked),
+            f"attention after position {at}": (masked, whole),
+            f"attention alone {at}": (bare, unshifted),
+            f"position after attention {at}": (unshifted, whole),
+        }
+        for words, (first, second) in steps.items():
+            assert by_name[words].weights == {cells[first].name: 1.0, cells[second].name: -1.0}
+        corners = {bare: 1.0, masked: -1.0, unshifted: -1.0, whole: 1.0}
+        together = by_name[f"position × attention {at}"]
+        assert together.weights == {cells[each].name: weight for each, weight in corners.items()}
+        assert together.effect_order == 2
+        total = f"{prefix} prefix | prompt={prompt}"
+        names = list(steps)
+        for order, parts in (("position", names[:2]), ("attention", names[2:])):
+            split = splits[f"{total}, {order} first"]
+            assert split.total.weights == by_name[total].weights
+            assert [part.name for part in split.parts] == parts
+    if len(prompts) == 2:
+        # Without the query less with it, as the interaction that the parts add up to.
+        own = by_name[f"position alone × query prompt | {alias}"].weights
+        assert own[cells[f"{alias}_nq_masked"].name] == -1.0
+        assert own[cells[f"{alias}_masked"].name] == 1.0
+        assert own[cells["bare_nq"].name] == 1.0
+        assert own[cells["bare"].name] == -1.0
+
+
+def test_what_comes_of_position_and_of_attention_on_data() -> None:
+    """Positions cost 0.5, attention gains 2, and together they cost 0.25 more: each way tells its own parts."""
+    plan = plan_of("exp01", "corrected")
+    values = {cell.alias: 3.0 for cell in plan.design.cells} | {
+        "oracle_trunc_nq_masked": 3.5,
+        "oracle_trunc_nq_unshifted": 1.0,
+        "oracle_trunc_nq": 1.75,
+    }
+    noise = numpy.random.default_rng(2).normal(0, 0.01, size=(30, len(values)))
+    likelihood = pd.DataFrame(
+        [
+            {
+                "example": f"e{i:02d}",
+                "cell": cell.name,
+                "nll": values[cell.alias] + noise[i, j],
+                "answer_tokens": 2,
+            }
+            for i in range(30)
+            for j, cell in enumerate(plan.design.cells)
+        ]
+    )
+    table = decompositions(likelihood, [(split.total, split.parts) for split in plan.splits], seed=3)
+    own = table[table["contrast"].str.startswith("oracle prefix | prompt=none, ")].set_index("part")
+    found = own["mean_difference"].groupby([own["contrast"], own.index], sort=False).first()
+    for order, expected in (("position", [1.25, -0.5, 1.75]), ("attention", [1.25, 2.0, -0.75])):
+        parts = found[f"oracle prefix | prompt=none, {order} first"]
+        numpy.testing.assert_allclose(parts.to_numpy(), expected, atol=0.02)
 
 
 @pytest.mark.parametrize(("name", "protocol"), EVERY)

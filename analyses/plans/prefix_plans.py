@@ -5,7 +5,9 @@ A :class:`PrefixStudy` says which prefixes; this module makes the cells and cont
 
 The corrected protocol adds, beside what was published: the encoder BOS visible by default and hidden in
 cells of its own (the sink control), several draws of the random prefix, and, wherever the decoder's prompt
-changes, the same shift of positions without a prompt (the position control).
+changes, the same shift of positions without a prompt (the position control). Prefixes that a study takes apart
+get the position control of the encoder: the prefix there and unseen by the document (positions alone), and seen
+without moving it (attention alone).
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from probes.trials import FIRST_POSITIONS
 
 #: Factor and alias of the padded document's length, where a study has one.
 PADDING = "padding"
+#: Factor of what a prefix does within the encoder, where a study takes one apart: all of it, positions, attention.
+CO_ENCODING = "prefix_attention"
+WHOLE, POSITION, ATTENTION = "none", "masked", "unshifted"
 #: The level of no padding, and how the published tables call it.
 UNPADDED, UNPADDED_ALIAS = "none", "original"
 
@@ -53,7 +58,8 @@ class PrefixStudy:
     as well, but under the corrected protocol only. ``untruncated`` maps a prefix that is also left visible
     to the short name of that cell. ``without_prompt`` are the prefixes that are run without a prompt as
     well, which the bare document always is. ``paddings`` are the levels of the factor padding; without any
-    there is no such factor.
+    there is no such factor. ``taken_apart`` maps a prefix to the prompts under which the corrected protocol asks
+    what of its effect comes of moving the document's positions and what of the document's attention to it.
     """
 
     prefixes: tuple[PrefixLevel, ...]
@@ -61,6 +67,7 @@ class PrefixStudy:
     untruncated: Mapping[str, str] = field(default_factory=dict)
     without_prompt: tuple[str, ...] = ("oracle",)
     paddings: tuple[str, ...] = ()
+    taken_apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def plan(
         self,
@@ -88,7 +95,18 @@ class PrefixStudy:
 
     def cells(self, protocol: str) -> tuple[Cell, ...]:
         """The cells of a protocol, in the order of the tables."""
-        return tuple(cell for padding in self.paddings or (None,) for cell in self._cells(protocol, padding))
+        found = tuple(cell for padding in self.paddings or (None,) for cell in self._cells(protocol, padding))
+        if protocol == "published" or not self.taken_apart:
+            return found
+        return tuple(Cell((*each.levels, (CO_ENCODING, WHOLE)), each.alias) for each in found) + tuple(
+            Cell((*each.levels, (CO_ENCODING, part)), _apart(each.alias, part))
+            for level, prompts in self.taken_apart.items()
+            for each in found
+            if each.factors["prefix"] == level
+            and each.factors["hidden"] == BOS_VISIBLE
+            and each.factors["prompt"] in prompts
+            for part in (POSITION, ATTENTION)
+        )
 
     def _cells(self, protocol: str, padding: str | None) -> Iterator[Cell]:
         published = protocol == "published"
@@ -215,6 +233,17 @@ class PrefixStudy:
             for first, second in pairwise(steps):
                 name = f"{_STEPS[second]} ({first}→{second}) × {level} prefix{at}"
                 yield _interaction(find, level, (first, second), f"position{at}", name)
+        for level, asked in self.taken_apart.items():
+            apart = {
+                prompt: _co_encoding(find, level, prompt, f"| {self.aliases[level]}, prompt={prompt}{at}", at)
+                for prompt in asked
+            }
+            for contrasts in apart.values():
+                yield from contrasts
+            if {"none", "query"} <= apart.keys():
+                for without, with_query in zip(apart["none"][:4], apart["query"][:4], strict=True):
+                    words = without.name.partition(" | ")[0]
+                    yield step(with_query, without, f"{words} × query prompt | {self.aliases[level]}{at}")
 
     def _splits(self, protocol: str, shared: Sequence[Contrast]) -> Iterator[Split]:
         """Effects as sums of steps: of the oracle prefix over the random one, of the prompt over positions."""
@@ -250,12 +279,64 @@ class PrefixStudy:
                         for first, second in pairwise(("none", "position", "query"))
                     ),
                 )
+            for level, prompts in self.taken_apart.items():
+                alias = self.aliases[level]
+                wholes = {
+                    effect_name(level, prompt, padding=padding): f"| {alias}, prompt={prompt}{at}"
+                    for prompt in prompts
+                }
+                if {"none", "query"} <= set(prompts):
+                    wholes[interaction_name(level, padding)] = f"× query prompt | {alias}{at}"
+                for total, words in wholes.items():
+                    for order, parts in _ORDERS.items():
+                        yield Split(
+                            renamed(by_name[total], f"{total}, {order}"),
+                            tuple(by_name[f"{part} {words}"] for part in parts),
+                        )
 
 
+def _co_encoding(find: _Finder, level: str, prompt: str, words: str, at: str) -> tuple[Contrast, ...]:
+    """What of a prefix's effect is the move of the document's positions, and what its attention to the prefix.
+
+    From the bare document to the prefix as it is there are two ways, over positions alone and over attention
+    alone; the steps of each add up to the effect. The last contrast is by how much the ways differ: what
+    positions do without attention, less what they do with it.
+    """
+    ends = {"bare": find("none", prompt), WHOLE: find(level, prompt)}
+    places = ends | {part: find(level, prompt, apart=part) for part in (POSITION, ATTENTION)}
+    family = f"co-encoding{at}"
+    steps = tuple(
+        Contrast(f"{name} {words}", family, {places[first]: 1.0, places[second]: -1.0})
+        for name, (first, second) in _WAYS.items()
+    )
+    corners = {"bare": 1.0, POSITION: -1.0, ATTENTION: -1.0, WHOLE: 1.0}
+    together = {places[place]: weight for place, weight in corners.items()}
+    return (*steps, Contrast(f"position × attention {words}", family, together))
+
+
+#: The steps from the bare document to the co-encoded one, by name.
+_WAYS = {
+    "position alone": ("bare", POSITION),
+    "attention after position": (POSITION, WHOLE),
+    "attention alone": ("bare", ATTENTION),
+    "position after attention": (ATTENTION, WHOLE),
+}
+_ORDERS = {
+    "position first": ("position alone", "attention after position"),
+    "attention first": ("attention alone", "position after attention"),
+}
 _STEPS = {"position": "position", "query": "content"}
 
 #: Families whose contrasts are also tested on attention shares.
-_SHARE_FAMILIES = ("prefix", "prompt", "interaction", "sink", "prefix, padding=none", "sink, padding=none")
+_SHARE_FAMILIES = (
+    "prefix",
+    "prompt",
+    "interaction",
+    "sink",
+    "co-encoding",
+    "prefix, padding=none",
+    "sink, padding=none",
+)
 
 
 def cell(prefix: str, hidden: str, prompt: str, alias: str, padding: str | None = None) -> Cell:
@@ -265,6 +346,12 @@ def cell(prefix: str, hidden: str, prompt: str, alias: str, padding: str | None 
         return Cell(levels, alias)
     length = UNPADDED_ALIAS if padding == UNPADDED else padding
     return Cell(((PADDING, padding), *levels), f"{alias}@{length}")
+
+
+def _apart(alias: str, part: str) -> str:
+    """Short name of a cell that takes the one called ``alias`` apart; a padding's length stays at the end."""
+    name, at, length = alias.partition("@")
+    return f"{name}_{part}{at}{length}"
 
 
 def effect_name(
@@ -292,14 +379,16 @@ def step(first: Contrast, second: Contrast, name: str, family: str = "") -> Cont
 
 @dataclass(frozen=True)
 class _Finder:
-    """Names of cells by prefix and prompt, truncated as ``hidden`` says unless told."""
+    """Names of cells by prefix and prompt, truncated as ``hidden`` says unless told, co-encoded wholly unless told."""
 
     cells: Sequence[Cell]
     hidden: str
 
-    def __call__(self, prefix: str, prompt: str, hidden: str | None = None) -> str:
-        wanted = {"prefix": prefix, "hidden": hidden or self.hidden, "prompt": prompt}
-        (found,) = (each for each in self.cells if wanted.items() <= each.factors.items())
+    def __call__(self, prefix: str, prompt: str, hidden: str | None = None, *, apart: str = WHOLE) -> str:
+        wanted = {"prefix": prefix, "hidden": hidden or self.hidden, "prompt": prompt, CO_ENCODING: apart}
+        (found,) = (
+            each for each in self.cells if wanted.items() <= ({CO_ENCODING: WHOLE} | each.factors).items()
+        )
         return found.name
 
 

@@ -66,12 +66,13 @@ def likelihood_figures(
         )
     if plan.interaction and "likelihood" in tables:
         x, line, facet = (*plan.interaction, None)[:3]
+        likelihood = _held(tables["likelihood"], manifest, plan.interaction)
         figures["interaction"] = interaction_plot(
-            tables["likelihood"],
+            likelihood,
             x=x,
             line=line,
             facet=facet,
-            order=_levels(manifest, plan.interaction, tables["likelihood"]),
+            order=_levels(manifest, plan.interaction, likelihood),
             title=f"Answer NLL: {setting}",
         )
     if "decomposition" in tables:
@@ -177,6 +178,13 @@ def _sides(contrast: Contrast) -> tuple[str, str]:
     """Baseline and treatment of a contrast of two cells."""
     first, second = contrast.weights
     return (first, second) if contrast.weights[first] > 0 else (second, first)
+
+
+def _held(table: pd.DataFrame, manifest: Mapping[str, Any], factors: Sequence[str]) -> pd.DataFrame:
+    """The cells at the first level of every factor that the plot has no room for: one per place on it."""
+    first: Mapping[str, str] = manifest["cells"][0]["factors"]
+    held = [factor for factor in first if factor not in factors]
+    return table[(table[held] == pd.Series(first)[held]).all(axis=1)] if held else table
 
 
 def _levels(

@@ -12,6 +12,7 @@ from analyses.report.page import Section, escaped, foreign, heading
 from analyses.statistics.verdicts import DIFFERENCE, HIGHER_INTERACTION, INTERACTION, TREND, UNDECIDED
 from analyses.tables.digits import with_interval
 from analyses.tables.presentation import Table
+from probes.families import FAMILIES
 
 #: How a verdict begins, and the class that colours it, in the order in which verdicts are counted.
 KINDS = {
@@ -40,6 +41,9 @@ MEANINGS = {
 
 #: Families of models whose attention reads relative positions only.
 RELATIVE_FAMILIES = ("t5", "t5gemma")
+
+#: Families in whose encoder only distances count, which a prefix before all other positions leaves as they are.
+RELATIVE_ENCODERS = tuple(family.name for family in FAMILIES if family.positions != "table")
 
 FEW = 100
 """Examples below which a run is called small."""
@@ -196,6 +200,7 @@ def caveats(manifest: Mapping[str, Any], tables: Mapping[str, Table]) -> list[st
             [
                 *_of_the_setting(manifest),
                 *_of_the_inputs(tables.get("trials")),
+                *_of_the_encoder(tables.get("trials"), manifest),
                 *_of_the_effects(tables.get("effects"), manifest),
                 *_of_the_shares(tables),
             ]
@@ -255,6 +260,19 @@ def _of_the_inputs(trials: Table | None) -> Iterable[str]:
         )
     if cut:
         yield f"In {cut:,} of {total:,} trials the encoder's input was cut at the limit."
+
+
+def _of_the_encoder(trials: Table | None, manifest: Mapping[str, Any]) -> Iterable[str]:
+    """Where a prefix moves nothing in the encoder, so that taking positions and attention apart tells nothing."""
+    if trials is None or "mean_bos_tokens" not in trials.frame or trials.frame["mean_bos_tokens"].any():
+        return
+    levels = {cell.get("factors", {}).get("prefix_attention", "none") for cell in manifest.get("cells", [])}
+    if levels - {"none"} and manifest.get("model", {}).get("family") in RELATIVE_ENCODERS:
+        yield (
+            "This family's encoder reads relative positions only and its inputs have no BOS: a prefix moves nothing "
+            "that the document could measure. By construction the position part of its effect is 0, alone and "
+            "after attention, and all of the effect is attention."
+        )
 
 
 def _of_the_effects(effects: Table | None, manifest: Mapping[str, Any]) -> Iterable[str]:
