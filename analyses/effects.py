@@ -9,12 +9,12 @@ the verdict column); in `analyses.tables.presentation`: tables on screen and pap
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analyses.statistics.adjustment import Correction, adjusted_p
 from analyses.statistics.contrasts import (
     Contrast,
     comparison,
@@ -32,11 +32,13 @@ from analyses.statistics.paired import (
     one_sample_effects,
     paired_effect,
 )
+from analyses.statistics.paired_inputs import document_labels
 from analyses.statistics.ratios import Ratio, decomposition, ratio_of_means, split_of_means
 from analyses.statistics.verdicts import verdict
 
 __all__ = [
     "Contrast",
+    "Correction",
     "PairedEffect",
     "Ratio",
     "adjusted_p",
@@ -54,8 +56,6 @@ __all__ = [
     "stars",
     "wide_cells",
 ]
-
-Correction = Literal["holm", "bonferroni"]
 
 
 def effects_table(
@@ -103,7 +103,7 @@ def effects_table(
     effects = one_sample_effects(
         contrast_values(wide, contrasts).to_numpy(),
         weights=tokens,
-        clusters=_cluster_labels(clusters, wide.index),
+        clusters=document_labels(clusters, wide.index),
         seed=seed,
         smallest_effect=smallest_effect,
         confidence=confidence,
@@ -161,27 +161,6 @@ def with_verdicts(
     return table
 
 
-def adjusted_p(p: NDArray[np.float64], correction: Correction = "holm") -> NDArray[np.float64]:
-    """Holm (1979) or Bonferroni p within one family.
-
-    An undefined p stays NaN but still counts as a member: the family was declared before the data were seen.
-    """
-    values = np.asarray(p, dtype=np.float64)
-    if values.size == 0:
-        return values
-    undefined = np.isnan(values)
-    known = np.where(undefined, 1.0, values)
-    # By hand: statsmodels collects all garbage at every call, which took half of a small run's time.
-    if correction == "bonferroni":
-        adjusted = np.minimum(known * known.size, 1.0)
-    else:
-        order = np.argsort(known, kind="stable")
-        steps = known[order] * np.arange(known.size, 0, -1)
-        adjusted = np.empty_like(known)
-        adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return np.where(undefined, np.nan, adjusted)
-
-
 def stars(p: float) -> str:
     """Published stars: *** below .001, ** below .01, * below .05, ns otherwise; empty if p is undefined."""
     if np.isnan(p):
@@ -200,14 +179,3 @@ def _answer_tokens(records: pd.DataFrame, examples: pd.Index) -> tuple[NDArray[n
     if not (lowest > 0).all():
         return None, "token-weighted mean withheld: an example has no answer tokens"
     return lowest.reindex(examples).to_numpy(dtype=np.float64), ""
-
-
-def _cluster_labels(clusters: pd.Series | None, examples: pd.Index) -> NDArray | None:
-    if clusters is None:
-        return None
-    absent = examples.difference(clusters.index)
-    if len(absent):
-        raise ValueError(
-            f"clusters name no document for {len(absent)} examples, first {absent.tolist()[0]!r}"
-        )
-    return clusters.reindex(examples).to_numpy()

@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import DescrStatsW
 
 from analyses.statistics.bands import head_map, share_differences, share_table
 from analyses.statistics.budget_arrays import BudgetArray, budget_arrays, empty_budget, fill, read_budgets
 from analyses.statistics.contrasts import Contrast, comparison
 from analyses.statistics.intervals import bca_interval
+from analyses.statistics.verdicts import verdict_over_layers
 
 CELLS, LAYERS, HEADS, ROLES = ("a", "b", "c"), (0, 3, 7, 9, 11), (0, 1), ("bos", "document", "answer")
 A_TO_B = comparison("a", "b", "f")
@@ -212,6 +214,39 @@ def test_the_planted_effect_is_found_and_wider_families_give_wider_bands():
     assert (everything["band_high"] - everything["band_low"] >= width - 1e-12).all()
     assert (everything["p_simultaneous"] >= layers["p_simultaneous"]).all()
     assert (layers["p_simultaneous"] >= layers["p"]).all()
+
+
+def test_equivalence_of_layers_equals_statsmodels_and_gives_the_verdict():
+    array = budget()
+    found = share_differences(array, [A_TO_B], seed=1, smallest_effect=0.08).query("role == 'document'")
+    own = (array.values[0] - array.values[1]).mean(axis=2).astype(np.float64)[:, :, 1]
+    expected = [DescrStatsW(layer).ttost_mean(-0.08, 0.08)[0] for layer in own.T]
+    assert found["p_tost"].tolist() == pytest.approx(expected, rel=1e-4)
+    holm = multipletests(expected, method="holm")[1]
+    assert found["p_tost_holm"].tolist() == pytest.approx(holm.tolist(), rel=1e-4)
+    assert found["verdict"].tolist() == [
+        "rises" if high < 0 and p < 0.05 else "no change within ±8 points" if small < 0.05 else "undecided"
+        for high, p, small in zip(found["band_high"], found["p_simultaneous"], holm, strict=True)
+    ]
+    assert {"rises", "no change within ±8 points", "undecided"} == set(found["verdict"])
+    with pytest.raises(ValueError, match="smallest_effect is 0; expected a finite number above 0"):
+        share_differences(array, [A_TO_B], seed=1, smallest_effect=0)
+
+
+def test_shares_at_the_bound_are_seldom_called_unchanged():
+    """At a change of exactly the smallest size of interest in one layer, no change is claimed in 5 % at most."""
+    generator = np.random.default_rng(8)
+    claimed = 0
+    for number in range(300):
+        shares = generator.normal(0.01 * (np.arange(3) == 1), 0.02, (30, 3))
+        values = np.stack([shares, 0 * shares])[..., None, None].astype(np.float32)
+        array = BudgetArray("decoder", "self", ("a", "b"), tuple(range(30)), (0, 1, 2), (0,), ("x",), values)
+        found = share_differences(array, [A_TO_B], seed=number, permutations=99)
+        whole = verdict_over_layers(
+            *(found[name].to_numpy() for name in ("band_low", "band_high", "p_simultaneous", "p_tost")), 0.01
+        )
+        claimed += "within" in whole
+    assert claimed / 300 <= 0.075
 
 
 def test_interactions_of_shares_are_per_example_contrasts():

@@ -11,13 +11,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
+from analyses.statistics.adjustment import adjusted_p
 from analyses.statistics.budget_arrays import BudgetArray, budget_arrays
 from analyses.statistics.contrasts import Contrast
 from analyses.statistics.intervals import bca_interval, heavy_tails, left_out_sums, resampled_sums
 from analyses.statistics.permutations import sign_blocks
-from analyses.statistics.verdicts import CAUTION_TAILS
+from analyses.statistics.verdicts import CAUTION_TAILS, SMALLEST_SHARE, Quantity, verdict
 
 Budgets: TypeAlias = pd.DataFrame | BudgetArray | Sequence[BudgetArray]
 Over = Literal["layers", "layers and roles"]
@@ -78,6 +79,8 @@ def share_differences(
     *,
     seed: int,
     over: Over = "layers",
+    quantity: Quantity = "share",
+    smallest_effect: float = SMALLEST_SHARE,
     confidence: float = 0.95,
     permutations: int = PERMUTATIONS,
 ) -> pd.DataFrame:
@@ -93,14 +96,19 @@ def share_differences(
         contrasts: weightings of cells, as for NLL; a difference is baseline - treatment, in share (0 to 1).
         seed: seeds the sign patterns.
         over: what the band and p_simultaneous hold over.
+        quantity: "share", or "entropy" where the arrays hold entropies; gives the verdict its words.
+        smallest_effect: smallest change of interest, the bound of the equivalence test; > 0.
         confidence: probability that the band holds every layer (and role) of one contrast.
         permutations: random sign patterns.
 
     Returns:
-        Columns contrast, family, stack, block, layer, role, n, mean, standard_error, band_low, band_high, p
-        (of the layer alone), p_simultaneous, reason. An example counts where it has every layer of the
-        role.
+        Columns contrast, family, order, stack, block, layer, role, n, mean, standard_error, band_low, band_high,
+        p (of the layer alone), p_simultaneous, smallest_effect, p_tost (equivalence, t-based, of the layer alone),
+        p_tost_holm (over the layers of the contrast and role), verdict (of the layer), reason. An example counts
+        where it has every layer of the role.
     """
+    if not (np.isfinite(smallest_effect) and smallest_effect > 0):
+        raise ValueError(f"smallest_effect is {smallest_effect}; expected a finite number above 0, e.g. 0.01")
     frames = []
     for budget in as_arrays(budgets):
         extents = _extents(budget)
@@ -110,8 +118,35 @@ def share_differences(
             tested = _banded(
                 values, scale, seed=seed, over=over, confidence=confidence, permutations=permutations
             )
-            frames.append(_labelled(budget, tested, contrast=contrast.name, family=contrast.family))
+            table = _labelled(
+                budget,
+                tested,
+                contrast=contrast.name,
+                family=contrast.family,
+                order=contrast.effect_order,
+            )
+            frames.append(_with_verdicts(table, quantity, smallest_effect, 1 - confidence))
     return pd.concat(frames, ignore_index=True)
+
+
+def _with_verdicts(
+    table: pd.DataFrame, quantity: Quantity, smallest_effect: float, alpha: float
+) -> pd.DataFrame:
+    """The rows of one contrast with equivalence tests (Schuirmann 1987) and a verdict of every layer."""
+    mean, error, degrees = table["mean"], table["standard_error"], table["n"] - 1
+    above, under = (
+        special.stdtr(degrees, (sign * mean - smallest_effect) / error).to_numpy() for sign in (-1, 1)
+    )
+    table = table.assign(smallest_effect=smallest_effect, p_tost=np.maximum(above, under))
+    table["p_tost_holm"] = table.groupby("role", sort=False)["p_tost"].transform(
+        lambda p: adjusted_p(p.to_numpy())
+    )
+    columns = ("band_low", "band_high", "p_simultaneous", "p_tost_holm", "order")
+    table["verdict"] = [
+        verdict(low, high, p, p_equivalence, smallest_effect, alpha, order=order, quantity=quantity)
+        for low, high, p, p_equivalence, order in zip(*(table[name] for name in columns), strict=True)
+    ]
+    return table[[name for name in table.columns if name != "reason"] + ["reason"]]
 
 
 def head_map(
@@ -396,7 +431,7 @@ def _blank(columns: int, *names: str) -> dict[str, NDArray]:
 
 
 def _labelled(
-    budget: BudgetArray, found: dict[str, NDArray], *, heads: bool = False, **labels: str
+    budget: BudgetArray, found: dict[str, NDArray], *, heads: bool = False, **labels: str | int
 ) -> pd.DataFrame:
     """Columns of statistics in the order [layer, (head,) role] with their labels in front."""
     axes: list[tuple[str, Sequence[object]]] = [("layer", budget.layers), ("role", budget.roles)]

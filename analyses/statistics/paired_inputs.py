@@ -43,6 +43,25 @@ def unit_labels(clusters: Sequence[object] | NDArray | None, n: int) -> NDArray 
     return pd.factorize(np.asarray(clusters, dtype=object))[0]
 
 
+def document_labels(clusters: pd.Series | None, examples: pd.Index) -> NDArray | None:
+    """The document of each of `examples`, in their order; None where examples share none.
+
+    Args:
+        clusters: index example, value the document it shares.
+
+    Raises:
+        ValueError: an example has no document.
+    """
+    if clusters is None:
+        return None
+    absent = examples.difference(clusters.index)
+    if len(absent):
+        raise ValueError(
+            f"clusters name no document for {len(absent)} examples, first {absent.tolist()[0]!r}"
+        )
+    return clusters.reindex(examples).to_numpy()
+
+
 def check_settings(
     smallest_effect: float, confidence: float, resamples: int, permutations: int, missing: str
 ) -> None:

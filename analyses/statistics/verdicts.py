@@ -15,10 +15,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 HELPS = "helps"
 HURTS = "hurts"
 UNDECIDED = "undecided"
+
+
+Quantity = Literal["likelihood", "share", "entropy"]
+"""What is compared: the answer's NLL, a share of attention (0 to 1), or an entropy (nats)."""
+
+SMALLEST_SHARE = 0.01
+"""Smallest change of an attention share that would matter: 1 percentage point."""
+
+SMALLEST_ENTROPY = 0.1
+"""Smallest change of an entropy of attention that would matter, in nats."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,10 @@ INTERACTION = Words("sub-additive", "super-additive", "additive")
 HIGHER_INTERACTION = Words("interaction falls", "interaction rises", "interaction unchanged")
 TREND = Words("grows", "shrinks", "steady")
 
+#: Attention neither helps nor hurts: with baseline - treatment, a positive difference is a share that falls.
+CHANGE = Words("falls", "rises", "no change")
+CHANGE_OF_CHANGE = Words("falls less", "falls more", "changes alike")
+
 #: Order of a contrast that is the slope of an effect along a quantity, such as a length.
 SLOPE = -1
 
@@ -46,16 +64,27 @@ CAUTION_RULE = (
 )
 
 
-def words(order: int) -> Words:
+def words(order: int, quantity: Quantity = "likelihood") -> Words:
     """The words of a slope, a difference (order 1), an interaction (2) or a higher interaction (3 and more)."""
     if order == SLOPE:
         return TREND
-    return DIFFERENCE if order < 2 else INTERACTION if order == 2 else HIGHER_INTERACTION
+    if order > 2:
+        return HIGHER_INTERACTION
+    if quantity == "likelihood":
+        return DIFFERENCE if order < 2 else INTERACTION
+    return CHANGE if order < 2 else CHANGE_OF_CHANGE
 
 
-def no_effect_within(smallest_effect: float, order: int = 1) -> str:
+def within(smallest_effect: float, quantity: Quantity = "likelihood") -> str:
+    """The bound of an equivalence; a share's is in percentage points."""
+    if quantity == "share":
+        return f"within ±{100 * smallest_effect:g} point{'' if 100 * smallest_effect == 1 else 's'}"
+    return f"within ±{smallest_effect:g}{' nats' if quantity == 'entropy' else ''}"
+
+
+def no_effect_within(smallest_effect: float, order: int = 1, quantity: Quantity = "likelihood") -> str:
     """The wording of an equivalence, with the bound it holds for."""
-    return f"{words(order).small} within ±{smallest_effect:g}"
+    return f"{words(order, quantity).small} {within(smallest_effect, quantity)}"
 
 
 def verdict(
@@ -66,6 +95,7 @@ def verdict(
     smallest_effect: float,
     alpha: float = 0.05,
     order: int = 1,
+    quantity: Quantity = "likelihood",
 ) -> str:
     """What may be concluded from one contrast.
 
@@ -76,6 +106,7 @@ def verdict(
         smallest_effect: smallest effect of interest, in the unit of the interval.
         alpha: level of both tests.
         order: 1 for a difference, 2 for an interaction, 3 and more for a higher one, SLOPE for a slope.
+        quantity: what is compared; the words of shares and entropies are those of `verdict_over_layers`.
 
     Returns:
         "helps", "hurts", "no effect within ±x" or "undecided"; for an interaction "sub-additive",
@@ -88,8 +119,70 @@ def verdict(
         return UNDECIDED
     # NaN < alpha is False: an undefined test decides nothing.
     if (low > 0 or high < 0) and p_difference < alpha:
-        return words(order).positive if low > 0 else words(order).negative
-    return no_effect_within(smallest_effect, order) if p_equivalence < alpha else UNDECIDED
+        own = words(order, quantity)
+        return own.positive if low > 0 else own.negative
+    return no_effect_within(smallest_effect, order, quantity) if p_equivalence < alpha else UNDECIDED
+
+
+def verdict_over_layers(
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    p_difference: NDArray[np.float64],
+    p_equivalence: NDArray[np.float64],
+    smallest_effect: float,
+    alpha: float = 0.05,
+    order: int = 1,
+    quantity: Quantity = "share",
+) -> str:
+    """What may be concluded from one contrast of attention over all its layers.
+
+    Args:
+        low, high: ends of the band of each layer, which hold for all layers at once, shape [layers].
+        p_difference: p against 0 of each layer, corrected over the layers.
+        p_equivalence: TOST p of each layer against ±smallest_effect, not corrected: that every layer is within the
+            bound is shown at level alpha where each layer's own test shows it (Berger 1982, intersection-union).
+        smallest_effect: smallest change of interest, in the unit of the band.
+        alpha, order: as in `verdict`.
+
+    Returns:
+        "falls", "rises" or "rises and falls" (of an interaction "falls less", "falls more", both) where the band of a
+        layer leaves out 0, with ", within ±x" where no layer's change is larger than that; "no change within ±x"
+        ("changes alike within ±x") where no band leaves out 0 and every layer is within; else "undecided".
+    """
+    own = words(order, quantity)
+    # NaN < alpha is False: an undefined test decides nothing.
+    found = p_difference < alpha
+    small = len(low) > 0 and bool((p_equivalence < alpha).all())
+    directions = [
+        word
+        for word, there in ((own.negative, found & (high < 0)), (own.positive, found & (low > 0)))
+        if there.any()
+    ]
+    if not directions:
+        return no_effect_within(smallest_effect, order, quantity) if small else UNDECIDED
+    joined = " and ".join(directions)
+    return f"{joined}, {within(smallest_effect, quantity)}" if small else joined
+
+
+def layers_rule(
+    smallest_effect: float, quantity: Quantity, alpha: float = 0.05, orders: Iterable[int] = (1,)
+) -> str:
+    """The rule of `verdict_over_layers` in one sentence, for a caption; `orders` are those of the contrasts."""
+    kinds = list(dict.fromkeys(words(order, quantity) for order in sorted(set(orders))))
+    meanings = {
+        CHANGE_OF_CHANGE: " (a difference of differences: with the second treatment the first one lowers the "
+        f"{quantity} less / more, or raises it more / less)",
+        HIGHER_INTERACTION: " (with the third factor's treatment)",
+    }
+    found = ", ".join(f"{own.positive} / {own.negative}{meanings.get(own, '')}" for own in kinds)
+    small = ", ".join(own.small for own in kinds)
+    bound = within(smallest_effect, quantity)
+    return (
+        f"{found}: in some layer the band leaves out 0 and p is below {alpha:g}, and both words where layers differ "
+        f"in sign; {small} {bound}: in no layer, and in every layer tested the equivalence test is below {alpha:g}; "
+        f"a word followed by {bound}: the same test holds in every layer although a band leaves out 0; "
+        f"{UNDECIDED}: everything else"
+    )
 
 
 def rule(smallest_effect: float, alpha: float = 0.05, orders: Iterable[int] = (1,)) -> str:

@@ -8,7 +8,13 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from analyses.statistics.verdicts import CAUTION_RULE
+from analyses.statistics.verdicts import (
+    CAUTION_RULE,
+    UNDECIDED,
+    Quantity,
+    layers_rule,
+    verdict_over_layers,
+)
 from analyses.tables.captions import Captions
 from analyses.tables.digits import counted, with_interval
 from analyses.tables.presentation import Table
@@ -16,6 +22,11 @@ from probes.roles import ROLES
 
 #: Places in the depth of a stack that the tables show (protocol: 0, L/6, L/3, L/2, 2L/3, L-1).
 DEPTHS = (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
+
+#: What the captions of attention say about examples that share a document.
+UNIT_OF_SHARES = (
+    "the unit is the example, or the document where examples share one; n in the CSV file counts units"
+)
 
 
 def shown_layers(layers: Iterable[int]) -> list[int]:
@@ -51,7 +62,7 @@ def _share_table(captions: Captions, own: pd.DataFrame, stack: str, block: str, 
         title=f"Attention shares by role, {stack}, {block} block",
         estimand=f"mean over examples and heads of the share that {whose} give to each role",
         unit="percent",
-        notes=("chosen layers; shares.csv has every layer, with intervals",),
+        notes=("chosen layers; shares.csv has every layer, with intervals", UNIT_OF_SHARES),
     )
 
 
@@ -92,6 +103,7 @@ def entropy_tables(captions: Captions, kind: str, entropies: pd.DataFrame) -> di
             unit="nats (entropy), fraction (mass)",
             notes=(
                 f"95 % BCa bootstrap intervals over examples; chosen layers, {kind}.csv has every one",
+                UNIT_OF_SHARES,
                 CAUTION_RULE,
             ),
         )
@@ -99,7 +111,8 @@ def entropy_tables(captions: Captions, kind: str, entropies: pd.DataFrame) -> di
 
 
 def band_table(captions: Captions, effects: pd.DataFrame, axis: str) -> Table:
-    """Per contrast and role (or part): the layers whose simultaneous band leaves out 0, and the largest one."""
+    """Per contrast and role (or part): the layers whose simultaneous band leaves out 0, the largest, a verdict."""
+    quantity: Quantity = "share" if axis == "role" else "entropy"
     rows = []
     groups = effects.groupby(["contrast", "stack", "block", axis], sort=False)
     for (contrast, _, block, name), own in groups:
@@ -123,17 +136,30 @@ def band_table(captions: Captions, effects: pd.DataFrame, axis: str) -> Table:
                 "band_low": surest["band_low"],
                 "band_high": surest["band_high"],
                 "p_simultaneous": surest["p_simultaneous"],
+                "verdict": verdict_over_layers(
+                    tested["band_low"].to_numpy(),
+                    tested["band_high"].to_numpy(),
+                    tested["p_simultaneous"].to_numpy(),
+                    tested["p_tost"].to_numpy(),
+                    float(surest["smallest_effect"]),
+                    order=int(surest["order"]),
+                    quantity=quantity,
+                ),
             }
         elif (own["mean"] == 0).all():
             # Both sides are 0 in every layer: nothing to say about this role.
             continue
         else:
-            row["reason"] = next((reason for reason in own["reason"] if reason), "")
+            row |= {
+                "verdict": UNDECIDED,
+                "reason": next((reason for reason in own["reason"] if reason), ""),
+            }
         rows.append(row)
     frame = pd.DataFrame(rows)
     if "block" in frame and frame["block"].nunique() == 1:
         frame = frame.drop(columns="block")
     what = "attention share" if axis == "role" else "entropy"
+    smallest = float(effects["smallest_effect"].iloc[0])
     return Table(
         frame=frame,
         title=f"Differences in {what} over layers",
@@ -145,8 +171,9 @@ def band_table(captions: Captions, effects: pd.DataFrame, axis: str) -> Table:
         seed=captions.seed,
         notes=(
             "layers whose 95 % simultaneous band leaves out 0; it is shown at the layer with the largest |t|",
-            "the unit is the example, or the document where examples share one; n in the CSV file counts units",
+            UNIT_OF_SHARES,
             f"positive: the treatment lowers the {what}",
+            f"verdict, over the layers: {layers_rule(smallest, quantity, orders=effects['order'])}",
         ),
     )
 
@@ -191,7 +218,7 @@ def head_table(captions: Captions, heads: pd.DataFrame) -> Table:
         notes=(
             f"not shown: {counted(silent, 'pair')} of contrast and role without a discovery; "
             "heads.csv has every head",
-            "the unit is the example, or the document where examples share one; n in the CSV file counts units",
+            UNIT_OF_SHARES,
         ),
     )
 

@@ -18,8 +18,9 @@ from analyses.statistics.bands import head_map, share_differences, share_table
 from analyses.statistics.budget_arrays import BudgetArray, by_document, read_arrays, read_budgets
 from analyses.statistics.contrasts import Contrast, wide_cells
 from analyses.statistics.paired import one_sample_effects
+from analyses.statistics.paired_inputs import document_labels
 from analyses.statistics.ratios import decompositions
-from analyses.statistics.verdicts import CAUTION_TAILS
+from analyses.statistics.verdicts import CAUTION_TAILS, SMALLEST_ENTROPY
 from analyses.storage.run_directory import RunDirectory, replacing
 from analyses.tables.run_statistics import anova_table, seeds_table, shared_documents, strata_tables
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
@@ -109,7 +110,9 @@ def attention_tables(
         tables[kind] = with_cell_columns(entropy_table(arrays["mass"], arrays["entropy"], seed=seed), cells)
         decoder = [budget for budget in arrays["entropy"] if budget.stack == "decoder"]
         if headline and decoder:
-            differences = share_differences(decoder, headline, seed=seed)
+            differences = share_differences(
+                decoder, headline, seed=seed, quantity="entropy", smallest_effect=SMALLEST_ENTROPY
+            )
             tables[f"{kind.removesuffix('ies')}y_effects"] = differences.rename(columns={"role": "part"})
     return tables
 
@@ -150,13 +153,14 @@ def likelihood_table(
 ) -> pd.DataFrame:
     """Answer NLL by cell: mean over examples in nats per answer token, with a BCa interval.
 
-    Columns cell, alias, factors, n, mean, low, high, sd, median, trimmed_mean, token_weighted_mean, caution
-    (of the interval) and reason. ``clusters`` names the document of each example where some share one.
+    Columns cell, alias, factors, n, clusters (independent units), mean, low, high, sd, median, trimmed_mean,
+    token_weighted_mean, caution (of the interval) and reason. ``clusters`` names the document of each example where
+    some share one.
     """
     names = [cell["name"] for cell in cells]
     wide = wide_cells(likelihood, "nll")[names]
     tokens = likelihood.groupby("example", observed=True)["answer_tokens"].first().loc[wide.index]
-    labels = None if clusters is None else clusters.reindex(wide.index).to_numpy()
+    labels = document_labels(clusters, wide.index)
     # Only means and intervals are taken: a likelihood has no null to test.
     described = one_sample_effects(
         wide.to_numpy(), weights=tokens.to_numpy(), clusters=labels, seed=seed, permutations=1
@@ -165,6 +169,7 @@ def likelihood_table(
         {
             "cell": name,
             "n": effect.n,
+            "clusters": effect.clusters,
             "mean": effect.mean_difference,
             "low": effect.low,
             "high": effect.high,
@@ -213,7 +218,8 @@ def trials_table(trials: pd.DataFrame) -> pd.DataFrame:
     """What each cell fed the model: mean positions by role, and the boundary checks.
 
     ``documents_changed`` counts examples whose document has other token ids than without its prefix;
-    ``truncated`` counts examples cut at the limit.
+    ``truncated`` counts examples cut at the limit; ``idle`` those in which a level of the cell edits roles that are
+    not there, and so changes nothing.
     """
     means = [
         column for column in trials.columns if column.endswith("_tokens") and column != "truncated_tokens"
@@ -223,6 +229,9 @@ def trials_table(trials: pd.DataFrame) -> pd.DataFrame:
     table.insert(0, "n", grouped.size())
     table["documents_changed"] = grouped["document_intact"].agg(lambda intact: int((~intact).sum()))
     table["truncated"] = grouped["truncated_tokens"].agg(lambda cut: int((cut > 0).sum()))
+    # Records of earlier versions cannot tell.
+    if "idle" in trials:
+        table["idle"] = grouped["idle"].agg(lambda factors: int((factors.astype(str) != "").sum()))
     return table.reset_index()
 
 

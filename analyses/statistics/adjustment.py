@@ -1,0 +1,31 @@
+"""Corrections of p-values within a family of tests."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Correction = Literal["holm", "bonferroni"]
+
+
+def adjusted_p(p: NDArray[np.float64], correction: Correction = "holm") -> NDArray[np.float64]:
+    """Holm (1979) or Bonferroni p within one family.
+
+    An undefined p stays NaN but still counts as a member: the family was declared before the data were seen.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    if values.size == 0:
+        return values
+    undefined = np.isnan(values)
+    known = np.where(undefined, 1.0, values)
+    # By hand: statsmodels collects all garbage at every call, which took half of a small run's time.
+    if correction == "bonferroni":
+        adjusted = np.minimum(known * known.size, 1.0)
+    else:
+        order = np.argsort(known, kind="stable")
+        steps = known[order] * np.arange(known.size, 0, -1)
+        adjusted = np.empty_like(known)
+        adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return np.where(undefined, np.nan, adjusted)
