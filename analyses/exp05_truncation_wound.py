@@ -14,7 +14,8 @@ from analyses.plans.prefix_ratios import prefix_ratios, ratios_presented
 from analyses.plans.two_by_two import Property, TwoByTwo, effects_of
 from analyses.storage.run_directory import RunDirectory
 from analyses.tables.build import SMALLEST_EFFECT
-from analyses.tables.presentation import Table, effects_presentation
+from analyses.tables.presentation import TESTED_COLUMNS, Table, effects_presentation
+from analyses.tables.run_statistics import shared_documents
 
 COHERENCE = Property("coherence", "bag of words", "sentence")
 OVERLAP = Property("overlap", "another document", "this document")
@@ -116,16 +117,7 @@ def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
         seed=seed,
         correction=plan.correction,
         smallest_effect=SMALLEST_EFFECT,
-    )
-    shown = (
-        "contrast",
-        "n",
-        "mean_difference",
-        "d_z",
-        "p_holm",
-        "p_bonferroni",
-        "verdict",
-        "difference_of_d",
+        clusters=shared_documents(directory.read_records("trials")),
     )
     presented = effects_presentation(
         frame,
@@ -133,7 +125,7 @@ def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
         smallest_effect=SMALLEST_EFFECT,
         correction=plan.correction,
         title="Coherence × overlap",
-        columns=(*shown, "caution"),
+        columns=("contrast", *TESTED_COLUMNS[:-1], "difference_of_d", TESTED_COLUMNS[-1]),
     )
     notes = (
         "coherence: bag of words→sentence; overlap: another document→this document",

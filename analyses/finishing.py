@@ -12,12 +12,15 @@ import pandas as pd
 from analyses.analysis import analysis_of
 from analyses.report.document import write_report
 from analyses.report.drawing import draw_figures, save_figures
+from analyses.report.findings import caveats
 from analyses.storage.run_directory import RunDirectory
+from analyses.tables.attention_presentation import UNIT_OF_SHARES
 from analyses.tables.build import build_tables, save_tables
 from analyses.tables.extract import Extract
-from analyses.tables.presentation import Table
+from analyses.tables.presentation import DOCUMENTS_RESAMPLED, Table
 from analyses.tables.presented import presented_tables
-from analyses.tables.run_statistics import shared_documents
+from analyses.tables.terminal_text import visible
+from analyses.tables.run_statistics import SHARED, shared_documents
 
 #: Columns of a table that is printed into a pipe or a file.
 PLAIN_WIDTH = 160
@@ -25,6 +28,8 @@ PLAIN_WIDTH = 160
 INDEPENDENT = (
     "examples that share a document count as independent in this table, so that its intervals are too narrow"
 )
+#: What a table that allows for shared documents says in its notes, by the way in which it does.
+ALLOWING = frozenset((DOCUMENTS_RESAMPLED, UNIT_OF_SHARES, SHARED))
 
 #: Rows of a table that are printed; the report and the CSV file have all.
 MOST_PRINTED = 40
@@ -56,10 +61,22 @@ def report(directory: RunDirectory) -> Path:
 
 
 def _with_dependence(own: Mapping[str, Table], directory: RunDirectory) -> dict[str, Table]:
-    """An analysis's own tables, which say so where examples share documents and they do not allow for it."""
+    """An analysis's own tables, which say so where examples share documents and they do not allow for it.
+
+    The tables of this project allow for it; those that another distribution adds may not.
+    """
     if shared_documents(directory.read_records("trials")) is None:
         return dict(own)
-    return {name: replace(table, notes=(*table.notes, INDEPENDENT)) for name, table in own.items()}
+    return {
+        name: table if _allows(table) else replace(table, notes=(*table.notes, INDEPENDENT))
+        for name, table in own.items()
+    }
+
+
+def _allows(table: Table) -> bool:
+    # Without random numbers and correction there is neither an interval nor a test that could be too sure.
+    certain = table.seed is None and table.correction == "none"
+    return certain or not ALLOWING.isdisjoint(table.notes)
 
 
 def first_rows(table: Table) -> Table:
@@ -80,6 +97,8 @@ def finish(directory: RunDirectory) -> None:
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     for table in presented.values():
         print(first_rows(table).to_terminal(width))
+    for caveat in caveats(directory.manifest(), presented):
+        print(f"caveat:  {visible(caveat)}")
     print(f"tables:  {directory.path / 'tables'} ({', '.join(frames)})")
     for path in saved:
         print(f"figure:  {path}")

@@ -18,13 +18,16 @@ from analyses.statistics.contrasts import (
     comparison,
     contrast_values,
     factor_contrast,
+    factor_steps,
     factorial_contrasts,
     parse_cell,
     wide_cells,
 )
 from analyses.statistics.intervals import resampled_sums
+from analyses.statistics.ratios import decompositions
 from analyses.statistics.strata import length_strata, quantile_strata, seed_effect, strata_table, trend_test
 from analyses.statistics.variance import repeated_measures_anova
+from tests.run_records import records
 
 # Mean NLL of the published runs (run summaries of exp08 and exp05).
 PUBLISHED_08 = {
@@ -137,6 +140,18 @@ def test_parts_that_do_not_add_up_are_refused():
         split_of_means(PUBLISHED_08, total, parts[:1])
     with pytest.raises(ValueError, match="do not add up"):
         decomposition(long(wide(list(PUBLISHED_08), 5, 1)), total, [parts[0], parts[0]], seed=1)
+
+
+def test_splits_together_equal_splits_alone():
+    likelihood = records(["p=none", "p=random", "p=oracle"], n=24, effect=0.3)
+    first = (
+        comparison("p=none", "p=oracle", "f"),
+        [comparison("p=none", "p=random", "f"), comparison("p=random", "p=oracle", "f")],
+    )
+    second = (comparison("p=none", "p=random", "g"), [comparison("p=none", "p=random", "g")])
+    together = decompositions(likelihood, [first, second], seed=1, resamples=199)
+    alone = [decomposition(likelihood, *split, seed=1, resamples=199) for split in (first, second)]
+    pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True))
 
 
 def test_ratio_is_withheld_where_the_denominator_may_be_zero():
@@ -469,3 +484,44 @@ def test_seeds_that_agree_exactly_have_no_share_within():
     found = seed_effect(values, seed=1, resamples=99, permutations=99)
     assert found.within_share == pytest.approx(0)
     assert found.seed_mean_sd == pytest.approx(0)
+
+
+def test_the_factors_of_a_contrast_are_those_whose_ends_turn_its_sign():
+    cells = [
+        f"prefix={prefix}|hidden={hidden}|prompt={prompt}"
+        for prefix in ("none", "oracle")
+        for hidden in ("bos", "none")
+        for prompt in ("none", "random", "query")
+    ]
+    prefix, prompt = {"prefix": ("none", "oracle")}, {"prompt": ("none", "query")}
+    simple = factor_contrast(cells, prompt, family="f", at={"prefix": "oracle", "hidden": "bos"})
+    assert factor_steps(simple) == prompt
+    # Averaged over what is hidden, which turns no sign.
+    assert factor_steps(factor_contrast(cells, prefix, family="f")) == prefix
+    both = factor_contrast(cells, {**prefix, **prompt}, family="f")
+    assert factor_steps(both) == {**prefix, **prompt}
+    # Levels of one factor read as two properties, or cells of other names, are no crossing of factors.
+    assert factor_steps(Contrast("f", "f", {"p=a": 1, "p=b": -1, "p=c": -1, "p=d": 1}, order=2)) == {}
+    assert factor_steps(comparison("bare", "oracle", "f")) == {}
+
+
+def test_splits_of_interactions_name_what_differs_between_what():
+    names = [
+        f"prefix={prefix}|prompt={prompt}" for prefix in ("none", "oracle") for prompt in ("none", "query")
+    ]
+    ends = {"prefix": ("none", "oracle"), "prompt": ("none", "query")}
+    likelihood = records(names)
+    interaction = factor_contrast(names, ends, family="f")
+    simple = comparison(names[0], names[1], "f")
+    split = decompositions(
+        likelihood, [(interaction, [interaction]), (simple, [simple])], seed=1, resamples=99
+    )
+    assert split["order"].tolist() == [2, 2, 1, 1]
+    named = split[["effect_of", "at_baseline", "at_treatment"]].to_numpy().tolist()
+    assert named[:2] == [["prefix none→oracle", "prompt=none", "prompt=query"]] * 2
+    assert named[2:] == [["", "", ""]] * 2
+    wide = likelihood.pivot(index="example", columns="cell", values="nll").mean()
+    effects = [
+        wide[f"prefix=none|prompt={end}"] - wide[f"prefix=oracle|prompt={end}"] for end in ("none", "query")
+    ]
+    assert split["mean_difference"].iloc[0] == pytest.approx(effects[0] - effects[1])

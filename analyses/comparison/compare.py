@@ -27,7 +27,7 @@ from analyses.comparison.published import (
     unlike_parts,
 )
 from analyses.storage.run_directory import RunDirectory, replacing
-from analyses.tables.presentation import Table, render
+from analyses.tables.presentation import DOCUMENTS_RESAMPLED, Table, render
 from figures import published_beside_measured, write_html
 
 __all__ = ["Measured", "add_arguments", "agreement", "compare", "main", "save_comparison"]
@@ -59,6 +59,8 @@ LEVEL = 0.05
 """Two p agree where both are below it or neither is."""
 
 AGREES, COMPATIBLE, DIFFERS, NOT_MEASURED = "agrees", "compatible", "differs", "not measured"
+
+WINS = "win % and p allow for it by the cluster-robust variance (Wilson at the effective number of examples)"
 
 RULE = (
     "agreement is by rule: agrees where the difference is within the tolerance (a p: where both are below "
@@ -115,6 +117,7 @@ def compare(
         seed=int(manifest["seed"]),
         notes=(
             "95 % BCa intervals of the measured figure over examples (Wilson for win %)",
+            *(() if found.documents is None else (DOCUMENTS_RESAMPLED, WINS)),
             "the published figure is taken as exact",
             RULE,
             *((f"UNLIKE in every row: {unlike}",) if unlike else ()),

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
 
 from analyses.comparison.published import own_cell_names, same_levels
 from analyses.statistics.budget_arrays import BudgetArray, read_budgets
 from analyses.statistics.contrasts import Contrast, contrast_values, wide_cells
+from analyses.statistics.intervals import proportion_interval
 from analyses.statistics.paired import PairedEffect, one_sample_effects
+from analyses.statistics.paired_inputs import document_labels, unit_labels
 from analyses.statistics.ratios import ratio_of_means
+from analyses.tables.run_statistics import shared_documents
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
 
 NAN = float("nan")
@@ -46,17 +48,27 @@ def as_contrast(baseline: str, treatment: str) -> Contrast:
 
 
 class Measurements:
-    """Measured counterparts of published figures; records are read once, when first needed."""
+    """Measured counterparts of published figures; records are read once, when first needed.
+
+    ``documents`` (index example) names the document of each example where some share one: documents are then the
+    independent units of every interval and test.
+    """
 
     def __init__(self, directory: Path, manifest: Mapping[str, Any], resamples: int) -> None:
         self._directory = directory
         self._seed, self._resamples = int(manifest["seed"]), resamples
         self._cells = own_cell_names(manifest)
         self._wide = wide_cells(_read(directory, "likelihood"), "nll")
+        known = (directory / "records" / "trials").is_dir()
+        self.documents = shared_documents(self._trials) if known else None
         self._effects: dict[str, PairedEffect] = {}
         self._budget: BudgetArray | str | None = None
         self._entropies: pd.DataFrame | str | None = None
         self._words: pd.Series | None = None
+
+    @cached_property
+    def _trials(self) -> pd.DataFrame:
+        return _read(self._directory, "trials")
 
     def __call__(self, figure: pd.Series) -> Measured:
         sides = ("baseline", "treatment", "whole_baseline", "whole_treatment")
@@ -86,27 +98,33 @@ class Measurements:
         wide = self._wide.loc[chosen]
         key = f"{figure['stratum']} {baseline} → {names['treatment']}"
         if quantity == "mean NLL":
-            return _mean(self._described(key, wide[baseline].to_numpy(dtype=np.float64)))
+            return _mean(self._described(key, wide[baseline]))
         if quantity in ("ratio of d_z", "difference of d_z"):
             return self._of_d(quantity, wide, names)
         contrast = as_contrast(baseline, str(names["treatment"]))
         if quantity == "share of the whole":
             whole = as_contrast(str(names["whole_baseline"]), str(names["whole_treatment"]))
             pair = contrast_values(wide, [contrast, whole]).to_numpy()
-            ratio = ratio_of_means(pair[:, 0], pair[:, 1], self._seed, resamples=self._resamples)
+            ratio = ratio_of_means(
+                pair[:, 0],
+                pair[:, 1],
+                self._seed,
+                clusters=document_labels(self.documents, wide.index),
+                resamples=self._resamples,
+            )
             return Measured(ratio.n, ratio.ratio, ratio.low, ratio.high, ratio.reason)
-        values = contrast_values(wide, [contrast]).to_numpy()[:, 0]
-        return _statistic(quantity, self._described(key, values))
+        values = contrast_values(wide, [contrast]).iloc[:, 0]
+        effect = self._described(key, values)
+        return self._won(effect, values) if quantity == "win %" else _statistic(quantity, effect)
 
     def _examples(self, stratum: str) -> pd.Index | str:
         """The examples of a stratum of answer words such as `answer words 3-5` or `answer words 21+`."""
         if not stratum:
             return self._wide.index
         if self._words is None:
-            trials = _read(self._directory, "trials")
-            if "answer_words" not in trials.columns:
+            if "answer_words" not in self._trials.columns:
                 return "the run's trials do not count the words of the answers"
-            self._words = trials.groupby("example", observed=True)["answer_words"].first()
+            self._words = self._trials.groupby("example", observed=True)["answer_words"].first()
         low, _, high = stratum.removeprefix("answer words ").rstrip("+").partition("-")
         words = self._words.reindex(self._wide.index)
         within = words.between(
@@ -115,10 +133,8 @@ class Measurements:
         return self._wide.index[within.to_numpy()]
 
     def _document_tokens(self, cell: str) -> Measured:
-        trials = _read(self._directory, "trials")
-        own = trials[trials["cell"] == cell].sort_values("example")
-        values = own["document_tokens"].to_numpy(dtype=np.float64)
-        return _mean(self._described(f"document tokens {cell}", values))
+        own = self._trials[self._trials["cell"] == cell].set_index("example")
+        return _mean(self._described(f"document tokens {cell}", own["document_tokens"].sort_index()))
 
     def _of_d(self, quantity: str, wide: pd.DataFrame, names: Mapping[str, str | None]) -> Measured:
         """Ratio or difference of two d_z; several treatments on a side give the mean of their d_z."""
@@ -148,12 +164,24 @@ class Measurements:
         own = [self._cells.get(cell) for cell in published.split(" + ")]
         return None if None in own else " + ".join(str(cell) for cell in own)
 
-    def _described(self, key: str, values: NDArray[np.float64]) -> PairedEffect:
+    def _described(self, key: str, values: pd.Series) -> PairedEffect:
+        """Statistics of values with the index example; ``key`` names them, so that they are computed once."""
         if key not in self._effects:
             self._effects[key] = one_sample_effects(
-                values[:, None], seed=self._seed, resamples=self._resamples, permutations=1
+                values.to_numpy(dtype=np.float64)[:, None],
+                clusters=document_labels(self.documents, values.index),
+                seed=self._seed,
+                resamples=self._resamples,
+                permutations=1,
             )[0]
         return self._effects[key]
+
+    def _won(self, effect: PairedEffect, values: pd.Series) -> Measured:
+        if math.isnan(effect.win_percent):
+            return Measured(effect.n, reason=effect.reason)
+        labels = unit_labels(document_labels(self.documents, values.index), len(values))
+        ends = proportion_interval(values.to_numpy() > 0, labels, effect.clusters)
+        return Measured(effect.n, effect.win_percent, 100 * ends[0], 100 * ends[1])
 
     def _share(self, cell: str, layer: int, part: str) -> PairedEffect | str:
         if self._budget is None:
@@ -167,7 +195,7 @@ class Measurements:
         if not roles:
             return f"the run's budgets have no role of {part}"
         chosen = budget.values[budget.cells.index(cell), :, budget.layers.index(layer)][:, :, roles]
-        shares = chosen.sum(axis=2, dtype=np.float64).mean(axis=1)
+        shares = pd.Series(chosen.sum(axis=2, dtype=np.float64).mean(axis=1), index=list(budget.examples))
         return self._described(f"share {cell} {layer} {part}", shares)
 
     def _entropy(self, cell: str, layer: int, part: str) -> PairedEffect | str:
@@ -180,7 +208,7 @@ class Measurements:
         chosen = records[(records["cell"] == cell) & (records["layer"] == layer) & of_part]
         if chosen.empty:
             return f"the run's entropies have no layer {layer} in this cell"
-        values = chosen.sort_values("example")["entropy"].to_numpy(dtype=np.float64)
+        values = chosen.set_index("example")["entropy"].sort_index()
         return self._described(f"entropy {cell} {layer} {part}", values)
 
 
@@ -210,12 +238,6 @@ def _statistic(quantity: str, effect: PairedEffect) -> Measured:
         return Measured(effect.n, effect.d_z, effect.d_z_low, effect.d_z_high, reason)
     if quantity == "p (t)":
         return Measured(effect.n, effect.p_t, reason=effect.reason if math.isnan(effect.p_t) else "")
-    if quantity == "win %":
-        if math.isnan(effect.win_percent):
-            return Measured(effect.n, reason=effect.reason)
-        wins = round(effect.win_percent / 100 * effect.n)
-        ends = stats.binomtest(wins, effect.n).proportion_ci(method="wilson")
-        return Measured(effect.n, effect.win_percent, 100 * float(ends.low), 100 * float(ends.high))
     raise ValueError(f"published_figures.csv names quantity {quantity!r}, which nothing here measures")
 
 

@@ -20,8 +20,8 @@ from analyses.statistics.strata import quantile_strata, strata_table, trend_test
 from analyses.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS, trend_rule
 from analyses.storage.run_directory import RunDirectory
 from analyses.tables.digits import counted
-from analyses.tables.presentation import Table
-from analyses.tables.run_statistics import with_trend_verdicts
+from analyses.tables.presentation import Table, documents_resampled
+from analyses.tables.run_statistics import SHARED, shared_documents, with_trend_verdicts
 from figures import length_curves
 
 #: Strata of equal size; fewer where there are too few examples to fill them.
@@ -42,11 +42,12 @@ def damage_tables(
     chosen = [by_name[name] for name in contrasts.values()]
     values = contrast_values(wide_cells(directory.read_records("likelihood"), "nll"), chosen)
     values.columns = list(contrasts)
-    trials = directory.read_records("trials", columns=["example", "cell", "prefix_tokens"])
+    trials = directory.read_records("trials")
+    documents = shared_documents(trials)
     own = trials[trials["cell"] == measured_in]
     lengths = own.assign(example=own["example"].astype(str)).set_index("example")["prefix_tokens"]
     lengths = lengths.reindex(values.index.astype(str)).set_axis(values.index)
-    strata, trends = damage_frames(values, lengths, seed=seed)
+    strata, trends = damage_frames(values, lengths, seed=seed, clusters=documents)
     n = f"{len(values)} examples"
     shared: dict[str, Any] = {"unit": "nats per answer token", "n": n, "seed": seed}
     length = "length: the sentence's tokens"
@@ -58,6 +59,7 @@ def damage_tables(
             family="none: every row stands for itself",
             notes=(
                 f"95 % BCa intervals; strata are fifths of the examples by length; {length}",
+                *documents_resampled(documents is not None),
                 CAUTION_RULE,
             ),
             columns=("effect", "stratum", "n", "length", "mean_difference", "caution", "reason"),
@@ -72,6 +74,7 @@ def damage_tables(
             correction="Holm on the permutation p of the slope",
             notes=(
                 "95 % BCa intervals; p by studentised permutation",
+                *((SHARED,) if documents is not None else ()),
                 f"verdict: {trend_rule()}",
                 CAUTION_RULE,
                 f"rho describes, it is not tested; {length}",
@@ -83,26 +86,28 @@ def damage_tables(
 
 
 def damage_frames(
-    values: pd.DataFrame, lengths: pd.Series, *, seed: int
+    values: pd.DataFrame, lengths: pd.Series, *, seed: int, clusters: pd.Series | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The effect by stratum of length, and its trend.
 
     ``values`` holds contrast values, one row per example and one column per effect; ``lengths`` tokens per
-    example. Returns columns effect, stratum, length (mean tokens) and those of `PairedEffect`; and effect,
-    n, strata, slope, low, high, p, p_holm (over the effects), verdict, rho, caution, reason.
+    example; ``clusters`` (index example) the document of each example where some share one.
+
+    Returns columns effect, stratum, length (mean tokens) and those of `PairedEffect`; and effect, n (documents where
+    examples share them), strata, slope, low, high, p, p_holm (over the effects), verdict, rho, caution, reason.
     """
     strata = quantile_strata(lengths, max(2, min(FIFTHS, len(lengths) // LEAST_PER_STRATUM)))
     means = lengths.groupby(strata, observed=True).mean()
     by_stratum, trends = [], []
     for effect in values.columns:
-        table = strata_table(values[effect], strata, seed=seed, permutations=1)
+        table = strata_table(values[effect], strata, seed=seed, clusters=clusters, permutations=1)
         # Intervals are shown and no tests: only their caution, and the reasons that concern them.
         table["caution"] = [CAUTION_TAILS if CAUTION_TAILS in own else "" for own in table["caution"]]
         table["reason"] = table["reason"].where(table["low"].isna(), "")
         table.insert(0, "effect", effect)
         table.insert(2, "length", [float(means[stratum]) for stratum in table["stratum"]])
         by_stratum.append(table)
-        trend = trend_test(values[effect], strata, seed=seed)
+        trend = trend_test(values[effect], strata, seed=seed, clusters=clusters)
         varies = lengths.nunique() > 1 and values[effect].nunique() > 1
         rho = float(stats.spearmanr(lengths, values[effect]).statistic) if varies else float("nan")
         reason = trend.reason or ("" if varies else "all lengths or all values are equal: no correlation")

@@ -24,11 +24,13 @@ from analyses.plans.sink_prediction import CROSS_TOTAL
 from analyses.statistics.budget_arrays import BudgetArray, read_budgets
 from analyses.statistics.column_splits import ColumnMeans, means_of_columns, split_of_columns
 from analyses.statistics.contrasts import Contrast, comparison, wide_cells
+from analyses.statistics.paired_inputs import document_labels
 from analyses.statistics.ratios import Ratio, ratio_of_means
-from analyses.storage.run_directory import RunDirectory
+from analyses.storage.run_directory import RunDirectory, examples_run, left_out_words
 from analyses.tables.build import stack_totals
 from analyses.tables.extract import Extract
-from analyses.tables.presentation import Table
+from analyses.tables.presentation import Table, documents_resampled
+from analyses.tables.run_statistics import shared_documents
 from figures import effect_map, interaction_plot
 
 #: Where states are copied: at the output of the layer that stands there in the depth of any encoder, or at the
@@ -125,16 +127,20 @@ def enrichment_plan(hidden: str, *, rows: str, probes: tuple[str, ...], correcti
         share_contrasts=whole,
         correction=correction,
         headline=(*(contrast.name for contrast in whole), *final),
+        allow_idle=True,
     )
 
 
-def restoration_table(likelihood: pd.DataFrame, every: Sequence[Patch], *, seed: int) -> pd.DataFrame:
+def restoration_table(
+    likelihood: pd.DataFrame, every: Sequence[Patch], *, seed: int, clusters: pd.Series | None = None
+) -> pd.DataFrame:
     """What share of the enrichment's effect on the NLL each patch restores or takes away.
 
     Args:
         likelihood: `likelihood` records with the cells of the patches and their ends.
         every: the patches.
         seed: seeds the bootstrap.
+        clusters: index example, value its document where some examples share one; documents are then resampled.
 
     Returns:
         Columns direction, roles, depth, prompt, n, mean_difference, low, high (mean change that the patch
@@ -143,6 +149,7 @@ def restoration_table(likelihood: pd.DataFrame, every: Sequence[Patch], *, seed:
         ratio of means with a paired BCa bootstrap interval), reason.
     """
     wide = wide_cells(likelihood, "nll")
+    labels = document_labels(clusters, wide.index)
     rows = []
     for patch in every:
         bare, enriched = (
@@ -150,8 +157,8 @@ def restoration_table(likelihood: pd.DataFrame, every: Sequence[Patch], *, seed:
         )
         patched = wide[patch.cell.name]
         effect = bare - patched if patch.direction == RESTORED else patched - enriched
-        level = means_of_columns(effect.to_numpy()[:, None], seed=seed)
-        ratio = ratio_of_means(effect, bare - enriched, seed)
+        level = means_of_columns(effect.to_numpy()[:, None], seed=seed, clusters=labels)
+        ratio = ratio_of_means(effect, bare - enriched, seed, clusters=labels)
         rows.append({**_key(patch), **_ratio(ratio, level)})
     return pd.DataFrame(rows)
 
@@ -182,7 +189,11 @@ def _ratio(ratio: Ratio, level: ColumnMeans) -> dict[str, object]:
 
 
 def budget_restoration_table(
-    budgets: Sequence[BudgetArray], every: Sequence[Patch], *, seed: int
+    budgets: Sequence[BudgetArray],
+    every: Sequence[Patch],
+    *,
+    seed: int,
+    clusters: pd.Series | None = None,
 ) -> pd.DataFrame:
     """The same for attention: what share of the enrichment's shift in each role's share a patch makes.
 
@@ -196,19 +207,25 @@ def budget_restoration_table(
             cell: budget.values[place].mean(axis=(1, 2), dtype=np.float64)
             for place, cell in enumerate(budget.cells)
         }
+        labels = document_labels(clusters, pd.Index(budget.examples))
         for patch in every:
-            frames.append(_restored_shares(budget, values, patch, seed))
+            frames.append(_restored_shares(budget, values, patch, labels, seed))
     return pd.concat(frames, ignore_index=True)
 
 
 def _restored_shares(
-    budget: BudgetArray, values: Mapping[str, NDArray[np.float64]], patch: Patch, seed: int
+    budget: BudgetArray,
+    values: Mapping[str, NDArray[np.float64]],
+    patch: Patch,
+    labels: NDArray | None,
+    seed: int,
 ) -> pd.DataFrame:
     bare, enriched = (
         values[patch_cell(prefix, patch.hidden, patch.prompt).name] for prefix in ("none", "oracle")
     )
     steps = ("done", "left") if patch.direction == RESTORED else ("left", "done")
-    split = split_of_columns([bare, values[patch.cell.name], enriched], steps, seed=seed)
+    points = [bare, values[patch.cell.name], enriched]
+    split = split_of_columns(points, steps, seed=seed, clusters=labels)
     return pd.DataFrame(
         {
             **_key(patch),
@@ -234,25 +251,28 @@ def enrichment_tables(directory: RunDirectory, every: Sequence[Patch]) -> dict[s
     manifest = directory.manifest()
     seed, count, rows = (
         int(manifest["seed"]),
-        f"{manifest['corpus']['n']} examples",
+        examples_run(manifest),
         manifest["identity"]["rows"],
     )
-    frame = restoration_table(directory.read_records("likelihood"), every, seed=seed)
-    budgets = read_budgets(directory.path / "records" / "budgets")
-    shifts = budget_restoration_table(budgets, every, seed=seed)
     trials = directory.read_records("trials")
+    documents = shared_documents(trials)
+    frame = restoration_table(directory.read_records("likelihood"), every, seed=seed, clusters=documents)
+    budgets = read_budgets(directory.path / "records" / "budgets")
+    shifts = budget_restoration_table(budgets, every, seed=seed, clusters=documents)
     there = [roles for roles in ROLE_SETS if any(trials[f"{role}_tokens"].sum() for role in roles.split("+"))]
     frame, shifts = (_only_there(table, there) for table in (frame, shifts))
     main = CROSS_TOTAL if (shifts["role"] == CROSS_TOTAL).any() else "document"
     notes = (
         "mean difference: bare − patched, or patched − enriched",
         "95 % BCa bootstrap intervals over examples",
+        *documents_resampled(documents is not None),
         "enriched states into bare: share of the enrichment's effect that the copied states restore; bare "
         "states into enriched: share that is lost",
         "shares are ratios of means, withheld where the interval of the enrichment's own effect holds 0",
         "depth: the encoder layer at whose output states are copied, counted as part of the depth; final: what "
         "the decoder is given",
         "roles that the model's inputs do not have are not shown",
+        *left_out_words(manifest),
     )
     columns = ("direction", "prompt", "roles", "depth", "mean_difference", "enrichment", "share", "reason")
     return {

@@ -18,8 +18,9 @@ from analyses.statistics.contrasts import Contrast, comparison
 from analyses.statistics.verdicts import rule
 from analyses.storage.run_directory import RunDirectory
 from analyses.tables.build import SMALLEST_EFFECT
-from analyses.tables.presentation import Table
-from figures import effect_map
+from analyses.tables.presentation import Table, documents_resampled
+from analyses.tables.run_statistics import shared_documents
+from figures import effect_map, interaction_plot
 from interventions.layer_windows import parse_window
 from probes.roles import ROLES
 
@@ -115,6 +116,7 @@ def knockout_plan(
         contrasts=contrasts,
         correction=correction,
         headline=headline,
+        allow_idle=True,
     )
 
 
@@ -181,15 +183,17 @@ def knockout_tables(directory: RunDirectory, plan: Plan, knocked: Sequence[Knock
     """The table of knockouts with its caption."""
     manifest = directory.manifest()
     seed, rows = int(manifest["seed"]), manifest["identity"]["rows"]
+    trials = directory.read_records("trials")
+    documents = shared_documents(trials)
     effects = effects_table(
         directory.read_records("likelihood"),
         plan.contrasts,
         seed=seed,
         smallest_effect=SMALLEST_EFFECT,
         correction=plan.correction,
+        clusters=documents,
     )
     budgets = read_budgets(directory.path / "records" / "budgets")
-    trials = directory.read_records("trials")
     positions = {role: int(trials[f"{role}_tokens"].sum()) for role in ROLES}
     frame = knockout_table(effects, budgets, knocked, positions)
     sizes = effects.groupby("family", sort=False).size()
@@ -205,6 +209,7 @@ def knockout_tables(directory: RunDirectory, plan: Plan, knocked: Sequence[Knock
         seed=seed,
         notes=(
             "95 % BCa bootstrap intervals over examples",
+            *documents_resampled(documents is not None),
             f"verdict, of the knockout as treatment: {rule(SMALLEST_EFFECT)}",
             "windows are parts of the decoder's depth; a knockout cuts the direct look alone, and what rows took "
             "in below the window stays",
@@ -250,6 +255,23 @@ def knockout_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[s
             subtitle="mean share of attention, nothing knocked out: a large share need not be a need",
         ),
     }
+    quarters = by_window[by_window["window"].isin(QUARTERS) & by_window["mean"].notna()]
+    figures["knockout_curves"] = interaction_plot(
+        quarters.assign(cell=quarters["keys"] + "@" + quarters["window"] + ", " + quarters["base"]),
+        x="window",
+        line="base",
+        facet="keys",
+        order={
+            "keys": [role for role in roles if role in set(quarters["keys"])],
+            "window": [window for window in QUARTERS if window in set(quarters["window"])],
+        },
+        quantity="rise of answer NLL",
+        unit="nats",
+        reading=f"{first} rows no longer see the keys in a quarter of the decoder's layers; at 0 nothing was needed",
+        zero=True,
+        x_title="decoder layers, part of the depth",
+        title=f"What the answer needs, by quarters of the depth: {setting}",
+    )
     if frame["rows"].nunique() > 1:
         figures["knockout_rows"] = effect_map(
             frame[frame["window"] == "all"],

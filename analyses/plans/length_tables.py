@@ -14,9 +14,11 @@ from analyses.effects import effects_table
 from analyses.plans.prefix_plans import UNPADDED, PrefixStudy, effect_name
 from analyses.plans.prefix_ratios import SHOWN, prefix_ratios, presented, ratio_frame
 from analyses.statistics.contrasts import Contrast, wide_cells
-from analyses.statistics.verdicts import SLOPE
+from analyses.statistics.verdicts import CAUTION_RULE, SLOPE, rule
 from analyses.storage.run_directory import RunDirectory
-from analyses.tables.presentation import Table
+from analyses.tables.build import SMALLEST_EFFECT
+from analyses.tables.presentation import TESTED_COLUMNS, Table, documents_resampled
+from analyses.tables.run_statistics import shared_documents
 from figures import length_curves
 
 #: Family of the trends over length.
@@ -77,9 +79,12 @@ def length_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> di
     manifest = directory.manifest()
     seed = int(manifest["seed"])
     likelihood = directory.read_records("likelihood")
-    lengths = mean_lengths(directory.read_records("trials"))
-    effects = effects_by_length(likelihood, plan, study, lengths, seed=seed)
-    ratios = ratios_by_length(wide_cells(likelihood, "nll"), plan, study, lengths, seed=seed)
+    trials = directory.read_records("trials")
+    lengths, documents = mean_lengths(trials), shared_documents(trials)
+    effects = effects_by_length(likelihood, plan, study, lengths, seed=seed, clusters=documents)
+    ratios = ratios_by_length(
+        wide_cells(likelihood, "nll"), plan, study, lengths, seed=seed, clusters=documents
+    )
     n = f"{effects['n'].max()} examples"
     families = len({contrast.family for contrast in plan.contrasts if contrast.family.startswith("prefix")})
     return {
@@ -94,33 +99,39 @@ def length_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> di
             seed=seed,
             notes=(
                 "95 % BCa intervals",
+                *documents_resampled(documents is not None),
+                f"verdict: {rule(SMALLEST_EFFECT)}",
+                CAUTION_RULE,
                 "length: mean document tokens, padding included; the answer's passage is the same at every length",
             ),
-            columns=(
-                "prefix",
-                "prompt",
-                "padding",
-                "length",
-                "mean_difference",
-                "d_z",
-                "win_percent",
-                "p_holm",
-                "p_bonferroni",
-                "verdict",
-            ),
+            # Every row has the same examples.
+            columns=("prefix", "prompt", "padding", "length", *TESTED_COLUMNS[1:]),
         ),
-        "length_trends": _trends_presented(likelihood, plan, study, n, seed=seed),
+        "length_trends": _trends_presented(likelihood, plan, study, n, seed=seed, clusters=documents),
         "ratios_by_length": presented(ratios, n, seed, ("quantity", "padding", "length", *SHOWN[3:])),
     }
 
 
 def _trends_presented(
-    likelihood: pd.DataFrame, plan: Plan, study: PrefixStudy, n: str, *, seed: int
+    likelihood: pd.DataFrame,
+    plan: Plan,
+    study: PrefixStudy,
+    n: str,
+    *,
+    seed: int,
+    clusters: pd.Series | None,
 ) -> Table:
     trends = length_trends(study, plan.contrasts)
-    frame = effects_table(likelihood, trends, seed=seed, correction=plan.correction)
-    # A trend neither helps nor hurts.
-    frame = frame.drop(columns=["verdict", "stars", "small", "win_percent", "tie_percent"])
+    frame = effects_table(
+        likelihood,
+        trends,
+        seed=seed,
+        smallest_effect=SMALLEST_EFFECT,
+        correction=plan.correction,
+        clusters=clusters,
+    )
+    # A slope above 0 is no example that won.
+    frame = frame.drop(columns=["win_percent", "tie_percent"])
     return Table(
         frame=frame,
         title="Trends over document length",
@@ -130,8 +141,13 @@ def _trends_presented(
         family=f"{TREND} ({len(frame)})",
         correction=f"{plan.correction.capitalize()} within the family",
         seed=seed,
-        notes=("95 % BCa intervals; the unpadded document takes no part",),
-        columns=("contrast", "n", "mean_difference", "d_z", "p_holm", "p_bonferroni", "caution"),
+        notes=(
+            "95 % BCa intervals; the unpadded document takes no part",
+            *documents_resampled(clusters is not None),
+            f"verdict: {rule(SMALLEST_EFFECT, orders=(SLOPE,))}",
+            CAUTION_RULE,
+        ),
+        columns=("contrast", *TESTED_COLUMNS),
     )
 
 
@@ -142,11 +158,25 @@ def mean_lengths(trials: pd.DataFrame) -> pd.Series:
 
 
 def effects_by_length(
-    likelihood: pd.DataFrame, plan: Plan, study: PrefixStudy, lengths: pd.Series, *, seed: int
+    likelihood: pd.DataFrame,
+    plan: Plan,
+    study: PrefixStudy,
+    lengths: pd.Series,
+    *,
+    seed: int,
+    clusters: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Columns prefix, prompt, padding, length and those of :func:`analyses.effects.effects_table`."""
     tested = [contrast for contrast in plan.contrasts if contrast.family.startswith(("prefix", "position"))]
-    table = effects_table(likelihood, tested, seed=seed, correction=plan.correction).set_index("contrast")
+    table = effects_table(
+        likelihood,
+        tested,
+        seed=seed,
+        smallest_effect=SMALLEST_EFFECT,
+        correction=plan.correction,
+        clusters=clusters,
+    )
+    table = table.set_index("contrast")
     rows = []
     for level, condition, padding in _places(study):
         name = _name(level, condition, padding)
@@ -169,12 +199,18 @@ def _places(study: PrefixStudy) -> Iterator[tuple[str, Condition, str]]:
 
 
 def ratios_by_length(
-    wide: pd.DataFrame, plan: Plan, study: PrefixStudy, lengths: pd.Series, *, seed: int
+    wide: pd.DataFrame,
+    plan: Plan,
+    study: PrefixStudy,
+    lengths: pd.Series,
+    *,
+    seed: int,
+    clusters: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Columns padding, length and those of :func:`analyses.plans.prefix_ratios.ratio_frame`, by quantity."""
     frames = []
     for padding in study.paddings:
-        frame = ratio_frame(wide, plan, prefix_ratios(study, padding), seed=seed)
+        frame = ratio_frame(wide, plan, prefix_ratios(study, padding), seed=seed, clusters=clusters)
         frame.insert(1, "padding", padding)
         frame.insert(2, "length", lengths[padding])
         frames.append(frame)

@@ -14,10 +14,12 @@ from analyses.effects import effects_table
 from analyses.plans.prefix_plans import PrefixStudy, effect_name
 from analyses.plans.prefix_ratios import ratio_of_d
 from analyses.statistics.contrasts import contrast_values, wide_cells
+from analyses.statistics.paired_inputs import document_labels
 from analyses.statistics.ratios import ratio_of_means
 from analyses.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS
 from analyses.storage.run_directory import RunDirectory
-from analyses.tables.presentation import Table
+from analyses.tables.presentation import Table, documents_resampled
+from analyses.tables.run_statistics import shared_documents
 from figures import keyword_curve
 
 _KEYWORDS = re.compile(r"keywords:(?P<count>[0-9]+)")
@@ -27,13 +29,16 @@ def ranking_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> d
     """``ranking`` and, where there are keywords of several counts, ``keyword_curve``."""
     manifest = directory.manifest()
     seed = int(manifest["seed"])
+    trials = directory.read_records("trials")
+    documents = shared_documents(trials)
     frame = ranking_frame(
         directory.read_records("likelihood"),
-        directory.read_records("trials"),
+        trials,
         plan,
         study,
         manifest["protocol"],
         seed=seed,
+        clusters=documents,
     )
     n = f"{frame['n'].max()} examples"
     shared: dict[str, Any] = {
@@ -53,6 +58,7 @@ def ranking_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> d
                 "a prefix of several draws is the mean of an example's draws",
                 "share of d: the published definition, d over the oracle prefix's d",
                 "tests are in the table of paired effects",
+                *documents_resampled(documents is not None),
                 CAUTION_RULE,
             ),
             columns=(
@@ -79,6 +85,7 @@ def ranking_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> d
             unit="nats per answer token",
             notes=(
                 "95 % BCa intervals",
+                *documents_resampled(documents is not None),
                 CAUTION_RULE,
                 "a document with fewer different content words than the count gives all that it has",
             ),
@@ -95,8 +102,9 @@ def ranking_frame(
     protocol: str,
     *,
     seed: int,
+    clusters: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """One row per prefix, the most helpful first.
+    """One row per prefix, the most helpful first; ``clusters`` as in :func:`analyses.effects.effects_table`.
 
     Columns rank, prefix, alias, n, mean_prefix_tokens, mean_difference, low, high, d_z, win_percent, share,
     share_low, share_high (of the oracle prefix's mean difference), share_of_d, caution (of the intervals),
@@ -105,13 +113,16 @@ def ranking_frame(
     by_name = {contrast.name: contrast for contrast in plan.contrasts}
     prefixes = study.compared(protocol)
     contrasts = [by_name[effect_name(prefix.level)] for prefix in prefixes]
-    effects = effects_table(likelihood, contrasts, seed=seed, correction=plan.correction, permutations=1)
+    effects = effects_table(
+        likelihood, contrasts, seed=seed, correction=plan.correction, clusters=clusters, permutations=1
+    )
     values = contrast_values(wide_cells(likelihood, "nll"), contrasts)
+    labels = document_labels(clusters, values.index)
     oracle = values[effect_name("oracle")].to_numpy()
     tokens = trials.groupby("cell", observed=True)["prefix_tokens"].mean()
     rows = []
     for prefix, contrast, effect in zip(prefixes, contrasts, effects.to_dict("records"), strict=True):
-        ratio = ratio_of_means(values[contrast.name].to_numpy(), oracle, seed)
+        ratio = ratio_of_means(values[contrast.name].to_numpy(), oracle, seed, clusters=labels)
         own = prefix.level == "oracle"
         rows.append(
             {

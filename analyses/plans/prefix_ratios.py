@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from analyses.analysis import Plan
 from analyses.plans.prefix_plans import WORDS_OF_NO_QUESTION, PrefixStudy, effect_name
 from analyses.statistics.contrasts import contrast_values, wide_cells
+from analyses.statistics.paired_inputs import document_labels
 from analyses.statistics.ratios import ratio_of_means
 from analyses.statistics.verdicts import CAUTION_RULE
 from analyses.storage.run_directory import RunDirectory
-from analyses.tables.presentation import Table
+from analyses.tables.presentation import Table, documents_resampled, shares_documents
+from analyses.tables.run_statistics import shared_documents
 
 #: What the published table calls the two ratios that every study of prefixes has.
 SURVIVES, STRUCTURE = "survives the query prompt", "structural fraction"
@@ -79,11 +81,13 @@ def ratios_presented(directory: RunDirectory, plan: Plan, ratios: Sequence[Ratio
     manifest = directory.manifest()
     seed = int(manifest["seed"])
     wide = wide_cells(directory.read_records("likelihood"), "nll")
-    return presented(ratio_frame(wide, plan, ratios, seed=seed), f"{len(wide)} examples", seed)
+    documents = shared_documents(directory.read_records("trials"))
+    frame = ratio_frame(wide, plan, ratios, seed=seed, clusters=documents)
+    return presented(frame, f"{len(wide)} examples", seed)
 
 
 def presented(frame: pd.DataFrame, n: str, seed: int, columns: Sequence[str] = SHOWN) -> Table:
-    """Ratios with their caption."""
+    """Ratios, as :func:`ratio_frame` gives them, with their caption."""
     return Table(
         frame=frame,
         title="Ratios of prefix effects",
@@ -95,6 +99,7 @@ def presented(frame: pd.DataFrame, n: str, seed: int, columns: Sequence[str] = S
         seed=seed,
         notes=(
             "95 % BCa intervals, numerator and denominator resampled together",
+            *documents_resampled(shares_documents(frame)),
             CAUTION_RULE,
             "a ratio is withheld where the denominator's interval holds 0",
             "ratio of d: the published definition, d of the numerator over d of the denominator, unstable",
@@ -103,13 +108,22 @@ def presented(frame: pd.DataFrame, n: str, seed: int, columns: Sequence[str] = S
     )
 
 
-def ratio_frame(wide: pd.DataFrame, plan: Plan, ratios: Sequence[RatioOf], *, seed: int) -> pd.DataFrame:
+def ratio_frame(
+    wide: pd.DataFrame,
+    plan: Plan,
+    ratios: Sequence[RatioOf],
+    *,
+    seed: int,
+    clusters: pd.Series | None = None,
+) -> pd.DataFrame:
     """One row per ratio that the plan has the contrasts for.
 
-    ``wide`` holds answer NLL, one row per example and one column per cell. Columns quantity, numerator,
+    ``wide`` holds answer NLL, one row per example and one column per cell; ``clusters`` (index example) the document
+    of each example where some share one, and documents are then resampled. Columns quantity, numerator,
     denominator (contrasts), the fields of :class:`analyses.statistics.ratios.Ratio`, and ratio_of_d.
     """
     by_name = {contrast.name: contrast for contrast in plan.contrasts}
+    labels = document_labels(clusters, wide.index)
     rows = []
     for each in ratios:
         if each.numerator not in by_name or each.denominator not in by_name:
@@ -120,7 +134,7 @@ def ratio_frame(wide: pd.DataFrame, plan: Plan, ratios: Sequence[RatioOf], *, se
                 "quantity": each.quantity,
                 "numerator": each.numerator,
                 "denominator": each.denominator,
-                **ratio_of_means(pair[:, 0], pair[:, 1], seed).as_row(),
+                **ratio_of_means(pair[:, 0], pair[:, 1], seed, clusters=labels).as_row(),
                 "ratio_of_d": ratio_of_d(pair[:, 0], pair[:, 1]),
             }
         )

@@ -17,22 +17,24 @@ from typing import Any
 import pandas as pd
 
 from analyses.analysis import Plan, analysis_of, find_analysis
-from analyses.effects import adjusted_p, with_verdicts
+from analyses.effects import with_verdicts
 from analyses.plans.prefix_ratios import RatioOf, ratio_frame
 from analyses.running.run_request import RunRequest, execute
 from analyses.statistics.bands import share_table
-from analyses.statistics.budget_arrays import BudgetArray, read_budgets
+from analyses.statistics.budget_arrays import BudgetArray, by_document, read_budgets
 from analyses.statistics.contrasts import Contrast, contrast_values, wide_cells
 from analyses.statistics.paired import one_sample_effects
+from analyses.statistics.paired_inputs import document_labels
 from analyses.statistics.strata import (
     ANSWER_LENGTH_EDGES,
     FACTOID_EDGES,
     length_strata,
     strata_table,
-    trend_test,
+    trend_tests,
 )
 from analyses.storage.run_directory import RunDirectory, RunError
 from analyses.tables.build import SMALLEST_EFFECT, with_cell_columns
+from analyses.tables.run_statistics import shared_documents, with_trend_verdicts
 
 #: The published stratifications by words of the answer.
 SPLIT, BINS = "short or long", "bins"
@@ -43,11 +45,15 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Records:
-    """What a re-analysis reads of a run: answer NLL, one row per example and one column per cell, and answer words."""
+    """What a re-analysis reads of a run: answer NLL, one row per example and one column per cell, and answer words.
+
+    ``documents`` (index example) names the document of each example where some share one.
+    """
 
     nll: pd.DataFrame
     answer_words: pd.Series
     budgets: tuple[BudgetArray, ...] = ()
+    documents: pd.Series | None = None
 
     def strata(self) -> dict[str, pd.Series]:
         """The stratum of every example (index example), by stratification."""
@@ -72,6 +78,7 @@ def read_source(directory: RunDirectory) -> Records:
         nll,
         words.reindex(nll.index.astype(str)).set_axis(nll.index),
         tuple(read_budgets(budgets)) if budgets.is_dir() else (),
+        shared_documents(trials),
     )
 
 
@@ -159,7 +166,13 @@ def effects_by_stratum(records: Records, plan: Plan, *, seed: int) -> pd.DataFra
     frames = []
     for by, strata in records.strata().items():
         for contrast in contrasts:
-            own = strata_table(values[contrast.name], strata, seed=seed, smallest_effect=SMALLEST_EFFECT)
+            own = strata_table(
+                values[contrast.name],
+                strata,
+                seed=seed,
+                smallest_effect=SMALLEST_EFFECT,
+                clusters=records.documents,
+            )
             own.insert(0, "by", by)
             own.insert(2, "contrast", contrast.name)
             own.insert(3, "family", f"{contrast.family} by {by}")
@@ -179,35 +192,47 @@ def reported(plan: Plan) -> tuple[Contrast, ...]:
 def trends(records: Records, plan: Plan, *, seed: int) -> pd.DataFrame:
     """The trend of every contrast over the bins, and the difference between long and short answers.
 
-    Columns by, contrast, n, strata, slope (per bin; long minus short for the split), low, high, p, p_holm
-    (Holm over the contrasts of one stratification), caution, reason.
+    Columns by, contrast, n (documents where examples share them), strata, slope (per bin; long minus short for the
+    split), low, high, p, p_holm (Holm over the contrasts of one stratification), verdict, caution, reason.
     """
     contrasts = reported(plan)
     values = contrast_values(records.nll, contrasts)
     frames = []
     for by, strata in records.strata().items():
         rows = [
-            {"by": by, "contrast": name, **trend_test(values[name], strata, seed=seed).as_row()}
-            for name in values.columns
+            {"by": by, "contrast": name, **trend.as_row()}
+            for name, trend in zip(
+                values.columns,
+                trend_tests(
+                    [(values[name], strata) for name in values.columns],
+                    seed=seed,
+                    clusters=records.documents,
+                ),
+                strict=True,
+            )
         ]
-        frame = pd.DataFrame(rows)
-        frame.insert(frame.columns.get_loc("p") + 1, "p_holm", adjusted_p(frame["p"].to_numpy()))
-        frames.append(frame)
+        frames.append(with_trend_verdicts(pd.DataFrame(rows)))
     return pd.concat(frames, ignore_index=True)
 
 
 def likelihood_by_stratum(records: Records, cells: list[dict[str, Any]], *, seed: int) -> pd.DataFrame:
-    """Answer NLL of every cell in every stratum: by, stratum, n, mean answer words, mean, low, high."""
+    """Answer NLL of every cell in every stratum: by, stratum, n, clusters, mean answer words, mean, low, high."""
     names = [cell["name"] for cell in cells]
     frames = []
     for by, stratum, members in _members(records):
-        described = one_sample_effects(records.nll.loc[members, names].to_numpy(), seed=seed, permutations=1)
+        described = one_sample_effects(
+            records.nll.loc[members, names].to_numpy(),
+            clusters=document_labels(records.documents, members),
+            seed=seed,
+            permutations=1,
+        )
         rows = [
             {
                 "cell": name,
                 "by": by,
                 "stratum": stratum,
                 "n": effect.n,
+                "clusters": effect.clusters,
                 "mean_answer_words": float(records.answer_words[members].mean()),
                 "mean": effect.mean_difference,
                 "low": effect.low,
@@ -227,7 +252,7 @@ def ratios_by_stratum(
     every = [("", ALL, records.nll.index), *_members(records)]
     frames = []
     for by, stratum, members in every:
-        frame = ratio_frame(records.nll.loc[members], plan, ratios, seed=seed)
+        frame = ratio_frame(records.nll.loc[members], plan, ratios, seed=seed, clusters=records.documents)
         frame.insert(0, "by", by)
         frame.insert(1, "stratum", stratum)
         frames.append(frame)
@@ -249,6 +274,7 @@ def shares_by_stratum(records: Records, cells: list[dict[str, Any]], *, seed: in
                 examples=tuple(budget.examples[place] for place in places),
                 values=budget.values[:, places],
             )
+            own = by_document([own], records.documents)[0]
             table = with_cell_columns(share_table(own, seed=seed), cells)
             table.insert(0, "stratum", str(stratum))
             frames.append(table)

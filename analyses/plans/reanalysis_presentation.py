@@ -10,12 +10,22 @@ import pandas as pd
 from analyses.analysis import Plan
 from analyses.plans.prefix_ratios import SHOWN
 from analyses.plans.prefix_ratios import presented as ratios_presented
-from analyses.tables.attention_presentation import shown_layers
+from analyses.statistics.verdicts import CAUTION_RULE, trend_rule
+from analyses.tables.attention_presentation import UNIT_OF_SHARES, shown_layers
 from analyses.tables.build import SMALLEST_EFFECT
-from analyses.tables.presentation import Table, effects_presentation
+from analyses.tables.presentation import (
+    TESTED_COLUMNS,
+    Table,
+    documents_resampled,
+    effects_presentation,
+    shares_documents,
+)
+from analyses.tables.run_statistics import SHARED
 from probes.roles import ROLES
 
 STRATA = "strata by words of the answer"
+#: What names a row of effects by stratum.
+BY_STRATUM = ("contrast", "by", "stratum")
 
 
 def presented(
@@ -29,20 +39,9 @@ def presented(
         smallest_effect=SMALLEST_EFFECT,
         correction=plan.correction,
         title="Effects by answer length",
-        columns=(
-            "contrast",
-            "by",
-            "stratum",
-            "n",
-            "mean_difference",
-            "d_z",
-            "win_percent",
-            "p_holm",
-            "p_bonferroni",
-            "verdict",
-            "caution",
-        ),
+        columns=(*BY_STRATUM, *TESTED_COLUMNS),
     )
+    shared = documents_resampled(shares_documents(frames["strata_effects"]))
     tables = {
         "strata_likelihood": Table(
             frame=frames["strata_likelihood"].assign(condition=frames["strata_likelihood"]["alias"]),
@@ -53,12 +52,12 @@ def presented(
             family="none",
             correction="none",
             seed=seed,
-            notes=("95 % BCa intervals", STRATA),
-            columns=("condition", "by", "stratum", "n", "mean_answer_words", "mean", "reason"),
+            notes=("95 % BCa intervals", *shared, STRATA),
+            columns=("condition", *BY_STRATUM[1:], "n", "mean_answer_words", "mean", "reason"),
         ),
         "strata_effects": effects,
         "strata_ratios": ratios_presented(
-            frames["strata_ratios"], n, seed, ("quantity", "by", "stratum", *SHOWN[3:])
+            frames["strata_ratios"], n, seed, ("quantity", *BY_STRATUM[1:], *SHOWN[3:])
         ),
         "strata_trends": Table(
             frame=frames["strata_trends"],
@@ -69,8 +68,14 @@ def presented(
             family="the contrasts of one stratification",
             correction="Holm on the permutation p",
             seed=seed,
-            notes=("95 % BCa intervals; p by studentised permutation of examples over strata", STRATA),
-            columns=("contrast", "by", "n", "strata", "slope", "p_holm", "caution", "reason"),
+            notes=(
+                "95 % BCa intervals; p by studentised permutation of examples over strata",
+                *((SHARED,) if shared else ()),
+                f"verdict: {trend_rule()}",
+                CAUTION_RULE,
+                STRATA,
+            ),
+            columns=("contrast", "by", "n", "strata", "slope", "p_holm", "verdict", "caution", "reason"),
         ),
     }
     if len(frames["strata_shares"]):
@@ -104,5 +109,5 @@ def _shares(shares: pd.DataFrame, n: str, manifest: Mapping[str, Any]) -> Table:
         family="none",
         correction="none",
         seed=None,
-        notes=("chosen layers", STRATA),
+        notes=("chosen layers", UNIT_OF_SHARES, STRATA),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,8 @@ from analyses.storage.run_directory import RunDirectory
 from analyses.tables.attention_presentation import shown_layers
 from analyses.tables.build import with_cell_columns
 from analyses.tables.extract import Extract
-from analyses.tables.presentation import Table
+from analyses.tables.presentation import Table, documents_resampled
+from analyses.tables.run_statistics import shared_documents
 from figures import effect_map, shift_by_layer, sink_audit
 from probes.roles import ROLES
 
@@ -33,7 +35,58 @@ SHOWN_HEADS = 12
 #: Roles whose shares are drawn layer by layer; hidden ones are 0 by definition.
 _DRAWN = ("document", "start", "prompt")
 SHARE_UNIT = "share of attention, 0 to 1"
+INTERVALS = "95 % BCa bootstrap intervals over examples"
+#: Columns of a step: how large it is, in itself and of the total.
+SPLIT = ("mean_difference", "share", "reason")
 STEPS = "shares of the total are ratios of means, withheld where the interval of the total holds 0"
+
+
+@dataclass(frozen=True)
+class _Audit:
+    """What every table of one audit shares: whose attention, of how many examples, and how it was resampled."""
+
+    readings: SinkReadings
+    labels: Mapping[str, str]
+    rows: str
+    n: str
+    seed: int
+    resampling: tuple[str, ...]
+
+    @property
+    def whose(self) -> str:
+        """The rows whose attention is read, in words."""
+        return f"the answer's {self.rows} rows"
+
+    @property
+    def main(self) -> str:
+        """The share that is shown."""
+        return main_quantity(self.readings)
+
+    def table(
+        self,
+        frame: pd.DataFrame,
+        places: Iterable[int],
+        columns: tuple[str, ...],
+        *,
+        notes: tuple[str, ...] = (),
+        unit: str = SHARE_UNIT,
+        family: str = "none",
+        correction: str = "none",
+        **facts: str,
+    ) -> Extract:
+        """A table of estimates with intervals: of which the rows at ``places`` are shown, in order."""
+        return Extract(
+            frame=frame,
+            unit=unit,
+            n=self.n,
+            family=family,
+            correction=correction,
+            seed=self.seed,
+            notes=(*self.resampling, *notes),
+            columns=columns,
+            shown_rows=tuple(places),
+            **facts,
+        )
 
 
 def sink_tables(
@@ -45,31 +98,33 @@ def sink_tables(
     which is one of the paths, layers and heads are shown.
     """
     manifest = directory.manifest()
-    seed, count, rows = (
-        int(manifest["seed"]),
-        f"{manifest['corpus']['n']} examples",
-        manifest["identity"]["rows"],
-    )
+    seed, clusters = int(manifest["seed"]), shared_documents(directory.read_records("trials"))
     readings = read_sinks(directory, [*paths, *pairs])
-    labels = {cell["name"]: cell["alias"] or cell["name"] for cell in manifest["cells"]}
-    whose = f"the answer's {rows} rows"
-    shifts = shift_table(readings, paths, seed=seed)
-    tables: dict[str, Table] = {
-        "sink_exactness": _exactness(exactness_table(readings, pairs), labels, readings, count),
-        "sink_shifts": _shifts(shifts[shifts["layer"] == ALL_LAYERS], readings, whose, count, seed),
-        "sink_layers": _layers(shifts[shifts["layer"] != ALL_LAYERS], readings, headline, whose, count, seed),
-    }
-    audit = with_cell_columns(audit_table(readings, pairs, seed=seed), manifest["cells"])
-    tables["sink_audit"] = _audit(audit, labels, readings, whose, count, seed)
-    tables["sink_heads"] = _heads(
-        head_table(readings, paths, seed=seed), readings, headline, whose, count, seed
+    audit = _Audit(
+        readings=readings,
+        labels={cell["name"]: cell["alias"] or cell["name"] for cell in manifest["cells"]},
+        rows=manifest["identity"]["rows"],
+        n=f"{manifest['corpus']['n']} examples",
+        seed=seed,
+        resampling=(INTERVALS, *documents_resampled(clusters is not None)),
     )
-    entropies = entropy_table(readings, [*paths, *(_named(pair, labels) for pair in pairs)], seed=seed)
+    shifts = shift_table(readings, paths, seed=seed, clusters=clusters)
+    over_all = shifts["layer"] == ALL_LAYERS
+    shares = audit_table(readings, pairs, seed=seed, clusters=clusters)
+    heads = head_table(readings, paths, seed=seed, clusters=clusters)
+    named = [_named(pair, audit.labels) for pair in pairs]
+    entropies = entropy_table(readings, [*paths, *named], seed=seed, clusters=clusters)
     shown = [
         path.name for path in paths if path.points[0].cell == headline.points[0].cell or len(path.steps) == 2
     ]
-    tables["sink_entropies"] = _entropies(entropies, shown, whose, count, seed)
-    return tables
+    return {
+        "sink_exactness": _exactness(audit, exactness_table(readings, pairs)),
+        "sink_shifts": _shifts(audit, shifts[over_all].reset_index(drop=True)),
+        "sink_layers": _layers(audit, _numbered(shifts[~over_all]), headline),
+        "sink_audit": _shares(audit, with_cell_columns(shares, manifest["cells"])),
+        "sink_heads": _heads(audit, _numbered(heads), headline),
+        "sink_entropies": _entropies(audit, entropies, shown),
+    }
 
 
 def _named(pair: Path, labels: Mapping[str, str]) -> Path:
@@ -77,16 +132,21 @@ def _named(pair: Path, labels: Mapping[str, str]) -> Path:
     return Path(f"hiding in {labels[pair.name]}", pair.points, ("hidden, A/(1 − m)", "hidden, propagated"))
 
 
-def _exactness(frame: pd.DataFrame, labels: Mapping[str, str], readings: SinkReadings, count: str) -> Table:
-    shown = shown_layers(readings.layers)
-    frame = frame.assign(condition=frame["cell"].map(labels))
+def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of single layers, with the layers as numbers."""
+    return frame.reset_index(drop=True).assign(layer=lambda rows: rows["layer"].astype(int))
+
+
+def _exactness(audit: _Audit, frame: pd.DataFrame) -> Table:
+    shown = shown_layers(audit.readings.layers)
+    frame = frame.assign(condition=frame["cell"].map(audit.labels))
     return Extract(
         frame=frame,
         title="Is hiding a softmax without its keys? Measured against A/(1 − m), layer by layer",
         estimand="|measured − predicted share| of every role, head and example in each cell that hides roles; "
         "prediction: the same encoder pass with all roles visible, m the mass of what the cell hides",
         unit=SHARE_UNIT,
-        n=count,
+        n=audit.n,
         family="none",
         correction="none",
         seed=None,
@@ -100,129 +160,83 @@ def _exactness(frame: pd.DataFrame, labels: Mapping[str, str], readings: SinkRea
     )
 
 
-def _shifts(frame: pd.DataFrame, readings: SinkReadings, whose: str, count: str, seed: int) -> Table:
-    frame = frame.reset_index(drop=True)
-    main = main_quantity(readings)
-    return Extract(
-        frame=frame,
-        title=f"What explains the shift in the {main}, over all layers",
-        estimand=f"mean over examples, heads and layers of the share that {whose} give to the {main}, "
+def _shifts(audit: _Audit, frame: pd.DataFrame) -> Table:
+    return audit.table(
+        frame,
+        np.flatnonzero(frame["role"] == audit.main),
+        ("shift", "part", *SPLIT),
+        title=f"What explains the shift in the {audit.main}, over all layers",
+        estimand=f"mean over examples, heads and layers of the share that {audit.whose} give to the {audit.main}, "
         "first less last (positive: it falls); steps add up to the total",
-        unit=SHARE_UNIT,
-        n=count,
-        family="none",
-        correction="none",
-        seed=seed,
         notes=(
-            "95 % BCa bootstrap intervals over examples",
             STEPS,
             "A/(1 − m): what hiding keys of mass m does to each softmax by itself; propagated: what it does "
             "through the layers below",
             "the CSV file has every role",
         ),
-        columns=("shift", "part", "mean_difference", "share", "reason"),
-        shown_rows=tuple(np.flatnonzero(frame["role"] == main)),
     )
 
 
-def _layers(
-    frame: pd.DataFrame, readings: SinkReadings, headline: Path, whose: str, count: str, seed: int
-) -> Table:
-    frame = frame.reset_index(drop=True)
-    frame["layer"] = frame["layer"].astype(int)
-    main = main_quantity(readings)
-    shown = frame["layer"].isin(shown_layers(readings.layers)) & (frame["role"] == main)
-    shown &= frame["shift"] == headline.name
-    return Extract(
-        frame=frame,
-        title=f"What explains the shift in the {main}, layer by layer",
-        estimand=f"mean over examples and heads of the share that {whose} give to the {main}, first less last",
-        unit=SHARE_UNIT,
-        n=count,
-        family="none",
-        correction="none",
-        seed=seed,
-        notes=("95 % BCa bootstrap intervals over examples", STEPS, "chosen layers of one shift"),
-        columns=("shift", "layer", "part", "mean_difference", "share", "reason"),
-        shown_rows=tuple(np.flatnonzero(shown)),
+def _layers(audit: _Audit, frame: pd.DataFrame, headline: Path) -> Table:
+    shown = frame["layer"].isin(shown_layers(audit.readings.layers)) & (frame["role"] == audit.main)
+    return audit.table(
+        frame,
+        np.flatnonzero(shown & (frame["shift"] == headline.name)),
+        ("shift", "layer", "part", *SPLIT),
+        title=f"What explains the shift in the {audit.main}, layer by layer",
+        estimand=f"mean over examples and heads of the share that {audit.whose} give to the {audit.main}, first less "
+        "last",
+        notes=(STEPS, "chosen layers of one shift"),
     )
 
 
-def _audit(
-    frame: pd.DataFrame, labels: Mapping[str, str], readings: SinkReadings, whose: str, count: str, seed: int
-) -> Table:
-    frame = frame.assign(condition=frame["cell"].map(labels))
-    shown = (frame["layer"] == ALL_LAYERS) & (frame["predicted"] > 0)
-    return Extract(
-        frame=frame,
+def _shares(audit: _Audit, frame: pd.DataFrame) -> Table:
+    return audit.table(
+        frame.assign(condition=frame["cell"].map(audit.labels)),
+        np.flatnonzero((frame["layer"] == ALL_LAYERS) & (frame["predicted"] > 0)),
+        ("condition", "role", "visible", "predicted", "mean", "difference", "reason"),
         title="Shares with roles visible, predicted with them hidden, and measured, over all layers",
-        estimand=f"mean over examples, heads and layers of the share that {whose} give to a role; difference: "
+        estimand=f"mean over examples, heads and layers of the share that {audit.whose} give to a role; difference: "
         "measured − predicted",
-        unit=SHARE_UNIT,
-        n=count,
-        family="none",
-        correction="none",
-        seed=seed,
-        notes=(
-            "95 % BCa bootstrap intervals over examples",
-            "roles that are hidden have share 0 and are not shown; the CSV file has every layer",
-        ),
-        columns=("condition", "role", "visible", "predicted", "mean", "difference", "reason"),
-        shown_rows=tuple(np.flatnonzero(shown)),
+        notes=("roles that are hidden have share 0 and are not shown; the CSV file has every layer",),
     )
 
 
-def _heads(
-    frame: pd.DataFrame, readings: SinkReadings, headline: Path, whose: str, count: str, seed: int
-) -> Table:
-    frame = frame.reset_index(drop=True)
-    frame["layer"] = frame["layer"].astype(int)
-    main = main_quantity(readings)
-    own = frame[(frame["shift"] == headline.name) & (frame["role"] == main)]
+def _heads(audit: _Audit, frame: pd.DataFrame, headline: Path) -> Table:
+    own = frame[(frame["shift"] == headline.name) & (frame["role"] == audit.main)]
     totals = own[own["part"] == TOTAL]
     largest = totals.loc[totals["mean_difference"].abs().nlargest(SHOWN_HEADS).index]
     places: list[int] = []
     for layer, head in zip(largest["layer"], largest["head"], strict=True):
         here = own[(own["layer"] == layer) & (own["head"] == head)]
         places += here.index[here["part"].isin([TOTAL, headline.steps[0]])].tolist()
-    return Extract(
-        frame=frame,
-        title=f"What explains the shift in the {main}, head by head",
-        estimand=f"mean over examples of the share that {whose} give to the {main} in one head, first less last",
-        unit=SHARE_UNIT,
-        n=count,
+    return audit.table(
+        frame,
+        places,
+        ("shift", "layer", "head", "part", *SPLIT[:-1], "q", "discovered", SPLIT[-1]),
+        title=f"What explains the shift in the {audit.main}, head by head",
+        estimand=f"mean over examples of the share that {audit.whose} give to the {audit.main} in one head, first "
+        "less last",
         family="layers, heads and roles of one part of one shift",
         correction="Benjamini-Hochberg q of one-sample t tests; discovered: q at most .05",
-        seed=seed,
-        notes=(
-            "95 % BCa bootstrap intervals over examples",
-            STEPS,
-            f"the {SHOWN_HEADS} heads with the largest totals of one shift",
-        ),
-        columns=("shift", "layer", "head", "part", "mean_difference", "share", "q", "discovered", "reason"),
-        shown_rows=tuple(places),
+        notes=(STEPS, f"the {SHOWN_HEADS} heads with the largest totals of one shift"),
     )
 
 
-def _entropies(frame: pd.DataFrame, shown: Sequence[str], whose: str, count: str, seed: int) -> Table:
-    return Extract(
-        frame=frame,
+def _entropies(audit: _Audit, frame: pd.DataFrame, shown: Sequence[str]) -> Table:
+    return audit.table(
+        frame,
+        np.flatnonzero((frame["layer"] == ALL_LAYERS) & frame["shift"].isin(shown)),
+        ("shift", "part", "n", "first", "last", *SPLIT),
         title="Entropy of the cross-attention that remains, over all layers",
-        estimand=f"mean over examples, heads and layers of the entropy of {whose} over the encoder keys that "
+        estimand=f"mean over examples, heads and layers of the entropy of {audit.whose} over the encoder keys that "
         "they see, normalised; first less last (negative: it rises)",
         unit="nats",
-        n=count,
-        family="none",
-        correction="none",
-        seed=seed,
         notes=(
-            "95 % BCa bootstrap intervals over examples",
             STEPS,
             "an example counts in a layer where every head has an entropy at every point of the way",
             "the CSV file has every layer",
         ),
-        columns=("shift", "part", "n", "first", "last", "mean_difference", "share", "reason"),
-        shown_rows=tuple(np.flatnonzero((frame["layer"] == ALL_LAYERS) & frame["shift"].isin(shown))),
     )
 
 

@@ -11,6 +11,7 @@ from scipy import stats
 
 from analyses.plans.sink_prediction import CROSS_ENTROPY, CROSS_TOTAL, SELF_TOTAL, Path, SinkReadings
 from analyses.statistics.column_splits import ROUNDING, ColumnMeans, means_of_columns, split_of_columns
+from analyses.statistics.paired_inputs import document_labels
 from probes.roles import ROLES
 
 Floats = NDArray[np.float64]
@@ -27,30 +28,43 @@ def main_quantity(readings: SinkReadings) -> str:
 
 
 def shift_table(
-    readings: SinkReadings, paths: Sequence[Path], quantities: Iterable[str] = SHARES, *, seed: int
+    readings: SinkReadings,
+    paths: Sequence[Path],
+    quantities: Iterable[str] = SHARES,
+    *,
+    seed: int,
+    clusters: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Every path's total and steps, per layer and over all layers, heads averaged first.
 
+    ``clusters`` (index example) holds the document of each example where some share one; documents are then resampled.
+
     Columns shift, stack, block, layer ("all" or its number), role, part ("total" or a step), n,
-    mean_difference, low, high (first point less last, BCa), share, share_low, share_high (step over total:
-    ratio of means, paired bootstrap), reason.
+    clusters (independent units), mean_difference, low, high (first point less last, BCa), share, share_low,
+    share_high (step over total: ratio of means, paired bootstrap), reason.
     """
     chosen = readings.only(quantities)
     frames = []
     for path in paths:
         points = [_layers_and_all(chosen.at(point)) for point in path.points]
         index = _index(chosen, heads=False)
-        frames.append(_split_frame(chosen, path, points, index, seed=seed))
+        frames.append(_split_frame(chosen, path, points, index, seed=seed, clusters=clusters))
     return pd.concat(frames, ignore_index=True)
 
 
 def head_table(
-    readings: SinkReadings, paths: Sequence[Path], quantities: Iterable[str] = SHARES, *, seed: int
+    readings: SinkReadings,
+    paths: Sequence[Path],
+    quantities: Iterable[str] = SHARES,
+    *,
+    seed: int,
+    clusters: pd.Series | None = None,
 ) -> pd.DataFrame:
     """As `shift_table`, for every layer and head, with the false discovery rate of each part controlled.
 
-    Further columns standard_error, p (one-sample t test over examples), q (Benjamini and Hochberg 1995, over
-    the layers, heads and roles of one part of one shift) and discovered (q of at most .05).
+    Further columns standard_error, p (one-sample t test over examples, cluster-robust where they share documents), q
+    (Benjamini and Hochberg 1995, over the layers, heads and roles of one part of one shift) and discovered (q of at
+    most .05).
     """
     chosen = readings.only(quantities)
     frames = []
@@ -58,9 +72,10 @@ def head_table(
         points = [
             chosen.at(point).reshape(len(chosen.examples), -1).astype(np.float64) for point in path.points
         ]
-        frame = _split_frame(chosen, path, points, _index(chosen, heads=True), seed=seed)
+        index = _index(chosen, heads=True)
+        frame = _split_frame(chosen, path, points, index, seed=seed, clusters=clusters)
         frame["p"] = 2 * stats.t.sf(
-            np.abs(frame["mean_difference"]) / frame["standard_error"], frame["n"] - 1
+            np.abs(frame["mean_difference"]) / frame["standard_error"], frame["clusters"] - 1
         )
         frame["q"] = frame.groupby("part", sort=False)["p"].transform(_false_discovery)
         frame["discovered"] = frame["q"] <= 0.05
@@ -70,27 +85,34 @@ def head_table(
 
 
 def audit_table(
-    readings: SinkReadings, pairs: Sequence[Path], quantities: Iterable[str] = SHARES, *, seed: int
+    readings: SinkReadings,
+    pairs: Sequence[Path],
+    quantities: Iterable[str] = SHARES,
+    *,
+    seed: int,
+    clusters: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Shares with roles visible, predicted with them hidden, and measured with them hidden, by layer.
 
     Args:
         pairs: paths of three points: visible, predicted, measured; each is named by its hidden cell.
+        clusters: as in `shift_table`.
 
     Returns:
-        Columns cell, stack, block, layer, role, n, visible, mean, low, high (measured), predicted, difference,
-        difference_low, difference_high (measured - predicted), largest (of |difference| over examples and heads),
-        reason.
+        Columns cell, stack, block, layer, role, n, clusters (independent units), visible, mean, low, high (measured),
+        predicted, difference, difference_low, difference_high (measured - predicted), largest (of |difference| over
+        examples and heads), reason.
     """
     chosen = readings.only(quantities)
     index = _index(chosen, heads=False)
+    labels = document_labels(clusters, pd.Index(chosen.examples))
     frames = []
     for pair in pairs:
         arrays = [chosen.at(point) for point in pair.points]
         visible, predicted, measured = (_layers_and_all(array) for array in arrays)
         # The difference is measured less predicted, so the steps run backwards.
-        split = split_of_columns([measured, predicted], ["difference"], seed=seed)
-        level = means_of_columns(measured, seed=seed)
+        split = split_of_columns([measured, predicted], ["difference"], seed=seed, clusters=labels)
+        level = means_of_columns(measured, seed=seed, clusters=labels)
         distance = np.abs(arrays[2] - arrays[1]).max(axis=(0, 2))
         largest = np.concatenate([distance, distance.max(axis=0, keepdims=True)]).reshape(-1)
         frames.append(
@@ -99,6 +121,7 @@ def audit_table(
                 stack="decoder",
                 block=chosen.block,
                 n=split.total.n,
+                clusters=split.total.clusters,
                 visible=visible.mean(axis=0),
                 mean=level.mean,
                 low=level.low,
@@ -112,7 +135,7 @@ def audit_table(
             )
         )
     table = pd.concat(frames, ignore_index=True)
-    front = ["cell", "stack", "block", "layer", "role", "n"]
+    front = ["cell", "stack", "block", "layer", "role", "n", "clusters"]
     return table[front + [name for name in table.columns if name not in front]]
 
 
@@ -142,13 +165,15 @@ def exactness_table(readings: SinkReadings, pairs: Sequence[Path]) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def entropy_table(readings: SinkReadings, paths: Sequence[Path], *, seed: int) -> pd.DataFrame:
+def entropy_table(
+    readings: SinkReadings, paths: Sequence[Path], *, seed: int, clusters: pd.Series | None = None
+) -> pd.DataFrame:
     """`shift_table` of the conditional cross entropy (nats per head), with the means of the two ends.
 
     Further columns first and last: mean entropy at the path's ends over the examples that have it at every
     point.
     """
-    table = shift_table(readings, paths, (CROSS_ENTROPY,), seed=seed)
+    table = shift_table(readings, paths, (CROSS_ENTROPY,), seed=seed, clusters=clusters)
     chosen = readings.only((CROSS_ENTROPY,))
     table["first"], table["last"] = np.nan, np.nan
     for path in paths:
@@ -182,9 +207,16 @@ def _index(readings: SinkReadings, *, heads: bool) -> pd.DataFrame:
 
 
 def _split_frame(
-    readings: SinkReadings, path: Path, points: Sequence[Floats], index: pd.DataFrame, *, seed: int
+    readings: SinkReadings,
+    path: Path,
+    points: Sequence[Floats],
+    index: pd.DataFrame,
+    *,
+    seed: int,
+    clusters: pd.Series | None,
 ) -> pd.DataFrame:
-    split = split_of_columns(points, path.steps, seed=seed)
+    labels = document_labels(clusters, pd.Index(readings.examples))
+    split = split_of_columns(points, path.steps, seed=seed, clusters=labels)
     frames = []
     for part in (TOTAL, *path.steps):
         means: ColumnMeans = split.total if part == TOTAL else split.parts[part]
@@ -192,6 +224,7 @@ def _split_frame(
         own = index.assign(
             part=part,
             n=means.n,
+            clusters=means.clusters,
             mean_difference=means.mean,
             low=means.low,
             high=means.high,

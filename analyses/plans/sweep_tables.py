@@ -14,13 +14,21 @@ from analyses.plans.prefix_plans import effect_name
 from analyses.plans.prefix_ratios import RatioOf, ratio_frame
 from analyses.running.model_sweep import finished, read_swept
 from analyses.statistics.bands import share_table
-from analyses.statistics.budget_arrays import read_budgets
+from analyses.statistics.budget_arrays import by_document, read_budgets
 from analyses.statistics.contrasts import wide_cells
 from analyses.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS
 from analyses.storage.run_directory import RunDirectory
+from analyses.tables.attention_presentation import UNIT_OF_SHARES
 from analyses.tables.build import SMALLEST_EFFECT, likelihood_table, with_cell_columns
 from analyses.tables.digits import with_interval
-from analyses.tables.presentation import Table, effects_presentation
+from analyses.tables.presentation import (
+    TESTED_COLUMNS,
+    Table,
+    documents_resampled,
+    effects_presentation,
+    shares_documents,
+)
+from analyses.tables.run_statistics import shared_documents
 from figures import effects_forest, interaction_plot
 from probes.roles import ROLES
 
@@ -47,29 +55,37 @@ def sweep_tables(directory: RunDirectory, plan: Plan) -> dict[str, Table]:
         own = run.manifest()
         own_plan = analysis_of(own).plan(own["protocol"])
         likelihood = run.read_records("likelihood")
+        documents = shared_documents(run.read_records("trials"))
         table = effects_table(
             likelihood,
             own_plan.contrasts,
             seed=seed,
             smallest_effect=SMALLEST_EFFECT,
             correction=own_plan.correction,
+            clusters=documents,
         )
         table.insert(0, "model", swept.name)
         effects.append(table)
-        means = likelihood_table(likelihood, own["cells"], seed=seed)
+        means = likelihood_table(likelihood, own["cells"], seed=seed, clusters=documents)
         likelihoods.append(means.assign(model=swept.name))
-        rows.append(_row(swept.name, own, table, means, likelihood, own_plan, seed=seed))
+        ratio = ratio_frame(
+            wide_cells(likelihood, "nll"), own_plan, [FRACTION], seed=seed, clusters=documents
+        ).iloc[0]
+        rows.append(_row(swept.name, own, table, means, ratio, own_plan))
         budgets = [
-            budget for budget in read_budgets(run.path / "records" / "budgets") if budget.stack == "decoder"
+            budget
+            for budget in by_document(read_budgets(run.path / "records" / "budgets"), documents)
+            if budget.stack == "decoder"
         ]
         own_shares = with_cell_columns(share_table(budgets, seed=seed), own["cells"])
         shares.append(own_shares.assign(model=swept.name))
     frame = pd.DataFrame(rows)
     for text in ("failure", "reason", "family", *REPORTED, "structural_fraction"):
         frame[text] = frame[text].fillna("") if text in frame else ""
-    for count in ("n", "parameters"):
+    for count in ("n", "clusters", "parameters"):
         frame[count] = frame[count].astype("Int64") if count in frame else pd.NA
-    tables = {"models": _models_presented(frame, n, seed)}
+    shared = documents_resampled("clusters" in frame and shares_documents(frame))
+    tables = {"models": _models_presented(frame, n, seed, shared)}
     if effects:
         tables |= {
             "model_effects": _effects_presented(pd.concat(effects, ignore_index=True), plan, seed),
@@ -82,8 +98,8 @@ def sweep_tables(directory: RunDirectory, plan: Plan) -> dict[str, Table]:
                 family="none",
                 correction="none",
                 seed=seed,
-                notes=("95 % BCa intervals",),
-                columns=("model", "alias", "n", "mean"),
+                notes=("95 % BCa intervals", *shared, CAUTION_RULE),
+                columns=("model", "alias", "n", "mean", "caution", "reason"),
             ),
             "model_shares": _shares_presented(pd.concat(shares, ignore_index=True), n),
         }
@@ -95,10 +111,8 @@ def _row(
     manifest: Mapping[str, Any],
     effects: pd.DataFrame,
     means: pd.DataFrame,
-    likelihood: pd.DataFrame,
+    ratio: pd.Series,
     plan: Plan,
-    *,
-    seed: int,
 ) -> dict[str, Any]:
     """The row of one model: numbers for the file, and texts with intervals for the reader."""
     by_name = effects.set_index("contrast")
@@ -107,6 +121,7 @@ def _row(
         "family": manifest["model"]["family"],
         "parameters": int(manifest["model"]["parameters"]),
         "n": int(by_name["n"].iloc[0]),
+        "clusters": int(by_name["clusters"].iloc[0]),
         **{f"nll_{alias}": mean for alias, mean in zip(means["alias"], means["mean"], strict=True)},
     }
     for column, contrast in REPORTED.items():
@@ -119,7 +134,6 @@ def _row(
             f"{column}_d": effect["d_z"],
             f"{column}_p": effect["p_t"] if plan.correction == "bonferroni" else effect["p_sign_flip"],
         }
-    ratio = ratio_frame(wide_cells(likelihood, "nll"), plan, [FRACTION], seed=seed).iloc[0]
     cautions = [*by_name.loc[list(REPORTED.values()), "caution"], ratio["caution"]]
     return {
         **row,
@@ -133,7 +147,7 @@ def _row(
     }
 
 
-def _models_presented(frame: pd.DataFrame, n: str, seed: int) -> Table:
+def _models_presented(frame: pd.DataFrame, n: str, seed: int, shared: tuple[str, ...]) -> Table:
     return Table(
         frame=frame,
         title="Models",
@@ -146,6 +160,7 @@ def _models_presented(frame: pd.DataFrame, n: str, seed: int) -> Table:
         seed=seed,
         notes=(
             "95 % BCa intervals; a fraction is withheld where the interval of the oracle prefix holds 0",
+            *shared,
             "ratio of d: the published definition of the structural fraction, unstable",
             "nats per token are not comparable between tokenizers",
             f"a caution stands for any interval of its row; {CAUTION_RULE}",
@@ -177,18 +192,7 @@ def _effects_presented(frame: pd.DataFrame, plan: Plan, seed: int) -> Table:
         smallest_effect=SMALLEST_EFFECT,
         correction=plan.correction,
         title="Effects by model (families are within a model)",
-        columns=(
-            "model",
-            "contrast",
-            "n",
-            "mean_difference",
-            "d_z",
-            "win_percent",
-            "p_holm",
-            "p_bonferroni",
-            "verdict",
-            "caution",
-        ),
+        columns=("model", "contrast", *TESTED_COLUMNS),
     )
 
 
@@ -212,7 +216,7 @@ def _shares_presented(frame: pd.DataFrame, n: str) -> Table:
         family="none",
         correction="none",
         seed=None,
-        notes=("shares by layer are in each model's own run, below models/",),
+        notes=("shares by layer are in each model's own run, below models/", UNIT_OF_SHARES),
     )
 
 

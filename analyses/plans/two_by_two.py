@@ -82,6 +82,7 @@ def effects_of(
     seed: int,
     correction: Correction,
     smallest_effect: float,
+    clusters: pd.Series | None = None,
 ) -> pd.DataFrame:
     """The rows of :func:`analyses.effects.effects_table`, and ``difference_of_d`` beside them.
 
@@ -89,7 +90,12 @@ def effects_of(
     ``bare`` instead of to the cells' values. d's do not add up, so that it is no effect of anything.
     """
     table = effects_table(
-        likelihood, contrasts, seed=seed, correction=correction, smallest_effect=smallest_effect
+        likelihood,
+        contrasts,
+        seed=seed,
+        correction=correction,
+        smallest_effect=smallest_effect,
+        clusters=clusters,
     )
     wide = wide_cells(likelihood, "nll")
     gains = {

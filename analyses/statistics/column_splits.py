@@ -10,9 +10,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from analyses.statistics.intervals import bca_interval, left_out_sums, resampled_sums
+from analyses.statistics.intervals import (
+    bca_interval,
+    left_out_sums,
+    resampled_sums,
+    standard_errors,
+    unit_sums,
+)
+from analyses.statistics.paired_inputs import unit_labels
 
 Floats = NDArray[np.float64]
 
@@ -25,13 +33,17 @@ NAN = float("nan")
 
 EXACT = f"no example differs by more than {ROUNDING:g}: rounding"
 TOO_FEW = "fewer than two examples: no interval"
+ONE_DOCUMENT = "one document: no interval"
 
 
 @dataclass(frozen=True)
 class ColumnMeans:
-    """Per column: examples, mean, BCa interval of the mean, standard error, and why something is NaN."""
+    """Per column: examples, independent units among them, mean, BCa interval of the mean, its standard error
+    (cluster-robust where examples share documents), and why something is NaN.
+    """
 
     n: NDArray[np.int64]
+    clusters: NDArray[np.int64]
     mean: Floats
     low: Floats
     high: Floats
@@ -55,16 +67,27 @@ class ColumnSplit:
 
 
 def means_of_columns(
-    values: Floats, *, seed: int, confidence: float = 0.95, resamples: int = RESAMPLES
+    values: Floats,
+    *,
+    seed: int,
+    clusters: Sequence[object] | NDArray | None = None,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
 ) -> ColumnMeans:
     """Mean and BCa interval of every column over its finite examples.
 
     Args:
         values: shape [examples, columns]; NaN leaves an example out of its column.
         seed: seeds the bootstrap.
+        clusters: label per example; examples of one label (a shared document) are resampled together.
     """
     split = split_of_columns(
-        [values, np.zeros_like(values)], ["whole"], seed=seed, confidence=confidence, resamples=resamples
+        [values, np.zeros_like(values)],
+        ["whole"],
+        seed=seed,
+        clusters=clusters,
+        confidence=confidence,
+        resamples=resamples,
     )
     return split.total
 
@@ -74,6 +97,7 @@ def split_of_columns(
     names: Sequence[str],
     *,
     seed: int,
+    clusters: Sequence[object] | NDArray | None = None,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> ColumnSplit:
@@ -83,6 +107,7 @@ def split_of_columns(
         points: two or more arrays [examples, columns] of the same examples and columns.
         names: a name per step; step i is ``points[i] - points[i + 1]``.
         seed: seeds the bootstrap; the same resamples serve every column, step and total.
+        clusters: label per example; examples of one label (a shared document) are resampled together.
 
     Returns:
         Means of the steps and of the total over the examples that are finite at every point, and the ratio of
@@ -102,27 +127,38 @@ def split_of_columns(
     shares = np.full((3, len(names), columns), NAN)
     reasons = np.full((len(names), columns), "", dtype=object)
     finite = np.logical_and.reduce([np.isfinite(point) for point in points])
+    documents = unit_labels(clusters, len(finite))
     for rows, chosen in _chunks(finite):
         n = int(rows.sum())
+        # Numbered anew: a document whose examples are all left out is no unit.
+        labels = None if documents is None else pd.factorize(documents[rows])[0]
+        units = n if labels is None or not n else int(labels.max()) + 1
         stacked = np.stack([np.asarray(point[np.ix_(rows, chosen)], dtype=np.float64) for point in points])
         steps = np.concatenate([stacked[:-1] - stacked[1:], stacked[:1] - stacked[-1:]])
         partly = "" if n == finite.shape[0] else f"{finite.shape[0] - n} examples left out: not defined"
         for means in blank:
-            means.n[chosen], means.reason[chosen] = n, partly
-        if n < 2:
+            means.n[chosen], means.clusters[chosen], means.reason[chosen] = n, units, partly
+        if units < 2:
+            why = TOO_FEW if n < 2 else ONE_DOCUMENT
             for number, means in enumerate(blank):
                 means.mean[chosen] = steps[number].mean(axis=0) if n else NAN
-                means.reason[chosen] = TOO_FEW
-            reasons[:, chosen] = TOO_FEW
+                means.reason[chosen] = why
+            reasons[:, chosen] = why
             continue
         flat = np.concatenate(list(steps), axis=1)
-        resampled = resampled_sums(flat, seed=seed, resamples=resamples) / n
-        left_out = left_out_sums(flat) / (n - 1)
+        summed, sizes = unit_sums(flat, labels, units), unit_sums(np.ones((n, 1)), labels, units)
+        resampled, left_out = (
+            sums[:, :-1] / sums[:, -1:]
+            for sums in (
+                resampled_sums(np.hstack([summed, sizes]), seed=seed, resamples=resamples),
+                left_out_sums(np.hstack([summed, sizes])),
+            )
+        )
         mean = flat.mean(axis=0)
         low, high = bca_interval(mean, resampled, left_out, confidence)
         still = np.abs(flat).max(axis=0) <= ROUNDING
         low, high = np.where(still, NAN, low), np.where(still, NAN, high)
-        error = flat.std(axis=0, ddof=1) / np.sqrt(n)
+        error = standard_errors(flat, labels, units)
         width = len(chosen)
         for number, means in enumerate(blank):
             own = slice(number * width, (number + 1) * width)
@@ -162,7 +198,8 @@ def split_of_columns(
 def _blank(columns: int) -> ColumnMeans:
     mean, low, high, error = (np.full(columns, NAN) for _ in range(4))
     reason = np.full(columns, "", dtype=object)
-    return ColumnMeans(np.zeros(columns, dtype=np.int64), mean, low, high, error, reason)
+    n, units = np.zeros(columns, dtype=np.int64), np.zeros(columns, dtype=np.int64)
+    return ColumnMeans(n, units, mean, low, high, error, reason)
 
 
 def _chunks(finite: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:

@@ -73,6 +73,36 @@ def _side(weights: Mapping[str, float]) -> str:
     return " + ".join(cell if weight == 1 else f"{weight:g} × {cell}" for cell, weight in weights.items())
 
 
+def factor_steps(contrast: Contrast) -> dict[str, tuple[str, str]]:
+    """The factors that a contrast crosses, each with the level it goes from and the level it goes to.
+
+    Factors that it averages over are none of them. Where the ends of two factors are exchanged together an interaction
+    stays the same: the way told starts at the contrast's first cell.
+
+    Returns:
+        As many factors as the order of the contrast; none where its cells have no canonical names or are no crossing.
+    """
+    try:
+        cells = [(parse_cell(cell), weight) for cell, weight in contrast.weights.items()]
+    except ValueError:
+        return {}
+    weights = {frozenset(levels.items()): weight for levels, weight in cells}
+    steps: dict[str, tuple[str, str]] = {}
+    for factor in cells[0][0]:
+        ends = list(dict.fromkeys(levels.get(factor, "") for levels, _ in cells))
+        if len(ends) != 2:
+            continue
+        other = dict(zip(ends, reversed(ends), strict=True))
+        # To go to the other end turns the sign of every cell; of a factor averaged over it turns none.
+        turned = (
+            weights.get(frozenset({**levels, factor: other[levels.get(factor, "")]}.items())) == -weight
+            for levels, weight in cells
+        )
+        if all(turned):
+            steps[factor] = (ends[0], ends[1])
+    return steps if len(steps) == contrast.effect_order else {}
+
+
 def comparison(baseline: str, treatment: str, family: str, name: str | None = None) -> Contrast:
     """baseline - treatment."""
     return Contrast(name or f"{baseline} → {treatment}", family, {baseline: 1.0, treatment: -1.0})

@@ -144,6 +144,40 @@ def _column_quantiles(ordered: Floats, probability: Floats) -> Floats:
     return np.where(known, value, np.nan)
 
 
+def proportion_interval(
+    successes: NDArray[np.bool_], labels: NDArray[np.int64] | None, units: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Score interval of a proportion (Wilson 1927), allowing for examples that share units.
+
+    With shared units, n is divided by the design effect, the ratio of the cluster-robust variance of the mean to
+    that of independent examples (Korn and Graubard 1998, section 2), but never enlarged. Where all examples agree
+    there is no variance to take it from, and n is the number of units.
+
+    Args:
+        successes: whether each example has the property, shape [examples], at least one.
+        labels: unit, 0 to units - 1, of each example; None: examples are independent.
+        units: how many units there are.
+        confidence: nominal coverage, between 0 and 1.
+
+    Returns:
+        Lower and upper end, 0 to 1.
+    """
+    values = np.asarray(successes, dtype=np.float64)[:, None]
+    n, share = float(len(values)), float(values.mean())
+    if labels is not None and 0 < share < 1 and units > 1:
+        alone, together = (
+            float(standard_errors(values, own, count)[0])
+            for own, count in ((None, len(values)), (labels, units))
+        )
+        n = min(n, n * (alone / together) ** 2) if together else n
+    elif labels is not None:
+        n = float(units)
+    z = stats.norm.ppf((1 + confidence) / 2)
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
 def hedges_factor(degrees: float) -> float:
     """Small-sample correction J of a standardised mean (Hedges 1981, eq. 6e); NaN under 2 degrees."""
     if degrees < 2:

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from analyses.statistics.contrasts import Contrast, contrast_values, wide_cells
+from analyses.statistics.contrasts import Contrast, contrast_values, factor_steps, wide_cells
 from analyses.statistics.intervals import bca_interval, heavy_tails, left_out_sums, resampled_sums, unit_sums
 from analyses.statistics.paired import RESAMPLES
-from analyses.statistics.paired_inputs import unit_labels
+from analyses.statistics.paired_inputs import document_labels, unit_labels
 from analyses.statistics.verdicts import CAUTION_TAILS
 
 NAN = float("nan")
@@ -31,6 +31,8 @@ class Ratio:
     """mean(numerator)/mean(denominator), paired bootstrap interval; NaN with a reason where withheld."""
 
     n: int = 0
+    clusters: int = 0
+    """Independent units: documents where several examples share one, else n."""
     ratio: float = NAN
     low: float = NAN
     high: float = NAN
@@ -51,6 +53,7 @@ def ratio_of_means(
     denominator_values: ArrayLike,
     seed: int,
     *,
+    clusters: Sequence[object] | NDArray | None = None,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> Ratio:
@@ -59,6 +62,7 @@ def ratio_of_means(
     Args:
         numerator_values, denominator_values: one contrast value per example, same order, shape [examples].
         seed: seeds the bootstrap.
+        clusters: label per example; examples of one label (a shared document) are resampled together.
         confidence: nominal coverage of both intervals.
         resamples: bootstrap resamples.
 
@@ -74,12 +78,14 @@ def ratio_of_means(
         raise ValueError(
             f"numerator {top.shape} and denominator {bottom.shape} must be paired, both of shape [examples]"
         )
-    return _ratios(top[:, None], bottom, seed=seed, confidence=confidence, resamples=resamples)[0]
+    labels = unit_labels(clusters, top.size)
+    return _ratios(top[:, None], bottom, labels, seed=seed, confidence=confidence, resamples=resamples)[0]
 
 
 def _ratios(
     tops: NDArray[np.float64],
     bottom: NDArray[np.float64],
+    labels: NDArray | None = None,
     *,
     seed: int,
     confidence: float,
@@ -88,27 +94,34 @@ def _ratios(
 ) -> list[Ratio]:
     """One ratio per column of `tops`, all over the same denominator and the same resamples.
 
-    `drawn` gives the resampled and left-out means of [tops, bottom] where they are known already.
+    `labels` holds the document, 0, 1, ..., of each example where some share one; `drawn` the resampled and
+    left-out means of [tops, bottom] where they are known already.
     """
     n, k = tops.shape
+    units = n if labels is None or n == 0 else int(labels.max()) + 1
     everything = np.column_stack([tops, bottom])
     bad = int((~np.isfinite(everything)).any(axis=1).sum())
     if n == 0 or bad:
         why = "no examples" if n == 0 else f"{bad} of {n} examples are NaN or infinite"
-        return [Ratio(n=n, reason=why)] * k
+        return [Ratio(n=n, clusters=units, reason=why)] * k
     means = everything.mean(axis=0)
-    if n == 1:
-        lone = Ratio(n=n, denominator_mean=float(means[-1]), reason="one example: no interval")
+    if units == 1:
+        why = "one example: no interval" if n == 1 else "one document: no interval"
+        lone = Ratio(n=n, clusters=units, denominator_mean=float(means[-1]), reason=why)
         return [replace(lone, numerator_mean=float(mean)) for mean in means[:-1]]
     if drawn is None:
-        drawn = _resampled_means(everything, None, seed=seed, resamples=resamples)
+        drawn = _resampled_means(everything, labels, seed=seed, resamples=resamples)
     resampled, left_out = drawn
     bottom_low, bottom_high = (
         float(end[0]) for end in bca_interval(means[-1:], resampled[:, -1:], left_out[:, -1:], confidence)
     )
     constant = np.ptp(bottom) <= 1e-12 * np.abs(bottom).max()
     known = Ratio(
-        n=n, denominator_mean=float(means[-1]), denominator_low=bottom_low, denominator_high=bottom_high
+        n=n,
+        clusters=units,
+        denominator_mean=float(means[-1]),
+        denominator_low=bottom_low,
+        denominator_high=bottom_high,
     )
     if constant or not (bottom_low > 0 or bottom_high < 0):
         why = (
@@ -178,8 +191,10 @@ def decomposition(
         clusters, missing: as in `effects_table`.
 
     Returns:
-        One row per part and one for the total: contrast, part, n, mean_difference, low, high (of the mean,
-        BCa), share, share_low, share_high (of the total; 1 = all of it), caution, reason.
+        One row per part and one for the total: contrast, part, order (of the total: 1 a difference, 2 a difference
+        of differences), effect_of, at_baseline and at_treatment (of a difference of differences: which effect, and
+        the levels of the other factor between which it differs), n, clusters (independent units), mean_difference,
+        low, high (of the mean, BCa), share, share_low, share_high (of the total; 1 = all of it), caution, reason.
 
     Raises:
         ValueError: the parts do not add up to the total, or the records lack a cell.
@@ -210,6 +225,7 @@ def decompositions(
     """`decomposition` of several (total, parts), one below the other; they share their resamples."""
     frames = []
     ready = []
+    labels = []
     for total, parts in splits:
         _check_parts(total, parts)
         wide = wide_cells(nll[nll["cell"].isin(total_cells(total, parts))], value, missing=missing)
@@ -217,30 +233,41 @@ def decompositions(
         if missing == "drop":
             values = values[np.isfinite(values.to_numpy()).all(axis=1)]
         ready.append((total, parts, values))
-    drawn = _shared_means([values for _, _, values in ready], clusters, seed=seed, resamples=resamples)
-    for (total, parts, values), means in zip(ready, drawn, strict=True):
+        labels.append(unit_labels(document_labels(clusters, values.index), len(values)))
+    drawn = _shared_means([values for _, _, values in ready], labels, seed=seed, resamples=resamples)
+    for (total, parts, values), own, means in zip(ready, labels, drawn, strict=True):
         frames.append(
             _split(
-                total, parts, values.to_numpy(), means, seed=seed, confidence=confidence, resamples=resamples
+                total,
+                parts,
+                values.to_numpy(),
+                own,
+                means,
+                seed=seed,
+                confidence=confidence,
+                resamples=resamples,
             )
         )
     return pd.concat(frames, ignore_index=True)
 
 
 def _shared_means(
-    tables: Sequence[pd.DataFrame], clusters: pd.Series | None, *, seed: int, resamples: int
+    tables: Sequence[pd.DataFrame], labels: Sequence[NDArray | None], *, seed: int, resamples: int
 ) -> list[Means | None]:
-    """Resampled means of every table; those over the same examples are drawn at once. None: nothing to draw."""
+    """Resampled means of every table; those over the same examples are drawn at once. None: nothing to draw.
+
+    `labels` holds each table's units, as in `_resampled_means`.
+    """
     found: list[Means | None] = [None] * len(tables)
     groups: dict[tuple, list[int]] = {}
     for number, values in enumerate(tables):
         if len(values) > 1 and np.isfinite(values.to_numpy()).all():
             groups.setdefault(tuple(values.index), []).append(number)
     for members in groups.values():
-        index = tables[members[0]].index
-        labels = None if clusters is None else unit_labels(clusters.reindex(index).to_numpy(), len(index))
+        # Equal examples have equal documents.
+        own = labels[members[0]]
         matrices = [tables[number].to_numpy() for number in members]
-        resampled, left_out = _resampled_means(np.hstack(matrices), labels, seed=seed, resamples=resamples)
+        resampled, left_out = _resampled_means(np.hstack(matrices), own, seed=seed, resamples=resamples)
         ends = np.cumsum([matrix.shape[1] for matrix in matrices])[:-1]
         parts = zip(np.split(resampled, ends, axis=1), np.split(left_out, ends, axis=1), strict=True)
         for number, part in zip(members, parts, strict=True):
@@ -252,6 +279,7 @@ def _split(
     total: Contrast,
     parts: Sequence[Contrast],
     matrix: NDArray[np.float64],
+    labels: NDArray | None,
     means: Means | None,
     *,
     seed: int,
@@ -268,7 +296,10 @@ def _split(
         drawn = np.hstack([resampled, resampled[:, :1]]), np.hstack([left_out, left_out[:, :1]])
         low, high = bca_interval(matrix.mean(axis=0), resampled, left_out, confidence)
         cautions = [CAUTION_TAILS if heavy else "" for heavy in heavy_tails(left_out)]
-    ratios = _ratios(matrix, matrix[:, 0], seed=seed, confidence=confidence, resamples=resamples, drawn=drawn)
+    ratios = _ratios(
+        matrix, matrix[:, 0], labels, seed=seed, confidence=confidence, resamples=resamples, drawn=drawn
+    )
+    effect_of, at_baseline, at_treatment = _difference_of_differences(total)
     rows = []
     for column, (part, ratio) in enumerate(zip([total, *parts], ratios, strict=True)):
         whole = column == 0
@@ -276,7 +307,12 @@ def _split(
             {
                 "contrast": total.name,
                 "part": "total" if whole else part.name,
+                "order": total.effect_order,
+                "effect_of": effect_of,
+                "at_baseline": at_baseline,
+                "at_treatment": at_treatment,
                 "n": n,
+                "clusters": ratio.clusters,
                 "mean_difference": ratio.numerator_mean,
                 "low": float(low[column]),
                 "high": float(high[column]),
@@ -288,6 +324,16 @@ def _split(
             }
         )
     return pd.DataFrame(rows)
+
+
+def _difference_of_differences(total: Contrast) -> tuple[str, str, str]:
+    """The effect of one factor, and the levels of the other at which it is compared; empty where it is none."""
+    steps = list(factor_steps(total).items()) if total.effect_order == 2 else []
+    if not steps:
+        return "", "", ""
+    (first, (start, end)), (second, ends) = steps
+    at_baseline, at_treatment = (f"{second}={level}" for level in ends)
+    return f"{first} {start}→{end}", at_baseline, at_treatment
 
 
 def split_of_means(means: Mapping[str, float], total: Contrast, parts: Sequence[Contrast]) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from analyses.statistics.intervals import (
     rows_per_block,
 )
 from analyses.statistics.paired import PERMUTATIONS, RESAMPLES, Missing, PairedEffect, one_sample_effects
+from analyses.statistics.paired_inputs import document_labels
 from analyses.statistics.verdicts import CAUTION_TAILS
 
 NAN = float("nan")
@@ -112,7 +113,7 @@ def strata_table(
         effect = one_sample_effects(
             values.loc[members].to_numpy(dtype=np.float64)[:, None],
             weights=None if weights is None else weights.loc[members].to_numpy(),
-            clusters=None if clusters is None else clusters.loc[members].to_numpy(),
+            clusters=document_labels(clusters, members),
             seed=seed,
             smallest_effect=smallest_effect,
             confidence=confidence,
@@ -149,6 +150,7 @@ def trend_test(
     strata: pd.Series,
     *,
     seed: int,
+    clusters: pd.Series | None = None,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     permutations: int = PERMUTATIONS,
@@ -157,10 +159,15 @@ def trend_test(
 
     The interval is a BCa bootstrap over examples. The p permutes examples over strata with a statistic
     studentised for unequal variances (DiCiccio and Romano 2017, section 2): short answers vary far more
-    than long ones, and a plain permutation would mistake that for a trend.
+    than long ones, and a plain permutation would mistake that for a trend. `clusters` as in `trend_tests`.
     """
     return trend_tests(
-        [(values, strata)], seed=seed, confidence=confidence, resamples=resamples, permutations=permutations
+        [(values, strata)],
+        seed=seed,
+        clusters=clusters,
+        confidence=confidence,
+        resamples=resamples,
+        permutations=permutations,
     )[0]
 
 
@@ -219,14 +226,14 @@ def _prepared(
     bad = int((~np.isfinite(outcome)).sum())
     reason = f"{bad} of {outcome.size} examples are NaN or infinite" if bad else ""
     if clusters is not None and not bad:
-        documents = clusters.reindex(values.index)[known].to_numpy()
+        documents = document_labels(clusters, values.index[known])
         means = pd.DataFrame({"outcome": outcome, "step": step}).groupby(documents).mean()
         outcome, step = means["outcome"].to_numpy(), means["step"].to_numpy()
     n = outcome.size
     if bad:
         return Trend(n=n, strata=len(levels), reason=reason), outcome, step
     if len(levels) < 2 or n < 3 or not np.ptp(step):
-        reason = "fewer than two strata or three examples: no trend"
+        reason = f"fewer than two strata or three {'examples' if clusters is None else 'documents'}: no trend"
     elif not np.ptp(outcome) > 1e-12 * np.abs(outcome).max():
         reason = "all values are equal: nothing to test"
     return Trend(n=n, strata=len(levels), reason=reason), outcome, step

@@ -23,6 +23,11 @@ from analyses.tables.formats import FORMATS, SUFFIXES
 NOTED = ("caution", "reason", "unlike")
 """Columns of sentences: a letter in the column stands for each, and the sentences follow the table."""
 
+DOCUMENTS_RESAMPLED = (
+    "examples that share a document are one independent unit: documents are resampled, not examples"
+)
+"""What a caption says where the statistics of its table allow for shared documents."""
+
 INTERVALS = {
     "mean_difference": ("low", "high"),
     "mean": ("low", "high"),
@@ -70,6 +75,18 @@ HEADINGS = {
     "within_share": "variance between draws",
 }
 """Headings that are not the column's name with spaces."""
+
+TESTED_COLUMNS = (
+    "n",
+    "mean_difference",
+    "d_z",
+    "win_percent",
+    "p_holm",
+    "p_bonferroni",
+    "verdict",
+    "caution",
+)
+"""Columns of an effects table beside what names its rows, where there is little room."""
 
 EFFECT_COLUMNS = (
     "contrast",
@@ -305,8 +322,7 @@ def effects_presentation(
         f"verdict: {rule(smallest_effect, 1 - confidence, frame.get('order', (1,)))}",
         CAUTION_RULE,
     ]
-    if ((frame["clusters"] > 0) & (frame["clusters"] < frame["n"])).any():
-        notes.append("examples that share a document are one independent unit")
+    notes += documents_resampled(shares_documents(frame))
     if columns is not None and correction == "holm":
         # Stars are the published habit; they are shown with the published correction.
         columns = [name for name in columns if name != "stars"]
@@ -322,6 +338,16 @@ def effects_presentation(
         notes=tuple(notes),
         columns=None if columns is None else tuple(columns),
     )
+
+
+def shares_documents(frame: pd.DataFrame) -> bool:
+    """Whether a row of statistics counts fewer independent units (`clusters`, 0: none known) than examples."""
+    return bool(((frame["clusters"] > 0) & (frame["clusters"] < frame["n"])).any())
+
+
+def documents_resampled(shared: bool) -> tuple[str, ...]:
+    """The note of a table whose statistics resample documents, where examples share any; else no note."""
+    return (DOCUMENTS_RESAMPLED,) if shared else ()
 
 
 def _n_range(n: pd.Series) -> str:

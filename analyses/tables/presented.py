@@ -9,11 +9,17 @@ import pandas as pd
 
 from analyses.analysis import Plan, analysis_of
 from analyses.statistics.verdicts import CAUTION_RULE
+from analyses.storage.run_directory import examples_run, left_out_words
 from analyses.tables.attention_presentation import band_table, entropy_tables, head_table, share_tables
 from analyses.tables.build import SMALLEST_EFFECT
 from analyses.tables.captions import Captions
 from analyses.tables.digits import counted
-from analyses.tables.presentation import Table, effects_presentation
+from analyses.tables.presentation import (
+    Table,
+    documents_resampled,
+    effects_presentation,
+    shares_documents,
+)
 from analyses.tables.strata_presentation import seeds_presented, strata_presented
 from probes.roles import ROLES
 
@@ -28,19 +34,20 @@ def presented_tables(manifest: Mapping[str, Any], tables: Mapping[str, pd.DataFr
     plan = analysis_of(manifest).plan(manifest["protocol"])
     captions = Captions(
         seed=int(manifest["seed"]),
-        n=counted(int(manifest["corpus"]["n"]), "example"),
+        n=examples_run(manifest),
         correction=plan.correction,
         labels={cell["name"]: cell["alias"] or cell["name"] for cell in manifest["cells"]},
     )
     presented = dict(_likelihood(captions, plan, tables))
     presented |= _attention(captions, tables, manifest["identity"]["rows"])
-    presented["trials"] = _trials(captions, tables["trials"])
+    presented["trials"] = _trials(captions, tables["trials"], manifest)
     return presented
 
 
 def _likelihood(
     captions: Captions, plan: Plan, tables: Mapping[str, pd.DataFrame]
 ) -> Iterator[tuple[str, Table]]:
+    resampled = documents_resampled(shares_documents(tables["likelihood"]))
     yield (
         "likelihood",
         captions.describing(
@@ -48,7 +55,7 @@ def _likelihood(
             title="Answer NLL by cell",
             estimand="mean over examples of the mean NLL of an answer's tokens",
             unit="nats per answer token",
-            notes=("95 % BCa bootstrap intervals over examples", CAUTION_RULE),
+            notes=("95 % BCa bootstrap intervals over examples", *resampled, CAUTION_RULE),
             columns=(
                 "condition",
                 "n",
@@ -81,6 +88,7 @@ def _likelihood(
                 unit="nats per answer token",
                 notes=(
                     "95 % BCa bootstrap intervals over examples",
+                    *resampled,
                     "shares are withheld where the interval of the total holds 0",
                     "a share below 0 or above 1 means that the parts have opposite signs",
                 ),
@@ -152,7 +160,7 @@ def _attention(captions: Captions, tables: Mapping[str, pd.DataFrame], rows: str
     return presented
 
 
-def _trials(captions: Captions, frame: pd.DataFrame) -> Table:
+def _trials(captions: Captions, frame: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
     changed = int(frame["documents_changed"].sum())
     return captions.describing(
         captions.conditions(frame),
@@ -164,6 +172,7 @@ def _trials(captions: Captions, frame: pd.DataFrame) -> Table:
             f"{counted(changed, 'trial')} with other token ids of the document than without its prefix"
             if changed
             else "every document has the same token ids with and without its prefix",
+            *left_out_words(manifest),
         ),
         columns=(
             "condition",
@@ -171,5 +180,6 @@ def _trials(captions: Captions, frame: pd.DataFrame) -> Table:
             "mean_hidden_tokens",
             "documents_changed",
             "truncated",
+            "idle",
         ),
     )

@@ -15,6 +15,7 @@ from analyses.effects import Correction, adjusted_p, with_verdicts
 from analyses.statistics.contrasts import Contrast, contrast_values, wide_cells
 from analyses.statistics.crossings import contrasts_by_draw, full_crossings
 from analyses.statistics.paired import one_sample_effects
+from analyses.statistics.paired_inputs import document_labels
 from analyses.statistics.strata import (
     length_strata,
     quantile_strata,
@@ -73,7 +74,7 @@ def anova_table(
     """
     wide = wide_cells(likelihood, "nll", missing="drop")
     if clusters is not None:
-        wide = wide.groupby(clusters.reindex(wide.index).to_numpy()).mean()
+        wide = wide.groupby(document_labels(clusters, wide.index)).mean()
     frames = []
     for crossing in full_crossings({cell: levels for cell, levels in cells.items() if cell in wide}):
         values = pd.DataFrame(

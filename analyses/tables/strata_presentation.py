@@ -8,7 +8,7 @@ import pandas as pd
 
 from analyses.statistics.verdicts import CAUTION_RULE, rule, trend_rule
 from analyses.tables.digits import counted, with_interval
-from analyses.tables.presentation import Table
+from analyses.tables.presentation import Table, documents_resampled, shares_documents
 
 _NOT_SHOWN = ("share of the largest", "Wilcoxon")
 
@@ -74,6 +74,7 @@ def strata_presented(
                 seed=seed,
                 notes=(
                     "95 % BCa bootstrap intervals over examples",
+                    *documents_resampled(shares_documents(own)),
                     f"verdict: {trend_rule()}",
                     f"a letter stands for any stratum of its row; strata.csv has tests ({correction}) and verdicts "
                     "of every stratum, trends.csv the trends",

@@ -1,0 +1,601 @@
+"""Examples that share a document: ratios, splits, proportions and an analysis's own tables resample documents.
+
+Compared with scipy's bootstrap over documents, statsmodels' cluster-robust errors, and with a theorem: repeating
+every example within its document adds no evidence, so that no interval may become shorter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from scipy import stats
+from statsmodels.regression.linear_model import OLS
+from statsmodels.stats.proportion import proportion_confint
+
+from analyses import exp01_production_cache, exp02_length_scaling, exp04_prefix_content
+from analyses.analysis import analysis_of, find_analysis
+from analyses.comparison.compare import compare
+from analyses.exp05_truncation_wound import PUBLISHED
+from analyses.finishing import INDEPENDENT, tables_of
+from analyses.plans.damage_by_length import damage_frames
+from analyses.plans.enrichment import budget_restoration_table, patches, restoration_table
+from analyses.plans.length_tables import effects_by_length, mean_lengths, ratios_by_length
+from analyses.plans.prefix_ranking import ranking_frame
+from analyses.plans.prefix_ratios import prefix_ratios, ratio_frame
+from analyses.plans.reanalysis import (
+    Records,
+    effects_by_stratum,
+    likelihood_by_stratum,
+    ratios_by_stratum,
+    shares_by_stratum,
+    trends,
+)
+from analyses.plans.sink_prediction import Path as SinkPath
+from analyses.plans.sink_prediction import Point, SinkReadings
+from analyses.plans.sink_tables import audit_table, entropy_table, head_table, shift_table
+from analyses.plans.two_by_two import effects_of
+from analyses.statistics.budget_arrays import budget_arrays
+from analyses.statistics.column_splits import ONE_DOCUMENT, means_of_columns, split_of_columns
+from analyses.statistics.contrasts import comparison, wide_cells
+from analyses.statistics.intervals import proportion_interval
+from analyses.statistics.paired_inputs import document_labels
+from analyses.statistics.ratios import decomposition, ratio_of_means
+from analyses.storage.run_directory import RunDirectory, part_name
+from analyses.tables.attention_presentation import UNIT_OF_SHARES
+from analyses.tables.presentation import DOCUMENTS_RESAMPLED, Table
+from analyses.tables.run_statistics import SHARED, shared_documents
+from probes.roles import DECODER_ROLES, ENCODER_ROLES
+from tests import test_compare
+from tests.run_records import records
+from tests.test_table_scale import observed, write_run
+
+ROLES = (*ENCODER_ROLES, *DECODER_ROLES)
+
+
+def clustered(documents: int = 40, seed: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numerators, denominators and documents of examples; documents differ in size and share most of their noise."""
+    generator = np.random.default_rng(seed)
+    owners = np.repeat(np.arange(documents), 1 + np.arange(documents) % 4)
+    own = generator.gamma(2, 0.5, documents)
+    bottom = 0.5 + own[owners] + generator.normal(0, 0.2, owners.size)
+    top = 0.4 * bottom + 0.3 * generator.normal(0, 1, documents)[owners]
+    return top, bottom, owners
+
+
+def over_documents(statistic, *columns: np.ndarray, owners: np.ndarray) -> tuple[float, float]:
+    """BCa interval of a statistic of examples by scipy, which resamples documents."""
+    rows = [np.flatnonzero(owners == owner) for owner in np.unique(owners)]
+
+    def of(documents: np.ndarray) -> float:
+        chosen = np.concatenate([rows[int(document)] for document in documents])
+        return statistic(*(column[chosen] for column in columns))
+
+    found = stats.bootstrap(
+        (np.arange(len(rows)),),
+        of,
+        n_resamples=4999,
+        vectorized=False,
+        method="BCa",
+        rng=np.random.default_rng(5),
+    )
+    return found.confidence_interval.low, found.confidence_interval.high
+
+
+# Statistics
+
+
+def test_a_ratio_resamples_documents_as_scipy_does():
+    top, bottom, owners = clustered()
+    found = ratio_of_means(top, bottom, 1, clusters=owners)
+    low, high = over_documents(lambda one, other: one.mean() / other.mean(), top, bottom, owners=owners)
+    assert (found.n, found.clusters) == (100, 40)
+    assert found.ratio == pytest.approx(top.mean() / bottom.mean())
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.06 * (high - low))
+    ends = over_documents(np.mean, bottom, owners=owners)
+    assert (found.denominator_low, found.denominator_high) == pytest.approx(
+        ends, abs=0.06 * (ends[1] - ends[0])
+    )
+    # Independent examples would have claimed more.
+    alone = ratio_of_means(top, bottom, 1)
+    assert alone.high - alone.low < 0.85 * (found.high - found.low)
+
+
+def test_a_ratio_of_documents_of_one_example_is_the_ratio_of_examples():
+    top, bottom, _ = clustered()
+    names = [f"d{number}" for number in range(top.size)]
+    assert ratio_of_means(top, bottom, 1, clusters=names) == ratio_of_means(top, bottom, 1)
+
+
+def test_the_examples_of_one_document_have_no_ratio():
+    found = ratio_of_means([1.0, 2.0, 3.0], [1.0, 1.5, 2.0], 1, clusters=["a", "a", "a"])
+    assert math.isnan(found.ratio)
+    assert (found.n, found.clusters, found.reason) == (3, 1, "one document: no interval")
+
+
+def test_splits_of_columns_have_the_errors_of_statsmodels_and_the_intervals_of_scipy():
+    top, bottom, owners = clustered()
+    points = [np.column_stack([bottom, top]), np.column_stack([top, 0 * top]), np.zeros((top.size, 2))]
+    split = split_of_columns(points, ["first", "second"], seed=2, clusters=owners, resamples=4999)
+    fitted = OLS(bottom - top, np.ones(top.size)).fit(cov_type="cluster", cov_kwds={"groups": owners})
+    part = split.parts["first"]
+    # statsmodels' small-sample factor is units / (units - 1) · (n - 1) / (n - 1): the same with one parameter.
+    assert part.standard_error[0] == pytest.approx(fitted.bse[0], rel=1e-9)
+    assert (part.n[0], part.clusters[0]) == (100, 40)
+    low, high = over_documents(lambda one, other: (one - other).mean(), bottom, top, owners=owners)
+    assert (part.low[0], part.high[0]) == pytest.approx((low, high), abs=0.06 * (high - low))
+    low, high = over_documents(
+        lambda one, other: (one - other).mean() / one.mean(), bottom, top, owners=owners
+    )
+    found = split.share_low["first"][0], split.share_high["first"][0]
+    assert found == pytest.approx((low, high), abs=0.06 * (high - low))
+
+
+def test_a_column_that_lacks_examples_counts_the_documents_that_are_left():
+    values = np.column_stack([np.arange(6.0), [1, np.nan, 2, 5, np.nan, np.nan], [1, 4, *[np.nan] * 4]])
+    means = means_of_columns(values, seed=1, clusters=[7, 7, 8, 8, 9, 9])
+    assert means.n.tolist() == [6, 3, 2]
+    assert means.clusters.tolist() == [3, 2, 1]
+    assert means.mean.tolist() == [2.5, pytest.approx(8 / 3), 2.5]
+    assert math.isnan(means.low[2])
+    assert means.reason[2] == ONE_DOCUMENT
+
+
+def test_wilson_intervals_allow_for_the_design_effect():
+    _, bottom, owners = clustered()
+    won = bottom > 1.2
+    n, share = won.size, won.mean()
+    ends = stats.binomtest(int(won.sum()), n).proportion_ci(method="wilson")
+    assert proportion_interval(won, None, n) == pytest.approx((ends.low, ends.high))
+    assert proportion_interval(won, np.arange(n), n) == pytest.approx((ends.low, ends.high))
+    fitted = OLS(won.astype(float), np.ones(n)).fit(cov_type="cluster", cov_kwds={"groups": owners})
+    effective = n / (fitted.bse[0] ** 2 / (share * (1 - share) / (n - 1)))
+    assert effective < 0.8 * n
+    expected = proportion_confint(share * effective, effective, method="wilson")
+    assert proportion_interval(won, owners, 40) == pytest.approx(expected)
+    # All alike: as many examples as there are documents.
+    assert proportion_interval(np.ones(n, bool), owners, 40) == pytest.approx(
+        proportion_confint(40, 40, method="wilson")
+    )
+    assert proportion_interval(np.zeros(n, bool), owners, 40)[0] == 0
+    # Documents that even out what they hold never make the sample larger than it is.
+    even = np.tile([True, False], 20)
+    assert proportion_interval(even, np.repeat(np.arange(20), 2), 20) == pytest.approx(
+        proportion_confint(20, 40, method="wilson")
+    )
+
+
+def test_wilson_intervals_of_shared_documents_cover():
+    generator = np.random.default_rng(11)
+    documents, each, covered, naive = 60, 5, 0, 0
+    owners = np.repeat(np.arange(documents), each)
+    for _ in range(600):
+        chances = generator.beta(1.5, 0.5, documents)
+        won = generator.random(owners.size) < chances[owners]
+        for count, labels in enumerate((owners, None)):
+            low, high = proportion_interval(won, labels, documents if labels is owners else won.size)
+            held = low <= 0.75 <= high
+            covered, naive = (covered + held, naive) if count == 0 else (covered, naive + held)
+    assert 0.93 <= covered / 600 <= 0.97
+    assert naive / 600 < 0.85
+
+
+def test_every_example_needs_a_document():
+    documents = pd.Series({"a": "1", "b": "2"})
+    assert document_labels(None, pd.Index(["a"])) is None
+    assert document_labels(documents, pd.Index(["b", "a"])).tolist() == ["2", "1"]
+    with pytest.raises(ValueError, match="clusters name no document for 1 examples, first 'c'"):
+        document_labels(documents, pd.Index(["a", "c"]))
+
+
+def test_documents_are_shared_only_where_some_are():
+    trials = pd.DataFrame({"example": list("aabbcc"), "cell": list("xyxyxy"), "document": list("112233")})
+    assert shared_documents(trials) is None
+    assert shared_documents(trials.drop(columns="document")) is None
+    shared = shared_documents(trials.assign(document=list("112211")))
+    assert shared is not None
+    assert shared.to_dict() == {"a": "1", "b": "2", "c": "1"}
+
+
+def test_splits_of_shared_documents_resample_documents():
+    likelihood = records(["p=none", "p=random", "p=oracle"], n=24, effect=0.3)
+    total = comparison("p=none", "p=oracle", "f")
+    parts = [comparison("p=none", "p=random", "f"), comparison("p=random", "p=oracle", "f")]
+    examples = sorted(likelihood["example"].unique())
+    alone = pd.Series(range(24), index=examples)
+    plain = decomposition(likelihood, total, parts, seed=1, resamples=499)
+    same = decomposition(likelihood, total, parts, seed=1, resamples=499, clusters=alone)
+    numbers = ["low", "high", "share_low", "share_high"]
+    assert same[numbers].to_numpy() == pytest.approx(plain[numbers].to_numpy(), nan_ok=True)
+    # Every example twice: clusters bring the interval back to that of the single examples.
+    twice = pd.concat([likelihood, likelihood.assign(example=likelihood["example"] + "x")])
+    both = pd.concat([alone, pd.Series(range(24), index=[f"{name}x" for name in examples])])
+    doubled = decomposition(twice, total, parts, seed=1, resamples=499, clusters=both)
+    width, narrow = (
+        (table["high"] - table["low"]).to_numpy()
+        for table in (doubled, decomposition(twice, total, parts, seed=1, resamples=499))
+    )
+    assert width == pytest.approx((plain["high"] - plain["low"]).to_numpy(), rel=0.15)
+    assert (narrow < 0.85 * width).all()
+
+
+# An analysis's own tables: repeating every example within its document changes no interval
+
+
+def likelihood_of(cells: list[str], n: int = 40, seed: int = 4) -> pd.DataFrame:
+    """NLL of every cell, every later one a little lower, with noise of its own."""
+    generator = np.random.default_rng(seed)
+    base = 3 + generator.gamma(2, 0.5, n)
+    frames = []
+    for number, cell in enumerate(cells):
+        nll = base - 0.4 * (number + 1) + generator.normal(0, 0.3, n)
+        keys = {"example": [f"e{i:02d}" for i in range(n)], "cell": cell}
+        frames.append(pd.DataFrame({**keys, "answer_tokens": 3, "nll": nll, "nll_sum": 3 * nll}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def repeated(records: pd.DataFrame) -> pd.DataFrame:
+    """Every row twice, the second time under another example's name."""
+    return pd.concat([records, records.assign(example=records["example"] + "x")], ignore_index=True)
+
+
+def owners_of(records: pd.DataFrame) -> pd.Series:
+    """The example that a repeated one repeats: its document."""
+    names = sorted(set(records["example"]))
+    return pd.Series([name.removesuffix("x") for name in names], index=names)
+
+
+def names_of(analysis: str) -> list[str]:
+    return [cell.name for cell in find_analysis(analysis).plan("corrected").design.cells]
+
+
+def ratios(records, clusters):
+    plan, study = find_analysis("exp01").plan("corrected"), exp01_production_cache.STUDY
+    return ratio_frame(wide_cells(records, "nll"), plan, prefix_ratios(study), seed=1, clusters=clusters)
+
+
+def ranking(records, clusters):
+    plan, study = find_analysis("exp04").plan("corrected"), exp04_prefix_content.STUDY
+    trials = records.assign(prefix_tokens=2)
+    return ranking_frame(records, trials, plan, study, "corrected", seed=1, clusters=clusters)
+
+
+def lengths(records, clusters):
+    plan, study = find_analysis("exp02").plan("corrected"), exp02_length_scaling.STUDY
+    own = mean_lengths(records.assign(document_tokens=100.0))
+    return effects_by_length(records, plan, study, own, seed=1, clusters=clusters)
+
+
+def length_ratios(records, clusters):
+    plan, study = find_analysis("exp02").plan("corrected"), exp02_length_scaling.STUDY
+    own = mean_lengths(records.assign(document_tokens=100.0))
+    return ratios_by_length(wide_cells(records, "nll"), plan, study, own, seed=1, clusters=clusters)
+
+
+def two_by_two(records, clusters):
+    plan = find_analysis("exp05").plan("corrected")
+    crossed = [contrast for contrast in plan.contrasts if contrast.family.startswith(PUBLISHED)]
+    return effects_of(
+        records,
+        crossed,
+        names_of("exp05")[0],
+        seed=1,
+        correction="holm",
+        smallest_effect=0.05,
+        clusters=clusters,
+    )
+
+
+def damage(records, clusters):
+    wide = wide_cells(records, "nll")
+    cells = list(wide.columns)
+    values = pd.DataFrame({"effect": wide[cells[0]] - wide[cells[1]]})
+    numbers = pd.Series([int(name[1:3]) for name in wide.index], index=wide.index)
+    return damage_frames(values, numbers, seed=1, clusters=clusters)[0]
+
+
+def restored(records, clusters):
+    return restoration_table(records, patches("prefix+separator")[:3], seed=1, clusters=clusters)
+
+
+def restored_shares(records, clusters):
+    own = patches("prefix+separator")[:3]
+    ends = {cell.name for patch in own for cell in (patch.cell, patch.receiver)} | {
+        name for name in set(records["cell"]) if name.endswith("state_patching=none")
+    }
+    chosen = records[records["cell"].isin(ends)]
+    site = {"stack": "decoder", "block": "merged", "layer": 0, "head": 0}
+    shares = pd.concat(
+        chosen.assign(role=role, share=weight * chosen["nll"] / 40, **site)
+        for role, weight in (("document", 1.0), ("answer", 0.5))
+    )
+    return budget_restoration_table(budget_arrays(shares), own, seed=1, clusters=clusters)
+
+
+def reanalysed(records, clusters) -> Records:
+    wide = wide_cells(records, "nll")
+    words = pd.Series([1 + int(name[1:3]) % 9 for name in wide.index], index=wide.index)
+    return Records(wide, words, (), clusters)
+
+
+def strata_effects(records, clusters):
+    plan = find_analysis("exp01").plan("corrected")
+    few = replace(plan, contrasts=plan.contrasts[:2], headline=())
+    return effects_by_stratum(reanalysed(records, clusters), few, seed=1)
+
+
+def strata_likelihood(records, clusters):
+    cells = find_analysis("exp01").plan("corrected").design.cells[:2]
+    own = [{"name": cell.name, "alias": cell.alias, "factors": cell.factors} for cell in cells]
+    return likelihood_by_stratum(reanalysed(records, clusters), own, seed=1)
+
+
+def strata_ratios(records, clusters):
+    plan, study = find_analysis("exp01").plan("corrected"), exp01_production_cache.STUDY
+    own = reanalysed(records, clusters)
+    return ratios_by_stratum(own, plan, prefix_ratios(study)[:2], seed=1)
+
+
+def sinks(records) -> SinkReadings:
+    """Readings of three points in two layers and heads, made of the NLL of three cells."""
+    wide = wide_cells(records, "nll").iloc[:, :3]
+    generator = np.random.default_rng(2)
+    tilt = 1 + 0.1 * generator.random((2, 2, 2))
+    values = {
+        (f"hidden={number}", "none"): (
+            wide.iloc[:, number].to_numpy()[:, None, None, None] * tilt / 20
+        ).astype(np.float32)
+        for number in range(3)
+    }
+    quantities = ("document", "cross_entropy")
+    return SinkReadings("cross", tuple(wide.index), (0, 1), (0, 1), quantities, values, {})
+
+
+PATH = SinkPath("shift", tuple(Point(f"hidden={number}") for number in range(3)), ("one", "two"))
+
+
+def sink_shifts(records, clusters):
+    return shift_table(sinks(records), [PATH], seed=1, clusters=clusters)
+
+
+def sink_heads(records, clusters):
+    return head_table(sinks(records), [PATH], seed=1, clusters=clusters)
+
+
+def sink_audit(records, clusters):
+    return audit_table(sinks(records), [PATH], seed=1, clusters=clusters)
+
+
+def sink_entropies(records, clusters):
+    return entropy_table(sinks(records), [PATH], seed=1, clusters=clusters)
+
+
+@pytest.mark.parametrize(
+    ("table", "analysis", "ends"),
+    [
+        (ratios, "exp01", ("low", "high")),
+        (ranking, "exp04", ("low", "high")),
+        (ranking, "exp04", ("share_low", "share_high")),
+        (lengths, "exp02", ("low", "high")),
+        (length_ratios, "exp02", ("low", "high")),
+        (two_by_two, "exp05", ("low", "high")),
+        (damage, "exp05", ("low", "high")),
+        (restored, "exp11", ("low", "high")),
+        (restored, "exp11", ("share_low", "share_high")),
+        (restored_shares, "exp11", ("low", "high")),
+        (restored_shares, "exp11", ("share_low", "share_high")),
+        (strata_effects, "exp01", ("low", "high")),
+        (strata_likelihood, "exp01", ("low", "high")),
+        (strata_ratios, "exp01", ("low", "high")),
+        (sink_shifts, "exp01", ("low", "high")),
+        (sink_shifts, "exp01", ("share_low", "share_high")),
+        (sink_heads, "exp01", ("low", "high")),
+        (sink_audit, "exp01", ("low", "high")),
+        (sink_audit, "exp01", ("difference_low", "difference_high")),
+        (sink_entropies, "exp01", ("low", "high")),
+    ],
+)
+def test_repeating_examples_within_their_document_shortens_no_interval(table, analysis, ends):
+    once = likelihood_of(names_of(analysis))
+    twice = repeated(once)
+    alone, together = table(once, None), table(twice, owners_of(twice))
+    naive = table(twice, None)
+    widths = [(frame[ends[1]] - frame[ends[0]]).to_numpy(dtype=float) for frame in (alone, together, naive)]
+    assert np.isfinite(widths[0]).sum() > 0
+    assert np.array_equal(np.isnan(widths[0]), np.isnan(widths[1]))
+    known = np.isfinite(widths[0]) & np.isfinite(widths[2])
+    # Ties of a resample with the estimate may fall to either side by rounding, in small strata.
+    assert widths[1][known] == pytest.approx(widths[0][known], rel=1e-3)
+    # Independent examples would have given about 1 over the root of 2 of it.
+    assert np.median(widths[2][known] / widths[1][known]) < 0.8
+
+
+def test_tests_of_heads_count_documents():
+    twice = repeated(likelihood_of(names_of("exp01")))
+    found = sink_heads(twice, owners_of(twice)).query("part == 'one'").iloc[0]
+    readings = sinks(twice)
+    step = readings.at(PATH.points[0])[:, 0, 0, 0] - readings.at(PATH.points[1])[:, 0, 0, 0]
+    owners = pd.factorize(owners_of(twice))[0]
+    fitted = OLS(step.astype(float), np.ones(step.size)).fit(cov_type="cluster", cov_kwds={"groups": owners})
+    assert (found["n"], found["clusters"]) == (80, 40)
+    assert found["p"] == pytest.approx(2 * stats.t.sf(abs(fitted.tvalues[0]), 39), rel=1e-4)
+
+
+def test_reanalysed_trends_and_shares_are_those_of_documents():
+    plan = find_analysis("exp01").plan("corrected")
+    few = replace(plan, contrasts=plan.contrasts[:2], headline=())
+    once = likelihood_of(names_of("exp01"))
+    twice = repeated(once)
+    pair = ((once, None), (twice, owners_of(twice)))
+    alone, together = (trends(reanalysed(*each), few, seed=1) for each in pair)
+    columns = ["n", "slope", "low", "high", "p"]
+    assert together[columns].to_numpy() == pytest.approx(alone[columns].to_numpy(), nan_ok=True)
+    site = {"stack": "decoder", "block": "merged", "layer": 0, "head": 0, "role": "document"}
+    cells = few.design.cells[:1]
+    own = [{"name": cell.name, "alias": cell.alias, "factors": cell.factors} for cell in cells]
+    tables = []
+    for likelihood, clusters in pair:
+        shares = likelihood[likelihood["cell"] == cells[0].name].assign(share=likelihood["nll"] / 20, **site)
+        source = replace(reanalysed(likelihood, clusters), budgets=tuple(budget_arrays(shares)))
+        tables.append(shares_by_stratum(source, own, seed=1))
+    assert tables[1]["n"].tolist() == tables[0]["n"].tolist()
+    assert tables[1]["low"].tolist() == pytest.approx(tables[0]["low"].tolist())
+
+
+# Published figures beside measured ones
+
+
+def with_trials(run: Path, owners: pd.Series) -> Path:
+    """Trials records that name a document of each example."""
+    cells = sorted(set(pd.concat(map(pd.read_parquet, (run / "records" / "likelihood").iterdir()))["cell"]))
+    frames = [
+        pd.DataFrame(
+            {"example": owners.index, "cell": cell, "document": owners.to_numpy(), "document_tokens": 9}
+        )
+        for cell in cells
+    ]
+    (run / "records" / "trials").mkdir()
+    pd.concat(frames).to_parquet(run / "records" / "trials" / "part-00000.parquet", index=False)
+    return run
+
+
+def test_comparisons_resample_documents(tmp_path):
+    once = test_compare.write_run(tmp_path / "once", n=50)
+    twice = test_compare.write_run(tmp_path / "twice", n=50)
+    for path in (twice / "records").glob("*/*.parquet"):
+        repeated(pd.read_parquet(path).astype({"example": str})).to_parquet(path, index=False)
+    naive = compare(twice, resamples=999)
+    names = [f"e{number:03d}{end}" for end in ("", "x") for number in range(50)]
+    together = compare(
+        with_trials(twice, pd.Series([name[:4] for name in names], index=names)), resamples=999
+    )
+    alone = compare(once, resamples=999)
+    resampled = alone.frame["quantity"].isin(
+        ["mean NLL", "mean difference", "share of the whole", "attention share"]
+    )
+    columns = ["low", "high"]
+    expected = alone.frame.loc[resampled, columns].to_numpy(dtype=float)
+    assert np.isfinite(expected).any()
+    assert together.frame.loc[resampled, columns].to_numpy(dtype=float) == pytest.approx(
+        expected, rel=1e-6, nan_ok=True
+    )
+    # Quantities with n - 1 in them change by that alone; those without it would have halved their variance.
+    for quantity in ("d_z", "win %"):
+        own = alone.frame["quantity"] == quantity
+        widths = [
+            (table.frame.loc[own, "high"] - table.frame.loc[own, "low"]).to_numpy(dtype=float)
+            for table in (alone, together, naive)
+        ]
+        assert widths[1] == pytest.approx(widths[0], rel=0.03)
+        assert (widths[2] < 0.8 * widths[1]).all()
+    p = alone.frame["quantity"] == "p (t)"
+    if p.any():
+        values = [table.frame.loc[p, "measured"].to_numpy(dtype=float) for table in (alone, together)]
+        assert values[1] == pytest.approx(values[0], rel=1e-6)
+    assert DOCUMENTS_RESAMPLED in together.notes
+    assert DOCUMENTS_RESAMPLED not in alone.notes
+
+
+# Captions of a whole run
+
+
+def write_run_of(analysis: str, path: Path, documents: list[str]) -> RunDirectory:
+    """A finished run of random records, one example for each entry of ``documents``."""
+    plan = find_analysis(analysis).plan("corrected")
+    cells = [cell.name for cell in plan.design.cells]
+    generator = np.random.default_rng(1)
+    names = [f"q{number:03d}" for number in range(len(documents))]
+    directory = RunDirectory(path)
+    directory.begin(
+        {"rows": plan.rows},
+        {
+            "analysis": analysis,
+            "title": "t",
+            "question": "q",
+            "protocol": "corrected",
+            "model": {"name": "random numbers", "family": "t5gemma2", "parameters": 1},
+            "corpus": {"name": "random numbers", "n": len(names)},
+            "seed": 42,
+            "cells": [
+                {"name": cell.name, "alias": cell.alias, "factors": cell.factors}
+                for cell in plan.design.cells
+            ],
+        },
+    )
+    directory.plan_parts(1)
+    example = [name for name in names for _ in cells]
+    cell = cells * len(names)
+    trials = len(example)
+    nll = np.repeat(generator.gamma(2, 0.5, len(names)), len(cells)) + generator.gamma(1, 0.2, trials)
+    keys = {"example": pa.array(example).dictionary_encode(), "cell": pa.array(cell).dictionary_encode()}
+    tokens = {f"{role}_tokens": generator.integers(1, 9, trials).astype(np.int32) for role in ROLES}
+    per_example = np.repeat(1 + np.arange(len(names)) % 25, len(cells)).astype(np.int32)
+    shares = generator.dirichlet(np.ones(len(ROLES)), size=(2, trials, 1)).astype(np.float32)
+    directory.write_part(
+        part_name(0),
+        {
+            "likelihood": pa.table(
+                {**keys, "answer_tokens": np.full(trials, 2, np.int32), "nll": nll, "nll_sum": 2 * nll}
+            ),
+            "trials": pa.table(
+                {
+                    **keys,
+                    **tokens,
+                    "answer_words": per_example,
+                    "document_words": per_example,
+                    "document": pa.array(np.repeat(documents, len(cells)).tolist()),
+                    "hidden_tokens": np.zeros(trials, np.int32),
+                    "truncated_tokens": np.zeros(trials, np.int32),
+                    "document_intact": np.ones(trials, bool),
+                }
+            ),
+            "budgets": observed(example, cell, "role", ROLES, {"share": shares}),
+        },
+    )
+    return directory
+
+
+@pytest.mark.parametrize("analysis", ["exp01", "exp02", "exp04", "exp05", "exp11", "exp12"])
+def test_captions_say_that_documents_are_resampled(tmp_path, analysis):
+    documents = [f"d{number // 2}" for number in range(24)]
+    directory = write_run_of(analysis, tmp_path / "shared", documents)
+    frames, presented = tables_of(directory)
+    own = find_analysis(analysis)
+    assert own.tables is not None
+    names = set(own.tables(directory, own.plan("corrected")))
+    assert names
+    for name in names:
+        assert {DOCUMENTS_RESAMPLED, SHARED} & set(presented[name].notes), name
+        assert INDEPENDENT not in presented[name].notes
+    for name in ("likelihood", "effects", "strata_answer_length"):
+        assert DOCUMENTS_RESAMPLED in presented[name].notes
+    assert UNIT_OF_SHARES in presented["shares_decoder_merged"].notes
+    assert (frames["effects"]["clusters"] == 12).all()
+
+
+def test_captions_of_runs_without_shared_documents_do_not_speak_of_them(tmp_path):
+    directory = write_run_of("exp04", tmp_path / "own", [f"d{number}" for number in range(24)])
+    for table in tables_of(directory)[1].values():
+        assert not {DOCUMENTS_RESAMPLED, SHARED, INDEPENDENT} & set(table.notes)
+
+
+def test_tables_that_allow_for_nothing_are_marked(tmp_path, monkeypatch):
+    """Tables of other distributions: with an interval or a test they are marked unless they say what they do."""
+    directory = write_run(tmp_path / "run", 12, layers=1, heads=1)
+    table = Table(pd.DataFrame({"x": [1]}), "T", "e", "u", "n", "none", "none", 1)
+    tested = replace(table, seed=None, correction="Holm")
+    counted = replace(table, seed=None)
+    allowing = {note: replace(table, notes=(note,)) for note in (DOCUMENTS_RESAMPLED, SHARED, UNIT_OF_SHARES)}
+    every = {"own": table, "tested": tested, "counted": counted, **allowing}
+    own = replace(analysis_of(directory.manifest()), tables=lambda run, plan: every)
+    monkeypatch.setattr("analyses.finishing.analysis_of", lambda manifest: own)
+    assert {name: tables_of(directory)[1][name] for name in every} == every
+    monkeypatch.setattr("analyses.finishing.shared_documents", lambda trials: pd.Series({"a": "1", "b": "1"}))
+    presented = tables_of(directory)[1]
+    assert {name for name in every if INDEPENDENT in presented[name].notes} == {"own", "tested"}
+    assert "share a document count as independent" in presented["own"].caption
