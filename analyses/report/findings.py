@@ -9,9 +9,19 @@ from typing import Any
 import pandas as pd
 
 from analyses.report.page import Section, escaped, foreign, heading
-from analyses.statistics.verdicts import DIFFERENCE, HIGHER_INTERACTION, INTERACTION, TREND, UNDECIDED
+from analyses.statistics.verdicts import (
+    CHANGE,
+    CHANGE_OF_CHANGE,
+    DIFFERENCE,
+    HIGHER_INTERACTION,
+    INTERACTION,
+    SLOPE,
+    TREND,
+    UNDECIDED,
+)
+from analyses.storage.run_directory import left_out_words
 from analyses.tables.digits import with_interval
-from analyses.tables.presentation import Table
+from analyses.tables.presentation import Table, shares_documents
 from probes.families import FAMILIES
 
 #: How a verdict begins, and the class that colours it, in the order in which verdicts are counted.
@@ -24,19 +34,32 @@ KINDS = {
     HIGHER_INTERACTION.negative: "apart",
     TREND.positive: "apart",
     TREND.negative: "apart",
+    CHANGE.positive: "apart",
+    CHANGE.negative: "apart",
     DIFFERENCE.small: "none",
+    CHANGE.small: "none",
+    CHANGE_OF_CHANGE.small: "none",
     INTERACTION.small: "none",
     HIGHER_INTERACTION.small: "none",
     TREND.small: "none",
     UNDECIDED: "undecided",
 }
 
-#: What the interactions' verdicts say, for readers who meet the words first here.
+#: What the verdicts on interactions and slopes say, for readers who meet the words first here.
 MEANINGS = {
     INTERACTION.positive: "together the two do less than the sum of each alone",
     INTERACTION.negative: "together the two do more than the sum of each alone",
     HIGHER_INTERACTION.positive: "with the third factor the interaction is smaller",
     HIGHER_INTERACTION.negative: "with the third factor the interaction is larger",
+    TREND.positive: "along the quantity the effect grows",
+    TREND.negative: "along the quantity the effect shrinks",
+}
+
+#: What the mean of a contrast is, by its order; of any other order, a difference.
+WHAT = {
+    SLOPE: "the slope",
+    2: "the difference of differences",
+    3: "the difference between two interactions",
 }
 
 #: Families of models whose attention reads relative positions only.
@@ -44,6 +67,9 @@ RELATIVE_FAMILIES = ("t5", "t5gemma")
 
 #: Families in whose encoder only distances count, which a prefix before all other positions leaves as they are.
 RELATIVE_ENCODERS = tuple(family.name for family in FAMILIES if family.positions != "table")
+
+#: So many of the cells with levels that change nothing are named.
+IDLE_NAMED = 6
 
 FEW = 100
 """Examples below which a run is called small."""
@@ -140,12 +166,14 @@ def sentence(record: Mapping[str, Any]) -> str:
     kind = kind_of(record["verdict"])
     signed = with_interval(mean, low, high).replace("-", "−")
     count = f"n = {int(record['n'])}"
+    what = WHAT.get(int(record.get("order", 1)), "the difference")
     if kind == "none":
-        return f"the difference is {signed} nats and lies within the bound ({count})."
+        return f"{what} is {signed} nats and lies within the bound ({count})."
     if kind == "undecided":
         detectable = float(record.get("minimum_detectable", math.nan))
         words = "" if math.isnan(detectable) else f"; {detectable:.2g} nats would be found with 80 % power"
-        return f"the data do not decide: {signed} nats ({count}{words})."
+        of = "" if what == "the difference" else f"{what} is "
+        return f"the data do not decide: {of}{signed} nats ({count}{words})."
     if kind == "apart":
         meaning = MEANINGS[next(words for words in MEANINGS if str(record["verdict"]).startswith(words))]
         return f"{meaning}: {signed} nats ({count})."
@@ -172,14 +200,29 @@ def split_sentences(decomposition: Table | None) -> str:
             continue
         amount = float(total["mean_difference"].iloc[0])
         words = ", ".join(f"{record['part']} {_percent(record)}" for record in parts.to_dict("records"))
-        items.append(
-            f'<li><span class="name">{foreign(contrast)}</span>: of {_signed(amount)} nats, {foreign(words)}</li>'
-        )
+        told = f"{_whole(total.iloc[0], amount)}, {words}"
+        items.append(f'<li><span class="name">{foreign(contrast)}</span>: {foreign(told)}</li>')
     if not items:
         return ""
     return (
         '<details class="print"><summary>How effects split into parts (share of the mean, with interval)</summary>'
         f'<ul class="findings">{"".join(items)}</ul></details>'
+    )
+
+
+def _whole(total: pd.Series, amount: float) -> str:
+    """What is split, in words that lead to its parts. A positive effect is a fall of the NLL."""
+    order = int(total.get("order", 1))
+    if order < 2:
+        return f"of {_signed(amount)} nats"
+    if order > 2:
+        return f"a difference between interactions of {_signed(amount)} nats, of which"
+    if not total["effect_of"]:
+        return f"a difference of differences of {_signed(amount)} nats, of which"
+    size = f"{abs(amount):.3f} nats {'larger' if amount > 0 else 'smaller'}"
+    return (
+        f"the effect of {total['effect_of']} on the answer's NLL (positive: it falls) is {size} at "
+        f"{total['at_baseline']} than at {total['at_treatment']}; of this difference of differences"
     )
 
 
@@ -199,6 +242,7 @@ def caveats(manifest: Mapping[str, Any], tables: Mapping[str, Table]) -> list[st
         dict.fromkeys(
             [
                 *_of_the_setting(manifest),
+                *left_out_words(manifest),
                 *_of_the_inputs(tables.get("trials")),
                 *_of_the_encoder(tables.get("trials"), manifest),
                 *_of_the_effects(tables.get("effects"), manifest),
@@ -260,6 +304,31 @@ def _of_the_inputs(trials: Table | None) -> Iterable[str]:
         )
     if cut:
         yield f"In {cut:,} of {total:,} trials the encoder's input was cut at the limit."
+    yield from _of_idle_cells(trials.frame)
+
+
+def _of_idle_cells(trials: pd.DataFrame) -> Iterable[str]:
+    """Cells of which a level changes nothing: what a crossing brings, and what must not be read as a finding."""
+    if not {"idle", "n", "condition"} <= set(trials.columns):
+        return
+    for whole, words in (
+        (True, "in every example: its effect is 0 by construction and no finding"),
+        (False, "in some examples, whose effect is 0 by construction"),
+    ):
+        chosen = trials[(trials["idle"] > 0) & ((trials["idle"] == trials["n"]) == whole)]
+        if chosen.empty:
+            continue
+        named = [
+            str(row["condition"]) + ("" if whole else f" ({row['idle']} of {row['n']})")
+            for row in chosen.head(IDLE_NAMED).to_dict("records")
+        ]
+        more = (
+            f" and {len(chosen) - len(named)} more, which the trials table names"
+            if len(chosen) > len(named)
+            else ""
+        )
+        cells = f"{len(chosen)} cell{'' if len(chosen) == 1 else 's'}"
+        yield f"In {cells} a level edits roles that are not there, {words}: {'; '.join(named)}{more}."
 
 
 def _of_the_encoder(trials: Table | None, manifest: Mapping[str, Any]) -> Iterable[str]:
@@ -285,6 +354,11 @@ def _of_the_effects(effects: Table | None, manifest: Mapping[str, Any]) -> Itera
     if effects is None or effects.frame.empty:
         return
     frame = effects.frame
+    if "clusters" in frame and shares_documents(frame):
+        yield (
+            f"Examples share documents: {int(frame['clusters'].max())} documents are the independent units of "
+            f"{int(frame['n'].max())} examples, and intervals and tests resample documents."
+        )
     kinds = frame["verdict"].map(kind_of)
     if "caution" in frame:
         warned = int(frame["caution"].fillna("").astype(str).ne("").sum())

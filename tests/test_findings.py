@@ -1,0 +1,117 @@
+"""What the report says of interactions, slopes and shared documents: words fit for a difference of differences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analyses.report.findings import caveats, kind_of, sentence, split_sentences
+from analyses.statistics.verdicts import SLOPE
+from analyses.tables.presentation import Table
+
+
+def table(frame: pd.DataFrame) -> Table:
+    return Table(frame, "T", "e", "u", "n", "f", "c", 1)
+
+
+def split(order: int, amount: float, **more: Any) -> str:
+    """The sentence of one split into two parts."""
+    rows = [
+        {"part": "total", "mean_difference": amount, "share": 1.0},
+        {
+            "part": "length",
+            "mean_difference": 1.13 * amount,
+            "share": 1.13,
+            "share_low": 1.03,
+            "share_high": 1.25,
+        },
+        {
+            "part": "content",
+            "mean_difference": -0.13 * amount,
+            "share": -0.13,
+            "share_low": -0.23,
+            "share_high": 0.0,
+        },
+    ]
+    frame = pd.DataFrame([{"contrast": "prefix × prompt", "order": order, **more, **row} for row in rows])
+    text = split_sentences(table(frame))
+    return (
+        text[text.index("</span>: ") + 9 : text.index("</li>")]
+        .replace('<bdi dir="auto">', "")
+        .replace("</bdi>", "")
+    )
+
+
+LABELS = {"effect_of": "prefix none→oracle", "at_baseline": "prompt=none", "at_treatment": "prompt=query"}
+PARTS = "length 113 % [103, 125], content −13 % [−23, 0]"
+
+
+def test_shares_of_an_interaction_are_told_as_shares_of_a_difference_of_differences() -> None:
+    head = "the effect of prefix none→oracle on the answer&#x27;s NLL (positive: it falls) is 0.529 nats"
+    tail = f"at prompt=none than at prompt=query; of this difference of differences, {PARTS}"
+    assert split(2, 0.529, **LABELS) == f"{head} larger {tail}"
+    assert split(2, -0.529, **LABELS) == f"{head} smaller {tail}"
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        (1, "of 0.529 nats"),
+        (2, "a difference of differences of 0.529 nats, of which"),
+        (3, "a difference between interactions of 0.529 nats, of which"),
+    ],
+)
+def test_shares_of_other_contrasts(order: int, words: str) -> None:
+    assert split(order, 0.529, effect_of="", at_baseline="", at_treatment="") == f"{words}, {PARTS}"
+
+
+def record(verdict: str, order: int) -> dict[str, Any]:
+    numbers = {"n": 40, "mean_difference": 0.5, "low": 0.4, "high": 0.6}
+    return {"contrast": "c", "verdict": verdict, "order": order, **numbers}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            record("additive within ±0.05", 2),
+            "the difference of differences is 0.50 [0.40, 0.60] nats and lies",
+        ),
+        (record("interaction unchanged within ±0.05", 3), "the difference between two interactions is 0.50"),
+        (record("steady within ±0.05", SLOPE), "the slope is 0.50 [0.40, 0.60] nats and lies within"),
+        (
+            record("undecided", 2),
+            "the data do not decide: the difference of differences is 0.50 [0.40, 0.60] nats",
+        ),
+        (record("undecided", 1), "the data do not decide: 0.50 [0.40, 0.60] nats"),
+        (record("grows", SLOPE), "along the quantity the effect grows: 0.50 [0.40, 0.60] nats"),
+        (record("shrinks", SLOPE), "along the quantity the effect shrinks: 0.50"),
+    ],
+)
+def test_sentences_name_what_the_mean_is(given: dict[str, Any], words: str) -> None:
+    assert sentence(given).startswith(words)
+
+
+def test_verdicts_on_shares_have_colours() -> None:
+    words = (
+        "falls",
+        "rises and falls",
+        "falls less",
+        "no change within ±1 point",
+        "changes alike within ±1 point",
+    )
+    assert [kind_of(own) for own in words] == ["apart", "apart", "apart", "none", "none"]
+
+
+def test_shared_documents_are_a_caveat() -> None:
+    frame = pd.DataFrame(
+        {"n": [600], "clusters": [200], "verdict": ["helps"], "mean_difference": [0.1], "caution": [""]}
+    )
+    told = caveats({}, {"effects": table(frame)})
+    assert told == [
+        "Examples share documents: 200 documents are the independent units of 600 examples, and intervals and tests "
+        "resample documents."
+    ]
+    assert caveats({}, {"effects": table(frame.assign(clusters=600))}) == []
