@@ -14,8 +14,10 @@ from figures import theme
 from figures.bands import band
 from figures.columns import checked, chosen
 from figures.labels import count_label, escaped, panel_title
+from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, columns_for, dressed, guide, outer_titles, panel_grid, panel_heading, span
+from figures.rows import interval_error
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Axis:
     doublings: bool
 
 
+@redrawable
 def length_curves(
     curves: pd.DataFrame,
     *,
@@ -38,6 +41,7 @@ def length_curves(
     length: str = "document length",
     title: str | None = None,
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """A mean with its interval over document length, by doublings, one line per level of a factor.
 
@@ -50,6 +54,7 @@ def length_curves(
         length: whose length it is, for the axis.
         title: heading.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns, no rows, repeated rows, unknown levels, or a length that is not positive.
@@ -57,10 +62,11 @@ def length_curves(
     axis = Axis("length", f"{escaped(length)} (tokens)", doublings=True)
     heading = title or "Effect by document length"
     return curve_panels(
-        curves, "length_curves", axis, line, facet, quantity, unit, order, heading, dark, None
+        curves, "length_curves", axis, line, facet, quantity, unit, order, heading, dark, narrow, None
     )
 
 
+@redrawable
 def keyword_curve(
     curves: pd.DataFrame,
     *,
@@ -70,6 +76,7 @@ def keyword_curve(
     unit: str = "nats",
     title: str | None = None,
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """A mean with its interval over the number of keywords in the prefix, with other prefixes as levels.
 
@@ -81,6 +88,7 @@ def keyword_curve(
         quantity, unit: what is drawn, for the axis.
         title: heading.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns, no rows, or repeated rows.
@@ -88,7 +96,7 @@ def keyword_curve(
     axis = Axis("keywords", "keywords in the prefix (count)", doublings=False)
     heading = title or "Effect by number of keywords"
     return curve_panels(
-        curves, "keyword_curve", axis, line, None, quantity, unit, None, heading, dark, references
+        curves, "keyword_curve", axis, line, None, quantity, unit, None, heading, dark, narrow, references
     )
 
 
@@ -103,6 +111,7 @@ def curve_panels(
     order: Mapping[str, Sequence[str]] | None,
     title: str,
     dark: bool,
+    narrow: bool,
     references: pd.DataFrame | None,
 ) -> go.Figure:
     """Lines with bands over a number, in panels by a factor; the common part of the curves."""
@@ -128,13 +137,15 @@ def curve_panels(
         rows = rows[rows[factor].isin(levels[factor])]
     facets = levels[facet] if facet else [""]
     lines = levels[line] if line else [""]
-    across = columns_for(len(facets))
+    across = 1 if narrow else columns_for(len(facets))
     frame = Frame(
         width=max(620, min(1000, 160 + 320 * across)) + (0 if references is None else 72 * len(references)),
         gap_across=26,
-    )
+    ).fitted(narrow, left=60)
     filled = [(i // across + 1, i % across + 1) for i in range(len(facets))]
-    figure = panel_grid(-(-len(facets) // across), across, filled, frame=frame, panel_height=300)
+    figure = panel_grid(
+        -(-len(facets) // across), across, filled, frame=frame, panel_height=220 if narrow else 300
+    )
     styles = theme.level_styles(lines, dark)
     annotations, shapes = [], []
     in_legend: set[str] = set()
@@ -251,15 +262,7 @@ def reference_points(references: pd.DataFrame, places: Sequence[float], unit: st
     return go.Scatter(
         x=list(places),
         y=mean.to_numpy(),
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": (high - mean).to_numpy(),
-            "arrayminus": (mean - low).to_numpy(),
-            "thickness": 1.6,
-            "width": 4,
-            "color": colour,
-        },
+        error_y=interval_error(mean, low, high, colour, thickness=1.6, width=4),
         customdata=[
             [*numbers, escaped(name)]
             for numbers, name in zip(

@@ -13,12 +13,14 @@ from figures.bands import band
 from figures.columns import checked, chosen, named
 from figures.labels import contrast_label, count_label, escaped, panel_title
 from figures.ledger import BLOCK_WORDS, edges, known_roles, layer_step
+from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, dressed, guide, outer_titles, panel_grid, panel_heading, span
 
 DIFFERENCE_COLUMNS = ("contrast", "stack", "block", "layer", "role", "n", "mean", "band_low", "band_high")
 
 
+@redrawable
 def budget_differences(
     differences: pd.DataFrame,
     *,
@@ -29,6 +31,7 @@ def budget_differences(
     columns: int | None = None,
     bands: str = "bands as in the table",
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """Differences of attention shares across layers, a line with a band, one row of panels per contrast and
     one panel per role.
@@ -45,6 +48,7 @@ def budget_differences(
         columns: panels per row.
         bands: what the bands are, said below the heading.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns, no rows, repeated rows, unknown contrasts, roles, blocks or stack.
@@ -68,7 +72,8 @@ def budget_differences(
         raise ValueError(f"{name}: unknown blocks: {named(unknown)}; known: {named(BLOCK_WORDS)}")
     blocks = [block for block in BLOCK_WORDS if block in set(rows["block"])]
     across = columns or (len(wanted) if len(order) * len(blocks) > 1 else min(len(wanted), 4))
-    frame = Frame(gap_across=12, gap_down=52)
+    across = min(across, 2) if narrow else across
+    frame = Frame(gap_across=12, gap_down=52).fitted(narrow)
     # One panel per role: eight bands on each other could not be told apart.
     place: dict[tuple[str, str, str], tuple[int, int]] = {}
     down = 0
@@ -83,14 +88,16 @@ def budget_differences(
     figure = panel_grid(down, across, filled, frame=frame, panel_height=118 if down > 2 else 180)
     labels = short_names(rows)
     annotations, shapes = [], []
-    width = int((frame.width - frame.left - frame.right) / 6.6)
+    begun: set[tuple[str, str]] = set()
+    width = int((frame.inner) / 6.6)
     for (contrast, block, role), (row, column) in place.items():
         part = rows[(rows["contrast"] == contrast) & (rows["block"] == block) & (rows["role"] == role)]
         for trace in role_line(part.sort_values("layer"), contrast, block, role, dark):
             figure.add_trace(trace, row=row, col=column)
         shapes.append(guide(figure, row, column, y=(0.0, 0.0), colour=theme.page(dark).zero))
         heading = f"<b>{role}</b>"
-        if column == 1:
+        if (contrast, block) not in begun:
+            begun.add((contrast, block))
             label = labels[contrast] if len(blocks) == 1 else f"{labels[contrast]}, {block}"
             heading = f"{panel_title(label, width, 1)}<br>{heading}"
         annotations.append(panel_heading(figure, row, column, heading, hover=escaped(contrast), dark=dark))

@@ -9,10 +9,23 @@ import plotly.graph_objects as go
 
 from figures import theme
 from figures.columns import checked, named
-from figures.labels import bracketed, contrast_label, count_label, escaped, p_value, panel_title, signed
+from figures.labels import (
+    bracketed,
+    contrast_label,
+    count_label,
+    escaped,
+    p_value,
+    panel_title,
+    signed,
+    visible_text,
+)
+from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, dressed, guide, span
 from figures.rows import interval_error, row_panels, row_text
+
+#: Characters that the texts of a narrow row have room for.
+NARROW_TEXT = 56
 
 EFFECT_COLUMNS = (
     "contrast",
@@ -59,6 +72,7 @@ def verdict_style(verdict: str, dark: bool) -> tuple[str, str]:
     return theme.page(dark).zero, "circle-open"
 
 
+@redrawable
 def effects_forest(
     effects: pd.DataFrame,
     smallest_effect: float | None = None,
@@ -67,6 +81,7 @@ def effects_forest(
     unit: str = "nats",
     title: str | None = None,
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """Paired mean differences with their intervals, grouped by family, the numbers and verdicts beside them.
 
@@ -79,6 +94,7 @@ def effects_forest(
         quantity, unit: what differs, for the axis.
         title: heading.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns, no rows, repeated rows, or a smallest effect that is not positive.
@@ -96,7 +112,7 @@ def effects_forest(
     rows["family"] = rows["family"].astype(str)
     rows["verdict"] = rows["verdict"].fillna("no verdict").astype(str)
     rows["label"] = contrast_labels(rows)
-    frame = Frame(width=1080, left=256, right=436, gap_down=34)
+    frame = Frame(width=1080, left=256, right=436, gap_down=34).fitted(narrow, left=14, right=14)
     text_columns = (
         (0.02, "mean [interval]"),
         (0.36, "d<sub>z</sub>"),
@@ -117,6 +133,7 @@ def effects_forest(
             figure.add_trace(trace, row=row, col=1)
         for record in group.to_dict("records"):
             texts = row_texts(record)
+            texts = narrow_texts(texts) if narrow else texts
             annotations += row_text(figure, row, record["position"], texts, text_columns, frame, dark)
     figure.update_xaxes(range=span(rows[["mean_difference", "low", "high"]], include=0.0))
     figure.update_xaxes(
@@ -134,7 +151,10 @@ def effects_forest(
         figure,
         title=escaped(title) if title else f"Effects on {escaped(quantity)}",
         subtitle=subtitle,
-        notes=[missing_note(missing, ("family", "contrast"))],
+        notes=[
+            f"p: {CORRECTIONS[corrected]}. d_z and wins: at the marks and in the table." if narrow else "",
+            missing_note(missing, ("family", "contrast")),
+        ],
         frame=frame,
         dark=dark,
         annotations=annotations,
@@ -189,6 +209,14 @@ def row_texts(record: dict) -> tuple[str, ...]:
         p_value(record["p_corrected"]),
         f"<b>{verdict}</b>" if record["verdict"] in FOUND else verdict,
     )
+
+
+def narrow_texts(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """What a narrow row tells of its texts: mean, verdict, and p (`p < 0.001`, `p = 0.02`) where it has room."""
+    mean, _, _, p, verdict = texts
+    said = "p undefined" if p == "–" else f"p {p}" if p.startswith("<") else f"p = {p}"
+    room = len(visible_text(mean + said + verdict)) <= NARROW_TEXT
+    return (mean, said, verdict) if room else (mean, verdict)
 
 
 def shade(figure: go.Figure, panels: int, smallest_effect: float | None, dark: bool) -> list[dict[str, Any]]:

@@ -10,13 +10,25 @@ import plotly.graph_objects as go
 from figures import theme
 from figures.columns import checked, chosen
 from figures.labels import cell_labels, count_label, escaped, factors_note, panel_title
+from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
-from figures.panels import Frame, columns_for, dressed, outer_titles, panel_grid, panel_heading, span
+from figures.panels import (
+    Frame,
+    colour_bar,
+    columns_for,
+    dressed,
+    outer_titles,
+    panel_grid,
+    panel_heading,
+    span,
+)
+from figures.rows import interval_error
 
 ENTROPY_COLUMNS = ("cell", "stack", "block", "layer", "part", "n", "mass", "entropy")
 ENDS = ("mass_low", "mass_high", "entropy_low", "entropy_high")
 
 
+@redrawable
 def entropy_against_mass(
     entropies: pd.DataFrame,
     *,
@@ -26,6 +38,7 @@ def entropy_against_mass(
     title: str | None = None,
     columns: int | None = None,
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """Mass of a part of the keys against the entropy within it, one point per layer (and head), by cell.
 
@@ -38,6 +51,7 @@ def entropy_against_mass(
         title: heading.
         columns: panels per row.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns, no rows, repeated rows, unknown cells, parts or stack.
@@ -56,14 +70,14 @@ def entropy_against_mass(
     order = chosen(rows["cell"], cells, name, "cells")
     which = chosen(rows["part"], parts, name, "parts")
     rows = rows[rows["cell"].isin(order) & rows["part"].isin(which)]
-    across = columns or columns_for(len(order))
+    across = columns_for(len(order), narrow=True) if narrow else columns or columns_for(len(order))
     filled = [(i // across + 1, i % across + 1) for i in range(len(order))]
-    frame = Frame(right=96, gap_down=46)
+    frame = Frame(right=96, gap_down=46).fitted(narrow, bar=True)
     figure = panel_grid(
         -(-len(order) // across), across, filled, frame=frame, panel_height=180 if len(order) > 4 else 280
     )
     labels = cell_labels(rows)
-    width = int((frame.width - frame.left - frame.right) / across / 6.6)
+    width = int((frame.inner) / across / 6.6)
     symbols = {part: theme.level_styles(which, dark)[part].symbol for part in which}
     annotations, lines = [], 1
     in_legend: set[str] = set()
@@ -84,16 +98,7 @@ def entropy_against_mass(
             "colorscale": [list(stop) for stop in theme.LAYERS],
             "cmin": float(rows["layer"].min()),
             "cmax": max(float(rows["layer"].max()), float(rows["layer"].min()) + 1),
-            "colorbar": {
-                "title": {"text": f"{stack}<br>layer<br> ", "font": {"size": theme.SMALL_SIZE}},
-                "tickfont": {"size": theme.SMALL_SIZE},
-                "thickness": 12,
-                "outlinewidth": 0,
-                "lenmode": "pixels",
-                "len": 200,
-                "yanchor": "top",
-                "y": 1,
-            },
+            "colorbar": colour_bar(figure, frame, [escaped(stack), "layer", " "]),
         }
     )
     ends = [end for end in ENDS if end in rows.columns]
@@ -108,7 +113,9 @@ def entropy_against_mass(
         count_label(rows["n"]),
         "a point per layer and head" if "head" in rows.columns else "a point per layer",
     ]
-    if len(ends) < len(ENDS):
+    if len(ends) == len(ENDS):
+        subtitle.append("lines: intervals of the means")
+    else:
         subtitle.append("the table has no intervals" if not ends else "intervals where the table has them")
     if factors:
         subtitle.append(f"panels: {escaped(factors)}")
@@ -130,15 +137,8 @@ def error_bars(here: pd.DataFrame, value: str, dark: bool) -> dict | None:
     """Error bars of a column where its ends are there."""
     if not {f"{value}_low", f"{value}_high"} <= set(here.columns):
         return None
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": (here[f"{value}_high"] - here[value]).to_numpy(),
-        "arrayminus": (here[value] - here[f"{value}_low"]).to_numpy(),
-        "thickness": 1,
-        "width": 0,
-        "color": theme.page(dark).zero,
-    }
+    colour = theme.page(dark).zero
+    return interval_error(here[value], here[f"{value}_low"], here[f"{value}_high"], colour, thickness=1)
 
 
 def part_trace(here: pd.DataFrame, cell: str, part: str, symbol: str, dark: bool) -> go.Scatter:

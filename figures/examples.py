@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from figures import theme
 from figures.columns import checked, chosen, named
 from figures.labels import cell_labels, escaped, panel_title, wrapped
+from figures.looks import redrawable
 from figures.panels import Frame, dressed, outer_titles, panel_grid, span
 
 HIGHLIGHT = "#8A68D4"
@@ -49,6 +50,7 @@ def absent_note(wide: pd.DataFrame) -> tuple[str, list[dict]]:
     return f"Without a value in some cell, not drawn or broken off: {len(listed)} examples ({some}).", listed
 
 
+@redrawable
 def example_scatter(
     examples: pd.DataFrame,
     x: str,
@@ -61,6 +63,7 @@ def example_scatter(
     highlight: Sequence[object] = (),
     title: str | None = None,
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """One point per example: its value in one cell against its value in another, its text on hover.
 
@@ -75,13 +78,14 @@ def example_scatter(
         highlight: examples drawn larger.
         title: heading.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns, no rows, repeated rows, unknown cells, or the same cell twice.
     """
     wide, hover, labels = wide_examples(examples, "example_scatter", [x, y], value, text)
-    frame = Frame(width=640, left=72, right=30)
-    figure = panel_grid(1, 1, [(1, 1)], frame=frame, panel_height=520)
+    frame = Frame(width=640, left=72, right=30).fitted(narrow)
+    figure = panel_grid(1, 1, [(1, 1)], frame=frame, panel_height=frame.inner if narrow else 520)
     limits = span(wide)
     style = theme.page(dark)
     diagonal = {
@@ -120,7 +124,9 @@ def example_scatter(
     figure.update_xaxes(range=limits, constrain="domain")
     figure.update_yaxes(range=limits, scaleanchor="x", constrain="domain")
     axis = f"{escaped(quantity)} ({escaped(unit)})"
-    x_title, y_title = f"{panel_title(labels[x], 60, 1)}: {axis}", f"{panel_title(labels[y], 48, 1)}: {axis}"
+    room = 14 if narrow else 48
+    x_title = f"{panel_title(labels[x], room if narrow else 60, 1)}: {axis}"
+    y_title = f"{panel_title(labels[y], room, 1)}: {axis}"
     outer_titles(figure, [(1, 1)], x_title, y_title)
     note, missing = absent_note(wide)
     drawn = int(wide.notna().all(axis=1).sum())
@@ -137,6 +143,7 @@ def example_scatter(
     )
 
 
+@redrawable
 def example_slopes(
     examples: pd.DataFrame,
     cells: Sequence[str],
@@ -148,6 +155,7 @@ def example_slopes(
     highlight: Sequence[object] = (),
     title: str | None = None,
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """One line per example over several cells, and the mean of those that have all of them.
 
@@ -157,7 +165,7 @@ def example_slopes(
     Args:
         examples: columns example, cell, `value` and those named by `text`, one row per example and cell.
         cells: two or more cells, in the order of the axis.
-        value, quantity, unit, text, highlight, title, dark: as in `example_scatter`.
+        value, quantity, unit, text, highlight, title, dark, narrow: as in `example_scatter`.
 
     Raises:
         ValueError: missing columns, no rows, repeated rows, unknown cells, fewer than two, or one named
@@ -167,7 +175,7 @@ def example_slopes(
     if len(cells) < 2:
         raise ValueError(f"{name}: slopes need at least two cells; given: {named(cells)}")
     wide, hover, labels = wide_examples(examples, name, cells, value, text)
-    frame = Frame(width=max(560, min(1000, 240 * len(cells))), left=72, right=64)
+    frame = Frame(width=max(560, min(1000, 240 * len(cells))), left=72, right=64).fitted(narrow)
     figure = panel_grid(1, 1, [(1, 1)], frame=frame, panel_height=420)
     change = wide.iloc[:, -1] - wide.iloc[:, 0]
     chosen_ones = pd.Series(wide.index.isin(list(highlight)), index=wide.index)

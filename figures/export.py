@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
+import json
 import os
 import shutil
 import tempfile
+from importlib.resources import files
 from pathlib import Path
 
 import plotly.graph_objects as go
-import plotly.io
+from plotly.offline import get_plotlyjs
 
+from figures import theme
 from figures.labels import visible_text
+from figures.looks import as_json, difference, digest, has_looks, looks
 
 PICTURE_FORMATS = ("png", "svg", "pdf")
 BROWSERS = (
@@ -43,28 +46,43 @@ class NoBrowser(RuntimeError):
 
 def div_id(figure: go.Figure) -> str:
     """Identifier of a figure in a page: the same figure always gets the same one."""
-    return "figure-" + hashlib.sha256(str(figure.to_json()).encode()).hexdigest()[:16]
+    return f"figure-{digest(figure)[:16]}"
 
 
 def html_fragment(figure: go.Figure, *, with_plotly: bool = False) -> str:
-    """A figure as a `<div>` with its script, to be put into a page.
+    """A figure as a `<div>` with its script, to be put into a page: light or dark as the reader prefers, narrow on
+    a phone, light and wide on paper.
 
     Args:
-        figure: any figure.
-        with_plotly: whether plotly.js itself is part of it; a page needs it once, before the first figure.
+        figure: any figure; those drawn by this package have every look (:mod:`figures.looks`).
+        with_plotly: whether plotly.js and the script that draws are part of it; a page needs them once, before
+            the first figure.
     """
-    return str(
-        plotly.io.to_html(
-            figure,
-            config=CONFIG,
-            include_plotlyjs=with_plotly,
-            include_mathjax=False,
-            full_html=False,
-            div_id=div_id(figure),
-            default_width="100%",
-            default_height=f"{figure_height(figure)}px",
-        )
+    identifier = div_id(figure)
+    scripts = f"<script>{get_plotlyjs()}</script>\n<script>{page_script()}</script>\n" if with_plotly else ""
+    return (
+        f'{scripts}<div id="{identifier}" class="plotly-graph-div" style="height: {figure_height(figure)}px; '
+        'width: 100%"></div>\n'
+        f'<script type="application/json" id="{identifier}-looks">{stored_looks(figure)}</script>\n'
+        f'<script>budgetlensFigures.show("{identifier}")</script>'
     )
+
+
+def stored_looks(figure: go.Figure) -> str:
+    """A figure, the differences of its other looks, and plotly's configuration, as JSON that no markup ends."""
+    drawn = {name: as_json(look) for name, look in looks(figure).items()}
+    stored = {
+        "figure": drawn["light"],
+        "looks": {name: difference(drawn["light"], look) for name, look in drawn.items()},
+        "config": CONFIG,
+    }
+    text = json.dumps(stored)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def page_script() -> str:
+    """The script that draws the figures of a page."""
+    return (files("figures") / "page.js").read_text(encoding="utf-8")
 
 
 def figure_height(figure: go.Figure) -> int:
@@ -98,15 +116,19 @@ def write_html(figure: go.Figure, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     if target.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"write_html writes .html; given: {target.name}; for pictures use write_static")
-    paper = figure.layout.paper_bgcolor or figure.layout.template.layout.paper_bgcolor or "#FFFFFF"
+    light = figure.layout.paper_bgcolor or figure.layout.template.layout.paper_bgcolor or "#FFFFFF"
+    dark = theme.DARK.paper if has_looks(figure) else light
     title = html.escape(visible_text(figure.layout.title.text or "Figure"))
     page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n"
-        f"<style>body {{ margin: 0; background: {html.escape(paper)}; }} "
+        f"<style>body {{ margin: 0; background: {html.escape(light)}; }} "
+        "@media screen and (prefers-color-scheme: dark) "
+        f"{{ body {{ color-scheme: dark; background: {html.escape(dark)}; }} }} "
         f".page {{ max-width: {round(figure_width(figure) * 1.4)}px; margin: 0 auto; overflow-x: auto; }} "
-        f".page > div {{ min-width: {min(figure_width(figure), 900)}px; }}</style>\n"
+        f".page > div {{ min-width: {min(figure_width(figure), 900)}px; }} "
+        ".page > [data-look$=narrow] { min-width: 0; }</style>\n"
         '</head>\n<body>\n<div class="page">\n'
         f"{html_fragment(figure, with_plotly=True)}\n</div>\n</body>\n</html>\n"
     )

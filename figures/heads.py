@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -15,12 +16,14 @@ from figures.columns import checked, chosen
 from figures.differences import short_names
 from figures.labels import cell_labels, count_label, escaped, panel_title
 from figures.ledger import BLOCK_WORDS, edges, known_roles, layer_step
+from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
-from figures.panels import Frame, columns_for, dressed, outer_titles, panel_grid, panel_heading
+from figures.panels import Frame, colour_bar, columns_for, dressed, outer_titles, panel_grid, panel_heading
 
 Facet = Literal["cell", "contrast"]
 
 
+@redrawable
 def head_map(
     heads: pd.DataFrame,
     role: str,
@@ -32,6 +35,7 @@ def head_map(
     title: str | None = None,
     columns: int | None = None,
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """One role's share in every layer and head, or its difference in every contrast, one panel per facet.
 
@@ -48,6 +52,7 @@ def head_map(
         title: heading.
         columns: panels per row.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns, no rows, repeated rows, unknown role, facet, stack or block, or several
@@ -76,13 +81,13 @@ def head_map(
     order = chosen(rows[by], facets, name, f"{by}s")
     rows = rows[rows[by].isin(order)]
     layers, head_names = sorted(rows["layer"].unique()), sorted(rows["head"].unique())
-    across = columns or columns_for(len(order))
+    across = columns_for(len(order), narrow=True) if narrow else columns or columns_for(len(order))
     filled = [(i // across + 1, i % across + 1) for i in range(len(order))]
-    frame = Frame(right=104, gap_down=46)
+    frame = Frame(right=104, gap_down=46).fitted(narrow, bar=True)
     height = float(np.clip(9 * len(layers), 110, 330))
     figure = panel_grid(-(-len(order) // across), across, filled, frame=frame, panel_height=height)
     labels = cell_labels(rows) if by == "cell" else short_names(rows)
-    width = int((frame.width - frame.left - frame.right) / across / 6.6)
+    width = int((frame.inner) / across / 6.6)
     annotations, lines = [], 1
     for (row, column), value in zip(filled, order, strict=True):
         part = rows[rows[by] == value]
@@ -93,7 +98,13 @@ def head_map(
         annotations.append(panel_heading(figure, row, column, heading, hover=escaped(value), dark=dark))
     largest = float(np.nanmax(np.abs(rows["mean"]), initial=0.0)) or 1.0
     figure.update_layout(
-        coloraxis=colour_axis(by, largest, role, dark, min(200.0, float(figure.layout.height)))
+        coloraxis=colour_axis(
+            by,
+            largest,
+            role,
+            dark,
+            partial(colour_bar, figure, frame, length=min(200.0, float(figure.layout.height))),
+        )
     )
     figure.update_xaxes(tick0=0, dtick=layer_step(head_names), range=edges(head_names), showgrid=False)
     figure.update_yaxes(tick0=0, dtick=layer_step(layers), range=edges(layers), showgrid=False)
@@ -189,30 +200,20 @@ def head_traces(
     return traces
 
 
-def colour_axis(by: Facet, largest: float, role: str, dark: bool, length: float = 200) -> dict:
+def colour_axis(by: Facet, largest: float, role: str, dark: bool, bar: Callable[..., dict]) -> dict:
     """The colour axis that all panels share: from 0 for shares, even around 0 for differences.
 
-    ``length`` is that of its bar with its title, in pixels.
+    ``bar`` makes its colour bar from the lines of a title and a format of ticks.
     """
     if by == "cell":
         scale = theme.SEQUENTIAL_DARK if dark else theme.SEQUENTIAL
-        limits, text, tick = (0.0, largest), f"share on<br>{role} (%)", ".0~%"
+        limits, title, tick = (0.0, largest), ("share on", f"{role} (%)"), ".0~%"
     else:
         scale = theme.DIVERGING_DARK if dark else theme.DIVERGING
-        limits, text, tick = (-largest, largest), f"difference on<br>{role} (points)", ".1~%"
+        limits, title, tick = (-largest, largest), ("difference on", f"{role} (points)"), ".1~%"
     return {
         "colorscale": [list(stop) for stop in scale],
         "cmin": limits[0],
         "cmax": limits[1],
-        "colorbar": {
-            "title": {"text": text, "font": {"size": theme.SMALL_SIZE}},
-            "tickformat": tick,
-            "tickfont": {"size": theme.SMALL_SIZE},
-            "thickness": 12,
-            "outlinewidth": 0,
-            "lenmode": "pixels",
-            "len": length,
-            "yanchor": "top",
-            "y": 1,
-        },
+        "colorbar": bar(title, tickformat=tick),
     }

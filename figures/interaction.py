@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -10,10 +11,23 @@ import plotly.graph_objects as go
 from figures import theme
 from figures.columns import checked, chosen
 from figures.labels import count_label, escaped, panel_title
+from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
-from figures.panels import Frame, columns_for, dressed, outer_titles, panel_grid, panel_heading, span
+from figures.panels import (
+    Frame,
+    columns_for,
+    dressed,
+    guide,
+    level_ticks,
+    outer_titles,
+    panel_grid,
+    panel_heading,
+    span,
+)
+from figures.rows import interval_error
 
 
+@redrawable
 def interaction_plot(
     cell_means: pd.DataFrame,
     x: str = "prompt",
@@ -24,8 +38,11 @@ def interaction_plot(
     quantity: str = "mean answer NLL",
     unit: str = "nats per token",
     reading: str = "parallel lines: no interaction",
+    zero: bool = False,
+    x_title: str | None = None,
     title: str | None = None,
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """Cell means with intervals: parallel lines mean no interaction.
 
@@ -37,8 +54,11 @@ def interaction_plot(
             of appearance.
         quantity, unit: what the means are of, for the axis.
         reading: how to read the lines, for the heading.
+        zero: whether 0 means something: it is then on the axis, with a line.
+        x_title: title of the axis; the factor's name by default.
         title: heading.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns, no rows, several rows for the same levels, unknown levels or factors in
@@ -63,17 +83,20 @@ def interaction_plot(
     for factor in factors:
         rows = rows[rows[factor].isin(levels[factor])]
     facets = levels[facet] if facet is not None else [""]
-    across = columns_for(len(facets))
-    frame = Frame(width=max(520, min(1000, 120 + 300 * across)), gap_across=26)
+    across = 1 if narrow else columns_for(len(facets))
+    frame = Frame(width=max(520, min(1000, 120 + 300 * across)), gap_across=26).fitted(narrow, left=60)
+    ticks, tick_lines = level_ticks(levels[x], frame.inner / across / len(levels[x]))
+    frame = replace(frame, axis_below=frame.axis_below + 13 * (tick_lines - 1))
     filled = [(i // across + 1, i % across + 1) for i in range(len(facets))]
-    figure = panel_grid(-(-len(facets) // across), across, filled, frame=frame, panel_height=300)
+    height = (150 if len(facets) > 4 else 220) if narrow else 300
+    figure = panel_grid(-(-len(facets) // across), across, filled, frame=frame, panel_height=height)
     styles = theme.level_styles(levels[line], dark)
     # Lines stand a little apart so that intervals at the same level do not cover each other.
     count = len(levels[line])
     step = min(0.07, 0.5 / max(count - 1, 1))
     apart = {level: (i - (count - 1) / 2) * step for i, level in enumerate(levels[line])}
     position = {level: float(i) for i, level in enumerate(levels[x])}
-    annotations = []
+    annotations, shapes = [], []
     for (row, column), panel in zip(filled, facets, strict=True):
         rows_here = rows if facet is None else rows[rows[facet] == panel]
         for level in levels[line]:
@@ -85,15 +108,9 @@ def interaction_plot(
                 go.Scatter(
                     x=[position[value] + apart[level] for value in part.index],
                     y=part["mean"].to_numpy(),
-                    error_y={
-                        "type": "data",
-                        "symmetric": False,
-                        "array": (part["high"] - part["mean"]).to_numpy(),
-                        "arrayminus": (part["mean"] - part["low"]).to_numpy(),
-                        "thickness": 1.6,
-                        "width": 4,
-                        "color": styles[level].colour,
-                    },
+                    error_y=interval_error(
+                        part["mean"], part["low"], part["high"], styles[level].colour, thickness=1.6, width=4
+                    ),
                     customdata=[
                         [low, high, n, escaped(cell), escaped(value)]
                         for low, high, n, cell, value in zip(
@@ -116,19 +133,19 @@ def interaction_plot(
                 row=row,
                 col=column,
             )
+        if zero:
+            shapes.append(guide(figure, row, column, y=(0.0, 0.0), colour=theme.page(dark).zero))
         if facet is not None:
             text = panel_title(f"{facet}: {panel}", 44, 2)
             hover = escaped(f"{facet}: {panel}")
             annotations.append(panel_heading(figure, row, column, text, hover=hover, dark=dark))
     figure.update_xaxes(
-        tickvals=list(position.values()),
-        ticktext=[panel_title(level, 16, 2) for level in position],
+        ticks | {"tickfont": {**ticks["tickfont"], "color": theme.page(dark).ink}},
         range=[-0.4, len(position) - 0.6],
         showgrid=False,
-        tickfont={"color": theme.page(dark).ink, "size": theme.SMALL_SIZE + 1},
     )
-    figure.update_yaxes(range=span(rows[["mean", "low", "high"]]))
-    outer_titles(figure, filled, escaped(x), f"{escaped(quantity)} ({escaped(unit)})")
+    figure.update_yaxes(range=span(rows[["mean", "low", "high"]], include=0.0 if zero else None))
+    outer_titles(figure, filled, escaped(x_title or x), f"{escaped(quantity)} ({escaped(unit)})")
     missing = missing_rows(rows, "mean", factors)
     return dressed(
         figure,
@@ -139,6 +156,7 @@ def interaction_plot(
         dark=dark,
         legends=[f"{escaped(line)}  "],
         annotations=annotations,
+        shapes=shapes,
         heading_lines=max((heading["text"].count("<br>") + 1 for heading in annotations), default=0),
         missing=missing,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,21 @@ from figures import theme
 from figures.columns import checked, chosen
 from figures.labels import count_label, escaped, panel_title, plain_number, signed
 from figures.ledger import layer_step
+from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
-from figures.panels import Frame, columns_for, dressed, guide, outer_titles, panel_grid, panel_heading, span
+from figures.panels import (
+    Frame,
+    colour_bar,
+    columns_for,
+    dressed,
+    guide,
+    level_ticks,
+    outer_titles,
+    panel_grid,
+    panel_heading,
+    span,
+)
+from figures.rows import interval_error
 
 #: Maps with more entries than this along an axis show no numbers.
 MOST_NUMBERS = 14
@@ -21,6 +35,7 @@ MOST_NUMBERS = 14
 ROW_HEIGHT = 30
 
 
+@redrawable
 def effect_map(
     effects: pd.DataFrame,
     *,
@@ -38,6 +53,7 @@ def effect_map(
     title: str | None = None,
     subtitle: str = "",
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """A mean for every pair of two factors' levels as a coloured map, in panels by a third.
 
@@ -53,6 +69,7 @@ def effect_map(
         x_title, y_title: titles of the axes; the factors' names by default.
         title, subtitle: heading, and what stands behind n below it.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns, no rows, repeated rows or unknown levels.
@@ -75,11 +92,17 @@ def effect_map(
     for factor in factors:
         rows = rows[rows[factor].isin(levels[factor])]
     facets = levels[facet] if facet else [""]
-    across = columns_for(len(facets), most=2 if len(levels[x]) > 6 else 3)
+    across = 1 if narrow else columns_for(len(facets), most=2 if len(levels[x]) > 6 else 3)
     filled = [(i // across + 1, i % across + 1) for i in range(len(facets))]
     longest = max(len(level) for level in levels[y])
-    frame = Frame(left=max(66, min(240, 26 + 7 * longest)), right=118, gap_across=26, gap_down=64)
+    frame = Frame(left=max(66, min(240, 26 + 7 * longest)), right=118, gap_across=26, gap_down=64).fitted(
+        narrow, left=max(54, min(120, 26 + 7 * longest)), bar=True
+    )
     numbered = max(len(levels[x]), len(levels[y])) <= MOST_NUMBERS
+    step_x = 1 if len(levels[x]) <= MOST_NUMBERS else layer_step(range(len(levels[x])))
+    ticks, tick_lines = level_ticks(levels[x][::step_x], frame.inner / across / len(levels[x]) * step_x)
+    ticks["tickvals"] = list(range(0, len(levels[x]), step_x))
+    frame = replace(frame, axis_below=frame.axis_below + 13 * (tick_lines - 1))
     height = ROW_HEIGHT * len(levels[y]) if numbered else min(420, max(110, 9 * len(levels[y])))
     figure = panel_grid(-(-len(facets) // across), across, filled, frame=frame, panel_height=height)
     largest = limit or float(np.nanmax(np.abs(rows["mean"]), initial=0.0)) or 1.0
@@ -100,7 +123,7 @@ def effect_map(
         if "marked" in part.columns:
             figure.add_trace(_frames(part, x, y, levels, heading, dark), row=row, col=column)
         if facet:
-            text = panel_title(heading, int((frame.width - frame.left - frame.right) / across / 6.6), 2)
+            text = panel_title(heading, int((frame.inner) / across / 6.6), 2)
             annotations.append(panel_heading(figure, row, column, text, hover=escaped(heading), dark=dark))
     scale = scale_of(around_zero, dark)
     figure.update_layout(
@@ -108,36 +131,25 @@ def effect_map(
             "colorscale": [list(stop) for stop in scale],
             "cmin": -largest if around_zero else 0.0,
             "cmax": largest,
-            "colorbar": {
-                "title": {
-                    "text": panel_title(f"{quantity} ({unit})", 16, 4),
-                    "font": {"size": theme.SMALL_SIZE},
-                },
-                "tickformat": ".2~%" if percent else ".2~g",
-                "tickfont": {"size": theme.SMALL_SIZE},
-                "thickness": 12,
-                "outlinewidth": 0,
-                "lenmode": "pixels",
+            "colorbar": colour_bar(
+                figure,
+                frame,
+                panel_title(f"{quantity} ({unit})", 16, 4).split("<br>"),
                 # With its title, which takes up to four lines.
-                "len": max(150, min(240, float(figure.layout.height))),
-                "nticks": 5,
-                "yanchor": "top",
-                "y": 1,
-            },
+                length=max(150, min(240, float(figure.layout.height))),
+                tickformat=".2~%" if percent else ".2~g",
+                nticks=5,
+            ),
         }
     )
-    for update, factor, ends in (
-        (figure.update_xaxes, x, (-0.5, len(levels[x]) - 0.5)),
-        (figure.update_yaxes, y, (len(levels[y]) - 0.5, -0.5)),
-    ):
-        step = 1 if len(levels[factor]) <= MOST_NUMBERS else layer_step(range(len(levels[factor])))
-        places = list(range(0, len(levels[factor]), step))
-        update(
-            tickvals=places,
-            ticktext=[panel_title(levels[factor][place], 26, 1) for place in places],
-            range=list(ends),
-            showgrid=False,
-        )
+    figure.update_xaxes(ticks, range=[-0.5, len(levels[x]) - 0.5], showgrid=False)
+    step_y = 1 if len(levels[y]) <= MOST_NUMBERS else layer_step(range(len(levels[y])))
+    figure.update_yaxes(
+        tickvals=list(range(0, len(levels[y]), step_y)),
+        ticktext=[panel_title(level, 16 if narrow else 26, 2) for level in levels[y][::step_y]],
+        range=[len(levels[y]) - 0.5, -0.5],
+        showgrid=False,
+    )
     outer_titles(figure, filled, escaped(x_title or x), escaped(y_title or y))
     names = (facet, y) if facet else (y,)
     missing = missing_rows(rows, "mean", names, x)
@@ -150,7 +162,7 @@ def effect_map(
         frame=frame,
         dark=dark,
         annotations=annotations,
-        heading_lines=1 if facet else 0,
+        heading_lines=max((heading["text"].count("<br>") + 1 for heading in annotations), default=0),
         missing=missing,
     )
 
@@ -276,6 +288,7 @@ def _frames(
     )
 
 
+@redrawable
 def shift_by_layer(
     shifts: pd.DataFrame,
     *,
@@ -288,6 +301,7 @@ def shift_by_layer(
     title: str | None = None,
     subtitle: str = "",
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """The parts of a shift in every layer as bars on each other, its total as a point with an interval.
 
@@ -302,6 +316,7 @@ def shift_by_layer(
         quantity, unit, percent: what is drawn; `percent` writes 0.1 as 10 %.
         title, subtitle: heading, and what stands behind n below it.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns, no rows, repeated rows, unknown levels, or a panel without total.
@@ -318,10 +333,11 @@ def shift_by_layer(
     order = chosen(rows[facet], facets, name, f"levels of {facet}")
     rows = rows[rows[facet].isin(order)]
     chosen(rows["part"], [total], name, "part")
-    across = columns_for(len(order), most=2)
+    across = 1 if narrow else columns_for(len(order), most=2)
     filled = [(i // across + 1, i % across + 1) for i in range(len(order))]
-    frame = Frame(gap_across=26, gap_down=54)
-    figure = panel_grid(-(-len(order) // across), across, filled, frame=frame, panel_height=290)
+    frame = Frame(gap_across=26, gap_down=54).fitted(narrow)
+    height = 220 if narrow else 290
+    figure = panel_grid(-(-len(order) // across), across, filled, frame=frame, panel_height=height)
     names = [part for part in dict.fromkeys(rows["part"]) if part != total]
     styles = theme.level_styles(["", *names], dark)
     form = "+.2%" if percent else "+.4f"
@@ -371,7 +387,7 @@ def shift_by_layer(
             )
         figure.add_trace(_total(whole, total, panel, form, total not in seen, dark), row=row, col=column)
         seen.add(total)
-        text = panel_title(panel, int((frame.width - frame.left - frame.right) / across / 6.6), 2)
+        text = panel_title(panel, int((frame.inner) / across / 6.6), 2)
         annotations.append(panel_heading(figure, row, column, text, hover=escaped(panel), dark=dark))
         shapes.append(guide(figure, row, column, y=(0.0, 0.0), colour=theme.page(dark).zero))
     layers = sorted(rows["layer"].unique())
@@ -408,15 +424,9 @@ def _total(whole: pd.DataFrame, total: str, panel: str, form: str, shown: bool, 
     return go.Scatter(
         x=whole["layer"].to_numpy(),
         y=whole["mean_difference"].to_numpy(),
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": (whole["high"] - whole["mean_difference"]).to_numpy(),
-            "arrayminus": (whole["mean_difference"] - whole["low"]).to_numpy(),
-            "thickness": 1.4,
-            "width": 3,
-            "color": ink,
-        },
+        error_y=interval_error(
+            whole["mean_difference"], whole["low"], whole["high"], ink, thickness=1.4, width=3
+        ),
         customdata=whole[["low", "high", "n"]].to_numpy(),
         mode="markers",
         marker={

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from figures import theme
 from figures.columns import checked, chosen, named
 from figures.labels import cell_labels, count_label, escaped, factors_note, panel_title
+from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, columns_for, dressed, outer_titles, panel_grid, panel_heading
 
@@ -92,6 +93,7 @@ def stacked_on(below: dict[float, float], group: pd.DataFrame) -> list[float]:
     return base
 
 
+@redrawable
 def budget_ledger(
     shares: pd.DataFrame,
     *,
@@ -100,6 +102,7 @@ def budget_ledger(
     title: str | None = None,
     columns: int | None = None,
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """Attention share of every role across layers, as stacked bars, one panel per cell.
 
@@ -115,14 +118,15 @@ def budget_ledger(
         title: heading; a plain one by default.
         columns: panels per row; chosen from the number of cells by default.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns, no rows, repeated rows, unknown cells, stack, roles or blocks.
     """
     rows, order, blocks, roles = budget_rows(shares, "budget_ledger", cells, stack)
     labels = cell_labels(rows)
-    across = columns or columns_for(len(order))
-    frame = Frame(gap_down=46)
+    across = columns_for(len(order), narrow=True) if narrow else columns or columns_for(len(order))
+    frame = Frame(gap_down=46).fitted(narrow)
     down = -(-len(order) // across) * len(blocks)
     place = {
         (cell, block): ((i // across) * len(blocks) + b + 1, i % across + 1)
@@ -164,7 +168,7 @@ def budget_ledger(
                 col=column,
             )
             in_legend.add(role)
-    width = int((frame.width - frame.left - frame.right) / across / 6.6)
+    width = int((frame.inner) / across / 6.6)
     headings = {}
     annotations = []
     for (cell, block), (row, column) in place.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from figures import theme
-from figures.labels import visible_text
+from figures.labels import panel_title, visible_text
 
 TITLE_LINE = 24
 SUBTITLE_LINE = 17
@@ -22,6 +22,10 @@ LEGEND_LINE = 22
 #: What a further line of one legend takes, and an entry besides its text, in pixels.
 LEGEND_WRAP, LEGEND_ENTRY, LEGEND_CHARACTER = 29, 46, 6.6
 NOTE_LINE = 15
+#: A narrow figure fits a phone of 390 pixels with the margins of its page.
+NARROW_WIDTH = 362
+#: What a level colour bar takes below the axes, with its title and its ticks.
+LEVEL_BAR = 58
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Frame:
     """What surrounds the panels, in pixels: the nominal page width, the margins left and right and the gaps.
 
     `width` sets how text is wrapped and the size of static exports; on screen a figure fills its container.
+    `narrow` frames are those of a phone.
     """
 
     width: int = 1000
@@ -37,10 +42,36 @@ class Frame:
     gap_across: int = 22
     gap_down: int = 44
     axis_below: int = 50
+    narrow: bool = False
+
+    def fitted(self, narrow: bool, *, left: int = 54, right: int = 12, bar: bool = False) -> Frame:
+        """This frame, or the narrow one in its place.
+
+        Args:
+            narrow: whether the page is a phone's.
+            left, right: margins of the narrow frame.
+            bar: whether a colour bar stands at the panels: in a narrow frame it lies below them.
+        """
+        if not narrow:
+            return self
+        below = self.axis_below + (LEVEL_BAR if bar else 0)
+        return replace(
+            self, width=NARROW_WIDTH, left=left, right=right, gap_across=14, axis_below=below, narrow=True
+        )
+
+    @property
+    def inner(self) -> int:
+        """Width that is left for the panels and the gaps between them."""
+        return self.width - self.left - self.right
 
 
-def columns_for(count: int, most: int = 4) -> int:
-    """How many columns a grid of `count` panels gets: one row up to three, then as square as reads well."""
+def columns_for(count: int, most: int = 4, narrow: bool = False) -> int:
+    """How many columns a grid of `count` panels gets: one row up to three, then as square as reads well.
+
+    On a phone few panels stand below each other and many in pairs.
+    """
+    if narrow:
+        return 1 if count <= 4 or most == 1 else 2
     if count <= 3:
         return max(count, 1)
     return min(most, 2 if count == 4 else 3 if count in (5, 6, 9) else 4)
@@ -75,7 +106,7 @@ def panel_grid(
         else [float(h) for h in panel_height]
     )
     inner_height = sum(heights) + frame.gap_down * (rows - 1)
-    inner_width = frame.width - frame.left - frame.right
+    inner_width = frame.inner
     figure = make_subplots(
         rows=rows,
         cols=columns,
@@ -120,6 +151,24 @@ def outer_titles(
     for row in {r for r, _ in filled}:
         text = y_title if isinstance(y_title, str) else y_title[row]
         figure.update_yaxes(title_text=text, row=row, col=min(c for r, c in filled if r == row))
+
+
+def level_ticks(levels: Sequence[str], room: float) -> tuple[dict[str, Any], int]:
+    """Ticks at 0, 1, 2, … with the names of levels, level, in up to three lines; and how many lines they take.
+
+    Args:
+        levels: names, not yet escaped.
+        room: pixels from one tick to the next.
+    """
+    size = theme.SMALL_SIZE if room >= 60 else theme.SMALL_SIZE - 1
+    texts = [panel_title(level, max(int(room / (0.57 * size)), 5), 3) for level in levels]
+    ticks = {
+        "tickvals": list(range(len(texts))),
+        "ticktext": texts,
+        "tickangle": 0,
+        "tickfont": {"size": size},
+    }
+    return ticks, max((text.count("<br>") + 1 for text in texts), default=1)
 
 
 def panel_heading(
@@ -179,20 +228,84 @@ def guide(
     return {**place, **look, "layer": "below"}
 
 
+def colour_bar(
+    figure: go.Figure, frame: Frame, title: Sequence[str], *, length: float = 200, **options: Any
+) -> dict[str, Any]:
+    """A colour bar: upright at the right of the panels; in a narrow frame level, below them.
+
+    Args:
+        figure: the panels, before `dressed`.
+        frame: its margins, fitted with `bar=True`.
+        title: lines of the bar's title, escaped.
+        length: of an upright bar with its title, in pixels.
+        options: anything else that plotly knows of colour bars.
+    """
+    shared = {
+        "tickfont": {"size": theme.SMALL_SIZE},
+        "thickness": 12,
+        "outlinewidth": 0,
+        "lenmode": "pixels",
+        "yanchor": "top",
+    }
+    font = {"size": theme.SMALL_SIZE}
+    if not frame.narrow:
+        upright = {"title": {"text": "<br>".join(title), "font": font}, "len": length, "y": 1}
+        return shared | upright | options
+    return (
+        shared
+        | {
+            "title": {"text": " ".join(line for line in title if line.strip()), "font": font, "side": "top"},
+            "orientation": "h",
+            "len": frame.inner,
+            "x": 0,
+            "xanchor": "left",
+            "xpad": 0,
+            "ypad": 0,
+            "y": -(frame.axis_below - LEVEL_BAR) / float(figure.layout.height),
+        }
+        | options
+    )
+
+
 def folded(text: str, characters: int) -> list[str]:
     """An escaped text in lines; entities and tags are kept whole because they hold no spaces."""
     return textwrap.wrap(text, max(characters, 20), break_long_words=False, break_on_hyphens=False) or []
 
 
+def fold_axis_titles(figure: go.Figure, frame: Frame) -> int:
+    """Break the axis titles of a narrow figure that are longer than their axes; by how many lines the lowest grow.
+
+    A title of the y axis gets a second line where the left margin has room for it.
+    """
+    grown = 0
+    for axes, length in (("xaxis", frame.inner), ("yaxis", float(figure.layout.height))):
+        for axis in figure.select_xaxes() if axes == "xaxis" else figure.select_yaxes():
+            text = axis.title.text or ""
+            ends = axis.domain or (0.0, 1.0)
+            room = (ends[1] - ends[0]) * length + (frame.left if axes == "xaxis" else 0)
+            lines = folded(text, int(room / 6.2))
+            if len(lines) > 1:
+                axis.title.text = "<br>".join(lines)
+                grown = max(grown, len(lines) - 1) if axes == "xaxis" else grown
+    return grown
+
+
 def legend_rows(figure: go.Figure, index: int, title: str, frame: Frame) -> int:
     """How many lines a legend takes when its entries are laid side by side: plotly makes no room for them."""
     name = "legend" if index == 0 else f"legend{index + 1}"
+    widths = [
+        LEGEND_ENTRY + LEGEND_CHARACTER * len(visible_text(trace.name))
+        for trace in figure.data
+        if (trace.legend or "legend") == name and trace.showlegend is not False and trace.name
+    ]
+    if frame.narrow:
+        # Entries that do not fit into one line are set in columns as wide as the widest of them.
+        together = sum(widths) <= frame.width - 24
+        across = len(widths) if together else max(1, int((frame.width - 24) // max(widths, default=1)))
+        return -(-len(widths) // max(across, 1)) + bool(title.strip())
     room = frame.width - 24 - 8 * len(visible_text(title))
     lines, used = 1, 0.0
-    for trace in figure.data:
-        if (trace.legend or "legend") != name or trace.showlegend is False or not trace.name:
-            continue
-        width = LEGEND_ENTRY + LEGEND_CHARACTER * len(visible_text(trace.name))
+    for width in widths:
         if used and used + width > room:
             lines, used = lines + 1, 0.0
         used += width
@@ -227,15 +340,17 @@ def dressed(
         missing: what has no value, kept in `layout.meta` in full.
     """
     characters = int((frame.width - 32) / 6.4)
-    title_lines = folded(title, int((frame.width - 32) / 10.5))
+    title_size = theme.NARROW_TITLE_SIZE if frame.narrow else theme.TITLE_SIZE
+    title_lines = folded(title, int((frame.width - 32) / (0.583 * title_size)))
     subtitle_lines = folded(subtitle, characters)
     note_lines = [line for note in notes if note for line in folded(note, int((frame.width - 32) / 5.6))]
     head = 26 + TITLE_LINE * max(len(title_lines), 1) + SUBTITLE_LINE * len(subtitle_lines) + 10
     legend_lines = [legend_rows(figure, index, legend, frame) for index, legend in enumerate(legends)]
     legends_below = [LEGEND_LINE + LEGEND_WRAP * (lines - 1) for lines in legend_lines]
     top = head + sum(legends_below) + 10 + 16 * heading_lines
-    bottom = frame.axis_below + (NOTE_LINE * len(note_lines) + 10 if note_lines else 0)
     inner = figure.layout.height
+    below = frame.axis_below + (NOTE_LINE * fold_axis_titles(figure, frame) if frame.narrow else 0)
+    bottom = below + (NOTE_LINE * len(note_lines) + 10 if note_lines else 0)
     height = math.ceil(inner + top + bottom)
     style = theme.page(dark)
     figure.update_layout(
@@ -244,6 +359,7 @@ def dressed(
         margin={"l": frame.left, "r": frame.right, "t": top, "b": bottom},
         title={
             "text": f"<b>{'<br>'.join(title_lines)}</b>",
+            "font": {"size": title_size},
             "subtitle": {"text": "<br>".join(subtitle_lines)},
             # plotly sets a title of several lines half a line higher per line than one of a single line.
             "y": 1 - (18 + TITLE_LINE / 2 * (max(len(title_lines), 1) - 1)) / height,
@@ -265,6 +381,7 @@ def dressed(
                     "yanchor": "top",
                     "title": {
                         "text": legend_title,
+                        "side": "top" if frame.narrow else "left",
                         "font": {"size": theme.BASE_SIZE, "color": style.muted},
                     },
                     "font": {"size": theme.SMALL_SIZE + 1, "color": style.ink},
@@ -283,7 +400,7 @@ def dressed(
                 "x": 0,
                 "xshift": 16 - frame.left,
                 "y": 0,
-                "yshift": -frame.axis_below,
+                "yshift": -below,
                 "xanchor": "left",
                 "yanchor": "top",
                 "align": "left",

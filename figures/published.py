@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from figures import theme
 from figures.columns import checked
 from figures.labels import contrast_label, count_label, escaped, factor_levels, panel_title, plain_number
+from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, dressed, span
 from figures.rows import interval_error, row_panels, row_text
@@ -29,8 +30,9 @@ COMPARED_COLUMNS = (
 TEXT_COLUMNS = ((0.03, "published"), (0.22, "measured [interval]"), (0.72, "agreement"))
 
 
+@redrawable
 def published_beside_measured(
-    compared: pd.DataFrame, *, title: str | None = None, dark: bool = False
+    compared: pd.DataFrame, *, title: str | None = None, dark: bool = False, narrow: bool = False
 ) -> go.Figure:
     """Every published figure as a hollow diamond beside the measured one with its interval, by quantity.
 
@@ -39,6 +41,7 @@ def published_beside_measured(
             agreement, one row per figure; quantities have an axis each.
         title: heading.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns or no rows.
@@ -55,7 +58,7 @@ def published_beside_measured(
         group = str(quantity) if str(quantity) not in groups else f"{quantity} ({unit})"
         groups[group] = part
         units.append(str(unit) or "no unit")
-    frame = Frame(width=1060, left=256, right=330, gap_down=62)
+    frame = Frame(width=1060, left=256, right=330, gap_down=62).fitted(narrow, left=14, right=14)
     labels = {group: list(part["label"]) for group, part in groups.items()}
     figure, annotations = row_panels(labels, frame, TEXT_COLUMNS, dark, share_x=False)
     for row, (group, part) in enumerate(groups.items(), start=1):
@@ -64,9 +67,10 @@ def published_beside_measured(
             trace.showlegend = row == 1
             figure.add_trace(trace, row=row, col=1)
         for record in part.to_dict("records"):
-            annotations += row_text(
-                figure, row, record["position"], row_texts(record), TEXT_COLUMNS, frame, dark
-            )
+            texts = row_texts(record)
+            if narrow:
+                texts = (f"published {texts[0]}", f"measured {texts[1]}", texts[2])
+            annotations += row_text(figure, row, record["position"], texts, TEXT_COLUMNS, frame, dark)
         figure.update_xaxes(range=span(part[["published", "measured", "low", "high"]]), row=row, col=1)
         figure.update_xaxes(title={"text": panel_title(units[row - 1], 70, 1), "standoff": 2}, row=row, col=1)
     missing = missing_rows(rows, "measured", ("quantity", "label"))

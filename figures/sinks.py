@@ -12,12 +12,14 @@ from figures.bands import band
 from figures.columns import checked, chosen
 from figures.labels import cell_labels, count_label, escaped, panel_title
 from figures.ledger import BLOCK_WORDS, edges, known_roles, layer_step
+from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, columns_for, dressed, outer_titles, panel_grid, panel_heading, span
 
 SINK_COLUMNS = ("cell", "stack", "block", "layer", "role", "n", "visible", "mean", "low", "high", "predicted")
 
 
+@redrawable
 def sink_audit(
     audit: pd.DataFrame,
     *,
@@ -26,6 +28,7 @@ def sink_audit(
     stack: str = "decoder",
     title: str | None = None,
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """Shares with a sink visible, predicted with it hidden, and measured with it hidden, by layer.
 
@@ -41,6 +44,7 @@ def sink_audit(
         stack: which stack's queries.
         title: heading.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns, no rows, repeated rows, unknown cells, roles or stack.
@@ -71,15 +75,17 @@ def sink_audit(
         if len(order) == 1
         else min(4, max(panels_of(panels, cell) for cell in order))
     )
+    across = min(across, 2) if narrow else across
     filled = []
     down = 0
     for cell in order:
         count = panels_of(panels, cell)
         filled += [(down + i // across + 1, i % across + 1) for i in range(count)]
         down += -(-count // across)
-    frame = Frame(gap_down=46)
+    frame = Frame(gap_down=46).fitted(narrow)
     figure = panel_grid(down, across, filled, frame=frame, panel_height=170 if down > 1 else 280)
     annotations = []
+    begun: set[str] = set()
     for (row, column), (cell, block, role) in zip(filled, panels, strict=True):
         part = rows[(rows["cell"] == cell) & (rows["block"] == block) & (rows["role"] == role)].sort_values(
             "layer"
@@ -88,8 +94,9 @@ def sink_audit(
             trace.showlegend = (row, column) == (1, 1) and "band" not in trace.meta
             figure.add_trace(trace, row=row, col=column)
         heading = f"<b>{role}</b>"
-        if len(order) > 1 and column == 1:
-            heading = f"{panel_title(labels[cell], 120, 1)}<br>{heading}"
+        if len(order) > 1 and cell not in begun:
+            begun.add(cell)
+            heading = f"{panel_title(labels[cell], int(frame.inner / 6.6), 1)}<br>{heading}"
         hover = escaped(f"{role}, {cell}, {BLOCK_WORDS.get(block, block)}")
         annotations.append(panel_heading(figure, row, column, heading, hover=hover, dark=dark))
     figure.update_xaxes(

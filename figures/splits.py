@@ -10,9 +10,10 @@ import plotly.graph_objects as go
 from figures import theme
 from figures.columns import checked
 from figures.labels import bracketed, count_label, escaped, signed
+from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, dressed, guide, span
-from figures.rows import interval_error, row_panels, row_text
+from figures.rows import BAR, NARROW_BAR, interval_error, row_panels, row_text
 
 SPLIT_COLUMNS = (
     "contrast",
@@ -29,6 +30,7 @@ SPLIT_COLUMNS = (
 TEXT_COLUMNS = ((0.03, "mean [interval]"), (0.5, "share of the total [interval]"))
 
 
+@redrawable
 def split_bars(
     decomposition: pd.DataFrame,
     *,
@@ -36,6 +38,7 @@ def split_bars(
     unit: str = "nats",
     title: str | None = None,
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """The parts of effects beside their totals, with intervals; parts may be negative, so they are not
     stacked.
@@ -47,6 +50,7 @@ def split_bars(
         quantity, unit: what is split, for the axis.
         title: heading.
         dark: dark page.
+        narrow: for a phone.
 
     Raises:
         ValueError: missing columns, no rows, or repeated rows.
@@ -60,7 +64,7 @@ def split_bars(
     )
     rows[["contrast", "part"]] = rows[["contrast", "part"]].astype(str)
     rows["reason"] = rows["reason"].fillna("").astype(str)
-    frame = Frame(width=1000, left=256, right=344, gap_down=36)
+    frame = Frame(width=1000, left=256, right=344, gap_down=36).fitted(narrow, left=14, right=14)
     effects = {str(effect): group for effect, group in rows.groupby("contrast", sort=False)}
     labels = {effect: list(group["part"]) for effect, group in effects.items()}
     figure, annotations = row_panels(labels, frame, TEXT_COLUMNS, dark)
@@ -74,7 +78,7 @@ def split_bars(
                 x=group["mean_difference"].to_numpy(),
                 y=group["position"].to_numpy(),
                 orientation="h",
-                width=0.62,
+                width=NARROW_BAR if narrow else BAR,
                 error_x=interval_error(
                     group["mean_difference"],
                     group["low"],
@@ -111,8 +115,17 @@ def split_bars(
             col=1,
         )
         for record in group.to_dict("records"):
+            texts = row_texts(record)
+            if narrow and record["part"] != "total":
+                texts = (texts[0], f"{texts[1]} of the total")
             annotations += row_text(
-                figure, row, record["position"], row_texts(record), TEXT_COLUMNS, frame, dark
+                figure,
+                row,
+                record["position"],
+                texts[:1] if narrow and record["part"] == "total" else texts,
+                TEXT_COLUMNS,
+                frame,
+                dark,
             )
         shapes.append(guide(figure, row, 1, x=(0.0, 0.0), colour=theme.page(dark).zero, width=1.2))
     figure.update_xaxes(range=span(rows[["mean_difference", "low", "high"]], include=0.0))

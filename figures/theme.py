@@ -68,6 +68,7 @@ LAYERS = ((0.0, "#3B2F7F"), (0.35, "#2A788E"), (0.7, "#3FAE78"), (1.0, "#D9CF3A"
 BASE_SIZE = 13
 SMALL_SIZE = 11
 TITLE_SIZE = 18
+NARROW_TITLE_SIZE = 15
 
 
 @dataclass(frozen=True)

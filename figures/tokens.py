@@ -13,8 +13,9 @@ from figures import theme
 from figures.columns import checked, chosen, named
 from figures.labels import cell_labels, escaped, panel_title, unmarked
 from figures.ledger import known_roles, legend_of, legend_titles
+from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
-from figures.panels import Frame, dressed, panel_heading
+from figures.panels import Frame, colour_bar, dressed, panel_heading
 from figures.token_layout import Piece, character_grid, laid_out, shown_token
 
 TOKEN_COLUMNS = ("cell", "block", "layer", "head", "row", "row_token", "key", "key_token", "role", "share")
@@ -24,8 +25,14 @@ TEXT_SIZE = 11
 STRIP_HEIGHT = 12
 MATRIX_ROW = 17
 GAP = 34
+#: Between two cells below each other: the axis of the one above and the name of the one below.
+GAP_BETWEEN = 74
+#: Characters in a line of text, by how many cells stand beside each other; on a phone none does.
+ACROSS, NARROW_ACROSS = {1: 124, 2: 66}, 40
+HIDDEN = "hidden from the decoder"
 
 
+@redrawable
 def token_view(
     tokens: pd.DataFrame,
     *,
@@ -36,23 +43,28 @@ def token_view(
     largest: float | None = None,
     title: str | None = None,
     dark: bool = False,
+    narrow: bool = False,
 ) -> go.Figure:
     """One example's attention, token by token: shaded text above, a matrix of answer rows by keys below.
 
-    Shades grow with the square root of the share, so that small shares show beside a sink. Keys of a merged
+    Shades grow with the square root of the share, so that small shares show beside a sink. Keys that are hidden
+    are no keys with a small share: they are struck through in the text and hatched in the matrix. Keys of a merged
     softmax stand in one picture; where self- and cross-attention are separate, the keys of each sum to 1 by
     themselves.
 
     Args:
         tokens: columns cell, block, layer, head, row (index of the answer row), row_token (its text), key
-            (position of the key, in drawing order), key_token, role (of the key), share; one example.
+            (position of the key, in drawing order), key_token, role (of the key), share; one example. A true
+            `hidden` says that the decoder does not see the key.
         layer: which layer.
         head: which head; None: the mean over heads.
         row: which answer row shades the text; None: the mean over rows.
-        cells: one cell, or two side by side; by default the first two of the table.
+        cells: one cell, or two side by side (on a phone below each other); by default the first two of the
+            table.
         largest: share with the deepest shade; by default the largest one drawn.
         title: heading.
         dark: dark page.
+        narrow: for a phone.
 
     Returns:
         A figure of fixed width: the text is set in characters of fixed width.
@@ -91,64 +103,74 @@ def token_view(
         *(s.to_numpy() for s in shades.values()),
     ]
     top = largest or max(float(np.nanmax(part, initial=0.0)) for part in drawn) or 1.0
-    across = 124 if len(order) == 1 else 66
+    across = NARROW_ACROSS if narrow else ACROSS[len(order)]
     frame = Frame(
         width=round(96 + 100 + len(order) * across * CHARACTER_WIDTH + 60 * (len(order) - 1)),
         left=96,
         right=100,
-    )
+    ).fitted(narrow, left=70, bar=True)
     keys = {cell: key_table(table[table["cell"] == cell]) for cell in order}
     laid = {cell: laid_out(list(keys[cell]["key_token"]), across) for cell in order}
-    figure = empty_view(len(order), laid, matrices, frame)
+    figure = empty_view(laid, matrices, frame)
     in_legend: set[str] = set()
     annotations = []
-    for column, cell in enumerate(order, start=1):
+    for place, cell in enumerate(order):
+        column, top_row = (1, 3 * place + 1) if narrow else (place + 1, 1)
         shares, row_tokens = matrices[cell]
         lines = max(piece.line for piece in laid[cell]) + 1
         for trace in text_traces(keys[cell], laid[cell], shades[cell], cell, across, top, dark):
-            figure.add_trace(trace, row=1, col=column)
+            figure.add_trace(trace, row=top_row, col=column)
         for trace in role_marks(keys[cell], laid[cell], roles, cell):
             trace.showlegend = trace.name not in in_legend
             in_legend.add(str(trace.name))
-            figure.add_trace(trace, row=1, col=column)
+            figure.add_trace(trace, row=top_row, col=column)
         for strip in role_strip(keys[cell], cell):
-            figure.add_trace(strip, row=2, col=column)
-        figure.add_trace(share_map(shares, row_tokens, keys[cell], cell), row=3, col=column)
-        figure.update_xaxes(range=[0, across], visible=False, row=1, col=column)
-        figure.update_yaxes(range=[max(lines, most_lines(laid)), 0], visible=False, row=1, col=column)
-        figure.update_xaxes(range=[-0.5, len(keys[cell]) - 0.5], visible=False, row=2, col=column)
-        figure.update_yaxes(range=[0, 1], visible=False, row=2, col=column)
+            figure.add_trace(strip, row=top_row + 1, col=column)
+        figure.add_trace(share_map(shares, row_tokens, keys[cell], cell), row=top_row + 2, col=column)
+        if keys[cell]["hidden"].any():
+            struck = struck_through(keys[cell], laid[cell], cell, dark)
+            struck.showlegend = HIDDEN not in in_legend
+            in_legend.add(HIDDEN)
+            figure.add_trace(struck, row=top_row, col=column)
+            figure.add_trace(hatched(keys[cell], len(shares), cell, dark), row=top_row + 2, col=column)
+        text_lines = lines if narrow else most_lines(laid)
+        figure.update_xaxes(range=[0, across], visible=False, row=top_row, col=column)
+        figure.update_yaxes(range=[text_lines, 0], visible=False, row=top_row, col=column)
+        figure.update_xaxes(range=[-0.5, len(keys[cell]) - 0.5], visible=False, row=top_row + 1, col=column)
+        figure.update_yaxes(range=[0, 1], visible=False, row=top_row + 1, col=column)
         figure.update_xaxes(
             range=[-0.5, len(keys[cell]) - 0.5],
             showgrid=False,
             title_text="key (position)",
-            row=3,
+            row=top_row + 2,
             col=column,
         )
         figure.update_yaxes(
             range=[len(shares) - 0.5, -0.5],
             tickvals=list(range(len(shares))),
             ticktext=[
-                panel_title(f"{index:g} {shown_token(token)}", 12, 1) for index, token in row_tokens.items()
+                panel_title(f"{index:g} {shown_token(token)}", 8 if narrow else 12, 1)
+                for index, token in row_tokens.items()
             ],
             showgrid=False,
             title_text="answer row" if column == 1 else None,
             tickfont={"family": theme.MONOSPACE, "size": 10},
-            row=3,
+            row=top_row + 2,
             col=column,
         )
         heading = panel_title(labels[cell], across - 4, 1)
-        annotations.append(panel_heading(figure, 1, column, heading, hover=escaped(cell), dark=dark))
-    figure.update_layout(coloraxis=shade_axis(top, dark), width=frame.width, bargap=0)
+        annotations.append(panel_heading(figure, top_row, column, heading, hover=escaped(cell), dark=dark))
+    figure.update_layout(coloraxis=shade_axis(top, figure, frame, dark), width=frame.width, bargap=0)
     rows_word = "mean over the rows that see a key" if row is None else f"answer row {row}"
     heads_word = f"mean over {table['head'].nunique()} heads" if head is None else f"head {head}"
     missing = missing_rows(table, "share", ("cell", "role"), "row")
     blocks = list(dict.fromkeys(table["block"].astype(str)))
     counts = " and ".join(f"{len(matrices[cell][0])} rows × {len(keys[cell])} keys" for cell in order)
+    hidden_word = f"struck through, hatched: {HIDDEN} | " if HIDDEN in in_legend else ""
     return dressed(
         figure,
         title=escaped(title) if title else f"Where the answer looks: layer {layer}, {heads_word}",
-        subtitle=f"n = 1 example, {counts} | text: {rows_word}, underlined by role | "
+        subtitle=f"n = 1 example, {counts} | text: {rows_word}, underlined by role | {hidden_word}"
         + ("one softmax over all keys" if blocks == ["merged"] else "self and cross each sum to 100 %"),
         notes=[missing_note(missing, ("cell", "role"), "row", labels)],
         frame=frame,
@@ -179,10 +201,12 @@ def shade_of(shares: pd.DataFrame, row: int | None) -> pd.Series:
 
 
 def key_table(table: pd.DataFrame) -> pd.DataFrame:
-    """key, key_token and role of every key, in the order of the keys."""
+    """key, key_token, role, block and hidden of every key, in the order of the keys."""
+    hidden = table["hidden"].fillna(False).astype(bool) if "hidden" in table.columns else False
     return (
-        table.drop_duplicates("key")
-        .sort_values("key")[["key", "key_token", "role", "block"]]
+        table.assign(hidden=hidden)
+        .drop_duplicates("key")
+        .sort_values("key")[["key", "key_token", "role", "block", "hidden"]]
         .reset_index(drop=True)
     )
 
@@ -193,50 +217,56 @@ def most_lines(laid: dict[str, list[Piece]]) -> int:
 
 
 def empty_view(
-    columns: int,
     laid: dict[str, list[Piece]],
     matrices: dict[str, tuple[pd.DataFrame, pd.Series]],
     frame: Frame,
 ) -> go.Figure:
-    """Text, strip of roles and matrix below each other, one column per cell."""
-    rows = max(len(shares) for shares, _ in matrices.values())
-    heights = [most_lines(laid) * LINE_HEIGHT, STRIP_HEIGHT, max(rows * MATRIX_ROW, 60)]
-    inner = sum(heights) + GAP
-    width = frame.width - frame.left - frame.right
+    """Text, strip of roles and matrix below each other, one column per cell; on a phone cell below cell."""
+    if frame.narrow:
+        groups = [
+            cell_heights(max(piece.line for piece in laid[cell]) + 1, len(shares))
+            for cell, (shares, _) in matrices.items()
+        ]
+        columns = 1
+    else:
+        groups = [cell_heights(most_lines(laid), max(len(shares) for shares, _ in matrices.values()))]
+        columns = len(laid)
+    inner = sum(sum(heights) + GAP for heights in groups) + GAP_BETWEEN * (len(groups) - 1)
     figure = make_subplots(
-        rows=3,
+        rows=3 * len(groups),
         cols=columns,
         vertical_spacing=0.01,
-        horizontal_spacing=60 / width if columns > 1 else 0,
+        horizontal_spacing=60 / frame.inner if columns > 1 else 0,
     )
     # plotly has one gap for all rows; here the strip stands on the matrix, and the text apart from both.
-    top_of_strip = (heights[1] + heights[2]) / inner
-    top_of_matrix = heights[2] / inner
-    domains = ([1 - heights[0] / inner, 1], [top_of_matrix + 2 / inner, top_of_strip], [0, top_of_matrix])
-    for row, domain in enumerate(domains, start=1):
-        figure.update_yaxes(domain=domain, row=row)
+    top = float(inner)
+    for group, (text, strip, shares_height) in enumerate(groups):
+        bottom = top - text - GAP - strip - shares_height
+        domains = (
+            [top - text, top],
+            [bottom + shares_height + 2, bottom + shares_height + strip],
+            [bottom, bottom + shares_height],
+        )
+        for row, domain in enumerate(domains, start=1):
+            figure.update_yaxes(domain=[max(end / inner, 0.0) for end in domain], row=3 * group + row)
+        top = bottom - GAP_BETWEEN
     figure.update_layout(height=inner)
     return figure
 
 
-def shade_axis(top: float, dark: bool) -> dict:
+def cell_heights(lines: int, rows: int) -> tuple[int, int, int]:
+    """Heights of text, strip and matrix, in pixels."""
+    return lines * LINE_HEIGHT, STRIP_HEIGHT, max(rows * MATRIX_ROW, 60)
+
+
+def shade_axis(top: float, figure: go.Figure, frame: Frame, dark: bool) -> dict:
     """The colour axis of text and matrix: colour follows the square root of the share."""
     scale = theme.SEQUENTIAL_DARK if dark else theme.SEQUENTIAL
     return {
         "colorscale": [[stop**2, colour] for stop, colour in scale],
         "cmin": 0,
         "cmax": top,
-        "colorbar": {
-            "title": {"text": "share (%)", "font": {"size": theme.SMALL_SIZE}},
-            "tickformat": ".1~%",
-            "tickfont": {"size": theme.SMALL_SIZE},
-            "thickness": 12,
-            "outlinewidth": 0,
-            "lenmode": "pixels",
-            "len": 180,
-            "yanchor": "top",
-            "y": 1,
-        },
+        "colorbar": colour_bar(figure, frame, ["share (%)"], length=180, tickformat=".1~%"),
     }
 
 
@@ -259,7 +289,7 @@ def text_traces(
     text = [escaped(shown_token(token)) for token in keys["key_token"]]
     hover = [
         f"<b>{text[i][:200]}</b><br>key {keys['key'][i]:g}, {keys['role'][i]}<br>"
-        + ("share undefined" if np.isnan(shares[i]) else f"share {100 * shares[i]:.3f} %")
+        + share_words(shares[i], keys["hidden"][i])
         for i in range(len(keys))
     ]
     hovers = np.where(inside, np.array(hover, dtype=object)[where], "")
@@ -292,6 +322,13 @@ def text_traces(
     ]
 
 
+def share_words(share: float, hidden: bool) -> str:
+    """A share for a hover; of a hidden key that it is hidden."""
+    if hidden:
+        return HIDDEN
+    return "share undefined" if np.isnan(share) else f"share {100 * share:.3f} %"
+
+
 def with_spaces(text: str) -> str:
     """Escaped text whose spaces keep their width."""
     return unmarked(text.replace(" ", "\N{NO-BREAK SPACE}"))
@@ -314,12 +351,57 @@ def role_marks(
                 line={"color": theme.ROLE_COLOURS[role], "width": 3},
                 hoverinfo="skip",
                 name=role,
+                legendrank=theme.ROLES.index(role),
                 legend=legend_of(role, roles),
                 legendgroup=role,
                 meta={"cell": cell, "what": "role", "role": role},
             )
         )
     return marks
+
+
+def struck_through(keys: pd.DataFrame, pieces: Sequence[Piece], cell: str, dark: bool) -> go.Scatter:
+    """A line through every hidden token."""
+    hidden = [piece for piece in pieces if keys["hidden"][piece.token]]
+    return go.Scatter(
+        x=[value for piece in hidden for value in (piece.start + 0.05, piece.end - 0.05, None)],
+        y=[value for piece in hidden for value in (piece.line + 0.55, piece.line + 0.55, None)],
+        mode="lines",
+        line={"color": theme.page(dark).ink, "width": 1.3},
+        hoverinfo="skip",
+        name="hidden",
+        legend="legend",
+        legendgroup=HIDDEN,
+        meta={"cell": cell, "what": "struck"},
+    )
+
+
+def hatched(keys: pd.DataFrame, rows: int, cell: str, dark: bool) -> go.Bar:
+    """Hatching over the columns of the matrix that belong to hidden keys, a bar per run of them."""
+    runs = (keys["hidden"] != keys["hidden"].shift()).cumsum()
+    hidden = [run.index for _, run in keys.groupby(runs, sort=False) if run["hidden"].iloc[0]]
+    style = theme.page(dark)
+    return go.Bar(
+        x=[run[0] + (len(run) - 1) / 2 for run in hidden],
+        y=[rows for _ in hidden],
+        base=-0.5,
+        width=[len(run) for run in hidden],
+        marker={
+            "color": style.paper,
+            "line": {"width": 0},
+            "pattern": {
+                "shape": "/",
+                "fgcolor": style.zero,
+                "bgcolor": style.paper,
+                "size": 5,
+                "solidity": 0.25,
+            },
+        },
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=HIDDEN,
+        meta={"cell": cell, "what": "hatched"},
+    )
 
 
 def role_strip(keys: pd.DataFrame, cell: str) -> list[go.Bar]:
@@ -354,7 +436,10 @@ def share_map(shares: pd.DataFrame, row_tokens: pd.Series, keys: pd.DataFrame, c
         x=np.arange(len(keys)),
         y=np.arange(len(shares)),
         text=[
-            [f"row {row}<br>key {key:g} {word}" for key, word in zip(keys["key"], words, strict=True)]
+            [
+                f"row {row}<br>key {key:g} {word}" + (f"<br>{HIDDEN}" if hidden else "")
+                for key, word, hidden in zip(keys["key"], words, keys["hidden"], strict=True)
+            ]
             for row in rows
         ],
         coloraxis="coloraxis",

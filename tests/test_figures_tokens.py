@@ -89,6 +89,84 @@ def test_every_token_is_underlined_in_the_colour_of_its_role_and_the_strip_count
     assert strip[0].x[0] - strip[0].width[0] / 2 == -0.5
 
 
+def hidden_prefix(document: int = 12) -> pd.DataFrame:
+    """A table in whose first cell prefix and separator are hidden, with a share of exactly 0."""
+    table = tokens_table(document=document)
+    hidden = (table["cell"] == ONE) & table["role"].isin(["prefix", "separator"])
+    table.loc[hidden, "share"] = 0.0
+    return table.assign(hidden=hidden)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("narrow", [False, True])
+def test_hidden_keys_are_struck_through_and_hatched_and_no_others(dark: bool, narrow: bool) -> None:
+    table = hidden_prefix()
+    figure = figures.token_view(table, layer=20, head=0, dark=dark, narrow=narrow)
+    (struck,) = traces(figure, "struck")[ONE]
+    (hatched,) = traces(figure, "hatched")[ONE]
+    assert set(traces(figure, "struck")) == set(traces(figure, "hatched")) == {ONE}
+    keys = chosen(table, ONE, 20, 0).drop_duplicates("key").sort_values("key").reset_index(drop=True)
+    expected = set(keys.index[keys["hidden"]])
+    # The strokes lie on the pieces of the hidden tokens, in the axes of the text.
+    (tokens,) = traces(figure, "tokens")[ONE]
+    pieces = {
+        (x, y) for x, y, token in zip(tokens.x, tokens.y, tokens.customdata, strict=True) if token in expected
+    }
+    strokes = {
+        (round(x - 0.05), round(y - 0.05, 6)) for x, y in zip(struck.x[::3], struck.y[::3], strict=True)
+    }
+    assert strokes == pieces
+    assert (struck.xaxis, struck.yaxis) == (tokens.xaxis, tokens.yaxis)
+    # The hatching covers their columns of the matrix, from its first row to its last.
+    (matrix,) = traces(figure, "matrix")[ONE]
+    covered = {
+        column
+        for centre, width in zip(hatched.x, hatched.width, strict=True)
+        for column in range(round(centre - width / 2 + 0.5), round(centre + width / 2 + 0.5))
+    }
+    assert covered == expected
+    assert (hatched.base, set(hatched.y)) == (-0.5, {len(matrix.y)})
+    assert (hatched.xaxis, hatched.yaxis) == (matrix.xaxis, matrix.yaxis)
+    assert hatched.marker.pattern.shape == "/"
+    # The numbers stay those of the table, and hovers say what they mean.
+    assert np.all(np.asarray(matrix.z)[:, sorted(expected)] == 0)
+    (text,) = traces(figure, "text")[ONE]
+    for place in range(len(keys)):
+        said = [entry for line in text.text for entry in line if f"key {keys['key'][place]}," in entry]
+        assert all(("hidden from the decoder" in entry) == (place in expected) for entry in said)
+        assert ("hidden from the decoder" in matrix.text[0][place]) == (place in expected)
+    subtitle = figure.layout.title.subtitle.text.replace("<br>", " ")
+    assert "struck through, hatched: hidden from the decoder" in subtitle
+    assert [trace.name for trace in figure.data if trace.meta["what"] == "struck" and trace.showlegend] == [
+        "hidden"
+    ]
+
+
+def test_without_hidden_keys_nothing_is_said_of_them() -> None:
+    figure = figures.token_view(tokens_table(document=12), layer=20)
+    assert traces(figure, "struck") == traces(figure, "hatched") == {}
+    assert "hidden" not in figure.layout.title.subtitle.text
+
+
+def test_legend_has_the_roles_in_their_order_whatever_the_first_cell_lacks() -> None:
+    table = tokens_table(document=12)
+    table = table[(table["cell"] != ONE) | ~table["role"].isin(["prefix", "bos"])]
+    marks = [trace for trace in figures.token_view(table, layer=20).data if trace.meta["what"] == "role"]
+    ranks = {trace.name: trace.legendrank for trace in marks}
+    assert sorted(ranks, key=ranks.__getitem__) == list(theme.ROLES)
+
+
+def test_cells_stand_below_each_other_on_a_phone() -> None:
+    figure = figures.token_view(tokens_table(document=30), layer=20, narrow=True)
+    domains = {
+        cell: [figure.layout[f"yaxis{trace.yaxis[1:]}"].domain for trace in found]
+        for what in ("text", "matrix")
+        for cell, found in traces(figure, what).items()
+    }
+    assert max(high for _, high in domains[TWO]) < min(low for low, _ in domains[ONE])
+    assert figure.layout.width == 362
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,0 +1,210 @@
+"""Other looks of a figure: dark and narrow ones hold the same numbers, and a page turns one into the other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+import figures
+from figures import theme
+from figures.export import html_fragment, page_script, stored_looks
+from figures.looks import LOOKS, as_json, changed, difference, digest, has_looks, looks
+from figures.panels import NARROW_WIDTH, Frame, level_ticks
+from tests import figure_tables as tables
+
+Draw = Callable[..., go.Figure]
+
+DRAWINGS: dict[str, Draw] = {
+    "effects": lambda **look: figures.effects_forest(tables.effects_table(), 0.05, **look),
+    "interaction": lambda **look: figures.interaction_plot(tables.cell_means_table(), **look),
+    "splits": lambda **look: figures.split_bars(tables.decomposition_table(), **look),
+    "ledger": lambda **look: figures.budget_ledger(tables.shares_table(layers=5), **look),
+    "ledger in blocks": lambda **look: figures.budget_ledger(
+        tables.shares_table(tables.CELLS[:3], layers=5, block="self"), **look
+    ),
+    "differences": lambda **look: figures.budget_differences(tables.differences_table(layers=5), **look),
+    "heads": lambda **look: figures.head_map(tables.heads_table(layers=4, heads=3), "bos", **look),
+    "head differences": lambda **look: figures.head_map(
+        tables.heads_table("contrast", layers=4, heads=3), "bos", **look
+    ),
+    "entropies": lambda **look: figures.entropy_against_mass(tables.entropies_table(layers=3), **look),
+    "scatter": lambda **look: figures.example_scatter(
+        tables.examples_table(20), tables.CELLS[0], tables.CELLS[1], **look
+    ),
+    "slopes": lambda **look: figures.example_slopes(tables.examples_table(20), tables.CELLS[:3], **look),
+    "lengths": lambda **look: figures.length_curves(tables.lengths_table(), **look),
+    "keywords": lambda **look: figures.keyword_curve(
+        tables.keywords_table(), references=tables.references_table(), **look
+    ),
+    "sinks": lambda **look: figures.sink_audit(tables.sinks_table(layers=4), **look),
+    "compared": lambda **look: figures.published_beside_measured(tables.compared_table(), **look),
+    "tokens": lambda **look: figures.token_view(tables.tokens_table(document=30), layer=5, **look),
+    "map": lambda **look: figures.effect_map(
+        tables.cell_means_table(), x="prompt", y="prefix", facet="hidden", **look
+    ),
+}
+
+
+def drawn_numbers(figure: go.Figure) -> list[tuple[str, list[Any]]]:
+    """What the traces draw, of every trace that draws data and not the layout of a text."""
+    found = []
+    for trace in figure.data:
+        meta = json.dumps(trace.meta, sort_keys=True)
+        if isinstance(trace.meta, dict) and trace.meta.get("what") in ("text", "tokens", "role", "struck"):
+            continue
+        values = [
+            np.asarray(getattr(trace, name), dtype=float).ravel().tolist()
+            for name in ("x", "y", "z")
+            if getattr(trace, name, None) is not None
+        ]
+        for bars in ("error_x", "error_y"):
+            error = getattr(trace, bars, None)
+            if error is not None and error.array is not None:
+                values += [error.array.tolist(), error.arrayminus.tolist()]
+        found.append((meta, values))
+    return sorted(found, key=lambda entry: entry[0])
+
+
+@pytest.mark.parametrize("name", list(DRAWINGS))
+def test_every_look_draws_the_same_numbers(name: str) -> None:
+    draw = DRAWINGS[name]
+    wide = draw()
+    every = looks(wide)
+    assert list(every) == list(LOOKS)
+    expected = drawn_numbers(wide)
+    for look, figure in every.items():
+        assert digest(figure) == digest(draw(**LOOKS[look]))
+        found = drawn_numbers(figure)
+        assert [meta for meta, _ in found] == [meta for meta, _ in expected]
+        for (meta, values), (_, before) in zip(found, expected, strict=True):
+            for one, other in zip(values, before, strict=True):
+                np.testing.assert_array_equal(one, other, err_msg=f"{look} {meta}")
+        assert figure.layout.meta["missing"] == wide.layout.meta["missing"]
+        assert (figure.layout.meta["width"] == NARROW_WIDTH) == look.endswith("narrow")
+
+
+@pytest.mark.parametrize("name", list(DRAWINGS))
+def test_dark_looks_have_a_dark_page_and_their_text_its_contrast(name: str) -> None:
+    for look in ("dark", "dark narrow"):
+        figure = DRAWINGS[name](**LOOKS[look])
+        assert figure.layout.template.layout.paper_bgcolor == theme.DARK.paper
+        inks = {note.font.color for note in figure.layout.annotations if note.font.color}
+        assert inks <= {theme.DARK.ink, theme.DARK.muted}
+
+
+@pytest.mark.parametrize("name", list(DRAWINGS))
+def test_narrow_texts_end_within_the_figure(name: str) -> None:
+    """Every heading, note and title by a generous width of its characters, from where it begins."""
+    figure = DRAWINGS[name](narrow=True)
+    layout = figure.layout
+    inner = NARROW_WIDTH - layout.margin.l - layout.margin.r
+    texts = [(0.0, 16, layout.title.text, 0.6 * layout.title.font.size)]
+    texts.append((0.0, 16, layout.title.subtitle.text, 6.6))
+    for note in layout.annotations:
+        begins = layout.margin.l + note.x * inner + (note.xshift or 0)
+        texts.append((begins, 0, note.text, 0.5 * note.font.size))
+    for begins, pad, text, character in texts:
+        for line in (text or "").replace("<b>", "").replace("</b>", "").split("<br>"):
+            shown = line.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+            assert begins + pad + character * len(shown) <= NARROW_WIDTH + 4, shown
+
+
+def test_narrow_forest_leaves_out_p_where_its_verdict_needs_the_room() -> None:
+    effects = tables.effects_table()
+    figure = figures.effects_forest(effects.assign(verdict="interaction unchanged within ±0.05"), narrow=True)
+    lines = [note.text for note in figure.layout.annotations if "interaction unchanged" in note.text]
+    assert len(lines) == len(effects)
+    assert not any("p =" in line or "p &lt;" in line for line in lines)
+    lines = [
+        note.text for note in DRAWINGS["effects"](narrow=True).layout.annotations if "helps" in note.text
+    ]
+    assert len(lines) == (effects["verdict"] == "helps").sum()
+    assert all("p <" in line or "p =" in line for line in lines)
+
+
+def test_narrow_axis_titles_are_broken_where_their_axis_ends() -> None:
+    figure = DRAWINGS["effects"](narrow=True)
+    title = next(axis.title.text for axis in figure.select_xaxes() if axis.title.text)
+    assert title.count("<br>") == 1
+    wide = next(axis.title.text for axis in DRAWINGS["effects"]().select_xaxes() if axis.title.text)
+    assert title.replace("<br>", " ") == wide
+
+
+def test_level_ticks_stay_level_and_are_broken_in_little_room() -> None:
+    ticks, lines = level_ticks(["none", "random_text_of_another"], 50)
+    assert ticks["tickangle"] == 0
+    assert ticks["ticktext"][0] == "none"
+    assert lines == 3
+    assert "".join(ticks["ticktext"][1].split("<br>")).startswith("random_text_of")
+    assert level_ticks(["none"], 90)[1] == 1
+
+
+def test_fitted_frames_are_those_of_a_phone_or_the_same() -> None:
+    frame = Frame(width=900, left=200, right=300)
+    assert frame.fitted(False) is frame
+    narrow = frame.fitted(True, left=10, right=12)
+    assert (narrow.width, narrow.inner) == (NARROW_WIDTH, NARROW_WIDTH - 22)
+    assert frame.fitted(True, bar=True).axis_below > narrow.axis_below
+
+
+CASES: list[tuple[Any, Any]] = [
+    ({"a": 1, "b": [1, 2]}, {"a": 1, "b": [1, 3]}),
+    ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}, "d": [1]}),
+    ([1, {"a": None}], [1, {"a": 0}]),
+    ([1, 2], [1, 2, 3]),
+    ({"a": [{"b": 1}, {"b": 2}]}, {"a": [{"b": 1}, {"c": 2}]}),
+    ({"a": None}, {}),
+    ({}, {"a": None}),
+    ("x", None),
+    ({"a": 1}, {"a": 1}),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), CASES)
+def test_a_difference_turns_one_value_into_the_other(before: Any, after: Any) -> None:
+    # As a page reads it.
+    change = json.loads(json.dumps(difference(before, after)))
+    assert changed(before, change) == after
+
+
+def test_what_is_the_same_is_not_stored_again() -> None:
+    assert difference({"a": [1, 2], "b": {"c": 3}}, {"a": [1, 2], "b": {"c": 4}}) == {
+        "*": {"b": {"*": {"c": {"=": 4}}}}
+    }
+
+
+@pytest.mark.parametrize("name", ["effects", "ledger in blocks", "tokens"])
+def test_a_page_holds_every_look(name: str) -> None:
+    figure = DRAWINGS[name]()
+    stored = json.loads(stored_looks(figure))
+    assert stored["figure"] == as_json(figure)
+    for look, wanted in looks(figure).items():
+        assert changed(stored["figure"], stored["looks"][look]) == as_json(wanted)
+
+
+def test_stored_looks_end_no_markup() -> None:
+    shares = tables.shares_table(tables.CELLS[:1], layers=2)
+    figure = figures.budget_ledger(shares, title="</script><!-- \u202e &amp;")
+    stored = stored_looks(figure)
+    assert not set("<>&\u202e") & set(stored)
+
+
+def test_a_figure_that_was_changed_or_drawn_for_one_look_has_no_others() -> None:
+    figure = DRAWINGS["splits"]()
+    assert has_looks(figure)
+    figure.update_layout(height=99)
+    assert not has_looks(figure)
+    assert list(looks(figure)) == ["light"]
+    assert not has_looks(DRAWINGS["splits"](dark=True))
+    assert not has_looks(go.Figure())
+
+
+def test_the_page_script_is_there_once() -> None:
+    figure = DRAWINGS["splits"]()
+    assert html_fragment(figure, with_plotly=True).count(page_script()) == 1
+    assert page_script() not in html_fragment(figure)
