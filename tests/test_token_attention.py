@@ -178,7 +178,7 @@ def test_columns_roles_and_texts(loaded: Loaded) -> None:
     example = Example("x", query, document, answer)
     trial = model.trial_tokenizer(Trial.bare(example))
     frame = token_attention(model, trial, layers=[0], cell="prefix=none")
-    assert tuple(frame.columns) == COLUMNS == TOKEN_COLUMNS
+    assert tuple(frame.columns) == COLUMNS == (*TOKEN_COLUMNS, "hidden")
     assert set(frame["cell"]) == {"prefix=none"}
     keys = frame.drop_duplicates("key").sort_values("key")
     assert tuple(keys["role"]) == (*trial.encoder_roles, *trial.decoder_roles)
@@ -187,6 +187,13 @@ def test_columns_roles_and_texts(loaded: Loaded) -> None:
         assert "".join(keys.loc[keys["role"] == role, "key_token"]).strip() == text
     rows = frame.drop_duplicates("row").sort_values("row")
     assert "".join(rows["row_token"]).strip() == answer
+
+
+def test_hidden_says_which_keys_the_trial_hides(loaded: Loaded) -> None:
+    trial = trial_of(PREFIXED)
+    keys = token_attention(loaded("t5gemma2"), trial, layers=[0]).drop_duplicates("key").sort_values("key")
+    assert not all(trial.visible)
+    assert keys["hidden"].tolist() == [not seen for seen in trial.visible] + [False] * len(trial.decoder_ids)
 
 
 def test_texts_of_special_tokens_and_of_parts_of_characters() -> None:

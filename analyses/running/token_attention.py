@@ -38,7 +38,19 @@ if TYPE_CHECKING:
 #: Folder of token-level records in a run's directory.
 TOKENS = "tokens"
 
-COLUMNS = ("cell", "block", "layer", "head", "row", "row_token", "key", "key_token", "role", "share")
+COLUMNS = (
+    "cell",
+    "block",
+    "layer",
+    "head",
+    "row",
+    "row_token",
+    "key",
+    "key_token",
+    "role",
+    "share",
+    "hidden",
+)
 
 #: Pieces of words that follow a space begin with one of these in vocabularies (SentencePiece, byte-level).
 _SPACES = ("\u2581", "\u0120")
@@ -94,7 +106,8 @@ def token_attention(
         One row per block, layer, head, answer row and key. ``row`` counts the answer's tokens from 0 and
         ``row_token`` is that token's text, which the row predicts or holds; ``key`` counts the encoder's
         positions from 0 and then the decoder's; ``role`` is the key's; ``share`` (0 to 1, float32) sums to 1 over
-        the keys of one block, and is exactly 0 where a key is hidden.
+        the keys of one block, and is exactly 0 where a key is hidden; ``hidden`` says of which keys the trial hides
+        from the decoder.
 
     Raises:
         ValueError: a layer that the decoder does not have, or unknown rows.
@@ -214,12 +227,13 @@ def _arange_like(index: Tensor) -> Tensor:
 
 
 def _key_table(tokenizer: PreTrainedTokenizerBase, trial: TokenizedTrial) -> pd.DataFrame:
-    """key, key_token, role of every key: the encoder's positions, then the decoder's."""
+    """key, key_token, role, hidden of every key: the encoder's positions, then the decoder's."""
     texts = token_texts(tokenizer, [*trial.encoder_ids, *trial.decoder_ids])
     roles = list(chain(trial.encoder_roles, trial.decoder_roles))
-    return pd.DataFrame({"key": np.arange(len(texts)), "key_token": texts, "role": roles}).assign(
-        encoder=np.arange(len(texts)) < len(trial.encoder_ids)
-    )
+    hidden = [not visible for visible in trial.visible] + [False] * len(trial.decoder_ids)
+    return pd.DataFrame(
+        {"key": np.arange(len(texts)), "key_token": texts, "role": roles, "hidden": hidden}
+    ).assign(encoder=np.arange(len(texts)) < len(trial.encoder_ids))
 
 
 def _frame(
@@ -246,6 +260,7 @@ def _frame(
             "key_token": _repeated(np.tile(np.arange(count), each), own["key_token"]),
             "role": _repeated(np.tile(np.arange(count), each), own["role"]),
             "share": values,
+            "hidden": np.tile(own["hidden"].to_numpy(), each),
         }
     )
 
