@@ -29,6 +29,8 @@ from probes.roles import ROLES
 
 #: A figure has a panel per cell; of larger designs it has those of the headline contrasts.
 MOST_PANELS = 24
+#: A forest has at most this many rows; of more effects the headline ones are drawn first, then the others, by family.
+MOST_ROWS = 45
 #: How many of the headline contrasts are drawn example by example.
 MOST_SCATTERS = 3
 #: Roles whose differences are mapped head by head: what a prefix should change, and where a sink would be.
@@ -49,6 +51,8 @@ def draw_figures(directory: RunDirectory, tables: Mapping[str, pd.DataFrame]) ->
     if analysis.has_records:
         common |= example_figures(directory, plan, setting)
     common |= attention_figures(plan, tables, setting)
+    if "effects" in tables:
+        common |= further_effects(plan, tables["effects"], setting)
     doubled = sorted(own.keys() & common.keys())
     if doubled:
         raise ValueError(f"{analysis.name} names figures that every run has: {doubled}; rename them")
@@ -61,9 +65,9 @@ def likelihood_figures(
     """Effects, the interaction of the plan's factors, splits."""
     figures: dict[str, Figure] = {}
     if "effects" in tables:
-        figures["effects"] = effects_forest(
-            tables["effects"], SMALLEST_EFFECT, title=f"Paired effects: {setting}"
-        )
+        first, others = main_effects(plan, tables["effects"])
+        of = f", the {len(first)} main ones of {len(first) + len(others)}" if len(others) else ""
+        figures["effects"] = effects_forest(first, SMALLEST_EFFECT, title=f"Paired effects{of}: {setting}")
     if plan.interaction and "likelihood" in tables:
         x, line, facet = (*plan.interaction, None)[:3]
         likelihood = _held(tables["likelihood"], manifest, plan.interaction)
@@ -78,6 +82,50 @@ def likelihood_figures(
     if "decomposition" in tables:
         figures["splits"] = split_bars(tables["decomposition"], title=f"Splits of effects: {setting}")
     return figures
+
+
+def main_effects(plan: Plan, effects: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The effects of the first forest, and those that it has no room for.
+
+    All that there are, where one forest holds them; else the headline contrasts, or the first families.
+    """
+    if len(effects) <= MOST_ROWS:
+        return effects, effects.iloc[:0]
+    headline = {contrast.name for contrast in plan.headline_contrasts}
+    chosen = effects["contrast"].isin(headline)
+    if not 0 < chosen.sum() <= MOST_ROWS:
+        chosen = effects.index.isin(forest_pages(effects)[0].index)
+    return effects[chosen], effects[~chosen]
+
+
+def forest_pages(effects: pd.DataFrame) -> list[pd.DataFrame]:
+    """Effects in parts of at most `MOST_ROWS`, families whole where they fit into one."""
+    pages: list[pd.DataFrame] = []
+    for family, rows in effects.groupby("family", sort=False):
+        parts = -(-len(rows) // MOST_ROWS)
+        for part in range(parts):
+            own = rows.iloc[part * MOST_ROWS : (part + 1) * MOST_ROWS]
+            if parts > 1:
+                own = own.assign(family=f"{family} ({part + 1} of {parts})")
+            if pages and len(pages[-1]) + len(own) <= MOST_ROWS:
+                pages[-1] = pd.concat([pages[-1], own])
+            else:
+                pages.append(own)
+    return pages
+
+
+def further_effects(plan: Plan, effects: pd.DataFrame, setting: str) -> dict[str, Figure]:
+    """Forests of the effects that the first one has no room for."""
+    _, others = main_effects(plan, effects)
+    pages = forest_pages(others)
+    return {
+        f"effects_{number}": effects_forest(
+            page,
+            SMALLEST_EFFECT,
+            title=f"Paired effects, further ones ({number - 1} of {len(pages)}): {setting}",
+        )
+        for number, page in enumerate(pages, start=2)
+    }
 
 
 def example_figures(directory: RunDirectory, plan: Plan, setting: str) -> dict[str, Figure]:

@@ -1,7 +1,8 @@
-"""Figures in the report: drawn for their own width, described in words, saved as pictures."""
+"""Figures in the report: drawn for the reader's page, described in words, saved as pictures."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from plotly.graph_objects import Figure
@@ -31,7 +32,7 @@ def figures_section(figures: Mapping[str, Figure], tables: Mapping[str, Table]) 
         blocks.append(_one(name, figure, title, tables, with_plotly=position == 0))
     lead = (
         '<p class="screen">Point at a mark for its numbers; drag to enlarge, double-click to return. '
-        "Lines and bands are intervals. A figure that is wider than the page scrolls sideways.</p>"
+        "Lines and bands are intervals.</p>"
         if figures
         else "<p>This run has no figures.</p>"
     )
@@ -47,8 +48,7 @@ def short_title(figure: Figure, name: str) -> str:
 def _one(name: str, figure: Figure, title: str, tables: Mapping[str, Table], *, with_plotly: bool) -> str:
     anchor, width = slug("figure", name), figure_width(figure)
     plot = (
-        f'<div class="plot" id="{anchor}-plot" style="--width: {width}; '
-        f'--height: {figure_height(figure)}; width: {width}px">'
+        f'<div class="plot" id="{anchor}-plot" style="--width: {width}; --height: {figure_height(figure)}">'
         f"{html_fragment(figure, with_plotly=with_plotly)}</div>"
     )
     buttons = "".join(
@@ -73,6 +73,8 @@ def _one(name: str, figure: Figure, title: str, tables: Mapping[str, Table], *, 
 
 def table_link(name: str, tables: Mapping[str, Table]) -> str:
     """A link to the numbers behind a figure: its own table, the one it draws, or all of them."""
+    # Figures that one alone has no room for are numbered.
+    name = re.sub(r"_\d+$", "", name)
     candidates = [name, DRAWN_TABLES.get(name, ""), name.replace("budgets_", "shares_")]
     for table in tables:
         if any(wanted and (table == wanted or table.startswith(f"{wanted}_")) for wanted in candidates):

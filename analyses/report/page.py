@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from figures.labels import written_out
-from figures.theme import ROLE_COLOURS
+from figures.theme import DARK, LIGHT, ROLE_COLOURS, mixed
 
 #: The browser itself refuses every request: nothing that a corpus or a model wrote can reach a network.
 POLICY = (
@@ -106,11 +106,15 @@ def asset(name: str) -> str:
     return (files("analyses.report") / name).read_text(encoding="utf-8")
 
 
-def role_styles(tint: float = 0.2) -> str:
-    """A rule per role: underlined in the role's colour, on a tint of it light enough for dark text."""
-    rules = []
-    for role, colour in ROLE_COLOURS.items():
-        channels = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-        ground = ", ".join(str(round(255 - tint * (255 - channel))) for channel in channels)
-        rules.append(f".role-{role} {{ background: rgb({ground}); border-bottom-color: {colour}; }}")
-    return "\n".join(rules) + "\n"
+def role_styles() -> str:
+    """A rule per role: underlined in the role's colour, on a tint of it that the page's text is read on."""
+    light = "\n".join(_role_rule(role, LIGHT.paper, 0.2) for role in ROLE_COLOURS)
+    dark = "\n".join(_role_rule(role, DARK.paper, 0.34) for role in ROLE_COLOURS)
+    return f"{light}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
+
+
+def _role_rule(role: str, paper: str, tint: float) -> str:
+    """One role's rule on a page of a colour; ``tint`` is the role's part in its ground, from 0 to 1."""
+    ground = mixed(((0.0, paper), (1.0, ROLE_COLOURS[role])), tint)
+    channels = ", ".join(str(round(255 * channel)) for channel in ground)
+    return f".role-{role} {{ background: rgb({channels}); border-bottom-color: {ROLE_COLOURS[role]}; }}"

@@ -27,8 +27,11 @@
         save(new Blob([text], {type: 'text/csv;charset=utf-8'}), button.dataset.name);
       } else {
         const plot = document.querySelector(`#${button.dataset.plot} .js-plotly-plot`);
-        const size = {width: plot.offsetWidth, height: plot.offsetHeight};
-        await Plotly.downloadImage(plot, {...size, format: button.dataset.format,
+        // A picture is as the figure is seen, zoomed or not; from a dark or a narrow page it is the one for paper.
+        const seen = plot.dataset.look === 'light', paper = budgetlensFigures.figure(plot.id, 'light');
+        const size = seen ? {width: plot.offsetWidth, height: plot.offsetHeight}
+          : {width: paper.layout.meta.width, height: paper.layout.height};
+        await Plotly.downloadImage(seen ? plot : paper, {...size, format: button.dataset.format,
           filename: button.dataset.name, scale: button.dataset.format === 'png' ? 2 : 1});
       }
     } catch (error) {
