@@ -15,15 +15,16 @@ from analyses.explorer.data import RunData
 from analyses.explorer.effects_view import stratum_words
 from analyses.explorer.state import State
 from analyses.explorer.strata import mask_of
-from analyses.explorer.views import NothingToShow, View
+from analyses.explorer.views import LIGHT, NothingToShow, View
 from analyses.statistics.bands import head_map as head_contrasts
 from analyses.statistics.budget_arrays import BudgetArray
 from figures import budget_ledger, head_map
+from figures.looks import Look
 
 CONFIDENCE = 0.95
 
 
-def budgets_view(data: RunData, state: State) -> View:
+def budgets_view(data: RunData, state: State, look: Look = LIGHT) -> View:
     """Shares by role of the chosen cells, layers, heads, roles and examples, or a map of heads.
 
     Raises NothingToShow where the run has no budgets, or nothing is left after choosing.
@@ -36,10 +37,10 @@ def budgets_view(data: RunData, state: State) -> View:
     budgets = [narrowed(budget, data, state, mask) for budget in data.decoder_budgets]
     n = int(mask.sum())
     if state.map == "ledger":
-        frame, figure = _ledger(data, state, budgets, n)
+        frame, figure = _ledger(data, state, budgets, n, look)
         lead = "Which share of the answer rows' attention goes to each role. Choose a bar's layer to look at its tokens."
     else:
-        frame, figure = _heads(data, state, budgets)
+        frame, figure = _heads(data, state, budgets, look)
         lead = (
             f"Attention on the role {frame['role'].iloc[0]} (the first one chosen), head by head. Choose a head to see "
             "where it looks in one example."
@@ -103,7 +104,7 @@ def share_rows(budget: BudgetArray, *, confidence: float = CONFIDENCE) -> pd.Dat
 
 
 def _ledger(
-    data: RunData, state: State, budgets: Sequence[BudgetArray], n: int
+    data: RunData, state: State, budgets: Sequence[BudgetArray], n: int, look: Look
 ) -> tuple[pd.DataFrame, Figure]:
     frame = pd.concat([share_rows(budget) for budget in budgets], ignore_index=True)
     if state.roles:
@@ -115,10 +116,12 @@ def _ledger(
     frame = frame.assign(alias=frame["cell"].map(data.labels))
     heads = f", heads {', '.join(state.heads)}" if state.heads else ""
     title = f"Attention budgets: {data.title}{stratum_words(state)}{heads}"
-    return frame, budget_ledger(frame, cells=list(state.cells or data.cells), title=title)
+    return frame, budget_ledger(frame, cells=list(state.cells or data.cells), title=title, **look)
 
 
-def _heads(data: RunData, state: State, budgets: Sequence[BudgetArray]) -> tuple[pd.DataFrame, Figure]:
+def _heads(
+    data: RunData, state: State, budgets: Sequence[BudgetArray], look: Look
+) -> tuple[pd.DataFrame, Figure]:
     role = state.roles[0] if state.roles else _first_role(budgets)
     own = [budget for budget in budgets if role in budget.roles]
     if not own:
@@ -133,11 +136,13 @@ def _heads(data: RunData, state: State, budgets: Sequence[BudgetArray]) -> tuple
         wanted = [budget for budget in data.decoder_budgets if role in budget.roles]
         frame = head_contrasts([narrowed(budget, data, everything, mask) for budget in wanted], [contrast])
         frame = frame[frame["role"] == role]
-        return frame, head_map(frame, role, title=f"{state.contrast}. Difference in attention on {words}")
+        return frame, head_map(
+            frame, role, title=f"{state.contrast}. Difference in attention on {words}", **look
+        )
     frame = pd.concat([_head_rows(budget, role) for budget in own], ignore_index=True)
     frame = frame.assign(alias=frame["cell"].map(data.labels))
     facets = list(state.cells or data.cells)
-    return frame, head_map(frame, role, facets=facets, title=f"Share of attention on {words}")
+    return frame, head_map(frame, role, facets=facets, title=f"Share of attention on {words}", **look)
 
 
 def _head_rows(budget: BudgetArray, role: str) -> pd.DataFrame:

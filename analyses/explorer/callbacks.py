@@ -31,14 +31,16 @@ from analyses.explorer.state import (
     to_store,
 )
 from analyses.explorer.tokens_view import own_view, tokens_view
-from analyses.explorer.views import NothingToShow, View
+from analyses.explorer.views import LIGHT, NothingToShow, View
 from figures import NoBrowser, write_html, write_static
 from figures.export import figure_height, figure_width
 from figures.labels import escaped
+from figures.looks import LOOKS, Look
+from figures.panels import NARROW_WIDTH
 
 logger = logging.getLogger(__name__)
 
-#: Narrowest a figure is drawn, in pixels; a narrower page scrolls it.
+#: Narrowest a figure that is laid out for a wide page is drawn, in pixels; a narrower page scrolls it.
 NARROWEST = 720
 #: Widest a figure is drawn, as a multiple of the width that it was laid out for.
 WIDEST = 1.4
@@ -72,16 +74,16 @@ class Explored:
         return self.runs[state.run], self.live[state.run]
 
 
-def view_of(explored: Explored, state: State) -> View:
+def view_of(explored: Explored, state: State, look: Look = LIGHT) -> View:
     """What a resolved state shows. Raises NothingToShow, whose message is for the reader."""
     data, live = explored.of(state)
     if state.view == "effects":
-        return effects_view(data, state)
+        return effects_view(data, state, look)
     if state.view == "budgets":
-        return budgets_view(data, state)
+        return budgets_view(data, state, look)
     if state.view == "examples":
-        return examples_view(data, state)
-    return (tokens_view if state.view == "tokens" else own_view)(data, state, live)
+        return examples_view(data, state, look)
+    return (tokens_view if state.view == "tokens" else own_view)(data, state, live, look)
 
 
 def register(app: Dash, explored: Explored) -> None:
@@ -279,17 +281,21 @@ def _register_view(app: Dash, explored: Explored) -> None:
             "table": Output("table", "children"),
             "no_numbers": Output("csv-tools", "hidden"),
         },
-        inputs={"held": Input("state", "data"), "model": Input("model", "data")},
+        inputs={
+            "held": Input("state", "data"),
+            "model": Input("model", "data"),
+            "look": Input("look", "data"),
+        },
         prevent_initial_call=True,
     )
-    def show(held: dict[str, Any] | None, model: str) -> dict[str, Any]:
-        if held is None:
+    def show(held: dict[str, Any] | None, model: str, look: str | None) -> dict[str, Any]:
+        if held is None or look is None:
             raise PreventUpdate
         # Also where the model alone has changed: an answer that says nothing would take the place of one under way.
         state = from_store(held)
         data, _ = explored.of(state)
         try:
-            view = view_of(explored, state)
+            view = view_of(explored, state, LOOKS[look])
         except EXPECTED as error:
             view = View(heading=layout.VIEWS[state.view], lead="", notes=(_message(error),))
             return _shown(data, state, view, failed=True)
@@ -322,10 +328,11 @@ def _style(figure: Figure | None) -> Any:
     if figure is None:
         return no_update
     width = figure_width(figure)
+    narrow = width <= NARROW_WIDTH
     style = {
         "height": f"{figure_height(figure)}px",
-        "minWidth": f"{min(width, NARROWEST)}px",
-        "maxWidth": f"{round(width * WIDEST)}px",
+        "minWidth": "0px" if narrow else f"{min(width, NARROWEST)}px",
+        "maxWidth": "100%" if narrow else f"{round(width * WIDEST)}px",
     }
     return style | ({"width": f"{figure.layout.width}px"} if figure.layout.width else {})
 
@@ -395,6 +402,9 @@ def _register_export(app: Dash, explored: Explored) -> None:
         except EXPECTED as error:
             return no_update, no_update, [html.P(_message(error))], False
 
+    app.clientside_callback(
+        ClientsideFunction("explorer", "look"), Output("look", "data"), Input("page", "id")
+    )
     app.clientside_callback(
         ClientsideFunction("explorer", "savePicture"),
         Output("busy", "title"),

@@ -10,16 +10,17 @@ import pandas as pd
 from analyses.explorer.data import RESAMPLES, RunData, subset_effects
 from analyses.explorer.state import State
 from analyses.explorer.strata import KINDS, level_label, mask_of
-from analyses.explorer.views import Link, Listing, NothingToShow, View
+from analyses.explorer.views import LIGHT, Link, Listing, NothingToShow, View
 from analyses.tables.build import SMALLEST_EFFECT
 from figures import effects_forest
 from figures.labels import p_value, signed
+from figures.looks import Look
 
 #: Fewest examples of a stratum that statistics are computed for.
 FEWEST = 5
 
 
-def effects_view(data: RunData, state: State) -> View:
+def effects_view(data: RunData, state: State, look: Look = LIGHT) -> View:
     """The effects of the chosen family in the chosen stratum.
 
     Raises NothingToShow where a stratum has too few examples.
@@ -31,7 +32,7 @@ def effects_view(data: RunData, state: State) -> View:
         raise NothingToShow("This run compares no cells, so that it has no effects.")
     n = int(mask_of(data, state.strata, state.stratum).sum())
     figure = effects_forest(
-        table, SMALLEST_EFFECT, title=f"Effects on answer NLL: {data.title}{stratum_words(state)}"
+        table, SMALLEST_EFFECT, title=f"Effects on answer NLL: {data.title}{stratum_words(state)}", **look
     )
     return View(
         heading="Effects",

@@ -10,16 +10,17 @@ from analyses.explorer.data import RunData
 from analyses.explorer.effects_view import stratum_words
 from analyses.explorer.state import PAGE, State
 from analyses.explorer.strata import mask_of
-from analyses.explorer.views import Link, Listing, NothingToShow, Passage, View
+from analyses.explorer.views import LIGHT, Link, Listing, NothingToShow, Passage, View
 from analyses.statistics.contrasts import Contrast
 from figures import example_scatter, example_slopes
 from figures.labels import plain_number, signed
+from figures.looks import Look
 
 #: Longest text of a table's entry and of a passage, in characters; the hover and the CSV hold more.
 ENTRY, PASSAGE = 90, 6_000
 
 
-def examples_view(data: RunData, state: State) -> View:
+def examples_view(data: RunData, state: State, look: Look = LIGHT) -> View:
     """The examples of the chosen contrast and stratum: a drawing, a table that sorts, and one example's text.
 
     Raises NothingToShow where the run has no contrast, or no example is in the stratum.
@@ -36,7 +37,7 @@ def examples_view(data: RunData, state: State) -> View:
     return View(
         heading="Examples",
         lead=f"{state.contrast}: answer NLL of every example on both sides. Choose an example to see its tokens.",
-        figure=_figure(data, state, contrast, table, title),
+        figure=_figure(data, state, contrast, table, title, look),
         listing=_listing(state, table),
         frame=table.drop(columns="size"),
         passages=passages(data, state.example),
@@ -84,7 +85,9 @@ def passages(data: RunData, example: str) -> tuple[Passage, ...]:
     return tuple(Passage(name, _cut(text, PASSAGE)) for name, text in texts)
 
 
-def _figure(data: RunData, state: State, contrast: Contrast, table: pd.DataFrame, title: str) -> Figure:
+def _figure(
+    data: RunData, state: State, contrast: Contrast, table: pd.DataFrame, title: str, look: Look
+) -> Figure:
     text = ("query", "answer") if data.texts else ()
     chosen = (state.example,) if state.example in set(table["example"]) else ()
     cells = [cell for cell in data.cells if contrast.weights.get(cell)]
@@ -92,7 +95,7 @@ def _figure(data: RunData, state: State, contrast: Contrast, table: pd.DataFrame
         ordered = sorted(cells, key=lambda cell: -contrast.weights[cell])
         long = table.melt(["example", *text], ordered, var_name="cell", value_name="nll")
         long["alias"] = long["cell"].map(data.labels)
-        return example_slopes(long, ordered, text=text, highlight=chosen, title=title)
+        return example_slopes(long, ordered, text=text, highlight=chosen, title=title, **look)
     sides = {"baseline": contrast.baseline, "treatment": contrast.treatment}
     long = table.melt(["example", *text], list(sides), var_name="side", value_name="nll")
     long["cell"] = long["side"].map(sides)
@@ -100,7 +103,7 @@ def _figure(data: RunData, state: State, contrast: Contrast, table: pd.DataFrame
     if len(cells) > 2:
         long["alias"] = long["side"].map({"baseline": "baseline side", "treatment": "treatment side"})
     return example_scatter(
-        long, contrast.baseline, contrast.treatment, text=text, highlight=chosen, title=title
+        long, contrast.baseline, contrast.treatment, text=text, highlight=chosen, title=title, **look
     )
 
 

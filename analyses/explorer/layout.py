@@ -70,6 +70,7 @@ def page(runs: Mapping[str, RunData]) -> Component:
             dcc.Location(id="location", refresh=False),
             dcc.Store(id="state"),
             dcc.Store(id="model", data=""),
+            dcc.Store(id="look"),
             dcc.Store(id="chosen"),
             dcc.Store(id="picture"),
             dcc.Download(id="download"),

@@ -12,14 +12,15 @@ from analyses.explorer.data import RunData
 from analyses.explorer.examples_view import passages
 from analyses.explorer.live import LiveModel, OwnTexts
 from analyses.explorer.state import MEAN, NONE, State, own_cell_names, own_labels
-from analyses.explorer.views import Listing, NothingToShow, View
+from analyses.explorer.views import LIGHT, Listing, NothingToShow, View
 from analyses.running.token_attention import read_token_attention, stored_examples
 from figures import budget_ledger, token_view
 from figures.labels import plain_number, signed
+from figures.looks import Look
 from figures.theme import ROLES
 
 
-def tokens_view(data: RunData, state: State, live: LiveModel) -> View:
+def tokens_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT) -> View:
     """Where the answer of one example looks, in one or two cells: stored, or computed then and there.
 
     Raises NothingToShow where neither records nor model and text are there.
@@ -42,7 +43,7 @@ def tokens_view(data: RunData, state: State, live: LiveModel) -> View:
     tokens = pd.concat(parts, ignore_index=True)
     where = "from the run's stored records" if len(kept) == len(cells) else "computed now, by the run's model"
     labels = [data.labels[cell] for cell in cells]
-    figure, notes = _token_figure(tokens, state, cells, data.labels, f"Example {state.example}")
+    figure, notes = _token_figure(tokens, state, cells, data.labels, f"Example {state.example}", look)
     nll = " · ".join(
         f"{label}: {plain_number(data.nll.loc[state.example, cell])} nats per token"
         for label, cell in zip(labels, cells, strict=True)
@@ -72,7 +73,7 @@ def _measured(
         ) from error
 
 
-def own_view(data: RunData, state: State, live: LiveModel) -> View:
+def own_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT) -> View:
     """The user's own texts in every cell: NLL, budgets, and the tokens of one or two cells."""
     texts = OwnTexts(state.query, state.document, state.prefix, state.answer)
     texts.require_whole()
@@ -89,13 +90,13 @@ def own_view(data: RunData, state: State, live: LiveModel) -> View:
         .reset_index()
     ).assign(n=1, low=float("nan"), high=float("nan"))
     shares["alias"] = shares["cell"].map(labels)
-    figure, notes = _token_figure(tokens, state, cells, labels, "Your own text")
+    figure, notes = _token_figure(tokens, state, cells, labels, "Your own text", look)
     likelihood = records["likelihood"].set_index("cell").loc[list(names)].reset_index()
     first = float(records["likelihood"].set_index("cell").loc[data.cells[0], "nll"])
     return View(
         heading="Own text",
         lead="Your texts in every cell of this run's design, measured by its model.",
-        figure=budget_ledger(shares, cells=list(names), title="Attention budgets of your own text"),
+        figure=budget_ledger(shares, cells=list(names), title="Attention budgets of your own text", **look),
         second=figure,
         listing=Listing(
             caption=f"Answer NLL in every cell, {int(likelihood['answer_tokens'].iloc[0])} answer tokens; "
@@ -128,7 +129,7 @@ def own_view(data: RunData, state: State, live: LiveModel) -> View:
 
 
 def _token_figure(
-    tokens: pd.DataFrame, state: State, cells: Sequence[str], labels: dict[str, str], what: str
+    tokens: pd.DataFrame, state: State, cells: Sequence[str], labels: dict[str, str], what: str, look: Look
 ) -> tuple[Figure, list[str]]:
     notes = []
 
@@ -151,6 +152,7 @@ def _token_figure(
         row=row,
         cells=list(cells),
         title=f"{what}: where the answer looks, layer {layer}, {heads}",
+        **look,
     )
     return figure, notes
 

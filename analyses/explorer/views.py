@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 from plotly.graph_objects import Figure
 
+from figures.looks import LOOKS, Look
+
+LIGHT: Look = LOOKS["light"]
+
 
 class NothingToShow(ValueError):
     """A view that can't be shown; the message says why and what to do."""

@@ -1,6 +1,19 @@
 // What only the browser can do.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const narrow = matchMedia("(max-width: 700px)");
+// Names of looks are those of figures/looks.py.
+const look = () => (dark.matches ? "dark" : "light") + (narrow.matches ? " narrow" : "");
+for (const query of [dark, narrow]) {
+  query.addEventListener("change", function () {
+    // plotly.js leaves parts of a colour bar behind that moves from beside a figure to below it.
+    document.querySelectorAll(".infolayer .colorbar").forEach((bar) => bar.remove());
+    window.dash_clientside.set_props("look", { data: look() });
+  });
+}
+
 window.dash_clientside = Object.assign({}, window.dash_clientside, {
   explorer: {
+    look: look,
     // Draw a picture where the server has no browser of its own for it.
     savePicture: function (order) {
       const figure = order && document.querySelector("#" + order.slot + " .js-plotly-plot");
