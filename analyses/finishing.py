@@ -19,8 +19,8 @@ from analyses.tables.build import build_tables, save_tables
 from analyses.tables.extract import Extract
 from analyses.tables.presentation import DOCUMENTS_RESAMPLED, Table
 from analyses.tables.presented import presented_tables
-from analyses.tables.terminal_text import visible
 from analyses.tables.run_statistics import SHARED, shared_documents
+from analyses.tables.terminal_text import visible
 
 #: Columns of a table that is printed into a pipe or a file.
 PLAIN_WIDTH = 160

@@ -115,3 +115,11 @@ def test_shared_documents_are_a_caveat() -> None:
         "resample documents."
     ]
     assert caveats({}, {"effects": table(frame.assign(clusters=600))}) == []
+
+
+@pytest.mark.parametrize(("dtype", "told"), [("bfloat16", True), ("float32", False), ("auto", False)])
+def test_activations_are_called_rounded_where_it_is_known(dtype: str, told: bool) -> None:
+    """A sweep's own directory holds what was asked for, auto, which says nothing about its models."""
+    assert (
+        any("activations are rounded" in own for own in caveats({"identity": {"dtype": dtype}}, {})) == told
+    )

@@ -48,7 +48,7 @@ from analyses.statistics.paired_inputs import document_labels
 from analyses.statistics.ratios import decomposition, ratio_of_means
 from analyses.storage.run_directory import RunDirectory, part_name
 from analyses.tables.attention_presentation import UNIT_OF_SHARES
-from analyses.tables.presentation import DOCUMENTS_RESAMPLED, Table
+from analyses.tables.presentation import DOCUMENTS_RESAMPLED, Table, effects_presentation
 from analyses.tables.run_statistics import SHARED, shared_documents
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
 from tests import test_compare
@@ -572,10 +572,27 @@ def test_captions_say_that_documents_are_resampled(tmp_path, analysis):
     for name in names:
         assert {DOCUMENTS_RESAMPLED, SHARED} & set(presented[name].notes), name
         assert INDEPENDENT not in presented[name].notes
+        assert presented[name].n == "24 examples of 12 documents"
     for name in ("likelihood", "effects", "strata_answer_length"):
         assert DOCUMENTS_RESAMPLED in presented[name].notes
     assert UNIT_OF_SHARES in presented["shares_decoder_merged"].notes
     assert (frames["effects"]["clusters"] == 12).all()
+    assert presented["effects"].n == "24 examples of 12 documents"
+
+
+@pytest.mark.parametrize(
+    ("n", "clusters", "expected"),
+    [
+        ([24, 24], [12, 12], "24 examples of 12 documents"),
+        ([24, 20], [12, 9], "20 to 24 examples of 9 to 12 documents"),
+        ([24, 24], [24, 24], "24 examples"),
+        ([1, 1], [0, 0], "1 example"),
+        ([2, 2], [1, 1], "2 examples of 1 document"),
+    ],
+)
+def test_captions_count_examples_and_documents(n, clusters, expected):
+    frame = pd.DataFrame({"n": n, "clusters": clusters, "family": "f", "order": 1})
+    assert effects_presentation(frame, seed=1, smallest_effect=0.05).n == expected
 
 
 def test_captions_of_runs_without_shared_documents_do_not_speak_of_them(tmp_path):

@@ -20,7 +20,7 @@ from analyses.statistics.strata import quantile_strata, strata_table, trend_test
 from analyses.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS, trend_rule
 from analyses.storage.run_directory import RunDirectory
 from analyses.tables.digits import counted
-from analyses.tables.presentation import Table, documents_resampled
+from analyses.tables.presentation import Table, documents_resampled, sample
 from analyses.tables.run_statistics import SHARED, shared_documents, with_trend_verdicts
 from figures import length_curves
 
@@ -48,7 +48,7 @@ def damage_tables(
     lengths = own.assign(example=own["example"].astype(str)).set_index("example")["prefix_tokens"]
     lengths = lengths.reindex(values.index.astype(str)).set_axis(values.index)
     strata, trends = damage_frames(values, lengths, seed=seed, clusters=documents)
-    n = f"{len(values)} examples"
+    n = sample(len(values), documents)
     shared: dict[str, Any] = {"unit": "nats per answer token", "n": n, "seed": seed}
     length = "length: the sentence's tokens"
     return {

@@ -26,10 +26,10 @@ from analyses.statistics.column_splits import ColumnMeans, means_of_columns, spl
 from analyses.statistics.contrasts import Contrast, comparison, wide_cells
 from analyses.statistics.paired_inputs import document_labels
 from analyses.statistics.ratios import Ratio, ratio_of_means
-from analyses.storage.run_directory import RunDirectory, examples_run, left_out_words
+from analyses.storage.run_directory import RunDirectory, left_out_words
 from analyses.tables.build import stack_totals
 from analyses.tables.extract import Extract
-from analyses.tables.presentation import Table, documents_resampled
+from analyses.tables.presentation import Table, documents_resampled, sample
 from analyses.tables.run_statistics import shared_documents
 from figures import effect_map, interaction_plot
 
@@ -249,13 +249,10 @@ def _restored_shares(
 def enrichment_tables(directory: RunDirectory, every: Sequence[Patch]) -> dict[str, Table]:
     """Both tables with their captions."""
     manifest = directory.manifest()
-    seed, count, rows = (
-        int(manifest["seed"]),
-        examples_run(manifest),
-        manifest["identity"]["rows"],
-    )
+    seed, rows = int(manifest["seed"]), manifest["identity"]["rows"]
     trials = directory.read_records("trials")
     documents = shared_documents(trials)
+    count = sample(trials["example"].nunique(), documents)
     frame = restoration_table(directory.read_records("likelihood"), every, seed=seed, clusters=documents)
     budgets = read_budgets(directory.path / "records" / "budgets")
     shifts = budget_restoration_table(budgets, every, seed=seed, clusters=documents)

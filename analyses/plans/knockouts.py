@@ -18,7 +18,7 @@ from analyses.statistics.contrasts import Contrast, comparison
 from analyses.statistics.verdicts import rule
 from analyses.storage.run_directory import RunDirectory
 from analyses.tables.build import SMALLEST_EFFECT
-from analyses.tables.presentation import Table, documents_resampled
+from analyses.tables.presentation import Table, documents_resampled, sample
 from analyses.tables.run_statistics import shared_documents
 from figures import effect_map, interaction_plot
 from interventions.layer_windows import parse_window
@@ -203,7 +203,7 @@ def knockout_tables(directory: RunDirectory, plan: Plan, knocked: Sequence[Knock
         estimand="mean over examples of NLL with the knockout − without (positive: the answer needed them); share: "
         f"mean attention share that the answer's {rows} rows gave these keys without it, in the same layers",
         unit="nats per answer token; share from 0 to 1",
-        n=f"{manifest['corpus']['n']} examples",
+        n=sample(trials["example"].nunique(), documents),
         family=", ".join(f"{family} ({size})" for family, size in sizes.items()),
         correction=f"{plan.correction.capitalize()} within each family",
         seed=seed,

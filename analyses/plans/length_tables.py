@@ -17,7 +17,7 @@ from analyses.statistics.contrasts import Contrast, wide_cells
 from analyses.statistics.verdicts import CAUTION_RULE, SLOPE, rule
 from analyses.storage.run_directory import RunDirectory
 from analyses.tables.build import SMALLEST_EFFECT
-from analyses.tables.presentation import TESTED_COLUMNS, Table, documents_resampled
+from analyses.tables.presentation import TESTED_COLUMNS, Table, documents_resampled, sample
 from analyses.tables.run_statistics import shared_documents
 from figures import length_curves
 
@@ -85,7 +85,7 @@ def length_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> di
     ratios = ratios_by_length(
         wide_cells(likelihood, "nll"), plan, study, lengths, seed=seed, clusters=documents
     )
-    n = f"{effects['n'].max()} examples"
+    n = sample(int(effects["n"].max()), documents)
     families = len({contrast.family for contrast in plan.contrasts if contrast.family.startswith("prefix")})
     return {
         "effects_by_length": Table(

@@ -18,7 +18,7 @@ from analyses.statistics.paired_inputs import document_labels
 from analyses.statistics.ratios import ratio_of_means
 from analyses.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS
 from analyses.storage.run_directory import RunDirectory
-from analyses.tables.presentation import Table, documents_resampled
+from analyses.tables.presentation import Table, documents_resampled, sample
 from analyses.tables.run_statistics import shared_documents
 from figures import keyword_curve
 
@@ -40,7 +40,7 @@ def ranking_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> d
         seed=seed,
         clusters=documents,
     )
-    n = f"{frame['n'].max()} examples"
+    n = sample(int(frame["n"].max()), documents)
     shared: dict[str, Any] = {
         "n": n,
         "family": "none: every row stands for itself",

@@ -20,7 +20,7 @@ from analyses.statistics.paired_inputs import document_labels
 from analyses.statistics.ratios import ratio_of_means
 from analyses.statistics.verdicts import CAUTION_RULE
 from analyses.storage.run_directory import RunDirectory
-from analyses.tables.presentation import Table, documents_resampled, shares_documents
+from analyses.tables.presentation import Table, documents_resampled, sample, shares_documents
 from analyses.tables.run_statistics import shared_documents
 
 #: What the published table calls the two ratios that every study of prefixes has.
@@ -83,7 +83,7 @@ def ratios_presented(directory: RunDirectory, plan: Plan, ratios: Sequence[Ratio
     wide = wide_cells(directory.read_records("likelihood"), "nll")
     documents = shared_documents(directory.read_records("trials"))
     frame = ratio_frame(wide, plan, ratios, seed=seed, clusters=documents)
-    return presented(frame, f"{len(wide)} examples", seed)
+    return presented(frame, sample(len(wide), documents), seed)
 
 
 def presented(frame: pd.DataFrame, n: str, seed: int, columns: Sequence[str] = SHOWN) -> Table:

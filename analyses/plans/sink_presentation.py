@@ -25,7 +25,7 @@ from analyses.storage.run_directory import RunDirectory
 from analyses.tables.attention_presentation import shown_layers
 from analyses.tables.build import with_cell_columns
 from analyses.tables.extract import Extract
-from analyses.tables.presentation import Table, documents_resampled
+from analyses.tables.presentation import Table, documents_resampled, sample
 from analyses.tables.run_statistics import shared_documents
 from figures import effect_map, shift_by_layer, sink_audit
 from probes.roles import ROLES
@@ -104,7 +104,7 @@ def sink_tables(
         readings=readings,
         labels={cell["name"]: cell["alias"] or cell["name"] for cell in manifest["cells"]},
         rows=manifest["identity"]["rows"],
-        n=f"{manifest['corpus']['n']} examples",
+        n=sample(len(readings.examples), clusters),
         seed=seed,
         resampling=(INTERVALS, *documents_resampled(clusters is not None)),
     )

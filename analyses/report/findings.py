@@ -273,7 +273,8 @@ def _of_the_setting(manifest: Mapping[str, Any]) -> Iterable[str]:
             "one position earlier."
         )
     dtype = identity.get("dtype")
-    if dtype not in (None, "float32"):
+    # A sweep over models says "auto": each model's own run says what that was.
+    if dtype not in (None, "float32", "auto"):
         yield (
             f"The model ran in {dtype}: its activations are rounded. Attention and log-softmax were "
             "computed in float32."

@@ -24,9 +24,8 @@ from probes.roles import ROLES
 DEPTHS = (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
 
 #: What the captions of attention say about examples that share a document.
-UNIT_OF_SHARES = (
-    "the unit is the example, or the document where examples share one; n in the CSV file counts units"
-)
+UNIT_OF_SHARES = "the unit is the example, or the document where examples share one"
+COUNTS_UNITS = "n in the CSV file counts units"
 
 
 def shown_layers(layers: Iterable[int]) -> list[int]:
@@ -62,7 +61,7 @@ def _share_table(captions: Captions, own: pd.DataFrame, stack: str, block: str, 
         title=f"Attention shares by role, {stack}, {block} block",
         estimand=f"mean over examples and heads of the share that {whose} give to each role",
         unit="percent",
-        notes=("chosen layers; shares.csv has every layer, with intervals", UNIT_OF_SHARES),
+        notes=("chosen layers; shares.csv has every layer, with intervals", UNIT_OF_SHARES, COUNTS_UNITS),
     )
 
 
@@ -104,6 +103,7 @@ def entropy_tables(captions: Captions, kind: str, entropies: pd.DataFrame) -> di
             notes=(
                 f"95 % BCa bootstrap intervals over examples; chosen layers, {kind}.csv has every one",
                 UNIT_OF_SHARES,
+                COUNTS_UNITS,
                 CAUTION_RULE,
             ),
         )
@@ -172,6 +172,7 @@ def band_table(captions: Captions, effects: pd.DataFrame, axis: str) -> Table:
         notes=(
             "layers whose 95 % simultaneous band leaves out 0; it is shown at the layer with the largest |t|",
             UNIT_OF_SHARES,
+            COUNTS_UNITS,
             f"positive: the treatment lowers the {what}",
             f"verdict, over the layers: {layers_rule(smallest, quantity, orders=effects['order'])}",
         ),
@@ -219,6 +220,7 @@ def head_table(captions: Captions, heads: pd.DataFrame) -> Table:
             f"not shown: {counted(silent, 'pair')} of contrast and role without a discovery; "
             "heads.csv has every head",
             UNIT_OF_SHARES,
+            COUNTS_UNITS,
         ),
     )
 

@@ -331,7 +331,7 @@ def effects_presentation(
         title=title,
         estimand="mean over examples of baseline - treatment (positive: the treatment helps)",
         unit=unit,
-        n=_n_range(frame["n"]),
+        n=_sample_of(frame),
         family=family,
         correction=f"{correction.capitalize()} on the {source} within each family",
         seed=seed,
@@ -350,11 +350,23 @@ def documents_resampled(shared: bool) -> tuple[str, ...]:
     return (DOCUMENTS_RESAMPLED,) if shared else ()
 
 
-def _n_range(n: pd.Series) -> str:
-    if n.empty:
+def sample(examples: int, documents: pd.Series | None) -> str:
+    """How many examples and, where some share one, of how many documents; `documents` as `shared_documents` gives it."""
+    of = "" if documents is None else f" of {counted(documents.nunique(), 'document')}"
+    return counted(examples, "example") + of
+
+
+def _sample_of(frame: pd.DataFrame) -> str:
+    """The same of rows of statistics, which may rest on different examples."""
+    if frame.empty:
         return "none"
-    most = counted(int(n.max()), "example")
-    return most if n.min() == n.max() else f"{n.min()} to {most}"
+    n, units = frame["n"], frame["clusters"]
+    most = counted(int(n.max()), "example") if n.min() == n.max() else f"{n.min()} to {n.max()} examples"
+    if not shares_documents(frame):
+        return most
+    least = int(units[units > 0].min())
+    spread = "" if least == units.max() else f"{least} to "
+    return f"{most} of {spread}{counted(int(units.max()), 'document')}"
 
 
 def _sentences(column: pd.Series) -> list[str]:
