@@ -45,7 +45,8 @@ class Plan:
     role's share in every layer. ``splits`` are decomposed on means. ``correction`` is holm or bonferroni.
     ``interaction`` names the factors on the axis, lines and, if there is a third, panels of the interaction
     plot. ``headline`` names the contrasts that strata, seeds and head maps report; empty means the first of each
-    family.
+    family. ``allow_idle`` is for plans that ask which roles there are, and whose tables say where there are none:
+    levels that change nothing are run all the same (:mod:`analyses.designs.reach`).
     """
 
     design: Design
@@ -57,6 +58,7 @@ class Plan:
     correction: Correction = "holm"
     interaction: tuple[str, str] | tuple[str, str, str] | None = None
     headline: tuple[str, ...] = ()
+    allow_idle: bool = False
 
     def __post_init__(self) -> None:
         known = {contrast.name for contrast in self.contrasts}

@@ -12,6 +12,8 @@ The mapping is what a design file and run.json hold. Only ``factors`` is needed:
   and simple effect is tested (:mod:`analyses.designs.factorial_plan`);
 * ``share_contrasts``: the same for attention shares, or names of contrasts; ``splits``: ``total`` and ``parts``;
   ``headline``: names of contrasts; ``interaction``: two or three factors; ``correction``: holm or bonferroni;
+* ``allow_idle``: true runs levels that change nothing anywhere, which are refused otherwise
+  (:mod:`analyses.designs.reach`);
 * ``rows``, ``probes``, ``corpus``, ``n``, ``seed``, ``encoder_tokens``: defaults of a run, which options change;
 * ``title``, ``question``, ``protocol`` (corrected or published): what captions say.
 """
@@ -93,6 +95,7 @@ def design_mapping(analysis: Analysis, protocol: str) -> dict[str, Any]:
         "correction": plan.correction,
         **({"interaction": list(plan.interaction)} if plan.interaction else {}),
         **({"headline": list(plan.headline)} if plan.headline else {}),
+        **({"allow_idle": True} if plan.allow_idle else {}),
         "factors": {factor.name: list(factor.levels) for factor in plan.design.factors},
         **_cells_part(plan.design),
     }
@@ -158,6 +161,7 @@ def _plan(design: Mapping[str, Any], cells: Design) -> Plan:
         correction=_correction(design.get("correction", "holm")),
         interaction=_interaction(design, cells),
         headline=tuple(contrast.name for contrast in headline),
+        allow_idle=schema.yes_or_no(design.get("allow_idle", False), "allow_idle"),
     )
 
 

@@ -77,11 +77,14 @@ class Intervention(ABC):
     """Base of every intervention: subclasses are frozen dataclasses.
 
     ``sample_levels`` are levels under which the conformance suite tries it, each of which must have an effect;
-    ``identity_levels`` must change nothing.
+    ``identity_levels`` must change nothing. Any other level that leaves every trial of a run as it is, or edits
+    nothing but roles that none has, is refused before the run (:mod:`analyses.designs.reach`), unless
+    ``may_be_idle`` says that doing nothing is an answer: a document that is long enough is not padded.
     """
 
     sample_levels: ClassVar[tuple[str, ...]] = ("",)
     identity_levels: ClassVar[tuple[str, ...]] = ()
+    may_be_idle: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, trial: Trial, context: Context) -> Trial:

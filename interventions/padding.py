@@ -41,6 +41,7 @@ class PadDocument(Intervention):
 
     sample_levels: ClassVar[tuple[str, ...]] = ("48", "48:before", "48:both")
     identity_levels: ClassVar[tuple[str, ...]] = ("none",)
+    may_be_idle: ClassVar[bool] = True
 
     tokens: int | None = None
     place: str = "after"

@@ -3,14 +3,15 @@
 An edit is a frozen dataclass with one pure method that takes a call, or a sublayer's output, and returns a
 changed one. The capture applies it at every site it names, before probes read the call, and refuses an
 edit that matched nothing. An edit whose roles no position of a batch has changes nothing there, and that is
-no error: a design crosses prompts with edits of the prompt, and some of its cells have none.
+no error of the batch: a design crosses prompts with edits of the prompt, and some of its cells have none. Whether it
+reaches anything in a design is asked before the run (:mod:`analyses.designs.reach`).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from einops import rearrange
@@ -19,6 +20,9 @@ from torch import Tensor
 
 from probes.attention import AttentionCall, Site
 from probes.roles import DECODER_ROLES, ENCODER_ROLES, PADDING, PREDICTING, ROLES
+
+if TYPE_CHECKING:
+    from probes.tokenization import TokenizedTrial
 
 
 class EditError(ValueError):
@@ -29,7 +33,9 @@ class Edit(Protocol):
     """A change of attention calls, or of what a sublayer adds to the residual stream.
 
     An edit that has an attribute ``stack`` changes that stack alone: trials whose edits are all of the decoder
-    share an encoder pass. One without may change either, and shares no pass with trials that lack it.
+    share an encoder pass. One without may change either, and shares no pass with trials that lack it. One with a
+    method ``idle_in(trial)`` tells why it changes nothing in a tokenized trial, or None where it may change
+    something; one without counts as changing something everywhere.
     """
 
     def matches(self, site: Site) -> bool:
@@ -87,6 +93,20 @@ class Edges:
             and (self.layers is None or site.layer in self.layers)
             and bool(self.keys & set(site.roles))
         )
+
+    def idle_in(self, trial: TokenizedTrial) -> str | None:
+        """Why no row of the trial sees a key of these; None where one does. Windows of attention are not asked."""
+        rows = trial.positions(self.stack, self.rows)
+        if not rows:
+            return f"the {self.stack} has no row of {_joined(self.rows or frozenset())}"
+        seen = trial.encoder_roles
+        if self.stack == "decoder":
+            visible = zip(trial.encoder_roles, trial.visible, strict=True)
+            # A decoder row sees no row behind it.
+            seen = (*trial.decoder_roles[: rows[-1] + 1], *(role for role, shown in visible if shown))
+        if self.keys.isdisjoint(seen):
+            return f"the rows see no key of {_joined(self.keys)}"
+        return None
 
     def rows_and_heads(self, call: AttentionCall) -> Bool[Tensor, "batch head row 1"]:
         """The chosen rows in the chosen heads; an axis on which nothing is chosen has length one.
@@ -252,6 +272,11 @@ class ScaleValues:
     def apply(self, call: AttentionCall) -> AttentionCall:
         """The call with scaled values."""
         return replace(call, value=call.value * self.factor)
+
+
+def _joined(roles: frozenset[str]) -> str:
+    """Roles in the order of the input, ``predicting`` last."""
+    return "+".join(role for role in (*ROLES, PREDICTING) if role in roles)
 
 
 def _hidden(call: AttentionCall, chosen: Bool[Tensor, "batch head row key"], edit: Edges) -> AttentionCall:

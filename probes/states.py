@@ -24,11 +24,19 @@ from torch import Tensor
 from probes.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
 
 if TYPE_CHECKING:
+    from probes.tokenization import TokenizedTrial
     from probes.trials import Trial
 
 
 class StateError(ValueError):
     """States that can't be written where they are asked for."""
+
+
+class CutDocumentError(StateError):
+    """States that don't fit since the encoder's limit cut the document of the trial or of a donor: the example's fault.
+
+    A design's fault, roles that don't match in length by themselves, is a plain StateError.
+    """
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,12 @@ class StateEdit(ABC):
     def refusal(self, count: int, donor_counts: Sequence[int]) -> str | None:
         """Why the edit can't be made where a role has ``count`` positions and the donors so many; else None."""
         return None
+
+    def idle_in(self, trial: TokenizedTrial) -> str | None:
+        """Why no state of the trial changes; None where one does."""
+        if trial.positions(self.stack, self.roles):
+            return None
+        return f"the {self.stack} has no position of {'+'.join(sorted(self.roles))}"
 
 
 @dataclass(frozen=True)

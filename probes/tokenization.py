@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from probes.states import StateError
+from probes.roles import PREDICTING
+from probes.states import CutDocumentError, StateError
 from probes.trials import FIRST_POSITIONS, Segment, Trial
 
 if TYPE_CHECKING:
@@ -87,6 +88,24 @@ class TokenizedTrial:
         if rows == "holding":
             return range(first, first + self.answer_tokens)
         raise ValueError(f"rows are 'predicting' or 'holding', not {rows!r}")
+
+    def positions(self, stack: str, roles: Collection[str] | None) -> list[int]:
+        """The positions of a stack that have one of the roles, ascending; all where ``roles`` is None.
+
+        ``predicting`` among them stands for the decoder's rows that predict the answer.
+        """
+        own = self.encoder_roles if stack == "encoder" else self.decoder_roles
+        if roles is None:
+            return list(range(len(own)))
+        found = {place for place, role in enumerate(own) if role in roles}
+        if stack == "decoder" and PREDICTING in roles:
+            found.update(self.answer_rows(PREDICTING))
+        return sorted(found)
+
+    def idle_reason(self, edit: object) -> str | None:
+        """Why an edit of attention, outputs or states changes nothing in this trial; None where it may change something."""
+        ask = getattr(edit, "idle_in", None)
+        return None if ask is None else ask(self)
 
     def role_counts(self) -> dict[str, int]:
         """Positions by role, both stacks."""
@@ -307,14 +326,18 @@ class TrialTokenizer:
 
 
 def require_positions(trial: TokenizedTrial) -> None:
-    """Raise StateError, with the example and the counts, where a state edit's donors don't fit the trial."""
+    """Raise StateError, with the example and the counts, where a state edit's donors don't fit the trial.
+
+    CutDocumentError where the encoder's limit cut one of them, so that they might fit under a higher one.
+    """
     for edit, donors in zip(trial.trial.states, trial.donors, strict=True):
         for role in sorted(edit.roles) if donors else ():
             count = trial.encoder_roles.count(role)
             counts = [donor.encoder_roles.count(role) for donor in donors]
             reason = edit.refusal(count, counts) if count or any(counts) else None
             if reason:
-                raise StateError(
+                cut = trial.truncated or any(donor.truncated for donor in donors)
+                raise (CutDocumentError if cut else StateError)(
                     f"example {trial.trial.example.identifier!r}, {type(edit).__name__}: the role {role!r} {reason}; "
                     "name other roles or another donor, or raise the encoder's limit if a document was cut"
                 )

@@ -11,6 +11,7 @@ from rich.text import Text
 from analyses.corpora.corpus import Corpus
 from analyses.designs.design import Cell, Design, context_of
 from analyses.designs.edit_words import edit_words
+from analyses.designs.reach import feed, idle_factors
 from analyses.tables.terminal_text import visible
 from probes.roles import DECODER_ROLES, ENCODER_ROLES
 from probes.tokenization import TokenizedTrial, TrialTokenizer
@@ -59,7 +60,7 @@ def print_cells(
         legend.append(role, ROLE_STYLES[role]).append("  ")
     console.print(legend.append("hidden", "strike dim").append(" from the decoder"))
     for cell in cells:
-        trial = tokenizer(cell.trial(corpus.examples[index], context))
+        trial, idle = feed(cell, corpus.examples[index], context, tokenizer)
         heading = Text("\n").append(visible(cell.name), "bold underline")
         console.print(heading.append(f"  {visible(cell.alias)}" if cell.alias else ""))
         console.print(Text("encoder  ", "dim").append_text(encoder_text(trial, tokenizer)))
@@ -78,6 +79,12 @@ def print_cells(
         for label, edits in (("edit", trial.trial.edits), ("states", trial.trial.states)):
             for edit in edits:
                 console.print(Text(f"{label:<9}", "dim").append(visible(edit_words(edit)), "bold"))
+        for factor in idle_factors(idle):
+            console.print(
+                Text(f"{'idle':<9}", "dim").append(
+                    visible(f"{factor} changes nothing here: {idle[factor].reason}"), "bold yellow"
+                )
+            )
 
 
 def encoder_text(trial: TokenizedTrial, tokenizer: TrialTokenizer) -> Text:

@@ -62,10 +62,14 @@ class Cell:
 
     def trial(self, example: Example, context: Context) -> Trial:
         """What this cell feeds the model for ``example``."""
-        trial = Trial.bare(example)
+        return self.trials(example, context)[-1]
+
+    def trials(self, example: Example, context: Context) -> tuple[Trial, ...]:
+        """The bare trial of ``example``, then what each intervention makes of the one before it."""
+        trials = [Trial.bare(example)]
         for intervention, (_, level) in zip(self.interventions, self.levels, strict=True):
-            trial = intervention.apply(trial, replace(context, draw=split_draw(level)[1]))
-        return trial
+            trials.append(intervention.apply(trials[-1], replace(context, draw=split_draw(level)[1])))
+        return tuple(trials)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ KEYS: tuple[str, ...] = (
     "splits",
     "interaction",
     "headline",
+    "allow_idle",
 )
 CONTRAST_KEYS: tuple[str, ...] = ("name", "family", "baseline", "treatment", "weights", "order")
 SPLIT_KEYS: tuple[str, ...] = ("total", "parts")
@@ -83,6 +84,13 @@ def number(value: Any, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise _wrong(path, "a finite number", value)
     return float(value)
+
+
+def yes_or_no(value: Any, path: str) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise _wrong(path, "true or false", value)
+    return value
 
 
 def one_of(value: Any, path: str, known: Sequence[str]) -> str:

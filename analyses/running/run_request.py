@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from analyses.analysis import Analysis
 from analyses.corpora.corpus import Corpus, read_corpus
-from analyses.designs.design import context_of
+from analyses.designs.reach import require_feasible
 from analyses.running.known_models import model_path
 from analyses.running.runs import (
     RunOptions,
@@ -23,7 +22,7 @@ from analyses.running.runs import (
     tokenized_units,
 )
 from analyses.running.token_attention import save_token_attention, stored_examples
-from analyses.storage.run_directory import RunDirectory, RunError, write_text
+from analyses.storage.run_directory import RunDirectory, RunError
 from probes.models import LoadedModel, load_model, load_trial_tokenizer
 from probes.tokenization import Limits
 
@@ -76,7 +75,8 @@ def execute(request: RunRequest) -> RunDirectory:
 
     What can be refused without the model's weights is refused before they are loaded. Raises ValueError for an
     ``out`` that can't be a run's directory, for several models or a ``source`` where the analysis takes none, for
-    layers that the model lacks, for cells that can't be made and for a design without anything to compare.
+    layers that the model lacks, for cells that can't be made, for levels that change nothing in any example and for a
+    design without anything to compare.
     """
     require_creatable(request.out or Path("runs"))
     if request.analysis.runner is not None:
@@ -174,16 +174,10 @@ def _require_feasible(request: RunRequest, corpus: Corpus) -> None:
         raise ValueError(
             f"layers {beyond} were asked for; {request.models[0]} has decoder layers 0 to {depth - 1}"
         )
-    context = context_of(corpus, 0, tokenizer, request.seed)
-    for cell in plan.design.cells:
-        tokenizer(cell.trial(corpus.examples[0], context))
+    require_feasible(plan.design, corpus, tokenizer, request.seed, allow_idle=plan.allow_idle)
 
 
 def _renew_details(directory: RunDirectory, details: Mapping[str, Any]) -> None:
     """Let run.json tell the design as it is now: a continued run may have other contrasts, aliases or words."""
-    details = json.loads(json.dumps(details))
     with directory.locked():
-        manifest = directory.manifest()
-        if any(manifest.get(key) != value for key, value in details.items()):
-            content = json.dumps({**manifest, **details}, indent=2, ensure_ascii=False)
-            write_text(directory.manifest_path, content + "\n")
+        directory.renew(details)

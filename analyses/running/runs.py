@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,10 +26,11 @@ from analyses.analysis import Analysis, Plan
 from analyses.corpora.corpus import Corpus
 from analyses.custom import design_mapping
 from analyses.designs.design import Cell, context_of
+from analyses.designs.reach import feed, idle_factors, require_feasible
 from analyses.running.known_models import REFERENCE_MODEL
 from analyses.storage.examples_shown import save_examples
 from analyses.storage.records import Fed, likelihood_records, observation_records, trial_records
-from analyses.storage.run_directory import RunDirectory, file_hash, part_name
+from analyses.storage.run_directory import RunDirectory, file_hash, left_out_words, part_name
 from interventions.intervention import Intervention
 from probes.batching import EncoderKey, encoder_key, make_batch, with_donors
 from probes.capture import Capture, Reading, capture
@@ -37,6 +39,7 @@ from probes.models import LoadedModel
 from probes.observation import AttentionProbe, available_probes
 from probes.parameters import PROBE_FIELDS, from_text
 from probes.registry import lookup, plugin_of
+from probes.states import CutDocumentError
 
 #: Packages whose version can change a number.
 _NUMERIC_PACKAGES = ("torch", "transformers", "nnsight", "tokenizers", "numpy")
@@ -96,17 +99,23 @@ def run_analysis(
 ) -> None:
     """Run ``analysis`` into ``directory``, or continue it there; returns when every part is whole.
 
-    Raises RunError where the directory belongs to another run, ValueError for layers the model lacks.
+    Raises RunError where the directory belongs to another run, ValueError for layers the model lacks, and as
+    :func:`analyses.designs.reach.require_feasible` does.
     """
     plan = analysis.plan(options.protocol)
     rows, batch_tokens = _resolved(plan, model, options)
     reading = _reading(plan, model, options)
+    # The command asks before it loads the weights; whoever has a model already comes here at once.
+    require_feasible(plan.design, corpus, model.trial_tokenizer, options.seed, allow_idle=plan.allow_idle)
     with directory.locked():
         directory.begin(
             run_identity(analysis, plan, model, corpus, options, rows=rows, batch_tokens=batch_tokens),
             run_details(analysis, plan, model, corpus, options, command),
         )
-        units = tokenized_units(plan.design.cells, model, corpus, options.seed, progress=progress)
+        units, left_out = fed_units(plan.design.cells, model, corpus, options.seed, progress=progress)
+        directory.renew({"left_out": left_out} if left_out else {})
+        for words in left_out_words(directory.manifest()):
+            print(words, file=sys.stderr)
         parts = plan_parts(units, batch_tokens)
         directory.plan_parts(len(parts))
         save_examples(directory, units, model.trial_tokenizer)
@@ -136,16 +145,36 @@ def tokenized_units(
     count: int | None = None,
     progress: bool = False,
 ) -> list[Unit]:
-    """Every example with all its cells, in the corpus's order; the first ``count`` where it is given."""
-    units = []
+    """The units of :func:`fed_units`."""
+    return fed_units(cells, model, corpus, seed, count=count, progress=progress)[0]
+
+
+def fed_units(
+    cells: Sequence[Cell],
+    model: LoadedModel,
+    corpus: Corpus,
+    seed: int,
+    *,
+    count: int | None = None,
+    progress: bool = False,
+) -> tuple[list[Unit], dict[str, str]]:
+    """Every example with all its cells, in the corpus's order; of the first ``count`` where it is given.
+
+    An example whose document the encoder's limit cuts, so that a cell can't copy states into it, is left out of every
+    cell: effects are paired. The second part tells why, by the example's identifier.
+    """
+    units, left_out = [], {}
     for index, example in enumerate(
         tqdm(corpus.examples[:count], desc="tokenizing", unit="example", disable=not progress, leave=False)
     ):
         context = context_of(corpus, index, model.trial_tokenizer, seed)
-        units.append(
-            Unit(tuple(Fed(cell.name, model.trial_tokenizer(cell.trial(example, context))) for cell in cells))
-        )
-    return units
+        try:
+            made = [(cell, *feed(cell, example, context, model.trial_tokenizer)) for cell in cells]
+        except CutDocumentError as error:
+            left_out[example.identifier] = str(error)
+            continue
+        units.append(Unit(tuple(Fed(cell.name, trial, idle_factors(idle)) for cell, trial, idle in made)))
+    return units, left_out
 
 
 def plan_parts(units: Sequence[Unit], batch_tokens: int) -> list[list[Unit]]:

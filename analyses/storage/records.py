@@ -20,10 +20,11 @@ KEYS = ("example", "cell")
 
 @dataclass(frozen=True)
 class Fed:
-    """One trial with the name of its cell, as it was fed to the model."""
+    """One trial with the name of its cell, as it was fed to the model, and the factors that change nothing in it."""
 
     cell: str
     trial: TokenizedTrial
+    idle: tuple[str, ...] = ()
 
     @property
     def example(self) -> str:
@@ -34,7 +35,8 @@ class Fed:
 def trial_records(fed: Sequence[Fed]) -> pa.Table:
     """What was fed: positions by role, hidden positions, boundary check, truncation, the texts' words.
 
-    ``document`` is a digest of the example's document, the same for examples that share it.
+    ``document`` is a digest of the example's document, the same for examples that share it. ``idle`` names the factors,
+    joined by ``+``, whose edits found none of their roles (:mod:`analyses.designs.reach`).
     """
     examples = [item.trial.trial.example for item in fed]
     counts = [item.trial.role_counts() for item in fed]
@@ -47,6 +49,7 @@ def trial_records(fed: Sequence[Fed]) -> pa.Table:
         "published_hidden_tokens": pa.array([item.trial.published_hidden for item in fed], pa.int32()),
         "truncated_tokens": pa.array([item.trial.truncated for item in fed], pa.int32()),
         "document_intact": pa.array([item.trial.document_intact for item in fed], pa.bool_()),
+        "idle": pa.array(["+".join(item.idle) for item in fed]).dictionary_encode(),
         "decoder_shift": pa.array([item.trial.decoder_shift for item in fed], pa.int32()),
         **{
             f"{text}_words": pa.array(

@@ -1,6 +1,6 @@
 """A run's directory: what is in it, and how it survives a kill at any moment.
 
-    RUN/run.json                     what was run: identity, versions, corpus, cells, command
+    RUN/run.json                     what was run: identity, versions, corpus, cells, command, examples left out
     RUN/records/KIND/part-00000.parquet   one file per kind of record and part
     RUN/parts/part-00000.json        written last: the hashes of the part's files
     RUN/tables/*.csv, RUN/figures/*.html
@@ -26,6 +26,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 FORMAT = 1
+
+#: So many of the examples that were left out are named in notes.
+LEFT_OUT_NAMED = 5
 
 
 class RunError(ValueError):
@@ -82,6 +85,14 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         content = {"format": FORMAT, "identity": dict(identity), **details}
         write_text(self.manifest_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def renew(self, details: Mapping[str, Any]) -> None:
+        """Let run.json tell other details than it does; its identity stays. To be called under the lock."""
+        details = json.loads(json.dumps(details))
+        manifest = self.manifest()
+        if any(manifest.get(key) != value for key, value in details.items()):
+            content = json.dumps({**manifest, **details}, indent=2, ensure_ascii=False)
+            write_text(self.manifest_path, content + "\n")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -156,6 +167,27 @@ class RunDirectory:
             )
         tables = [parquet.read_table(path, columns=columns) for path in paths]
         return pa.concat_tables(tables).unify_dictionaries().to_pandas()
+
+
+def examples_run(manifest: Mapping[str, Any]) -> str:
+    """How many examples a run has in every cell, for captions: those of its corpus without those left out."""
+    count = int(manifest["corpus"]["n"]) - len(manifest.get("left_out", {}))
+    return f"{count} example{'' if count == 1 else 's'}"
+
+
+def left_out_words(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """A note about the examples that a run left out of every cell, with the first of them; none where there are none."""
+    left_out = manifest.get("left_out", {})
+    if not left_out:
+        return ()
+    shown = list(left_out)[:LEFT_OUT_NAMED]
+    more = (
+        f" and {len(left_out) - len(shown)} more, which run.json names" if len(left_out) > len(shown) else ""
+    )
+    return (
+        f"{len(left_out)} of {manifest['corpus']['n']} examples are left out of every cell, since the encoder's limit cuts "
+        f"their document, so that states can't be copied position by position: {', '.join(shown)}{more}",
+    )
 
 
 def part_name(index: int) -> str:
