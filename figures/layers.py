@@ -335,7 +335,7 @@ def shift_by_layer(
     chosen(rows["part"], [total], name, "part")
     across = 1 if narrow else columns_for(len(order), most=2)
     filled = [(i // across + 1, i % across + 1) for i in range(len(order))]
-    frame = Frame(gap_across=26, gap_down=54).fitted(narrow)
+    frame = Frame(gap_across=26, gap_down=54).fitted(narrow, left=60)
     height = 220 if narrow else 290
     figure = panel_grid(-(-len(order) // across), across, filled, frame=frame, panel_height=height)
     names = [part for part in dict.fromkeys(rows["part"]) if part != total]

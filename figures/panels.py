@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ LEGEND_LINE = 22
 #: What a further line of one legend takes, and an entry besides its text, in pixels.
 LEGEND_WRAP, LEGEND_ENTRY, LEGEND_CHARACTER = 29, 46, 6.6
 NOTE_LINE = 15
+#: An entity, a tag, or a character.
+UNBROKEN = re.compile(r"&[#\w]+;|<[^<>]*>|.", re.DOTALL)
 #: A narrow figure fits a phone of 390 pixels with the margins of its page.
 NARROW_WIDTH = 362
 #: What a level colour bar takes below the axes, with its title and its ticks.
@@ -268,8 +271,18 @@ def colour_bar(
 
 
 def folded(text: str, characters: int) -> list[str]:
-    """An escaped text in lines; entities and tags are kept whole because they hold no spaces."""
-    return textwrap.wrap(text, max(characters, 20), break_long_words=False, break_on_hyphens=False) or []
+    """An escaped text in lines; words longer than a line are broken, entities and tags are kept whole."""
+    width = max(characters, 20)
+    words = []
+    for word in text.split():
+        piece, used = "", 0
+        for part in UNBROKEN.findall(word):
+            if used == width:
+                words.append(piece)
+                piece, used = "", 0
+            piece, used = piece + part, used + (not part.startswith("<"))
+        words.append(piece)
+    return textwrap.wrap(" ".join(words), width, break_long_words=False, break_on_hyphens=False) or []
 
 
 def fold_axis_titles(figure: go.Figure, frame: Frame) -> int:

@@ -81,10 +81,16 @@ class Watched:
         assert self.foreign == []
 
 
-def watched_page(browser: Browser, size: tuple[int, int] = DESK) -> Watched:
-    """A new page, nothing of which reaches another host: such requests are noted and refused."""
+def watched_page(browser: Browser, size: tuple[int, int] = DESK, *, dark: bool = False) -> Watched:
+    """A new page, nothing of which reaches another host: such requests are noted and refused.
+
+    ``dark`` is what the reader's system prefers.
+    """
     context = browser.new_context(
-        viewport={"width": size[0], "height": size[1]}, accept_downloads=True, reduced_motion="reduce"
+        viewport={"width": size[0], "height": size[1]},
+        accept_downloads=True,
+        reduced_motion="reduce",
+        color_scheme="dark" if dark else "light",
     )
     watched = Watched(context.new_page())
 
@@ -147,6 +153,31 @@ OUTSIDE = """() => {
 def outside_the_viewport(page: Page) -> list[str]:
     """What reaches beyond the viewport without standing in a scroll container; empty where the layout holds."""
     return list(page.evaluate(OUTSIDE))
+
+
+SCROLLED = """([within]) => [...document.querySelectorAll(within)]
+  .filter(element => element.getBoundingClientRect().width && element.scrollWidth > element.clientWidth + 1)
+  .map(element => `${element.getAttribute('aria-label')}: ${element.scrollWidth} > ${element.clientWidth}`)"""
+
+
+def scrolled_sideways(page: Page, within: str) -> list[str]:
+    """Elements that are shown and hold more than their width; empty where everything in them is in sight."""
+    return list(page.evaluate(SCROLLED, [within]))
+
+
+CUT = """([within]) => [...document.querySelectorAll(within)].flatMap(plot => {
+  const held = plot.getBoundingClientRect();
+  return [...plot.querySelectorAll('.main-svg text')].filter(text => text.textContent.trim()).map(text => {
+    const box = text.getBoundingClientRect();
+    return box.width && (box.left < held.left - 1 || box.right > held.right + 1 || box.bottom > held.bottom + 1)
+      ? `${text.textContent.slice(0, 60)}: ${Math.round(box.left)}..${Math.round(box.right)}` : null;
+  }).filter(Boolean);
+})"""
+
+
+def cut_texts(page: Page, within: str = ".js-plotly-plot") -> list[str]:
+    """Texts of figures that reach beyond their figure."""
+    return list(page.evaluate(CUT, [within]))
 
 
 WEAK = """([within, without]) => {

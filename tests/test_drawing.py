@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from plotly.graph_objects import Figure
 
 from analyses.analysis import analysis_of, find_analysis
 from analyses.finishing import tables_of
@@ -16,6 +18,7 @@ from analyses.report.texts import read_texts
 from analyses.storage.run_directory import RunDirectory
 from figures.labels import visible_text
 from probes.roles import ROLES
+from tests import figure_tables
 from tests.explorer_runs import HOSTILE, hostile_run
 
 
@@ -104,6 +107,67 @@ def test_large_designs_show_the_cells_of_their_headlines() -> None:
     few = find_analysis("exp08").plan("corrected")
     names = [cell.name for cell in few.design.cells]
     assert drawing.drawn_cells(few, pd.DataFrame({"cell": names})) == (names, "")
+
+
+def numbered_effects(sizes: dict[str, int], headline: int = 0) -> pd.DataFrame:
+    """A table of effects with families of these sizes; the first ``headline`` rows are called as exp12's are."""
+    plan = find_analysis("exp12").plan("corrected")
+    names = [contrast.name for contrast in plan.headline_contrasts][:headline]
+    count = sum(sizes.values())
+    one = figure_tables.effects_table().iloc[[0]]
+    frame = pd.concat([one] * count, ignore_index=True)
+    return frame.assign(
+        contrast=names + [f"contrast {place}" for place in range(headline, count)],
+        family=[family for family, size in sizes.items() for _ in range(size)],
+        mean_difference=np.arange(count) / 100,
+        low=np.arange(count) / 100 - 0.1,
+        high=np.arange(count) / 100 + 0.1,
+    )
+
+
+def drawn_effects(figures: Iterable[Figure]) -> list[tuple[str, float]]:
+    """Contrast and mean of every mark in some forests."""
+    return [
+        (words[7], float(mean))
+        for figure in figures
+        for trace in figure.data
+        for words, mean in zip(trace.customdata, trace.x, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "headline", "rows"),
+    [
+        ({"one": 20, "two": 25}, 0, [45]),
+        # The headline ones first, then families, whole where they fit.
+        ({"one": 30, "two": 30, "three": 14}, 14, [14, 16, 44]),
+        ({"one": 120}, 3, [3, 45, 45, 27]),
+        # Without headline ones the first families.
+        ({"one": 30, "two": 30, "three": 10}, 0, [30, 40]),
+    ],
+)
+def test_more_effects_than_a_forest_holds_are_all_drawn_in_several(
+    sizes: dict[str, int], headline: int, rows: list[int]
+) -> None:
+    plan = find_analysis("exp12").plan("corrected")
+    effects = numbered_effects(sizes, headline)
+    drawn = drawing.likelihood_figures(plan, {}, {"effects": effects}, "run")
+    drawn |= drawing.further_effects(plan, effects, "run")
+    assert list(drawn) == ["effects", *(f"effects_{number}" for number in range(2, len(rows) + 1))]
+    assert [len(drawn_effects([figure])) for figure in drawn.values()] == rows
+    assert sorted(drawn_effects(drawn.values())) == sorted(
+        zip(effects["contrast"], effects["mean_difference"], strict=True)
+    )
+    title = visible_text(drawn["effects"].layout.title.text)
+    assert (f"the {rows[0]} main ones of {len(effects)}" in title) == (len(rows) > 1)
+
+
+def test_a_family_in_several_forests_says_which_part_it_is() -> None:
+    pages = drawing.forest_pages(numbered_effects({"one": 50, "two": 3}))
+    assert [list(dict.fromkeys(page["family"])) for page in pages] == [
+        ["one (1 of 2)"],
+        ["one (2 of 2)", "two"],
+    ]
 
 
 def test_lines_of_an_interaction_have_two_places_and_none_comes_first() -> None:

@@ -68,10 +68,10 @@ def fragment(runs: dict[str, RunData], **choices: object) -> str:
 
 
 def opened(
-    browser: Browser, address: str, where: str = "", size: tuple[int, int] = look.DESK
+    browser: Browser, address: str, where: str = "", size: tuple[int, int] = look.DESK, *, dark: bool = False
 ) -> look.Watched:
     """A page that shows something, its controls filled."""
-    watched = look.watched_page(browser, size)
+    watched = look.watched_page(browser, size, dark=dark)
     watched.page.set_default_timeout(PATIENCE)
     watched.page.goto(address + where)
     settled(watched.page)
@@ -336,20 +336,57 @@ def test_radios_sorts_and_pages(browser: Browser, address: str, runs: dict[str, 
     watched.assert_quiet()
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [look.PHONE, look.DESK], ids=["phone", "desk"])
 @pytest.mark.parametrize("view", list(VIEWS))
 def test_the_layout_holds_and_texts_are_read(
-    browser: Browser, address: str, runs: dict[str, RunData], view: str, size: tuple[int, int]
+    browser: Browser, address: str, runs: dict[str, RunData], view: str, size: tuple[int, int], dark: bool
 ) -> None:
     data = next(iter(runs.values()))
     longest = next(name for name, example in data.texts.items() if len(example.document) > 10_000)
     where = fragment(runs, view=view, example=longest, **(OWN if view == "own" else {}))
-    watched = opened(browser, address, where, size)
+    watched = opened(browser, address, where, size, dark=dark)
     page = watched.page
     assert look.outside_the_viewport(page) == []
+    # Text on a shade of the token view is black or white by the shade; its own test holds it to WCAG AA.
     assert look.weak_contrast(page, without="#second") == []
+    if size == look.PHONE:
+        assert look.scrolled_sideways(page, ".slot .scroll") == []
+        assert look.cut_texts(page, ".slot:not([hidden]) .js-plotly-plot") == []
+    page.locator("#run").click()
+    page.wait_for_selector(".dash-dropdown-content")
+    assert look.weak_contrast(page, ".dash-dropdown-content") == []
+    page.keyboard.press("Escape")
     levels = look.heading_levels(page)
     look.assert_headings_in_order(levels)
+    watched.assert_quiet()
+
+
+def test_a_turned_phone_draws_again_and_clicks_go_on(
+    browser: Browser, address: str, runs: dict[str, RunData]
+) -> None:
+    watched = opened(browser, address, fragment(runs, view="budgets", map="heads"), look.PHONE)
+    page = watched.page
+    # The bar's outline is level, then upright.
+    bar = (
+        "() => [...document.querySelectorAll('#figure .infolayer .colorbar .cboutline')]"
+        ".map(e => e.getBBox()).map(box => box.width - box.height)"
+    )
+    (level,) = page.evaluate(bar)
+    assert level > 200
+    page.set_viewport_size({"width": look.DESK[0], "height": look.DESK[1]})
+    page.wait_for_function(
+        "() => document.querySelector('#figure .js-plotly-plot').layout.meta.width === 1000"
+    )
+    settled(page)
+    (upright,) = page.evaluate(bar)
+    assert upright < -80
+    click_point(page, "#figure .heatmaplayer image")
+    heading_is(page, "Tokens")
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(
+        "() => getComputedStyle(document.querySelector('#second .gtitle')).fill === 'rgb(236, 238, 241)'"
+    )
     watched.assert_quiet()
 
 

@@ -14,7 +14,7 @@ import figures
 from figures import theme
 from figures.export import html_fragment, page_script, stored_looks
 from figures.looks import LOOKS, as_json, changed, difference, digest, has_looks, looks
-from figures.panels import NARROW_WIDTH, Frame, level_ticks
+from figures.panels import NARROW_WIDTH, Frame, folded, level_ticks
 from tests import figure_tables as tables
 
 Draw = Callable[..., go.Figure]
@@ -125,6 +125,14 @@ def test_narrow_forest_leaves_out_p_where_its_verdict_needs_the_room() -> None:
     ]
     assert len(lines) == (effects["verdict"] == "helps").sum()
     assert all("p <" in line or "p =" in line for line in lines)
+
+
+def test_long_words_are_broken_and_entities_are_not() -> None:
+    path = "/a" * 30
+    assert folded(f"one {path} two", 20) == ["one", path[:20], path[20:40], path[40:60], "two"]
+    lines = folded("&lt;" * 50 + "<b>" + "x" * 30 + "</b>", 20)
+    assert "".join(lines) == "&lt;" * 50 + "<b>" + "x" * 30 + "</b>"
+    assert all(line.count("&") == line.count(";") for line in lines)
 
 
 def test_narrow_axis_titles_are_broken_where_their_axis_ends() -> None:

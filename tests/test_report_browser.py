@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,16 +20,18 @@ from tests.browser import (
     assert_headings_in_order,
     beyond_the_keyboard,
     chromium,
+    cut_texts,
     download,
     heading_levels,
     outside_the_viewport,
+    scrolled_sideways,
     tab_stops,
     watched_page,
     weak_contrast,
 )
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
 
@@ -67,9 +70,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_page(tmp_path_factory.mktemp("hostile"), report_pages.HOSTILE)
 
 
-def opened(browser: Browser, path: Path, size: tuple[int, int] = DESK) -> Watched:
+def opened(browser: Browser, path: Path, size: tuple[int, int] = DESK, *, dark: bool = False) -> Watched:
     """The page, once every figure is drawn and every fold is open."""
-    watched = watched_page(browser, size)
+    watched = watched_page(browser, size, dark=dark)
     watched.page.goto(path.as_uri())
     watched.page.wait_for_function(
         "() => document.querySelectorAll('.js-plotly-plot .main-svg').length >= 4 * 3"
@@ -85,14 +88,17 @@ def desk(browser: Browser, plain: Path) -> Iterator[Watched]:
     watched.page.context.close()
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("kind", ["plain", "hostile"])
 def test_page_is_quiet_whole_and_readable(
-    browser: Browser, request: pytest.FixtureRequest, kind: str, size: tuple[int, int]
+    browser: Browser, request: pytest.FixtureRequest, kind: str, size: tuple[int, int], dark: bool
 ) -> None:
-    watched = opened(browser, request.getfixturevalue(kind), size)
+    watched = opened(browser, request.getfixturevalue(kind), size, dark=dark)
     page = watched.page
     try:
+        assert looks_of(page) == {("dark" if dark else "light") + (" narrow" if size == PHONE else "")}
+        assert (page_light(page) < 30) == dark
         assert outside_the_viewport(page) == []
         assert weak_contrast(page) == []
         assert beyond_the_keyboard(page, "nav, main") == []
@@ -101,6 +107,81 @@ def test_page_is_quiet_whole_and_readable(
         watched.assert_quiet()
     finally:
         page.context.close()
+
+
+def looks_of(page: Page) -> set[str]:
+    """The looks in which the page's figures stand."""
+    return set(
+        page.evaluate(
+            "() => [...document.querySelectorAll('.js-plotly-plot')].map(plot => plot.dataset.look)"
+        )
+    )
+
+
+def page_light(page: Page) -> float:
+    """Mean of the channels of the page's ground, 0 to 255."""
+    colour = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    channels = [float(channel) for channel in re.findall(r"[\d.]+", colour)[:3]]
+    return sum(channels) / 3
+
+
+def test_figures_fit_on_a_phone_without_scrolling(browser: Browser, plain: Path) -> None:
+    watched = opened(browser, plain, PHONE)
+    page = watched.page
+    assert scrolled_sideways(page, "figure .scroll") == []
+    assert cut_texts(page) == []
+    widths = page.evaluate(
+        "() => [...document.querySelectorAll('figure .js-plotly-plot')].map(plot => plot.clientWidth)"
+    )
+    assert len(widths) == 4
+    assert all(350 < width <= PHONE[0] for width in widths)
+    # No text smaller than on a wide page.
+    sizes = page.evaluate(
+        "() => [...document.querySelectorAll('.js-plotly-plot .main-svg text')]"
+        ".filter(text => text.textContent.trim()).map(text => parseFloat(getComputedStyle(text).fontSize))"
+    )
+    assert min(sizes) >= 10
+    watched.assert_quiet()
+    page.context.close()
+
+
+def test_figures_follow_the_reader_from_look_to_look_with_the_same_numbers(
+    browser: Browser, plain: Path
+) -> None:
+    watched = opened(browser, plain)
+    page = watched.page
+    numbers = (
+        "() => [...document.querySelectorAll('.js-plotly-plot')].map(plot => plot._fullData"
+        ".map(trace => [trace.name, Array.from(trace.x), Array.from(trace.y)]).sort())"
+    )
+    before = page.evaluate(numbers)
+    bars = page.locator(".infolayer .colorbar").count()
+    for size, dark in ((PHONE, False), (PHONE, True), (DESK, True), (DESK, False)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(color_scheme="dark" if dark else "light")
+        look = ("dark" if dark else "light") + (" narrow" if size == PHONE else "")
+        page.wait_for_function(
+            "look => [...document.querySelectorAll('.js-plotly-plot')].every(plot => plot.dataset.look === look)",
+            arg=look,
+        )
+        assert page.evaluate(numbers) == before
+        assert page.locator(".infolayer .colorbar").count() == bars
+        title = page.evaluate("() => getComputedStyle(document.querySelector('.gtitle')).fill")
+        assert title == ("rgb(236, 238, 241)" if dark else "rgb(26, 29, 33)")
+    watched.assert_quiet()
+    page.context.close()
+
+
+def test_pictures_saved_from_a_dark_phone_are_those_for_paper(browser: Browser, plain: Path) -> None:
+    watched = opened(browser, plain, PHONE, dark=True)
+    page = watched.page
+    button = page.locator("#figure-effects ~ figure button[data-format='svg']").first
+    _, content = download(page, button.click)
+    picture = content.decode("utf-8")
+    assert 'width="1080"' in picture[:400]
+    assert "rgb(255, 255, 255)" in picture
+    assert "rgb(20, 23, 28)" not in picture
+    page.context.close()
 
 
 def test_hostile_text_is_read_as_it_was_written(browser: Browser, hostile: Path) -> None:
@@ -204,7 +285,7 @@ def test_tab_reaches_every_control_and_shows_where_it_is(desk: Watched) -> None:
 
 def test_wide_content_scrolls_by_keys_on_a_phone(browser: Browser, plain: Path) -> None:
     watched = opened(browser, plain, PHONE)
-    scroller = watched.page.locator("figure .scroll").first
+    scroller = watched.page.locator("#table-effects ~ .scroll").first
     scroller.focus()
     watched.page.keyboard.press("ArrowRight")
     watched.page.wait_for_function("element => element.scrollLeft > 0", arg=scroller.element_handle())
@@ -221,10 +302,17 @@ def test_figures_hold_the_numbers_of_the_table(desk: Watched) -> None:
     assert sorted(drawn) == pytest.approx(sorted(expected), abs=1e-12)
 
 
-def test_page_fits_on_paper(browser: Browser, plain: Path) -> None:
-    watched = opened(browser, plain, (718, 1000))
+@pytest.mark.parametrize(("size", "dark"), [((718, 1000), False), (PHONE, True)], ids=["sheet", "dark phone"])
+def test_page_fits_on_paper(browser: Browser, plain: Path, size: tuple[int, int], dark: bool) -> None:
+    watched = opened(browser, plain, size, dark=dark)
     page = watched.page
     page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 1000})
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.js-plotly-plot')].every(plot => plot.dataset.look === 'light')"
+    )
+    assert page_light(page) == 255
+    assert weak_contrast(page) == []
     assert outside_the_viewport(page) == []
     assert not page.locator("nav").is_visible()
     assert not page.locator("button").first.is_visible()
