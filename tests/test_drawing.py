@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from plotly.graph_objects import Figure
 
 from analyses.analysis import analysis_of, find_analysis
 from analyses.finishing import tables_of
+from analyses.plans.knockouts import QUARTERS, knockout_figures
 from analyses.report import drawing
 from analyses.report.texts import read_texts
 from analyses.storage.run_directory import RunDirectory
@@ -168,6 +170,39 @@ def test_a_family_in_several_forests_says_which_part_it_is() -> None:
         ["one (1 of 2)"],
         ["one (2 of 2)", "two"],
     ]
+
+
+def test_curves_of_knockouts_are_the_quarters_of_the_table() -> None:
+    rows = [
+        {
+            "base": base,
+            "rows": "answer",
+            "keys": keys,
+            "window": window,
+            "n": 40,
+            "mean": mean,
+            "verdict": "hurts",
+        }
+        | {"low": mean - 0.1, "high": mean + 0.2, "share": 0.1}
+        for mean, (base, keys, window) in enumerate(
+            itertools.product(("seen", "hidden"), ("document", "bos"), (*QUARTERS, "all"))
+        )
+    ]
+    table = pd.DataFrame(rows)
+    figure = knockout_figures({"knockouts": table}, "run")["knockout_curves"]
+    drawn = {(trace.meta["facet"], trace.meta["line"]): trace for trace in figure.data}
+    assert list(drawn) == [(keys, base) for keys in ("bos", "document") for base in ("seen", "hidden")]
+    for (keys, base), trace in drawn.items():
+        own = table[(table["keys"] == keys) & (table["base"] == base) & (table["window"] != "all")]
+        np.testing.assert_array_equal(trace.y, own["mean"])
+        np.testing.assert_allclose(trace.error_y.array, 0.2)
+        np.testing.assert_allclose(trace.error_y.arrayminus, 0.1)
+        assert [entry[4] for entry in trace.customdata] == list(QUARTERS)
+    # A rise of 0 means something: it is on the axis of every panel, with a line.
+    assert [shape.y0 for shape in figure.layout.shapes] == [0.0, 0.0]
+    assert figure.layout.yaxis.range[0] < 0 < figure.layout.yaxis.range[1]
+    titles = {axis.title.text for axis in figure.select_xaxes() if axis.title.text}
+    assert titles == {"decoder layers, part of the depth"}
 
 
 def test_lines_of_an_interaction_have_two_places_and_none_comes_first() -> None:

@@ -18,6 +18,7 @@ import pytest
 import figures
 from analyses.report.document import report_page
 from analyses.report.examples import examples_section
+from analyses.report.figures import table_link
 from analyses.report.findings import caveats, kind_of, sentence, split_sentences
 from analyses.report.tables import table_markup, tables_section
 from analyses.running.runs import Unit
@@ -423,3 +424,10 @@ def test_page_of_a_large_model_stays_under_ten_megabytes(tmp_path: Path) -> None
     assert len(text.encode("utf-8")) < 10_000_000
     found = csvs(text)
     assert found["share_effects.csv"] == (tmp_path / "share_effects.csv").read_text(encoding="utf-8")
+
+
+def test_numbered_figures_lead_to_the_table_of_the_first() -> None:
+    tables = report_pages.report_tables()
+    assert 'href="#table-effects"' in table_link("effects_3", tables)
+    assert 'href="#table-decomposition"' in table_link("splits", tables)
+    assert 'href="#tables"' in table_link("unknown_2", tables)
