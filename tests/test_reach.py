@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from analyses.analysis import find_analysis, listed_analyses
@@ -21,6 +22,8 @@ from analyses.designs.reach import feed, idle_factors, require_feasible
 from analyses.report.findings import caveats
 from analyses.running.known_models import model_path
 from analyses.storage.run_directory import RunDirectory, examples_run, left_out_words
+from analyses.tables.build import trials_table
+from interventions.intervention import LevelError
 from probes.edits import EditError, HideKeys, KeepKeys
 from probes.models import load_trial_tokenizer
 from probes.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
@@ -187,6 +190,11 @@ def test_what_changes_something_somewhere_is_not_refused(
     check(corpus, **factors)
 
 
+def test_a_level_that_the_model_can_t_have_is_named_with_its_cell(corpus: Corpus) -> None:
+    with pytest.raises(LevelError, match=r"^cell knockout=answer->bos@20-33: .*layers 0 to 4"):
+        check(corpus, knockout=["none", "answer->bos@20-33"])
+
+
 def test_further_examples_are_looked_at_before_a_level_is_refused(corpus: Corpus) -> None:
     # An answer of one token, which stands behind the only row that predicts it.
     tokenizer = TrialTokenizer(tiny_models.tokenizer(), 2, depths={"encoder": 3, "decoder": 5})
@@ -264,6 +272,22 @@ def test_a_crossing_says_in_which_cells_a_level_is_idle(
     table = pd.read_csv(tmp_path / "run" / "tables" / "trials.csv").set_index("cell")["idle"]
     assert table[cell] == 3
     assert table.sum() == 3
+
+
+def test_parts_of_an_earlier_version_count_as_nothing_known(tmp_path: Path) -> None:
+    """A run goes on after an update: its first parts have no column that tells idle factors."""
+    directory = RunDirectory(tmp_path)
+    columns = {
+        "cell": pa.array(["a", "a"]).dictionary_encode(),
+        "document_intact": pa.array([True, True]),
+        "truncated_tokens": pa.array([0, 0], pa.int32()),
+        "bos_tokens": pa.array([1, 1], pa.int32()),
+    }
+    directory.write_part("part-00000", {"trials": pa.table(columns)})
+    idle = pa.array(["", "knockout"]).dictionary_encode()
+    directory.write_part("part-00001", {"trials": pa.table({**columns, "idle": idle})})
+    table = trials_table(directory.read_records("trials"))
+    assert table[["n", "idle"]].to_numpy().tolist() == [[4, 1]]
 
 
 def test_cells_that_are_idle_in_some_examples_are_counted() -> None:

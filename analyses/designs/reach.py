@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from analyses.designs.design import Cell, Design, context_of
-from interventions.intervention import Context, Intervention
+from interventions.intervention import Context, Intervention, LevelError
 from probes.edits import EditError
 from probes.roles import ROLES
 from probes.states import CutDocumentError, StateError
@@ -45,8 +45,14 @@ class Idle:
 def feed(
     cell: Cell, example: Example, context: Context, tokenizer: TrialTokenizer
 ) -> tuple[TokenizedTrial, dict[str, Idle]]:
-    """What a cell feeds the model for an example, and its idle factors. Raises as the cell and the tokenizer do."""
-    trials = cell.trials(example, context)
+    """What a cell feeds the model for an example, and its idle factors.
+
+    Raises as the cell and the tokenizer do; a LevelError, such as for layers that the model lacks, names the cell.
+    """
+    try:
+        trials = cell.trials(example, context)
+    except LevelError as error:
+        raise LevelError(f"cell {cell.name}: {error}") from error
     tokenized = tokenizer(trials[-1])
     found = {}
     for (factor, _), intervention, before, after in zip(

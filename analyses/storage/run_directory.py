@@ -166,7 +166,8 @@ class RunDirectory:
                 f"{self.path} has no {kind!r} records; it has {', '.join(self.kinds()) or 'none'}. Finish the run first"
             )
         tables = [parquet.read_table(path, columns=columns) for path in paths]
-        return pa.concat_tables(tables).unify_dictionaries().to_pandas()
+        # A run that an earlier version began may lack a column in its first parts: nothing is known there.
+        return pa.concat_tables(tables, promote_options="default").unify_dictionaries().to_pandas()
 
 
 def examples_run(manifest: Mapping[str, Any]) -> str:
