@@ -285,6 +285,21 @@ def folded(text: str, characters: int) -> list[str]:
     return textwrap.wrap(" ".join(words), width, break_long_words=False, break_on_hyphens=False) or []
 
 
+def with_second_colour_axis(figure: go.Figure) -> None:
+    """Call the colour axis of a narrow figure by another name than that of a wide one.
+
+    plotly.js leaves parts of a colour bar behind that moves from beside a figure to below it; a bar of another
+    name is a new one.
+    """
+    for trace in figure.data:
+        holder = trace if trace.type == "heatmap" else trace.marker if "marker" in trace else None
+        if holder is not None and "coloraxis" in holder and holder.coloraxis == "coloraxis":
+            holder.coloraxis = "coloraxis2"
+    if figure.layout.coloraxis.colorscale:
+        figure.layout.coloraxis2 = figure.layout.coloraxis.to_plotly_json()
+        figure.layout.coloraxis = None
+
+
 def fold_axis_titles(figure: go.Figure, frame: Frame) -> int:
     """Break the axis titles of a narrow figure that are longer than their axes; by how many lines the lowest grow.
 
@@ -352,6 +367,8 @@ def dressed(
         heading_lines: lines that the headings of the first row of panels take.
         missing: what has no value, kept in `layout.meta` in full.
     """
+    if frame.narrow:
+        with_second_colour_axis(figure)
     characters = int((frame.width - 32) / 6.4)
     title_size = theme.NARROW_TITLE_SIZE if frame.narrow else theme.TITLE_SIZE
     title_lines = folded(title, int((frame.width - 32) / (0.583 * title_size)))

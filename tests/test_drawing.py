@@ -185,7 +185,7 @@ def test_curves_of_knockouts_are_the_quarters_of_the_table() -> None:
         }
         | {"low": mean - 0.1, "high": mean + 0.2, "share": 0.1}
         for mean, (base, keys, window) in enumerate(
-            itertools.product(("seen", "hidden"), ("document", "bos"), (*QUARTERS, "all"))
+            itertools.product(("seen", "hidden"), ("document", "bos"), (*QUARTERS, "all")), start=5
         )
     ]
     table = pd.DataFrame(rows)

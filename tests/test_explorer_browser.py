@@ -381,6 +381,12 @@ def test_a_turned_phone_draws_again_and_clicks_go_on(
     settled(page)
     (upright,) = page.evaluate(bar)
     assert upright < -80
+    # Nothing of the level bar is left: its ticks stood below the figure, those of an upright one beside it.
+    heights = "() => [...document.querySelectorAll('#figure .colorbar text')].map(e => e.getBoundingClientRect().top)"
+    lowest = page.evaluate(
+        "() => document.querySelector('#figure .cboutline').getBoundingClientRect().bottom"
+    )
+    assert max(page.evaluate(heights)) < lowest
     click_point(page, "#figure .heatmaplayer image")
     heading_is(page, "Tokens")
     page.emulate_media(color_scheme="dark")

@@ -127,6 +127,21 @@ def test_narrow_forest_leaves_out_p_where_its_verdict_needs_the_room() -> None:
     assert all("p <" in line or "p =" in line for line in lines)
 
 
+@pytest.mark.parametrize("name", ["heads", "entropies", "tokens", "map"])
+def test_narrow_colour_axes_have_a_name_of_their_own(name: str) -> None:
+    for narrow, axis in ((False, "coloraxis"), (True, "coloraxis2")):
+        figure = DRAWINGS[name](narrow=narrow)
+        content = figure.to_plotly_json()
+        assert [key for key in content["layout"] if key.startswith("coloraxis")] == [axis]
+        used = {
+            holder["coloraxis"]
+            for trace in content["data"]
+            for holder in (trace, trace.get("marker", {}))
+            if "coloraxis" in holder
+        }
+        assert used == {axis}
+
+
 def test_long_words_are_broken_and_entities_are_not() -> None:
     path = "/a" * 30
     assert folded(f"one {path} two", 20) == ["one", path[:20], path[20:40], path[40:60], "two"]

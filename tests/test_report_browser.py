@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import figures
 import tests.browser
 from analyses.report.document import report_page
-from tests import report_pages
+from tests import figure_tables, report_pages
 from tests.browser import (
     DESK,
     PHONE,
@@ -168,6 +169,32 @@ def test_figures_follow_the_reader_from_look_to_look_with_the_same_numbers(
         assert page.locator(".infolayer .colorbar").count() == bars
         title = page.evaluate("() => getComputedStyle(document.querySelector('.gtitle')).fill")
         assert title == ("rgb(236, 238, 241)" if dark else "rgb(26, 29, 33)")
+    watched.assert_quiet()
+    page.context.close()
+
+
+def test_a_colour_bar_moves_below_its_figure_and_back(browser: Browser, tmp_path: Path) -> None:
+    figure = figures.head_map(figure_tables.heads_table(layers=4, heads=3), "bos")
+    watched = watched_page(browser, dark=True)
+    page = watched.page
+    page.goto(figures.write_html(figure, tmp_path / "heads.html").as_uri())
+    shape = (
+        "() => [...document.querySelectorAll('.infolayer .colorbar .cboutline')]"
+        ".map(part => part.getBBox()).map(box => box.width > box.height)"
+    )
+    ticks = "() => document.querySelectorAll('.infolayer .colorbar .cbaxis text').length"
+    assert page_light(page) < 30
+    assert page.evaluate(shape) == [False]
+    first = page.evaluate(ticks)
+    for size, level in ((PHONE, True), (DESK, False)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.wait_for_function(
+            "narrow => document.querySelector('.js-plotly-plot').dataset.look.endsWith('narrow') === narrow",
+            arg=level,
+        )
+        assert page.evaluate(shape) == [level]
+        assert outside_the_viewport(page) == []
+    assert page.evaluate(ticks) == first
     watched.assert_quiet()
     page.context.close()
 

@@ -255,7 +255,7 @@ def knockout_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[s
             subtitle="mean share of attention, nothing knocked out: a large share need not be a need",
         ),
     }
-    quarters = by_window[by_window["window"].isin(QUARTERS) & by_window["mean"].notna()]
+    quarters = by_window[by_window["mean"].notna()]
     figures["knockout_curves"] = interaction_plot(
         quarters.assign(cell=quarters["keys"] + "@" + quarters["window"] + ", " + quarters["base"]),
         x="window",

@@ -5,8 +5,6 @@ const narrow = matchMedia("(max-width: 700px)");
 const look = () => (dark.matches ? "dark" : "light") + (narrow.matches ? " narrow" : "");
 for (const query of [dark, narrow]) {
   query.addEventListener("change", function () {
-    // plotly.js leaves parts of a colour bar behind that moves from beside a figure to below it.
-    document.querySelectorAll(".infolayer .colorbar").forEach((bar) => bar.remove());
     window.dash_clientside.set_props("look", { data: look() });
   });
 }
