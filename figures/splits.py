@@ -158,8 +158,11 @@ def split_bars(
 
 
 def part_kind(part: str) -> str:
-    """What a part is called before its levels and its cell: `length` of `length (none→random) | bare`."""
-    return re.split(r"[(|×]", part)[0].strip() or part
+    """What a part is called before its levels, its cell and its place in an order.
+
+    `length` of `length (none→random) | bare`, `position` of `position alone | bare` and of `position after attention`.
+    """
+    return re.split(r"[(|×]| alone\b| after\b", part)[0].strip() or part
 
 
 def bar_colour(part: str, colour: str, dark: bool) -> str:

@@ -165,6 +165,20 @@ def test_parts_of_the_same_kind_have_the_same_colour_in_every_effect() -> None:
     assert len(set(colours[0])) == 3
 
 
+def test_a_part_keeps_its_colour_in_either_order() -> None:
+    table = tables.decomposition_table()
+    first, second = table.contrast.unique()
+    orders = {
+        first: ["position alone | bare", "attention after position | bare"],
+        second: ["attention alone | bare", "position after attention | bare"],
+    }
+    for contrast, parts in orders.items():
+        table.loc[(table.contrast == contrast) & (table.part != "total"), "part"] = parts
+    one, other = ([*trace.marker.color] for trace in figures.split_bars(table).data)
+    assert one[1:] == other[:0:-1]
+    assert len(set(one)) == 3
+
+
 # --- entropy
 
 
@@ -580,3 +594,9 @@ def test_a_difference_of_differences_is_labelled_by_both_of_its_factors() -> Non
     # Four cells that cross no two factors keep their own names.
     other = f"{cell('oracle', 'none')} + {cell('none', 'random')}"
     assert label(baseline, other) == f"{baseline} → {other}"
+
+
+def test_a_note_of_gaps_begins_with_what_is_missing() -> None:
+    entries = [{"line": "oracle", "rows": 1, "of": 2, "length": [4095.0]}]
+    note = missing_note(entries, ("line",), "length")
+    assert note == "No value, shown as a gap: length 4095 (oracle)."
