@@ -65,7 +65,8 @@ def missing_note(
     words = []
     for (rest, why), firsts in list(together.items())[:shown]:
         those = " and ".join(firsts) if len(firsts) < 3 else f"{firsts[0]} and {len(firsts) - 1} others"
-        words.append((f"{rest.strip()} ({those})" if rest.strip() else those) + why)
+        rest = rest.strip(" ,")
+        words.append((f"{rest} ({those})" if rest else those) + why)
     if not words:
         return ""
     more = f"; and {len(together) - shown} more" if len(together) > shown else ""

@@ -13,6 +13,7 @@ import figures
 from figures import theme
 from figures.bands import band_outline
 from figures.labels import contrast_label
+from figures.missing import missing_note
 from tests import figure_tables as tables
 from tests.test_figures import HOSTILE, assert_hostile_text_is_escaped, texts, traces_by
 
