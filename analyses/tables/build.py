@@ -231,7 +231,9 @@ def trials_table(trials: pd.DataFrame) -> pd.DataFrame:
     table["truncated"] = grouped["truncated_tokens"].agg(lambda cut: int((cut > 0).sum()))
     # Records of earlier versions cannot tell.
     if "idle" in trials:
-        table["idle"] = grouped["idle"].agg(lambda factors: int((factors.astype(object).fillna("") != "").sum()))
+        table["idle"] = grouped["idle"].agg(
+            lambda factors: int((factors.astype(object).fillna("") != "").sum())
+        )
     return table.reset_index()
 
 
