@@ -64,9 +64,11 @@ SMALL = ("no effect", "additive", "interaction unchanged", "steady")
 
 
 def verdict_style(verdict: str, dark: bool) -> tuple[str, str]:
-    """Colour and marker of a verdict: filled where something was found, hollow where nothing was."""
-    if verdict in FOUND:
-        return FOUND[verdict]
+    """Colour and marker of a verdict: filled where something was found that matters, hollow where not."""
+    found, _, bound = verdict.partition(",")
+    if found in FOUND:
+        colour, symbol = FOUND[found]
+        return colour, f"{symbol}-open" if bound else symbol
     if verdict.startswith(SMALL):
         return theme.page(dark).ink, "square-open"
     return theme.page(dark).zero, "circle-open"
@@ -143,7 +145,7 @@ def effects_forest(
     )
     missing = missing_rows(rows, "mean_difference", ("family", "contrast"))
     subtitle = f"{count_label(rows['n'])} | right of 0: the treatment helps"
-    if rows["verdict"].isin(INTERACTIONS).any():
+    if rows["verdict"].str.startswith(INTERACTIONS).any():
         subtitle += "; of an interaction: less together than the sum of each alone"
     if smallest_effect is not None:
         subtitle += f" | shaded: within ±{smallest_effect:g} {escaped(unit)}"

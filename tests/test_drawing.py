@@ -205,6 +205,18 @@ def test_curves_of_knockouts_are_the_quarters_of_the_table() -> None:
     assert titles == {"decoder layers, part of the depth"}
 
 
+def test_maps_of_knockouts_frame_what_was_found_however_small() -> None:
+    verdicts = ("hurts", "hurts, within ±0.05", "helps, within ±0.05", "no effect within ±0.05", "undecided")
+    table = pd.DataFrame(
+        {"window": (*QUARTERS, "all"), "verdict": verdicts, "mean": 0.1, "low": 0.0, "high": 0.2}
+    )
+    table = table.assign(base="seen", rows="answer", keys="document", n=40, share=0.1)
+    figure = knockout_figures({"knockouts": table}, "run")["knockout_windows"]
+    framed = [trace for trace in figure.data if trace.type == "scatter" and trace.mode == "lines"]
+    # A frame is a closed line of five points and a gap.
+    assert sum(pd.notna(pd.Series(trace.x)).sum() // 5 for trace in framed) == 3
+
+
 def test_lines_of_an_interaction_have_two_places_and_none_comes_first() -> None:
     cells = [
         {"factors": {"prompt": prompt, "prefix": prefix}}

@@ -300,6 +300,15 @@ def record(verdict: str, mean: float = 0.5, half: float = 0.1, **more: Any) -> d
             record("super-additive", -0.5),
             "together the two do more than the sum of each alone: −0.50 [−0.60, −0.40] nats (n = 40).",
         ),
+        (
+            record("hurts, within ±0.05", -0.02, 0.01),
+            "the answer's NLL rises by 0.020 [0.010, 0.030] nats, which lies within the bound (n = 40).",
+        ),
+        (
+            record("sub-additive, within ±0.05", 0.02, 0.01),
+            "together the two do less than the sum of each alone: 0.020 [0.010, 0.030] nats, which lies within the "
+            "bound (n = 40).",
+        ),
         (record("undecided", math.nan, reason="fewer than 2 pairs"), "undefined (fewer than 2 pairs)."),
     ],
 )

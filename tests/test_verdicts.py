@@ -94,6 +94,7 @@ def test_the_rule_of_slopes_is_written_where_there_are_slopes():
     assert sentence.startswith("grows / shrinks (the effect, along the quantity): the interval leaves out 0")
     assert "the corrected p is below 0.1; steady within ±0.02: neither" in sentence
     assert "helps" not in sentence
+    assert "a word followed by within ±0.02: both, an effect too small to matter" in sentence
     both = rule(0.02, orders=(1, SLOPE))
     assert "helps / hurts" in both
     assert "no effect within ±0.02" in both

@@ -15,7 +15,7 @@ from analyses.designs.design import Cell, Design, Factor
 from analyses.effects import Correction, effects_table
 from analyses.statistics.budget_arrays import BudgetArray, read_budgets
 from analyses.statistics.contrasts import Contrast, comparison
-from analyses.statistics.verdicts import rule
+from analyses.statistics.verdicts import HELPS, HURTS, rule
 from analyses.storage.run_directory import RunDirectory
 from analyses.tables.build import SMALLEST_EFFECT
 from analyses.tables.presentation import Table, documents_resampled, sample
@@ -221,7 +221,7 @@ def knockout_tables(directory: RunDirectory, plan: Plan, knocked: Sequence[Knock
 def knockout_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:
     """Maps of the rise by role and window, by role and rows, and of the attention that the keys had got."""
     frame = tables["knockouts"]
-    frame = frame.assign(marked=frame["verdict"].isin(["helps", "hurts"]))
+    frame = frame.assign(marked=frame["verdict"].str.startswith((HELPS, HURTS)))
     first = frame["rows"].iloc[0]
     by_window = frame[frame["rows"] == first]
     roles = [role for role in ROLES if role in set(frame["keys"])]

@@ -167,6 +167,7 @@ def sentence(record: Mapping[str, Any]) -> str:
     signed = with_interval(mean, low, high).replace("-", "−")
     count = f"n = {int(record['n'])}"
     what = WHAT.get(int(record.get("order", 1)), "the difference")
+    small = ", which lies within the bound" if "," in str(record["verdict"]) else ""
     if kind == "none":
         return f"{what} is {signed} nats and lies within the bound ({count})."
     if kind == "undecided":
@@ -176,11 +177,11 @@ def sentence(record: Mapping[str, Any]) -> str:
         return f"the data do not decide: {of}{signed} nats ({count}{words})."
     if kind == "apart":
         meaning = MEANINGS[next(words for words in MEANINGS if str(record["verdict"]).startswith(words))]
-        return f"{meaning}: {signed} nats ({count})."
+        return f"{meaning}: {signed} nats{small} ({count})."
     if kind == "helps":
-        return f"the answer's NLL falls by {signed} nats ({count})."
+        return f"the answer's NLL falls by {signed} nats{small} ({count})."
     risen = with_interval(-mean, -high, -low).replace("-", "−")
-    return f"the answer's NLL rises by {risen} nats ({count})."
+    return f"the answer's NLL rises by {risen} nats{small} ({count})."
 
 
 def _reason(record: Mapping[str, Any]) -> str:

@@ -1,7 +1,9 @@
 """Words that a table may use, fixed by rule.
 
 A verdict needs evidence in either direction: an interval that leaves out 0 with a corrected p below alpha for
-*helps* and *hurts*, an equivalence test for *no effect within ±x*. A large p alone never means no effect.
+*helps* and *hurts*, an equivalence test for *no effect within ±x*. A large p alone never means no effect. Where both
+hold, there is an effect and it is too small to matter: *helps, within ±x* (Lakens 2017, Social Psychological and
+Personality Science 8, fig. 1).
 
 An interaction is no help and no harm, so that it has words of its own. With differences taken as baseline -
 treatment, a positive difference of differences means that two treatments together help less than the sum of
@@ -112,16 +114,18 @@ def verdict(
         "helps", "hurts", "no effect within ±x" or "undecided"; for an interaction "sub-additive",
         "super-additive", "additive within ±x" or "undecided"; for a higher one "interaction falls",
         "interaction rises", "interaction unchanged within ±x" or "undecided"; for a slope "grows", "shrinks",
-        "steady within ±x" or "undecided". "undecided" wherever an input
-        it needs is NaN.
+        "steady within ±x" or "undecided". What was found has ", within ±x" behind it where the equivalence test
+        holds as well. "undecided" wherever an input it needs is NaN.
     """
     if math.isnan(low) or math.isnan(high):
         return UNDECIDED
     # NaN < alpha is False: an undefined test decides nothing.
+    small = p_equivalence < alpha
     if (low > 0 or high < 0) and p_difference < alpha:
         own = words(order, quantity)
-        return own.positive if low > 0 else own.negative
-    return no_effect_within(smallest_effect, order, quantity) if p_equivalence < alpha else UNDECIDED
+        found = own.positive if low > 0 else own.negative
+        return f"{found}, {within(smallest_effect, quantity)}" if small else found
+    return no_effect_within(smallest_effect, order, quantity) if small else UNDECIDED
 
 
 def verdict_over_layers(
@@ -201,6 +205,7 @@ def rule(smallest_effect: float, alpha: float = 0.05, orders: Iterable[int] = (1
     return (
         f"{found}: the interval leaves out 0 and the corrected p is below {alpha:g}; "
         f"{small}: neither, and the corrected equivalence test is below {alpha:g}; "
+        f"a word followed by {within(smallest_effect)}: both, an effect too small to matter; "
         f"{UNDECIDED}: everything else"
     )
 
