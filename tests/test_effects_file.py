@@ -195,18 +195,6 @@ def test_every_option_of_the_command_reaches_the_statistics(tmp_path, capsys, wr
         assert printed != effects_of_file(path, "bare", treatments, example="id").to_csv()
 
 
-@pytest.mark.parametrize(
-    "named",
-    [["--treatment", "oracle", "random"], ["--treatment", "oracle", "--treatment", "random"]],
-    ids=["together", "repeated"],
-)
-def test_treatments_are_named_together_or_one_by_one(named):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    given = parser.parse_args(["mine.csv", "--baseline", "bare", *named])
-    assert (given.baseline, given.treatment) == ("bare", ["oracle", "random"])
-
-
 def test_correction_and_smallest_effect_are_those_asked_for(tmp_path):
     write(wide(), tmp_path / "mine.csv")
     frame = effects_of_file(

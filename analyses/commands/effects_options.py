@@ -19,10 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--treatment",
         required=True,
-        action="extend",
-        nargs="+",
+        action="append",
         metavar="NAME",
-        help="compared with the baseline; one or more, repeatable",
+        help="compared with the baseline; repeatable",
     )
     parser.add_argument("--example", metavar="COLUMN", help="names the example (long files need it)")
     parser.add_argument("--condition", metavar="COLUMN", help="long files: names the condition of a row")
