@@ -155,9 +155,10 @@ def _no_options() -> Analysis:
 def analysis_of(manifest: Mapping[str, Any]) -> Analysis:
     """The analysis that a run's manifest names.
 
-    It is the registered one, with its own tables and figures, while that has the cells of the run. A custom
-    analysis, one whose code has other cells by now, and one whose distribution is gone are made again from the
-    design in the manifest. Raises RegistryError for an unknown name where the manifest holds no design.
+    It is the registered one, with its own tables and figures, while that has the cells of the run, or where its
+    runs have no records but read those of others, whose cells may be of an earlier version. A custom analysis, one
+    whose code has other cells by now, and one whose distribution is gone are made again from the design in the
+    manifest. Raises RegistryError for an unknown name where the manifest holds no design.
     """
     from analyses.custom import custom_analysis
 
@@ -167,7 +168,7 @@ def analysis_of(manifest: Mapping[str, Any]) -> Analysis:
     known = available_analyses()
     if name in known or design is None:
         found = lookup("analysis", name, known)()
-        if design is None or _has_cells_of(found, manifest):
+        if design is None or not found.has_records or _has_cells_of(found, manifest):
             return found
     return custom_analysis(design, name=name)
 

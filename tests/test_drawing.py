@@ -230,6 +230,18 @@ def test_lines_of_an_interaction_have_two_places_and_none_comes_first() -> None:
     assert levels == {"prompt": ["none", "position", "query"], "prefix": ["none", "oracle"]}
 
 
+def test_a_figure_names_the_levels_at_which_it_holds_other_factors() -> None:
+    factors = {"prompt": ("none", "query"), "hidden": ("nothing", "bos"), "probe": ("same",)}
+    crossed = [dict(zip(factors, levels, strict=True)) for levels in itertools.product(*factors.values())]
+    manifest = {"cells": [{"factors": each} for each in crossed]}
+    table = pd.DataFrame(crossed)
+    kept, words = drawing._held(table, manifest, ("prompt",))
+    assert kept[["prompt", "hidden"]].to_numpy().tolist() == [["none", "nothing"], ["query", "nothing"]]
+    assert words == " at hidden=nothing"
+    whole, words = drawing._held(table, manifest, ("prompt", "hidden"))
+    assert (len(whole), words) == (4, "")
+
+
 def test_texts_of_hub_corpora_are_not_copied_into_figures(tmp_path: Path) -> None:
     rows = [
         {"query": f"query {i}", "document": f"document {i} " * 20, "answer": f"answer {i}"} for i in range(3)

@@ -10,7 +10,7 @@ import numpy
 import pandas as pd
 import pytest
 
-from analyses.analysis import find_analysis
+from analyses.analysis import analysis_of, find_analysis
 from analyses.command import main
 from analyses.plans.prefix_ratios import RatioOf
 from analyses.plans.reanalysis import (
@@ -239,3 +239,10 @@ def test_a_source_that_went_away(runs: Path, tmp_path: Path, capsys: pytest.Capt
     source.rename(tmp_path / "moved")
     assert main(["tables", str(out)]) == 2
     assert "where no run is any more" in capsys.readouterr().err
+
+
+def test_a_reanalysis_of_cells_of_an_earlier_version_is_still_one() -> None:
+    cells = [{"name": "prefix=none|hidden=bos|prompt=query", "factors": {}}]
+    manifest = {"analysis": "exp06", "protocol": "corrected", "cells": cells, "design": {}}
+    assert analysis_of(manifest).has_records is False
+    assert analysis_of(manifest).name == "exp06"

@@ -70,14 +70,14 @@ def likelihood_figures(
         figures["effects"] = effects_forest(first, SMALLEST_EFFECT, title=f"Paired effects{of}: {setting}")
     if plan.interaction and "likelihood" in tables:
         x, line, facet = (*plan.interaction, None)[:3]
-        likelihood = _held(tables["likelihood"], manifest, plan.interaction)
+        likelihood, held = _held(tables["likelihood"], manifest, plan.interaction)
         figures["interaction"] = interaction_plot(
             likelihood,
             x=x,
             line=line,
             facet=facet,
             order=_levels(manifest, plan.interaction, likelihood),
-            title=f"Answer NLL: {setting}",
+            title=f"Answer NLL{held}: {setting}",
         )
     if "decomposition" in tables:
         figures["splits"] = split_bars(tables["decomposition"], title=f"Splits of effects: {setting}")
@@ -228,11 +228,18 @@ def _sides(contrast: Contrast) -> tuple[str, str]:
     return (first, second) if contrast.weights[first] > 0 else (second, first)
 
 
-def _held(table: pd.DataFrame, manifest: Mapping[str, Any], factors: Sequence[str]) -> pd.DataFrame:
-    """The cells at the first level of every factor that the plot has no room for: one per place on it."""
+def _held(
+    table: pd.DataFrame, manifest: Mapping[str, Any], factors: Sequence[str]
+) -> tuple[pd.DataFrame, str]:
+    """The cells at the first level of every factor that the plot has no room for, and words that name these levels."""
     first: Mapping[str, str] = manifest["cells"][0]["factors"]
-    held = [factor for factor in first if factor not in factors]
-    return table[(table[held] == pd.Series(first)[held]).all(axis=1)] if held else table
+    held = {
+        factor: first[factor] for factor in first if factor not in factors and table[factor].nunique() > 1
+    }
+    for factor, level in held.items():
+        table = table[table[factor] == level]
+    words = ", ".join(f"{factor}={level}" for factor, level in held.items())
+    return table, f" at {words}" if words else ""
 
 
 def _levels(
