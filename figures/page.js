@@ -17,20 +17,19 @@ window.budgetlensFigures = (() => {
     for (const name of Object.keys(change['*'])) if (!(name in before)) after[name] = change['*'][name]['='];
     return after;
   };
-  // plotly.js writes into what it is given, so every drawing gets a figure of its own.
-  const figure = (id, look) => {
-    const stored = JSON.parse(document.getElementById(`${id}-looks`).textContent);
-    return {...changed(stored.figure, stored.looks[look]), config: stored.config};
-  };
-  const wanted = id => {
-    const stored = JSON.parse(document.getElementById(`${id}-looks`).textContent);
+  // plotly.js writes into what it is given, so every drawing reads a figure of its own.
+  const stored = id => JSON.parse(document.getElementById(`${id}-looks`).textContent);
+  const drawn = (held, look) => ({...changed(held.figure, held.looks[look]), config: held.config});
+  const figure = (id, look) => drawn(stored(id), look);
+  const wanted = held => {
     const look = (dark.matches ? 'dark' : 'light') + (narrow.matches ? ' narrow' : '');
-    return look in stored.looks ? look : 'light';
+    return look in held.looks ? look : 'light';
   };
-  const show = (id, look = wanted(id)) => {
+  const show = (id, asked) => {
+    const held = stored(id), look = asked ?? wanted(held);
     if (shown.get(id) === look) return;
     shown.set(id, look);
-    const place = document.getElementById(id), {data, layout, config} = figure(id, look);
+    const place = document.getElementById(id), {data, layout, config} = drawn(held, look);
     place.dataset.look = look;
     place.style.height = `${layout.height}px`;
     // Not Plotly.react, which leaves parts of a colour bar behind that stood elsewhere.

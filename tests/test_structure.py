@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("probes", "interventions", "analyses", "figures")
 
 #: From the ground up: a module may import from its own line and from the lines above it.
 FLOORS = (
@@ -48,14 +50,12 @@ def imports_at_load(path: Path) -> Iterator[str]:
             )
         elif isinstance(node, ast.Import):
             names = [part.name for part in node.names]
-        yield from (
-            name for name in names if name.split(".")[0] in ("probes", "interventions", "analyses", "figures")
-        )
+        yield from (name for name in names if name.split(".")[0] in PACKAGES)
 
 
 def modules() -> list[str]:
     found = []
-    for package in ("probes", "interventions", "analyses", "figures"):
+    for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             if path.name != "__init__.py" and not f"{name}.".startswith(f"{APART}."):
@@ -72,26 +72,21 @@ def test_imports_go_one_way(module: str) -> None:
     path = ROOT / Path(*module.split(".")).with_suffix(".py")
     above = [name for name in imports_at_load(path) if floor_of(name) > floor_of(module)]
     assert above == []
-    if module.startswith("figures."):
-        assert [name for name in imports_at_load(path) if not name.startswith("figures.")] == []
-    if module.startswith("probes."):
-        assert [name for name in imports_at_load(path) if not name.startswith("probes.")] == []
+    alone = module.partition(".")[0]
+    if alone in ("figures", "probes"):
+        assert [name for name in imports_at_load(path) if not name.startswith(f"{alone}.")] == []
 
 
 def test_every_package_is_installed() -> None:
     """A package that setup.cfg forgets works in this checkout and is missing from what others install."""
-    declared = (
-        (ROOT / "setup.cfg")
-        .read_text(encoding="utf-8")
-        .partition("packages =\n")[2]
-        .split("install_requires")[0]
-    )
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
     found = {
         ".".join(path.parent.relative_to(ROOT).parts)
-        for package in ("probes", "interventions", "analyses", "figures")
+        for package in PACKAGES
         for path in (ROOT / package).rglob("__init__.py")
     }
-    assert set(declared.split()) == found
+    assert set(settings["options"]["packages"].split()) == found
 
 
 @pytest.mark.parametrize("package", ["figures", "analyses.statistics"])
