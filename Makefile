@@ -39,7 +39,7 @@ bench: $(READY)
 	$(BIN)/budgetlens bench
 
 reference: $(READY)
-	$(BIN)/python -m analyses.reference
+	$(BIN)/python -m budgetlens.reference
 
 $(READY): setup.cfg constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed, this is " + sys.version)'

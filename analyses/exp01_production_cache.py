@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from analyses.analysis import PROTOCOLS, Analysis, analysis
-from analyses.plans.prefix_plans import (
+from analyses.studies.prefix_plans import (
     ORACLE,
     RANDOM,
     PrefixLevel,
@@ -13,7 +12,9 @@ from analyses.plans.prefix_plans import (
     effect_name,
     interaction_name,
 )
-from analyses.plans.prefix_ratios import prefix_ratios, ratio_tables
+from analyses.studies.prefix_ratios import prefix_ratios, ratio_tables
+from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.plan import PROTOCOLS
 
 TEMPLATE = PrefixLevel("template", "surr_template_trunc")
 KEYWORDS = PrefixLevel("keywords:5", "surr_doc_trunc")
@@ -47,6 +48,6 @@ def exp01() -> Analysis:
 
 
 if __name__ == "__main__":
-    from analyses.command import main
+    from budgetlens.command.main import main
 
     sys.exit(main(["run", "exp01", *sys.argv[1:]]))

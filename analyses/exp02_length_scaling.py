@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from analyses.analysis import PROTOCOLS, Analysis, Plan, analysis
-from analyses.plans.length_tables import length_figures, length_tables
-from analyses.plans.prefix_plans import (
+from analyses.studies.length_tables import length_figures, length_tables
+from analyses.studies.prefix_plans import (
     ORACLE,
     UNPADDED,
     PrefixLevel,
@@ -15,8 +14,10 @@ from analyses.plans.prefix_plans import (
     effect_name,
     interaction_name,
 )
-from analyses.storage.run_directory import RunDirectory
-from analyses.tables.presentation import Table
+from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.plan import PROTOCOLS, Plan
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.tables.presentation import Table
 
 LENGTHS = ("256", "512", "1024", "2048", "4096")
 
@@ -64,6 +65,6 @@ def exp02() -> Analysis:
 
 
 if __name__ == "__main__":
-    from analyses.command import main
+    from budgetlens.command.main import main
 
     sys.exit(main(["run", "exp02", *sys.argv[1:]]))

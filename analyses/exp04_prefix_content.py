@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from analyses.analysis import PROTOCOLS, Analysis, Plan, Split, analysis
-from analyses.plans.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy, effect_name, renamed, step
-from analyses.plans.prefix_ranking import ranking_figures, ranking_tables
-from analyses.plans.prefix_ratios import RatioOf, prefix_ratios, ratios_presented
-from analyses.statistics.contrasts import Contrast
-from analyses.storage.run_directory import RunDirectory
-from analyses.tables.presentation import Table
+from analyses.studies.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy, effect_name, renamed, step
+from analyses.studies.prefix_ranking import ranking_figures, ranking_tables
+from analyses.studies.prefix_ratios import RatioOf, prefix_ratios, ratios_presented
+from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.plan import PROTOCOLS, Plan, Split
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.statistics.contrasts import Contrast
+from budgetlens.tables.presentation import Table
 
 #: The wrong keywords come from the next example, as published.
 WRONG = "wrong_keywords@1:5"
@@ -77,6 +78,6 @@ def exp04() -> Analysis:
 
 
 if __name__ == "__main__":
-    from analyses.command import main
+    from budgetlens.command.main import main
 
     sys.exit(main(["run", "exp04", *sys.argv[1:]]))

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from analyses.analysis import PROTOCOLS, Analysis, Plan, Split, analysis
-from analyses.plans.damage_by_length import damage_figures, damage_tables
-from analyses.plans.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name, renamed, step
-from analyses.plans.prefix_ratios import prefix_ratios, ratios_presented
-from analyses.plans.two_by_two import Property, TwoByTwo, effects_of
-from analyses.storage.run_directory import RunDirectory
-from analyses.tables.build import SMALLEST_EFFECT
-from analyses.tables.presentation import TESTED_COLUMNS, Table, effects_presentation
-from analyses.tables.run_statistics import shared_documents
+from analyses.studies.damage_by_length import damage_figures, damage_tables
+from analyses.studies.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name, renamed, step
+from analyses.studies.prefix_ratios import prefix_ratios, ratios_presented
+from analyses.studies.two_by_two import Property, TwoByTwo, effects_of
+from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.plan import PROTOCOLS, Plan, Split
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.tables.build import SMALLEST_EFFECT
+from budgetlens.tables.presentation import TESTED_COLUMNS, Table, effects_presentation
+from budgetlens.tables.run_statistics import shared_documents
 
 COHERENCE = Property("coherence", "bag of words", "sentence")
 OVERLAP = Property("overlap", "another document", "this document")
@@ -159,6 +160,6 @@ def exp05() -> Analysis:
 
 
 if __name__ == "__main__":
-    from analyses.command import main
+    from budgetlens.command.main import main
 
     sys.exit(main(["run", "exp05", *sys.argv[1:]]))

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from analyses.analysis import Analysis, Plan, analysis
 from analyses.exp01_production_cache import STUDY, exp01
-from analyses.plans.prefix_ratios import prefix_ratios
-from analyses.plans.reanalysis import (
+from analyses.studies.prefix_ratios import prefix_ratios
+from analyses.studies.reanalysis import (
     BINS,
     SPLIT,
     effects_by_stratum,
@@ -23,11 +22,13 @@ from analyses.plans.reanalysis import (
     source_of,
     trends,
 )
-from analyses.plans.reanalysis_presentation import presented
-from analyses.running.run_request import RunRequest
-from analyses.storage.run_directory import RunDirectory
-from analyses.tables.build import SMALLEST_EFFECT
-from analyses.tables.presentation import Table
+from analyses.studies.reanalysis_presentation import presented
+from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.plan import Plan
+from budgetlens.runs.request import RunRequest
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.tables.build import SMALLEST_EFFECT
+from budgetlens.tables.presentation import Table
 from figures import effects_forest, interaction_plot
 
 REANALYSED = "exp01"
@@ -102,6 +103,6 @@ def exp06() -> Analysis:
 
 
 if __name__ == "__main__":
-    from analyses.command import main
+    from budgetlens.command.main import main
 
     sys.exit(main(["run", "exp06", *sys.argv[1:]]))

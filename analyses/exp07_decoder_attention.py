@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from analyses.analysis import PROTOCOLS, Analysis, analysis
-from analyses.plans.encoder_by_prompt import plan
+from analyses.studies.encoder_by_prompt import plan
+from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.plan import PROTOCOLS
 
 
 @analysis("exp07")
@@ -20,6 +21,6 @@ def exp07() -> Analysis:
 
 
 if __name__ == "__main__":
-    from analyses.command import main
+    from budgetlens.command.main import main
 
     sys.exit(main(["run", "exp07", *sys.argv[1:]]))

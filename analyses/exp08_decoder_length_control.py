@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from analyses.analysis import Analysis, analysis
-from analyses.plans.encoder_by_prompt import plan
+from analyses.studies.encoder_by_prompt import plan
+from budgetlens.design.analysis import Analysis, analysis
 
 
 @analysis("exp08")
@@ -26,6 +26,6 @@ def exp08() -> Analysis:
 
 
 if __name__ == "__main__":
-    from analyses.command import main
+    from budgetlens.command.main import main
 
     sys.exit(main(["run", "exp08", *sys.argv[1:]]))

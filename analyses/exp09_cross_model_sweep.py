@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from analyses.analysis import PROTOCOLS, Analysis, analysis
-from analyses.plans.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name
-from analyses.plans.sweep_tables import sweep_figures, sweep_tables
-from analyses.running.run_request import RunRequest
-from analyses.storage.run_directory import RunDirectory
+from analyses.studies.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name
+from analyses.studies.sweep_tables import sweep_figures, sweep_tables
+from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.plan import PROTOCOLS
+from budgetlens.runs.request import RunRequest
+from budgetlens.runs.storage import RunDirectory
 
 #: The random prefix of this analysis is words of a pool, as published.
 STUDY = PrefixStudy(
@@ -23,8 +24,8 @@ SWEEP = "exp09-sweep"
 
 def runner(request: RunRequest) -> RunDirectory:
     """Run every model that is asked for, one after another."""
-    from analyses.finishing import finish
-    from analyses.running.model_sweep import sweep
+    from budgetlens.command.finishing import finish
+    from budgetlens.runs.model_sweep import sweep
 
     return sweep(request, SWEEP, finish)
 
@@ -62,6 +63,6 @@ def exp09_sweep() -> Analysis:
 
 
 if __name__ == "__main__":
-    from analyses.command import main
+    from budgetlens.command.main import main
 
     sys.exit(main(["run", "exp09", *sys.argv[1:]]))

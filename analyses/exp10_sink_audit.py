@@ -6,19 +6,20 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.analysis import Analysis, Plan, Split, analysis
-from analyses.designs.design import Cell, Design, Factor
-from analyses.effects import Correction
-from analyses.plans.sink_prediction import Path, Point
-from analyses.statistics.contrasts import Contrast, comparison
-from probes.trials import FIRST_POSITIONS
+from analyses.studies.sink_prediction import Path, Point
+from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.design import Cell, Design, Factor
+from budgetlens.design.plan import Plan, Split
+from budgetlens.model.trials import FIRST_POSITIONS
+from budgetlens.statistics.contrasts import Contrast, comparison
+from budgetlens.statistics.effects import Correction
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-    from analyses.storage.run_directory import RunDirectory
-    from analyses.tables.presentation import Table
+    from budgetlens.runs.storage import RunDirectory
+    from budgetlens.tables.presentation import Table
 
 PROMPTS = ("none", "query")
 EXACT, BOTH = "prefix+separator", "bos+prefix+separator"
@@ -141,7 +142,7 @@ def _plan(rows: str, probes: tuple[str, ...], correction: Correction) -> Plan:
 
 
 def _tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
-    from analyses.plans.sink_presentation import sink_tables
+    from analyses.studies.sink_presentation import sink_tables
 
     return sink_tables(
         directory,
@@ -152,7 +153,7 @@ def _tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
 
 
 def _figures(tables: Mapping[str, pd.DataFrame], setting: str) -> Mapping[str, Figure]:
-    from analyses.plans.sink_presentation import sink_figures
+    from analyses.studies.sink_presentation import sink_figures
 
     bare_hidden, *_, first = (pair.name for pair in audit_pairs("query"))
     return sink_figures(
@@ -182,6 +183,6 @@ def exp10() -> Analysis:
 
 
 if __name__ == "__main__":
-    from analyses.command import main
+    from budgetlens.command.main import main
 
     sys.exit(main(["run", "exp10", *sys.argv[1:]]))

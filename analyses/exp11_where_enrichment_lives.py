@@ -6,14 +6,15 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.analysis import Analysis, Plan, analysis
-from analyses.plans.encoder_by_prompt import BOS_VISIBLE
-from analyses.plans.enrichment import enrichment_figures, enrichment_plan, enrichment_tables, patches
-from probes.trials import FIRST_POSITIONS
+from analyses.studies.encoder_by_prompt import BOS_VISIBLE
+from analyses.studies.enrichment import enrichment_figures, enrichment_plan, enrichment_tables, patches
+from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.plan import Plan
+from budgetlens.model.trials import FIRST_POSITIONS
 
 if TYPE_CHECKING:
-    from analyses.storage.run_directory import RunDirectory
-    from analyses.tables.presentation import Table
+    from budgetlens.runs.storage import RunDirectory
+    from budgetlens.tables.presentation import Table
 
 _HIDDEN = {"corrected": BOS_VISIBLE, "published": FIRST_POSITIONS}
 
@@ -47,6 +48,6 @@ def exp11() -> Analysis:
 
 
 if __name__ == "__main__":
-    from analyses.command import main
+    from budgetlens.command.main import main
 
     sys.exit(main(["run", "exp11", *sys.argv[1:]]))

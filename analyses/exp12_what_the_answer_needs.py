@@ -6,8 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.analysis import Analysis, Plan, analysis
-from analyses.plans.knockouts import (
+from analyses.studies.knockouts import (
     WINDOWS,
     BaseCell,
     knockout_figures,
@@ -15,12 +14,14 @@ from analyses.plans.knockouts import (
     knockout_tables,
     knockouts,
 )
-from probes.roles import DECODER_ROLES, ENCODER_ROLES
-from probes.trials import FIRST_POSITIONS
+from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.plan import Plan
+from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.model.trials import FIRST_POSITIONS
 
 if TYPE_CHECKING:
-    from analyses.storage.run_directory import RunDirectory
-    from analyses.tables.presentation import Table
+    from budgetlens.runs.storage import RunDirectory
+    from budgetlens.tables.presentation import Table
 
 _BASES = {
     "corrected": (
@@ -76,6 +77,6 @@ def exp12() -> Analysis:
 
 
 if __name__ == "__main__":
-    from analyses.command import main
+    from budgetlens.command.main import main
 
     sys.exit(main(["run", "exp12", *sys.argv[1:]]))

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from interventions.intervention import Context, Intervention, intervention
-from probes.trials import Segment, Trial
+from budgetlens.design.intervention import Context, Intervention, intervention
+from budgetlens.model.trials import Segment, Trial
 
 
 @intervention("hint")  # the factor's name in designs: --factor hint=none,It may help:2

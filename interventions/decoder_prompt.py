@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import ClassVar, Self
 
-from interventions.intervention import Context, Intervention, LevelError, intervention
-from interventions.levels import at_least, known_name, whole_number
-from interventions.neutral import neutral_token
-from probes.trials import Example, Segment, Trial
+from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
+from budgetlens.model.trials import Example, Segment, Trial
+from interventions.levels.values import at_least, known_name, whole_number
+from interventions.texts.neutral import neutral_token
 
 #: The published random prompt draws ids from [MARGIN, V − MARGIN) with seed + index + OFFSET.
 PUBLISHED_MARGIN, PUBLISHED_OFFSET = 100, 10_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from interventions.edges import EdgeChoice, parse_edges
-from interventions.intervention import Context, Intervention, intervention
-from probes.edits import HideKeys, KeepKeys
-from probes.trials import Trial
+from budgetlens.design.intervention import Context, Intervention, intervention
+from budgetlens.model.edits import HideKeys, KeepKeys
+from budgetlens.model.trials import Trial
+from interventions.levels.edges import EdgeChoice, parse_edges
 
 
 @intervention("knockout")
@@ -16,7 +16,7 @@ from probes.trials import Trial
 class Knockout(Intervention):
     """Cut the attention from rows to keys in chosen layers and heads; the rest of the softmax fills up.
 
-    Level: ``rows->keys@layers/heads`` (:mod:`interventions.edges`), or ``none``. ``all-bos`` as keys cuts every
+    Level: ``rows->keys@layers/heads`` (:mod:`interventions.levels.edges`), or ``none``. ``all-bos`` as keys cuts every
     key but the BOS, in the softmaxes in which there can be one. Unlike ``hidden``, which hides keys from every
     row of the decoder in every layer, it chooses. Source: attention knockout, Geva et al. 2023.
     """

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import ClassVar, Self
 
-from interventions.intervention import Context, Intervention, intervention
-from interventions.levels import at_least, known_name, whole_number
-from probes.trials import Example, Segment, Trial
+from budgetlens.design.intervention import Context, Intervention, intervention
+from budgetlens.model.trials import Example, Segment, Trial
+from interventions.levels.values import at_least, known_name, whole_number
 
 #: What stands between passages, and between padding and document: a blank line.
 JOINT = "\n\n"

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from interventions.intervention import Context, Intervention, LevelError, intervention
-from interventions.levels import at_least, known_name, whole_number
-from interventions.prefix_sources import SOURCES, Request, Source, oracle
-from probes.trials import Example, Segment, Trial
+from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
+from budgetlens.model.trials import Example, Segment, Trial
+from interventions.levels.values import at_least, known_name, whole_number
+from interventions.texts.prefix_sources import SOURCES, Request, Source, oracle
 
 #: Text between prefix and document (protocol, section 1).
 SEPARATOR = "\n"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from interventions.intervention import Context, Intervention, LevelError, intervention
-from probes.edits import HideKeys
-from probes.trials import Trial
+from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
+from budgetlens.model.edits import HideKeys
+from budgetlens.model.trials import Trial
 
 PREFIX = frozenset({"prefix", "separator"})
 OTHERS = frozenset({"bos", "document", "eos"})

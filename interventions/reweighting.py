@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from interventions.edges import EdgeChoice, parse_edges
-from interventions.intervention import Context, Intervention, LevelError, intervention
-from probes.edits import ReweightKeys
-from probes.trials import Trial
+from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
+from budgetlens.model.edits import ReweightKeys
+from budgetlens.model.trials import Trial
+from interventions.levels.edges import EdgeChoice, parse_edges
 
 
 @intervention("reweighting")
@@ -17,7 +17,7 @@ from probes.trials import Trial
 class Reweighting(Intervention):
     """Multiply what rows give to keys by a factor before the softmax is normalised.
 
-    Level: ``rows->keys*factor@layers/heads`` (:mod:`interventions.edges`), or ``none``. A mass m becomes
+    Level: ``rows->keys*factor@layers/heads`` (:mod:`interventions.levels.edges`), or ``none``. A mass m becomes
     f·m / (1 − m + f·m): factor 1 changes nothing, factor 0 is a knockout.
     """
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from interventions.intervention import Context, Intervention, LevelError, intervention
-from interventions.levels import known_name, role_set
-from probes.trials import Segment, Trial
+from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
+from budgetlens.model.trials import Segment, Trial
+from interventions.levels.values import known_name, role_set
 
 #: Roles that segments have; the others are special tokens, which the tokenization adds.
 SHUFFLED_ROLES: tuple[str, ...] = ("prefix", "separator", "document", "prompt", "answer")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
-from interventions.donors import Levels, Place, parse_levels, parse_place
-from interventions.intervention import Context, Intervention, LevelError, intervention
-from probes.states import CopyStates
-from probes.trials import Trial
+from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
+from budgetlens.model.states import CopyStates
+from budgetlens.model.trials import Trial
+from interventions.levels.donors import Levels, Place, parse_levels, parse_place
 
 _FORM = "'roles<-factor=level@where', for example 'bos+document<-prefix=oracle@final' or 'document<-prefix=none@3'"
 

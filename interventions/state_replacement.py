@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
-from interventions.donors import Levels, Place, parse_levels, parse_place
-from interventions.intervention import Context, Intervention, LevelError, intervention
-from interventions.levels import known_name, whole_number
-from probes.states import CycleStates, MeanStates, StateEdit, ZeroStates
-from probes.trials import Example, Trial
+from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
+from budgetlens.model.states import CycleStates, MeanStates, ZeroStates
+from budgetlens.model.trials import Example, StateEdit, Trial
+from interventions.levels.donors import Levels, Place, parse_levels, parse_place
+from interventions.levels.values import known_name, whole_number
 
 SOURCES = ("zero", "mean", "other")
 _FORM = (

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self
 
-from interventions.donors import Place, parse_place
-from interventions.intervention import Context, Intervention, LevelError, intervention
-from probes.states import AddDirection, Direction
-from probes.trials import Trial
+from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
+from budgetlens.model.states import AddDirection, Direction
+from budgetlens.model.trials import Trial
+from interventions.levels.donors import Place, parse_place
 
 _FORM = "'roles:strength:file@where', for example 'document:4:directions/query.npy@final' or 'predicting:-2:d.npy@5'"
 

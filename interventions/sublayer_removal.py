@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
-from interventions.intervention import Context, Intervention, LevelError, intervention
-from interventions.layer_windows import LayerWindow, parse_window, window_layers
-from interventions.levels import known_name
-from probes.edits import ATTENTION, RemoveOutput
-from probes.trials import Trial
+from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
+from budgetlens.model.edits import ATTENTION, RemoveOutput
+from budgetlens.model.trials import Trial
+from interventions.levels.layer_windows import LayerWindow, parse_window, window_layers
+from interventions.levels.values import known_name
 
 #: Sublayers by name: their block and stack. ``decoder`` is all attention of the decoder, whatever its blocks.
 SUBLAYERS = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from interventions.intervention import Context, Intervention, LevelError, intervention
-from interventions.levels import role_set
-from probes.roles import ENCODER_ROLES
-from probes.trials import FIRST_POSITIONS, Trial
+from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
+from budgetlens.model.roles import ENCODER_ROLES
+from budgetlens.model.trials import FIRST_POSITIONS, Trial
+from interventions.levels.values import role_set
 
 
 @intervention("hidden")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from interventions.edges import EdgeChoice, parse_edges
-from interventions.intervention import Context, Intervention, intervention
-from probes.edits import ZeroValues
-from probes.trials import Trial
+from budgetlens.design.intervention import Context, Intervention, intervention
+from budgetlens.model.edits import ZeroValues
+from budgetlens.model.trials import Trial
+from interventions.levels.edges import EdgeChoice, parse_edges
 
 
 @intervention("value_zeroing")
@@ -16,7 +16,7 @@ from probes.trials import Trial
 class ValueZeroing(Intervention):
     """Put zero in the place of the values that rows take from keys; the attention stays, unlike in a knockout.
 
-    Level: ``rows->keys@layers/heads`` (:mod:`interventions.edges`), or ``none``. Source: Mohebbi et al. 2023.
+    Level: ``rows->keys@layers/heads`` (:mod:`interventions.levels.edges`), or ``none``. Source: Mohebbi et al. 2023.
     """
 
     sample_levels: ClassVar[tuple[str, ...]] = (

@@ -1,0 +1,1 @@
+"""Probes: what is measured, one file each; a newcomer's file in this folder is found by itself."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from probes.attention import RowAttention, Site
-from probes.observation import probe
+from budgetlens.model.attention import RowAttention, Site
+from budgetlens.model.observation import probe
 
 
 @probe("budgets")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from probes.attention import RowAttention, Site
-from probes.observation import probe
-from probes.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.model.attention import RowAttention, Site
+from budgetlens.model.observation import probe
+from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 
 
 def _parts(site: Site) -> dict[str, tuple[str, ...]]:

@@ -11,9 +11,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from probes.attention import RowAttention, Site
-from probes.observation import probe
-from probes.roles import ENCODER_ROLES, ROLES
+from budgetlens.model.attention import RowAttention, Site
+from budgetlens.model.observation import probe
+from budgetlens.model.roles import ENCODER_ROLES, ROLES
 
 #: Encoder roles that are taken away, by the name of the category.
 REMOVED: Mapping[str, frozenset[str]] = MappingProxyType(

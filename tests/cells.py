@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy
 
-from analyses.designs.design import Cell
-from interventions.intervention import Context
-from probes.capture import Capture, Reading, capture
-from probes.models import LoadedModel
-from probes.tokenization import TokenizedTrial
-from probes.trials import Example
+from budgetlens.design.design import Cell
+from budgetlens.design.intervention import Context
+from budgetlens.model.capture import Capture, Reading, capture
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.model.trials import Example
 from tests.conftest import batch_of, corpus_rows
 from tests.reference import hooks, tiny_models
 

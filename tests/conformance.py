@@ -20,17 +20,16 @@ from functools import cached_property
 import numpy
 import torch
 
-from analyses.running.runs import Unit, capture_part
-from analyses.storage.records import Fed
-from interventions.intervention import Context, Intervention, LevelError
-from probes.attention import AttentionCall, Site
+from budgetlens.design.intervention import Context, Intervention, LevelError
+from budgetlens.model.attention import AttentionCall, Site
+from budgetlens.model.capture import Reading
+from budgetlens.model.edits import EditError
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.model.trials import Example, Segment, StateError, Trial
+from budgetlens.runs.records import Fed
+from budgetlens.runs.running import Unit, capture_part
 from probes.budgets import Budgets
-from probes.capture import Reading
-from probes.edits import EditError
-from probes.models import LoadedModel
-from probes.states import StateError
-from probes.tokenization import TokenizedTrial
-from probes.trials import Example, Segment, Trial
 
 #: How an intervention says that a model can't do what a level asks for.
 REFUSALS = (EditError, StateError, LevelError)

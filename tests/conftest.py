@@ -14,13 +14,14 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from probes.batching import Batch, make_batch
+from budgetlens.model.batching import Batch, make_batch
+from budgetlens.model.capture import Capture, Reading
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.loading import prepare_model
+from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.model.trials import Example, Trial
 from probes.budgets import Budgets
-from probes.capture import Capture, Reading
 from probes.entropies import Entropies, PublishedEntropies
-from probes.models import LoadedModel, prepare_model
-from probes.tokenization import TokenizedTrial
-from probes.trials import Example, Trial
 from tests.reference import eager, tiny_models
 
 #: Everything that a capture can read.

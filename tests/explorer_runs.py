@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from analyses.analysis import find_analysis
-from analyses.command import main
-from analyses.storage.run_directory import RunDirectory
-from probes.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.command.main import main
+from budgetlens.design.catalogue import find_analysis
+from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.runs.storage import RunDirectory
 
 ROLES = (*DECODER_ROLES, *ENCODER_ROLES)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 import figures
-from analyses.tables.presentation import Table
+from budgetlens.tables.presentation import Table
 from tests import figure_tables
 
 HOSTILE = (

@@ -13,20 +13,21 @@ import pytest
 from scipy import stats
 
 import analyses.exp02_length_scaling as length_scaling
-from analyses.analysis import PROTOCOLS, Plan, find_analysis
-from analyses.command import main
-from analyses.plans.damage_by_length import damage_frames
-from analyses.plans.length_tables import effects_by_length, length_trends, mean_lengths, ratios_by_length
-from analyses.plans.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy
-from analyses.plans.prefix_ranking import curve_frame, ranking_frame
-from analyses.plans.prefix_ratios import RatioOf, ratio_frame
-from analyses.plans.two_by_two import Property, TwoByTwo, effects_of
-from analyses.statistics.contrasts import Contrast
-from analyses.statistics.ratios import decompositions
-from analyses.storage.run_directory import RunDirectory
-from interventions.intervention import Context
-from probes.tokenization import TrialTokenizer
-from probes.trials import Example
+from analyses.studies.damage_by_length import damage_frames
+from analyses.studies.length_tables import effects_by_length, length_trends, mean_lengths, ratios_by_length
+from analyses.studies.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy
+from analyses.studies.prefix_ranking import curve_frame, ranking_frame
+from analyses.studies.prefix_ratios import RatioOf, ratio_frame
+from analyses.studies.two_by_two import Property, TwoByTwo, effects_of
+from budgetlens.command.main import main
+from budgetlens.design.catalogue import find_analysis
+from budgetlens.design.intervention import Context
+from budgetlens.design.plan import PROTOCOLS, Plan
+from budgetlens.model.tokenization import TrialTokenizer
+from budgetlens.model.trials import Example
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.statistics.contrasts import Contrast
+from budgetlens.statistics.ratios import decompositions
 from tests.reference import tiny_models
 
 FIRST_N, VISIBLE, HIDDEN = "first-n", "prefix+separator", "bos+prefix+separator"

@@ -6,7 +6,7 @@ import itertools
 
 import pandas as pd
 
-from analyses.tables.attention_presentation import (
+from budgetlens.tables.attention_presentation import (
     band_table,
     entropy_tables,
     head_table,
@@ -14,7 +14,7 @@ from analyses.tables.attention_presentation import (
     share_tables,
     shown_layers,
 )
-from analyses.tables.captions import Captions
+from budgetlens.tables.captions import Captions
 
 CAPTIONS = Captions(7, "30 examples", "holm", {"a": "first", "b": "second"})
 

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from analyses.designs.design import Factor, crossed
-from analyses.storage.records import Fed, trial_records
-from analyses.tables.build import trials_table
-from interventions.intervention import Context
+from budgetlens.design.design import Factor, crossed
+from budgetlens.design.intervention import Context
+from budgetlens.model.roles import ENCODER_ROLES
+from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
+from budgetlens.model.trials import Example, Trial
+from budgetlens.runs.records import Fed, trial_records
+from budgetlens.tables.build import trials_table
 from interventions.prefix import Prefix
-from interventions.prefix_sources import SOURCES
-from probes.roles import ENCODER_ROLES
-from probes.tokenization import TokenizedTrial, TrialTokenizer
-from probes.trials import Example, Trial
+from interventions.texts.prefix_sources import SOURCES
 from tests.reference import tiny_models
 
 

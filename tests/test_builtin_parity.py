@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analyses.analysis import find_analysis
-from analyses.corpora.corpus import read_corpus
-from analyses.running.known_models import REFERENCE_MODEL
-from analyses.running.runs import tokenized_units
-from probes.batching import make_batch
+from budgetlens.corpora.corpus import read_corpus
+from budgetlens.design.catalogue import find_analysis
+from budgetlens.model.batching import make_batch
+from budgetlens.model.capture import Reading, capture
+from budgetlens.model.loading import load_model
+from budgetlens.runs.known_models import REFERENCE_MODEL
+from budgetlens.runs.running import tokenized_units
 from probes.budgets import Budgets
-from probes.capture import Reading, capture
 from probes.entropies import Entropies
-from probes.models import load_model
 from tests.reference.eager import measure
 
 

@@ -10,14 +10,16 @@ import numpy
 import pytest
 import torch
 
-from probes.attention import AttentionCall, Site
+from budgetlens.model.attention import AttentionCall, Site
+from budgetlens.model.capture import Capture, EditError, Reading, capture, encode
+from budgetlens.model.edits import HideKeys, ScaleValues
+from budgetlens.model.families import family_of
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.loading import prepare_model
+from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.model.trials import Edit
 from probes.budgets import Budgets
-from probes.capture import Capture, EditError, Reading, capture, encode
-from probes.edits import Edit, HideKeys, ScaleValues
 from probes.entropies import Entropies
-from probes.families import family_of
-from probes.models import LoadedModel, prepare_model
-from probes.tokenization import TokenizedTrial
 from tests.conftest import (
     EVERYTHING,
     PREFIXED,
@@ -34,7 +36,7 @@ from tests.reference import tiny_models
 FAMILIES = tiny_models.FAMILIES
 #: One family of every kind: merged, soft-capped, relative positions, learned and sinusoidal tables.
 KINDS = ("t5gemma2", "t5gemma", "t5", "bart", "marian")
-#: Families by what their model type is called in :mod:`probes.families`.
+#: Families by what their model type is called in :mod:`budgetlens.model.families`.
 MODEL_TYPES = {"t5-gated": "t5"}
 PACKABLE = tuple(name for name in FAMILIES if family_of(MODEL_TYPES.get(name, name)).packs)
 PACKING = [(family, pack) for family in FAMILIES for pack in (False, True) if not pack or family in PACKABLE]
@@ -641,7 +643,7 @@ def test_row_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     call = hand_made_call(causal=True)
     rows = torch.tensor([[0, 1, 2], [1, 2, 0]])
     ((_, whole),) = list(call.attention_rows(rows))
-    monkeypatch.setattr("probes.attention.BLOCK_SCORES", 24)
+    monkeypatch.setattr("budgetlens.model.attention.BLOCK_SCORES", 24)
     blocks = list(call.attention_rows(rows))
     assert [block for block, _ in blocks] == [slice(0, 1), slice(1, 2), slice(2, 3)]
     joined = torch.cat([attention.probabilities for _, attention in blocks], dim=2)

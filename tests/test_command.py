@@ -14,20 +14,20 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-import analyses.running.run_request
-from analyses.analysis import available_analyses, find_analysis
-from analyses.command import main
-from analyses.commands.inventory import inventory
-from analyses.commands.show import print_cells
-from analyses.corpora.corpus import read_corpus
-from analyses.custom import custom_analysis
-from analyses.designs.edit_words import edit_words
-from analyses.statistics.contrasts import wide_cells
-from analyses.storage.run_directory import RunDirectory
-from analyses.tables.terminal_text import visible
+import budgetlens.runs.request
+from budgetlens.command.inventory import inventory
+from budgetlens.command.main import main
+from budgetlens.command.show import print_cells
+from budgetlens.corpora.corpus import read_corpus
+from budgetlens.design.catalogue import available_analyses, find_analysis
+from budgetlens.design.custom import custom_analysis
+from budgetlens.design.edit_words import edit_words
+from budgetlens.model.edits import HideKeys
+from budgetlens.model.tokenization import TrialTokenizer
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.statistics.contrasts import wide_cells
+from budgetlens.tables.terminal_text import visible
 from interventions.knockout import Knockout
-from probes.edits import HideKeys
-from probes.tokenization import TrialTokenizer
 from tests.conftest import write_corpus
 from tests.reference import tiny_models
 
@@ -49,7 +49,7 @@ def given(tiny_directory: Path, corpus: Path) -> list[str]:
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that end with their records."""
-    monkeypatch.setattr("analyses.finishing.finish", lambda directory: None)
+    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda directory: None)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("weights were loaded")
 
-    monkeypatch.setattr(analyses.running.run_request, "load_model", load)
+    monkeypatch.setattr(budgetlens.runs.request, "load_model", load)
 
 
 def errors_of(capsys: pytest.CaptureFixture[str]) -> str:
@@ -268,7 +268,7 @@ def test_an_out_that_can_t_be_made_is_refused_first(
 def test_a_directory_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(ValueError, match=r"can't be written: no permission in .*; give another directory"):
-        analyses.running.run_request.require_creatable(tmp_path / "a" / "b")
+        budgetlens.runs.request.require_creatable(tmp_path / "a" / "b")
 
 
 # Seeds and limits.
@@ -280,8 +280,8 @@ def test_a_design_s_own_seed_and_limit_hold_where_no_option_says_otherwise(
     file = tmp_path / "design.yaml"
     file.write_text("factors: {prefix: [none, oracle]}\nseed: 7\nencoder_tokens: 99\nprobes: [entropies]\n")
     seen: list[Any] = []
-    monkeypatch.setattr("analyses.running.run_request.execute", seen.append)
-    monkeypatch.setattr("analyses.finishing.finish", lambda directory: None)
+    monkeypatch.setattr("budgetlens.runs.request.execute", seen.append)
+    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda directory: None)
     command = ["run", "custom", "--design", str(file), *given]
     assert main(command) == 0
     assert main([*command, "--seed", "8", "--max-encoder-tokens", "50"]) == 0
@@ -396,7 +396,7 @@ def test_every_analysis_can_be_shown(name: str, given: list[str], capsys: pytest
 
 def test_help_loads_nothing_heavy() -> None:
     script = (
-        "import sys\nfrom analyses.command import main\n"
+        "import sys\nfrom budgetlens.command.main import main\n"
         "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'pandas', 'numpy', 'scipy', 'plotly', 'transformers', 'pyarrow'}\n"
         "print('heavy:', sorted(heavy & sys.modules.keys()))"

@@ -14,10 +14,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from analyses.analysis import find_analysis
-from analyses.comparison.compare import TOLERANCES, Measured, add_arguments, agreement, compare, main
-from analyses.comparison.published import MAIN_MODEL, own_cell_names, published_figures, short_cell_names
-from analyses.statistics.contrasts import parse_cell
+from budgetlens.comparison.compare import TOLERANCES, Measured, add_arguments, agreement, compare, main
+from budgetlens.comparison.published import MAIN_MODEL, own_cell_names, published_figures, short_cell_names
+from budgetlens.design.catalogue import find_analysis
+from budgetlens.statistics.contrasts import parse_cell
 
 SHORT = {"none": "bare", "oracle": "oracle_trunc"}
 PROMPTS = {"none": "nq", "random": "random_q", "query": "q"}

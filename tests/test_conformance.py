@@ -14,12 +14,13 @@ import numpy
 import pytest
 
 import interventions
-from analyses.command import main
-from interventions.intervention import Context, Intervention, available_interventions
-from probes.attention import AttentionCall, Site
-from probes.edits import HideKeys, RemoveOutput
-from probes.models import LoadedModel, prepare_model
-from probes.trials import Example, Segment, Trial
+from budgetlens.command.main import main
+from budgetlens.design.intervention import Context, Intervention, available_interventions
+from budgetlens.model.attention import AttentionCall, Site
+from budgetlens.model.edits import HideKeys, RemoveOutput
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.loading import prepare_model
+from budgetlens.model.trials import Example, Segment, Trial
 from tests.conformance import Bench, ConformanceError, check_identity, check_sample
 from tests.conftest import corpus_rows
 from tests.reference import tiny_models
@@ -275,8 +276,8 @@ def test_an_error_in_a_trace_that_is_swallowed_is_noticed(
 
 NEWCOMER = """
 from dataclasses import dataclass
-from interventions.intervention import Intervention, intervention
-from probes.trials import Segment
+from budgetlens.design.intervention import Intervention, intervention
+from budgetlens.model.trials import Segment
 
 @intervention("greeting")
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from analyses.running.known_models import REFERENCE_MODEL
-from probes.tokenization import TrialTokenizer
-from probes.trials import Example, Segment, Trial
+from budgetlens.model.tokenization import TrialTokenizer
+from budgetlens.model.trials import Example, Segment, Trial
+from budgetlens.runs.known_models import REFERENCE_MODEL
 from tests.conftest import corpus_rows
 from tests.reference import tiny_models
 

@@ -18,10 +18,10 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from analyses.corpora.corpus import CORPORA, Corpus, corpus_of_rows, read_corpus
-from analyses.corpora.rows import Selection
-from analyses.corpora.sources import CorpusError, rows_of_dataset
-from probes.trials import Example
+from budgetlens.corpora.corpus import CORPORA, Corpus, corpus_of_rows, read_corpus
+from budgetlens.corpora.rows import Selection
+from budgetlens.corpora.sources import CorpusError, rows_of_dataset
+from budgetlens.model.trials import Example
 
 
 def words(count: int, stem: str) -> str:
@@ -297,7 +297,7 @@ def test_a_loaded_hub_dataset_goes_the_same_way(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_hub_says_what_to_do(tmp_path: Path) -> None:
-    program = "from analyses.corpora.corpus import read_corpus; read_corpus('ms_marco', n=3)"
+    program = "from budgetlens.corpora.corpus import read_corpus; read_corpus('ms_marco', n=3)"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     result = subprocess.run(
         [sys.executable, "-c", program],
@@ -316,7 +316,7 @@ def test_an_unreachable_hub_says_what_to_do(tmp_path: Path) -> None:
 def test_without_the_datasets_package_the_error_says_what_to_install(tmp_path: Path) -> None:
     # A module of that name that cannot be imported stands for a missing one.
     (tmp_path / "datasets.py").write_text("raise ImportError('no module here')\n", encoding="utf-8")
-    program = "from analyses.corpora.corpus import read_corpus; read_corpus('neural-bridge', n=3)"
+    program = "from budgetlens.corpora.corpus import read_corpus; read_corpus('neural-bridge', n=3)"
     project = str(Path(__file__).parents[1])
     result = subprocess.run(
         [sys.executable, "-c", program],
@@ -579,7 +579,7 @@ def test_examples_are_the_record_type_of_trials(tmp_path: Path) -> None:
 def test_reading_a_local_file_needs_neither_torch_nor_datasets(tmp_path: Path) -> None:
     path = write_json_lines(tmp_path / "plain.jsonl", PLAIN)
     program = (
-        "import sys; from analyses.corpora.corpus import read_corpus; "
+        "import sys; from budgetlens.corpora.corpus import read_corpus; "
         f"read_corpus({str(path)!r}, n=1); print(sorted({{'torch', 'datasets'}} & set(sys.modules)))"
     )
     result = subprocess.run(

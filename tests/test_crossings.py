@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analyses.statistics.crossings import full_crossings, without_draw
+from budgetlens.statistics.crossings import full_crossings, without_draw
 from tests.run_records import cells_of, crossed
 
 

@@ -11,18 +11,20 @@ import numpy
 import pytest
 import yaml
 
-from analyses.analysis import CUSTOM, Analysis, Plan, analysis_of, available_analyses, find_analysis
-from analyses.command import main
-from analyses.custom import custom_analysis, design_mapping
-from analyses.designs.design import Design, Factor, crossed
-from analyses.designs.factorial_plan import automatic_contrasts
-from analyses.designs.files import FORMATS, read_design, write_design
-from analyses.designs.options import design_of, factor_argument, split_levels
-from analyses.designs.schema import DesignError
-from analyses.running.runs import design_details, file_hashes
-from analyses.statistics.contrasts import Contrast, factorial_contrasts
-from interventions.intervention import available_interventions
-from probes.registry import RegistryError
+from budgetlens.command.design_options import design_of, factor_argument, split_levels
+from budgetlens.command.main import main
+from budgetlens.design.analysis import CUSTOM, Analysis
+from budgetlens.design.catalogue import analysis_of, available_analyses, find_analysis
+from budgetlens.design.custom import custom_analysis, design_mapping
+from budgetlens.design.design import Design, Factor, crossed
+from budgetlens.design.factorial_plan import automatic_contrasts
+from budgetlens.design.files import FORMATS, read_design, write_design
+from budgetlens.design.intervention import available_interventions
+from budgetlens.design.plan import Plan
+from budgetlens.design.schema import DesignError
+from budgetlens.registry.names import RegistryError
+from budgetlens.runs.running import design_details, file_hashes
+from budgetlens.statistics.contrasts import Contrast, factorial_contrasts
 
 PREFIX, PROMPT = ["none", "oracle"], ["none", "random-text", "query"]
 TWO_BY_TWO = {"factors": {"prefix": PREFIX, "prompt": ["none", "query"]}}

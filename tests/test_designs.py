@@ -8,17 +8,18 @@ import numpy
 import pandas as pd
 import pytest
 
-from analyses.analysis import PROTOCOLS, Plan, available_analyses, find_analysis
-from analyses.designs.design import Cell, Design, Factor, crossed
-from analyses.effects import decomposition
-from analyses.statistics.contrasts import Contrast
+from budgetlens.design.catalogue import available_analyses, find_analysis
+from budgetlens.design.design import Cell, Design, Factor, crossed
+from budgetlens.design.intervention import Context, LevelError
+from budgetlens.design.plan import PROTOCOLS, Plan
+from budgetlens.model.tokenization import TrialTokenizer
+from budgetlens.model.trials import FIRST_POSITIONS, Example, Segment
+from budgetlens.registry.names import RegistryError
+from budgetlens.statistics.contrasts import Contrast
+from budgetlens.statistics.effects import decomposition
 from interventions.decoder_prompt import DecoderPrompt
-from interventions.intervention import Context, LevelError
 from interventions.prefix import Prefix
 from interventions.truncation import Truncate
-from probes.registry import RegistryError
-from probes.tokenization import TrialTokenizer
-from probes.trials import FIRST_POSITIONS, Example, Segment
 from tests.reference import tiny_models
 
 #: Alias to (prefix, hidden, prompt): the published cells, from the protocol's table.

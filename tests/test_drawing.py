@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 from plotly.graph_objects import Figure
 
-from analyses.analysis import analysis_of, find_analysis
-from analyses.finishing import tables_of
-from analyses.plans.knockouts import QUARTERS, knockout_figures
-from analyses.report import drawing
-from analyses.report.texts import read_texts
-from analyses.storage.run_directory import RunDirectory
+from analyses.studies.knockouts import QUARTERS, knockout_figures
+from budgetlens.command.finishing import tables_of
+from budgetlens.design.catalogue import analysis_of, find_analysis
+from budgetlens.model.roles import ROLES
+from budgetlens.report import drawing
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.texts import read_texts
 from figures.labels import visible_text
-from probes.roles import ROLES
 from tests import figure_tables
 from tests.explorer_runs import HOSTILE, hostile_run
 

@@ -10,21 +10,21 @@ import numpy
 import pytest
 import torch
 
-from analyses.running.runs import Unit, batches, capture_part
-from analyses.storage.records import Fed
-from interventions.edges import parse_edges
-from interventions.intervention import LevelError
+from budgetlens.design.intervention import LevelError
+from budgetlens.model.attention import Site
+from budgetlens.model.capture import EditError, Reading, capture
+from budgetlens.model.edits import HideKeys, KeepKeys, RemoveOutput, ReweightKeys, ZeroValues
+from budgetlens.model.observation import probe
+from budgetlens.model.trials import Segment, Trial
+from budgetlens.runs.records import Fed
+from budgetlens.runs.running import Unit, batches, capture_part
 from interventions.knockout import Knockout
+from interventions.levels.edges import parse_edges
 from interventions.prefix_attention import PrefixAttention
 from interventions.reweighting import Reweighting
 from interventions.sublayer_removal import SublayerRemoval
 from interventions.value_zeroing import ValueZeroing
-from probes.attention import Site
 from probes.budgets import Budgets
-from probes.capture import EditError, Reading, capture
-from probes.edits import HideKeys, KeepKeys, RemoveOutput, ReweightKeys, ZeroValues
-from probes.observation import probe
-from probes.trials import Segment, Trial
 from tests.cells import (
     CASE_NAMES,
     CASES,

@@ -12,17 +12,17 @@ import statsmodels.api as statsmodels
 from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
-from analyses.effects import adjusted_p, effects_table, paired_effect, stars
-from analyses.statistics.contrasts import Contrast, comparison
-from analyses.statistics.intervals import (
+from budgetlens.statistics.contrasts import Contrast, comparison
+from budgetlens.statistics.effects import adjusted_p, effects_table, paired_effect, stars
+from budgetlens.statistics.intervals import (
     bca_interval,
     detectable_shift,
     hedges_factor,
     left_out_sums,
     resampled_sums,
 )
-from analyses.statistics.permutations import sign_flip_p
-from analyses.statistics.verdicts import coverage_caution, verdict
+from budgetlens.statistics.permutations import sign_flip_p
+from budgetlens.statistics.verdicts import coverage_caution, verdict
 
 # Extra hours of sleep under two drugs, ten patients (Student 1908, "The probable error of a mean", table in
 # section IX).

@@ -12,11 +12,11 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
-from analyses.statistics.bands import head_map, share_differences, share_table
-from analyses.statistics.budget_arrays import BudgetArray, budget_arrays, empty_budget, fill, read_budgets
-from analyses.statistics.contrasts import Contrast, comparison
-from analyses.statistics.intervals import bca_interval
-from analyses.statistics.verdicts import verdict_over_layers
+from budgetlens.statistics.bands import head_map, share_differences, share_table
+from budgetlens.statistics.budget_arrays import BudgetArray, budget_arrays, empty_budget, fill, read_budgets
+from budgetlens.statistics.contrasts import Contrast, comparison
+from budgetlens.statistics.intervals import bca_interval
+from budgetlens.statistics.verdicts import verdict_over_layers
 
 CELLS, LAYERS, HEADS, ROLES = ("a", "b", "c"), (0, 3, 7, 9, 11), (0, 1), ("bos", "document", "answer")
 A_TO_B = comparison("a", "b", "f")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analyses.statistics.bands import _max_statistic
-from analyses.statistics.intervals import bca_interval, left_out_sums, resampled_sums, unit_sums
-from analyses.statistics.paired import one_sample_effects
-from analyses.statistics.permutations import sign_flip_p
-from analyses.statistics.ratios import _ratios
-from analyses.statistics.strata import _permuted_p
-from analyses.statistics.verdicts import coverage_caution
+from budgetlens.statistics.bands import _max_statistic
+from budgetlens.statistics.intervals import bca_interval, left_out_sums, resampled_sums, unit_sums
+from budgetlens.statistics.paired import one_sample_effects
+from budgetlens.statistics.permutations import sign_flip_p
+from budgetlens.statistics.ratios import _ratios
+from budgetlens.statistics.strata import _permuted_p
+from budgetlens.statistics.verdicts import coverage_caution
 
 RARE = 0.0556
 

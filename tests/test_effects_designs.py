@@ -12,8 +12,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.anova import AnovaRM
 
-from analyses.effects import decomposition, effects_table, ratio_of_means, split_of_means
-from analyses.statistics.contrasts import (
+from budgetlens.statistics.contrasts import (
     Contrast,
     comparison,
     contrast_values,
@@ -23,10 +22,11 @@ from analyses.statistics.contrasts import (
     parse_cell,
     wide_cells,
 )
-from analyses.statistics.intervals import resampled_sums
-from analyses.statistics.ratios import decompositions
-from analyses.statistics.strata import length_strata, quantile_strata, seed_effect, strata_table, trend_test
-from analyses.statistics.variance import repeated_measures_anova
+from budgetlens.statistics.effects import decomposition, effects_table, ratio_of_means, split_of_means
+from budgetlens.statistics.intervals import resampled_sums
+from budgetlens.statistics.ratios import decompositions
+from budgetlens.statistics.strata import length_strata, quantile_strata, seed_effect, strata_table, trend_test
+from budgetlens.statistics.variance import repeated_measures_anova
 from tests.run_records import records
 
 # Mean NLL of the published runs (run summaries of exp08 and exp05).

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analyses.commands.effects_file import add_arguments, effects_of_file, main, read_table
-from analyses.effects import paired_effect
+from budgetlens.command.effects_file import add_arguments, effects_of_file, main, read_table
+from budgetlens.statistics.effects import paired_effect
 
 N = 30
 

@@ -19,14 +19,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from transformers import PreTrainedModel
 
-from analyses.analysis import find_analysis
-from analyses.explorer import command
-from analyses.explorer.budgets_view import budgets_view, narrowed, share_rows
-from analyses.explorer.data import RunData, load_run, load_runs
-from analyses.explorer.effects_view import effects_of, effects_view
-from analyses.explorer.examples_view import example_table, examples_view
-from analyses.explorer.live import LiveModel, OwnTexts
-from analyses.explorer.state import (
+from budgetlens.design.catalogue import find_analysis
+from budgetlens.design.intervention import Context
+from budgetlens.explorer import command
+from budgetlens.explorer.budgets_view import budgets_view, narrowed, share_rows
+from budgetlens.explorer.data import RunData, load_run, load_runs
+from budgetlens.explorer.effects_view import effects_of, effects_view
+from budgetlens.explorer.examples_view import example_table, examples_view
+from budgetlens.explorer.live import LiveModel, OwnTexts
+from budgetlens.explorer.state import (
     MEAN,
     NONE,
     State,
@@ -37,14 +38,13 @@ from analyses.explorer.state import (
     to_fragment,
     to_store,
 )
-from analyses.explorer.strata import levels_of, mask_of, strata_of
-from analyses.explorer.tokens_view import own_view, tokens_view
-from analyses.explorer.views import Link, NothingToShow
-from analyses.running.token_attention import save_token_attention
-from analyses.storage.records import Fed
-from analyses.storage.run_directory import RunDirectory, RunError
-from interventions import Context
-from probes.trials import Example
+from budgetlens.explorer.strata import levels_of, mask_of, strata_of
+from budgetlens.explorer.tokens_view import own_view, tokens_view
+from budgetlens.explorer.views import Link, NothingToShow
+from budgetlens.model.trials import Example
+from budgetlens.runs.records import Fed
+from budgetlens.runs.storage import RunDirectory, RunError
+from budgetlens.runs.token_attention import save_token_attention
 from tests.conftest import measured
 from tests.explorer_runs import HOSTILE, hostile_run, synthetic_run
 
@@ -395,7 +395,7 @@ def test_other_weights_are_refused(texts: RunData, tmp_path: Path, tiny_director
 
 
 def test_nothing_comes_from_another_host(numbers: RunData) -> None:
-    from analyses.explorer.app import make_app
+    from budgetlens.explorer.app import make_app
 
     app = make_app({"run": numbers}, hosts=command.LOCAL)
     client = app.server.test_client()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from analyses.explorer import callbacks
-from analyses.explorer.command import LOCAL
-from analyses.explorer.data import RunData, load_runs
-from analyses.explorer.state import VIEWS, State, resolved, to_fragment
+from budgetlens.explorer import callbacks
+from budgetlens.explorer.command import LOCAL
+from budgetlens.explorer.data import RunData, load_runs
+from budgetlens.explorer.state import VIEWS, State, resolved, to_fragment
 from tests import browser as look
 from tests.explorer_runs import HOSTILE, hostile_run, synthetic_run
 
@@ -43,7 +43,7 @@ def address(runs: dict[str, RunData]) -> Iterator[str]:
     """A served explorer."""
     from werkzeug.serving import make_server
 
-    from analyses.explorer.app import make_app
+    from budgetlens.explorer.app import make_app
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = make_server("127.0.0.1", 0, make_app(runs, hosts=LOCAL).server, threaded=True)

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analyses.report.findings import caveats, kind_of, sentence, split_sentences
-from analyses.statistics.verdicts import SLOPE
-from analyses.tables.presentation import Table
+from budgetlens.report.findings import caveats, kind_of, sentence, split_sentences
+from budgetlens.statistics.verdicts import SLOPE
+from budgetlens.tables.presentation import Table
 
 
 def table(frame: pd.DataFrame) -> Table:

@@ -18,23 +18,25 @@ from typing import Any
 import pytest
 
 import interventions
-from analyses.commands.inventory import inventory
-from analyses.designs.design import Factor, crossed
-from interventions.decoder_prompt import DecoderPrompt
-from interventions.intervention import (
+from budgetlens.command.inventory import inventory
+from budgetlens.design.design import Factor, crossed
+from budgetlens.design.intervention import (
     Context,
     Intervention,
     LevelError,
     available_interventions,
     intervention,
 )
+from budgetlens.model.observation import available_probes
+from budgetlens.model.trials import FIRST_POSITIONS, Segment, Trial
+from budgetlens.registry.discovery import discover
+from budgetlens.registry.names import RegistryError, lookup, name_of, nearest, registered
+from interventions.decoder_prompt import DecoderPrompt
 from interventions.padding import PadDocument
 from interventions.prefix import Prefix
 from interventions.shuffling import Shuffle
 from interventions.truncation import Truncate
-from probes.observation import available_probes
-from probes.registry import RegistryError, discover, lookup, name_of, nearest, registered
-from probes.trials import FIRST_POSITIONS, Segment, Trial
+from tests.distributions import write_metadata
 from tests.word_level import EXAMPLES, TOKENIZER, context_of
 
 ROOT = Path(__file__).parents[1]
@@ -176,15 +178,16 @@ def test_what_is_registered_is_found() -> None:
 
 
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **modules: str) -> ModuleType:
-    """A package with these modules, imported."""
+    """A package with these modules, imported, which a distribution names under ``budgetlens.test_shapes``."""
     name = f"package_{tmp_path.name}"
     folder = tmp_path / name
     folder.mkdir()
     (folder / "__init__.py").write_text("")
     for module, source in modules.items():
         (folder / f"{module}.py").write_text(
-            "from probes.registry import registered\n" + textwrap.dedent(source)
+            "from budgetlens.registry.names import registered\n" + textwrap.dedent(source)
         )
+    write_metadata(tmp_path, name.replace("_", "-"), "1.0", {"budgetlens.test_shapes": {"all": name}})
     monkeypatch.syspath_prepend(str(tmp_path))
     return importlib.import_module(name)
 
@@ -214,12 +217,12 @@ def test_a_registered_class_of_a_module_is_found_once(
         def edgy(): ...
         """,
     )
-    found = discover("shape", made, "budgetlens.test_shapes")
+    found = discover("shape", "budgetlens.test_shapes")
     assert list(found) == ["edgy", "round"]
     assert found["round"].__name__ == "round_one"
     with pytest.raises(TypeError):
         found["round"] = int  # type: ignore[index]
-    assert list(discover("colour", made, "budgetlens.test_shapes")) == ["red"]
+    assert list(discover("colour", "budgetlens.test_shapes")) == ["red"]
     with pytest.raises(RegistryError, match="Oval is not registered"):
         name_of(importlib.import_module(f"{made.__name__}.shapes").Oval)
 
@@ -229,11 +232,18 @@ def test_one_name_for_two_things_is_refused(tmp_path: Path, monkeypatch: pytest.
     @registered("shape", "round")
     def {name}(): ...
     """
-    made = package(tmp_path, monkeypatch, first=source.format(name="one"), second=source.format(name="two"))
+    package(tmp_path, monkeypatch, first=source.format(name="one"), second=source.format(name="two"))
     with pytest.raises(
         RegistryError, match=r"two shapes are called 'round': .*first\.one and .*second\.two; rename"
     ):
-        discover("shape", made, "budgetlens.test_shapes")
+        discover("shape", "budgetlens.test_shapes")
+
+
+def test_a_group_that_nothing_names_is_told() -> None:
+    with pytest.raises(
+        RegistryError, match=r"no installed distribution names its shapes under 'budgetlens.nothing'"
+    ):
+        discover("shape", "budgetlens.nothing")
 
 
 def test_lookup_names_the_nearest() -> None:
@@ -264,8 +274,8 @@ def test_another_distribution_s_interventions_are_found(tmp_path: Path) -> None:
         tmp_path,
         """
         from dataclasses import dataclass
-        from interventions.intervention import Intervention, intervention
-        from probes.trials import Segment
+        from budgetlens.design.intervention import Intervention, intervention
+        from budgetlens.model.trials import Segment
 
         @intervention("shout")
         @dataclass(frozen=True)
@@ -279,9 +289,9 @@ def test_another_distribution_s_interventions_are_found(tmp_path: Path) -> None:
     )
     script = textwrap.dedent(
         """
-        from analyses.designs.design import Factor, crossed
-        from interventions.intervention import Context
-        from probes.trials import Example
+        from budgetlens.design.design import Factor, crossed
+        from budgetlens.design.intervention import Context
+        from budgetlens.model.trials import Example
 
         cell = crossed((Factor("prefix", ("none",)), Factor("shout", ("2",)))).cells[0]
         example = Example("one", "query", "document", "answer")
@@ -305,7 +315,7 @@ def test_another_distribution_s_probe_is_found(tmp_path: Path, monkeypatch: pyte
         tmp_path,
         """
         from dataclasses import dataclass
-        from probes.observation import probe
+        from budgetlens.model.observation import probe
 
         @probe("peak")
         @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from interventions.intervention import Context, LevelError
-from interventions.layer_windows import LayerWindow, parse_window, window_layers
-from probes.families import family_of
-from probes.models import at_path, declared_depths
-from probes.tokenization import TrialTokenizer
+from budgetlens.design.intervention import Context, LevelError
+from budgetlens.model.families import family_of
+from budgetlens.model.loaded import at_path
+from budgetlens.model.loading import declared_depths
+from budgetlens.model.tokenization import TrialTokenizer
+from interventions.levels.layer_windows import LayerWindow, parse_window, window_layers
 from tests.reference import tiny_models
 
 

@@ -17,18 +17,18 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from analyses.analysis import find_analysis
-from analyses.command import main
-from analyses.corpora.corpus import read_corpus
-from analyses.designs.design import Cell
-from analyses.effects import effects_table
-from analyses.plans import enrichment, knockouts
-from analyses.running.runs import tokenized_units
-from analyses.statistics.budget_arrays import empty_budget
-from analyses.statistics.contrasts import factor_contrast, parse_cell
-from analyses.storage.run_directory import RunDirectory
-from probes.models import load_model
-from probes.tokenization import TokenizedTrial
+from analyses.studies import enrichment, knockouts
+from budgetlens.command.main import main
+from budgetlens.corpora.corpus import read_corpus
+from budgetlens.design.catalogue import find_analysis
+from budgetlens.design.design import Cell
+from budgetlens.model.loading import load_model
+from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.runs.running import tokenized_units
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.statistics.budget_arrays import empty_budget
+from budgetlens.statistics.contrasts import factor_contrast, parse_cell
+from budgetlens.statistics.effects import effects_table
 from tests.conftest import write_corpus
 from tests.reference import tiny_models
 

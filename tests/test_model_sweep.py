@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import analyses.running.model_sweep as model_sweep
-from analyses.command import main
-from analyses.running.model_sweep import labels_of
-from analyses.storage.run_directory import RunDirectory
+import budgetlens.runs.model_sweep as model_sweep
+from budgetlens.command.main import main
+from budgetlens.runs.model_sweep import labels_of
+from budgetlens.runs.storage import RunDirectory
 from tests.conftest import save_tiny
 from tests.test_analyses import long_corpus
 

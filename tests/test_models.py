@@ -16,24 +16,20 @@ import transformers
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 
-from probes.attention import Site
-from probes.batching import make_batch
-from probes.capture import Reading, capture
-from probes.contract import ContractError, check_contract
-from probes.families import FAMILIES, UnknownFamilyError, family_of
-from probes.models import (
-    LoadedModel,
-    ModelError,
-    at_path,
-    attention_operation,
-    declared_sites,
+from budgetlens.model.attention import Site
+from budgetlens.model.batching import make_batch
+from budgetlens.model.capture import Reading, capture
+from budgetlens.model.contract import ContractError, check_contract
+from budgetlens.model.families import FAMILIES, UnknownFamilyError, family_of
+from budgetlens.model.loaded import LoadedModel, ModelError, at_path, attention_operation, declared_sites
+from budgetlens.model.loading import (
     directory_hash,
     load_model,
     load_trial_tokenizer,
     prepare_model,
     start_token,
 )
-from probes.tokenization import Limits
+from budgetlens.model.tokenization import Limits
 from tests.conftest import Shape, save_tiny
 from tests.reference import tiny_models
 
@@ -111,7 +107,8 @@ def test_a_layer_that_is_never_reached_is_noticed() -> None:
 def test_a_wrong_path_of_layers_names_the_family(loaded: Models, path: str, value: str) -> None:
     family = replace(loaded("t5gemma2").family, **cast(dict[str, Any], {path: value}))
     with pytest.raises(
-        ModelError, match="not laid out as the family 't5gemma2' declares: .*correct probes/families.py"
+        ModelError,
+        match="not laid out as the family 't5gemma2' declares: .*correct budgetlens/model/families.py",
     ):
         list(declared_sites(loaded("t5gemma2").model, family))
 
@@ -352,7 +349,7 @@ def test_what_the_hub_refuses(error: Any, status: int, message: str, monkeypatch
     def refuse(name: str, **options: Any) -> None:
         raise OSError("You are trying to access something") from error("refused", response=response)
 
-    monkeypatch.setattr("probes.models.AutoConfig", SimpleNamespace(from_pretrained=refuse))
+    monkeypatch.setattr("budgetlens.model.loading.AutoConfig", SimpleNamespace(from_pretrained=refuse))
     with pytest.raises(ModelError, match=message):
         load_model("a/b")
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interventions.intervention import Context, LevelError
+from budgetlens.design.intervention import Context, LevelError
+from budgetlens.model.tokenization import Limits, TrialTokenizer
+from budgetlens.model.trials import Example, Segment, Trial
 from interventions.padding import PadDocument
 from interventions.prefix import Prefix
-from probes.tokenization import Limits, TrialTokenizer
-from probes.trials import Example, Segment, Trial
 from tests.reference import tiny_models
 from tests.word_level import BEGIN, END, LINE, TOKENIZER, context_of, trial_tokenizer, words
 

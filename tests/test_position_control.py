@@ -6,11 +6,11 @@ import numpy
 import pandas as pd
 import pytest
 
-from analyses.analysis import find_analysis
-from analyses.designs.design import Cell
-from analyses.report.drawing import likelihood_figures
-from analyses.report.findings import caveats
-from probes.tokenization import TokenizedTrial, TrialTokenizer
+from budgetlens.design.catalogue import find_analysis
+from budgetlens.design.design import Cell
+from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
+from budgetlens.report.drawing import likelihood_figures
+from budgetlens.report.findings import caveats
 from tests import report_pages
 from tests.cells import EXAMPLES, Models, captured, context_of
 from tests.reference import tiny_models

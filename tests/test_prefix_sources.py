@@ -8,15 +8,15 @@ from typing import Any
 import numpy
 import pytest
 
-from interventions.common_words import COMMON_WORDS
-from interventions.intervention import Context, LevelError
-from interventions.keywords import content_words
+from budgetlens.design.intervention import Context, LevelError
+from budgetlens.model.tokenization import TrialTokenizer
+from budgetlens.model.trials import Example, Segment, Trial
 from interventions.prefix import Prefix
-from interventions.prefix_sources import GENERIC_SENTENCE, SOURCES
-from interventions.sentences import first_sentence
-from interventions.stop_words import STOP_WORDS
-from probes.tokenization import TrialTokenizer
-from probes.trials import Example, Segment, Trial
+from interventions.texts.common_words import COMMON_WORDS
+from interventions.texts.keywords import content_words
+from interventions.texts.prefix_sources import GENERIC_SENTENCE, SOURCES
+from interventions.texts.sentences import first_sentence
+from interventions.texts.stop_words import STOP_WORDS
 from tests.reference import tiny_models
 from tests.word_level import EXAMPLES, THE, context_of
 

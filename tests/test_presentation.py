@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.effects import effects_table
-from analyses.statistics.contrasts import comparison
-from analyses.tables.digits import counted, number, with_interval
-from analyses.tables.presentation import FORMATS, Table, effects_presentation, render, save
+from budgetlens.statistics.contrasts import comparison
+from budgetlens.statistics.effects import effects_table
+from budgetlens.tables.digits import counted, number, with_interval
+from budgetlens.tables.presentation import FORMATS, Table, effects_presentation, render, save
 
 
 def table(**changes: object) -> Table:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy
 import pytest
 
+from budgetlens.design.intervention import DRAW_STRIDE, Context, LevelError
+from budgetlens.model.tokenization import Limits
+from budgetlens.model.trials import Example, Segment, Trial
 from interventions.decoder_prompt import FILLS, DecoderPrompt
-from interventions.intervention import DRAW_STRIDE, Context, LevelError
-from probes.tokenization import Limits
-from probes.trials import Example, Segment, Trial
 from tests.word_level import EXAMPLES, THE, TOKENIZER, VOCABULARY, context_of, trial_tokenizer, words
 
 

@@ -13,22 +13,22 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from analyses.analysis import find_analysis, listed_analyses
-from analyses.command import main
-from analyses.corpora.corpus import Corpus, read_corpus
-from analyses.custom import custom_analysis, design_mapping
-from analyses.designs.design import Cell
-from analyses.designs.reach import feed, idle_factors, require_feasible
-from analyses.report.findings import caveats
-from analyses.running.known_models import model_path
-from analyses.storage.run_directory import RunDirectory, examples_run, left_out_words
-from analyses.tables.build import trials_table
-from interventions.intervention import LevelError
-from probes.edits import EditError, HideKeys, KeepKeys
-from probes.models import load_trial_tokenizer
-from probes.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
-from probes.states import StateError
-from probes.tokenization import TokenizedTrial, TrialTokenizer
+from budgetlens.command.main import main
+from budgetlens.corpora.corpus import Corpus, read_corpus
+from budgetlens.design.catalogue import find_analysis, listed_analyses
+from budgetlens.design.custom import custom_analysis, design_mapping
+from budgetlens.design.design import Cell
+from budgetlens.design.intervention import LevelError
+from budgetlens.design.reach import feed, idle_factors, require_feasible
+from budgetlens.model.edits import EditError, HideKeys, KeepKeys
+from budgetlens.model.loading import load_trial_tokenizer
+from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
+from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
+from budgetlens.model.trials import StateError
+from budgetlens.report.findings import caveats
+from budgetlens.runs.known_models import model_path
+from budgetlens.runs.storage import RunDirectory, examples_run, left_out_words
+from budgetlens.tables.build import trials_table
 from tests import report_pages
 from tests.cells import EXAMPLES, Models, captured, context_of, losses, tokenized
 from tests.conftest import corpus_rows, write_corpus
@@ -242,7 +242,7 @@ def run(model: Path, corpus: Path, out: Path, *more: str) -> int:
 def test_a_refusal_comes_before_the_run(
     tmp_path: Path, tiny_directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analyses.running.run_request.load_model", None)
+    monkeypatch.setattr("budgetlens.runs.request.load_model", None)
     corpus = write_corpus(tmp_path / "tiny.jsonl", 3)
     assert run(tiny_directory, corpus, tmp_path / "run", "custom", "--knockout", "answer->prompt@all") == 2
     assert "knockout=answer->prompt@all changes nothing in any of the 3 examples" in capsys.readouterr().err

@@ -10,10 +10,8 @@ import numpy
 import pandas as pd
 import pytest
 
-from analyses.analysis import analysis_of, find_analysis
-from analyses.command import main
-from analyses.plans.prefix_ratios import RatioOf
-from analyses.plans.reanalysis import (
+from analyses.studies.prefix_ratios import RatioOf
+from analyses.studies.reanalysis import (
     BINS,
     SPLIT,
     Records,
@@ -23,7 +21,9 @@ from analyses.plans.reanalysis import (
     shares_by_stratum,
     trends,
 )
-from analyses.statistics.budget_arrays import BudgetArray
+from budgetlens.command.main import main
+from budgetlens.design.catalogue import analysis_of, find_analysis
+from budgetlens.statistics.budget_arrays import BudgetArray
 from tests.test_analyses import long_corpus
 
 PLAN = find_analysis("exp01").plan("published")
@@ -179,8 +179,8 @@ def test_a_run_is_analysed_again_without_a_model(
     def no_model(*arguments: object, **options: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("analyses.running.run_request.load_model", no_model)
-    monkeypatch.setattr("analyses.running.run_request.load_trial_tokenizer", no_model)
+    monkeypatch.setattr("budgetlens.runs.request.load_model", no_model)
+    monkeypatch.setattr("budgetlens.runs.request.load_trial_tokenizer", no_model)
     again = tmp_path / "again"
     command = ["run", "exp06", "--from", str(runs / "run-exp01"), "--out", str(again)]
     assert main(command) == 0

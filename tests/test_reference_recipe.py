@@ -12,15 +12,15 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Gemma2ForConditionalGeneration
 
-import analyses.reference
-from analyses.reference import documents, training
-from analyses.reference.batches import Row, Slot, Stage, draw_rows, pack
-from analyses.reference.domains import every_template
-from analyses.reference.evaluate import TARGETS, Item, answer_nll, feeds, measure, read_items
-from analyses.reference.tokenizer import BOS, EOS, build_tokenizer
-from analyses.reference.training import Recipe, Shape, build_model, packed_hidden_states, train
+import budgetlens.reference
+from budgetlens.reference import documents, training
+from budgetlens.reference.batches import Row, Slot, Stage, draw_rows, pack
+from budgetlens.reference.domains import every_template
+from budgetlens.reference.evaluate import TARGETS, Item, answer_nll, feeds, measure, read_items
+from budgetlens.reference.tokenizer import BOS, EOS, build_tokenizer
+from budgetlens.reference.training import Recipe, Shape, build_model, packed_hidden_states, train
 
-PACKAGE = Path(analyses.reference.__file__).parent
+PACKAGE = Path(budgetlens.reference.__file__).parent
 MODEL, CORPUS = PACKAGE / "model", PACKAGE / "corpus"
 
 TINY = Shape(

@@ -18,14 +18,14 @@ import pytest
 import analyses
 import interventions
 import probes
-from analyses.analysis import available_analyses, find_analysis
-from analyses.commands.inventory import inventory
-from analyses.running.runs import chosen_probes
-from analyses.storage.run_directory import RunDirectory
-from interventions.intervention import Intervention, LevelError, available_interventions
-from probes.observation import available_probes
-from probes.parameters import ParameterError, from_text, parameters_of
-from probes.registry import RegistryError, lookup, plugin_of, registered
+from budgetlens.command.inventory import inventory
+from budgetlens.design.catalogue import available_analyses, find_analysis
+from budgetlens.design.intervention import Intervention, LevelError, available_interventions
+from budgetlens.model.observation import available_probes, chosen_probes
+from budgetlens.registry.discovery import plugin_of
+from budgetlens.registry.names import RegistryError, lookup, registered
+from budgetlens.registry.parameters import ParameterError, from_text, parameters_of
+from budgetlens.runs.storage import RunDirectory
 from tests.conformance import Bench, check_identity, check_sample
 from tests.conftest import write_corpus
 from tests.distributions import THIRD_PARTY, install, write_metadata
@@ -37,7 +37,7 @@ MODULE = "budgetlens_plugin"
 SOUND = {
     "intervention": """
         from dataclasses import dataclass
-        from interventions.intervention import Intervention, intervention
+        from budgetlens.design.intervention import Intervention, intervention
         @intervention("NAME")
         @dataclass(frozen=True)
         class Plugin(Intervention):
@@ -46,7 +46,7 @@ SOUND = {
         """,
     "probe": """
         from dataclasses import dataclass
-        from probes.observation import probe
+        from budgetlens.model.observation import probe
         @probe("NAME")
         @dataclass(frozen=True)
         class Plugin:
@@ -57,7 +57,8 @@ SOUND = {
         """,
     "analysis": """
         from dataclasses import replace
-        from analyses.analysis import analysis, find_analysis
+        from budgetlens.design.analysis import analysis
+        from budgetlens.design.catalogue import find_analysis
         @analysis("NAME")
         def plugin():
             return replace(find_analysis("exp08"), name="NAME")
@@ -342,7 +343,7 @@ def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 
 
 def test_a_third_party_s_intervention_conforms(third_party: Path, loaded: Any) -> None:
-    from probes.trials import Example
+    from budgetlens.model.trials import Example
 
     examples = tuple(
         Example(f"{n}", f"who built the wall {n}", f"The wall {n}.", "Orla Venn") for n in range(3)
@@ -361,7 +362,7 @@ def test_a_third_party_s_intervention_and_probe_work_in_a_run(tmp_path: Path, ti
     given = ["run", "custom", "--factor", "shout=none,loud:2", "--probes", "budgets,peak:power=2"]
     given += ["--model", str(tiny_directory), "--corpus", str(corpus), "--out", str(out), "--quiet"]
     result = subprocess.run(
-        [sys.executable, "-m", "analyses.command", *given, "--device", "cpu"],
+        [sys.executable, "-m", "budgetlens.command.main", *given, "--device", "cpu"],
         env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"},
         cwd=tmp_path,
         capture_output=True,
@@ -385,7 +386,7 @@ def test_a_third_party_s_intervention_and_probe_work_in_a_run(tmp_path: Path, ti
     assert manifest["identity"]["probes"] == ["budgets", "peak:power=2"]
     # The distribution is not here, in this process, and its run can still be read.
     assert "shout" not in available_interventions()
-    from analyses.analysis import analysis_of
+    from budgetlens.design.catalogue import analysis_of
 
     assert [cell.name for cell in analysis_of(manifest).plan("corrected").design.cells] == [
         "shout=none",

@@ -16,17 +16,17 @@ import pandas as pd
 import pytest
 
 import figures
-from analyses.report.document import report_page
-from analyses.report.examples import examples_section
-from analyses.report.figures import table_link
-from analyses.report.findings import caveats, kind_of, sentence, split_sentences
-from analyses.report.tables import table_markup, tables_section
-from analyses.running.runs import Unit
-from analyses.storage.examples_shown import cut, read_examples, save_examples, shown_examples
-from analyses.storage.records import Fed
-from analyses.storage.run_directory import RunDirectory
-from probes.tokenization import Limits, TrialTokenizer
-from probes.trials import Example, Segment, Trial
+from budgetlens.model.tokenization import Limits, TrialTokenizer
+from budgetlens.model.trials import Example, Segment, Trial
+from budgetlens.report.document import report_page
+from budgetlens.report.examples import examples_section
+from budgetlens.report.figures import table_link
+from budgetlens.report.findings import caveats, kind_of, sentence, split_sentences
+from budgetlens.report.tables import table_markup, tables_section
+from budgetlens.runs.examples_shown import cut, read_examples, save_examples, shown_examples
+from budgetlens.runs.records import Fed
+from budgetlens.runs.running import Unit
+from budgetlens.runs.storage import RunDirectory
 from tests import figure_tables, report_pages
 from tests.reference import tiny_models
 from tests.report_pages import HOSTILE, LONG_WORD

@@ -12,7 +12,7 @@ import pytest
 
 import figures
 import tests.browser
-from analyses.report.document import report_page
+from budgetlens.report.document import report_page
 from tests import figure_tables, report_pages
 from tests.browser import (
     DESK,

@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
-from analyses.statistics.contrasts import Contrast, comparison, factor_contrast
-from analyses.statistics.crossings import contrasts_by_draw
-from analyses.tables.run_statistics import seeds_table
+from budgetlens.statistics.contrasts import Contrast, comparison, factor_contrast
+from budgetlens.statistics.crossings import contrasts_by_draw
+from budgetlens.tables.run_statistics import seeds_table
 from tests.run_records import SETTINGS, cells_of, crossed, records
 
 

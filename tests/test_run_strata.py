@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
-from analyses.statistics.contrasts import comparison, factor_contrast
-from analyses.statistics.strata import range_strata, trend_test, trend_tests
-from analyses.tables.run_statistics import BASELINE_NLL, MEAN_NLL, REGRESSION, strata_tables
-from analyses.tables.strata_presentation import strata_presented
+from budgetlens.statistics.contrasts import comparison, factor_contrast
+from budgetlens.statistics.strata import range_strata, trend_test, trend_tests
+from budgetlens.tables.run_statistics import BASELINE_NLL, MEAN_NLL, REGRESSION, strata_tables
+from budgetlens.tables.strata_presentation import strata_presented
 from tests.run_records import SETTINGS, crossed, facts, records
 
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analyses.analysis import analysis_of
-from analyses.finishing import MOST_PRINTED, first_rows, tables_of
-from analyses.statistics.budget_arrays import read_arrays
-from analyses.tables.presentation import Table
+from budgetlens.command.finishing import MOST_PRINTED, first_rows, tables_of
+from budgetlens.design.catalogue import analysis_of
+from budgetlens.statistics.budget_arrays import read_arrays
+from budgetlens.tables.presentation import Table
 from tests.test_table_scale import write_run
 
 
@@ -98,7 +98,7 @@ def test_shared_documents_reach_every_test_of_the_likelihood(tmp_path):
         trials.to_parquet(path, index=False)
         marker = directory.path / "parts" / f"{path.stem}.json"
         files = json.loads(marker.read_text())
-        from analyses.storage.run_directory import file_hash
+        from budgetlens.runs.storage import file_hash
 
         files["files"][f"records/trials/{path.name}"] = file_hash(path)
         marker.write_text(json.dumps(files))
@@ -138,7 +138,7 @@ def test_one_example_is_one_example(tmp_path):
 
 def test_options_need_no_pandas():
     code = (
-        "import sys, analyses.comparison.options, analyses.commands.effects_options; "
+        "import sys, budgetlens.comparison.options, budgetlens.command.effects_options; "
         "sys.exit('pandas' in sys.modules or 'numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

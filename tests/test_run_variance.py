@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.anova import AnovaRM
 
-from analyses.tables.run_statistics import anova_table
+from budgetlens.tables.run_statistics import anova_table
 from tests.run_records import cells_of, crossed, records
 
 

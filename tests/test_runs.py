@@ -21,10 +21,10 @@ import pyarrow.parquet as parquet
 import pytest
 from transformers import PreTrainedModel
 
-import analyses.running.run_request
-import analyses.running.runs
-from analyses.command import main
-from analyses.storage.run_directory import RunDirectory, RunError
+import budgetlens.runs.request
+import budgetlens.runs.running
+from budgetlens.command.main import main
+from budgetlens.runs.storage import RunDirectory, RunError
 from tests.conftest import corpus_rows, write_corpus
 from tests.reference import eager, tiny_models
 
@@ -62,7 +62,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def records_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that end with their records, for tests that look at nothing else."""
-    monkeypatch.setattr("analyses.finishing.finish", lambda directory: None)
+    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda directory: None)
 
 
 def csv_files(out: Path) -> dict[str, bytes]:
@@ -296,7 +296,7 @@ def test_a_whole_run_is_not_run_again(
     monkeypatch: pytest.MonkeyPatch,
     records_only: None,
 ) -> None:
-    monkeypatch.setattr(analyses.running.runs, "capture_part", None)
+    monkeypatch.setattr(budgetlens.runs.running, "capture_part", None)
     before = {path: path.stat().st_mtime_ns for path in (copied / "records").rglob("*.parquet")}
     assert main(command(copied, tiny_directory, corpus)) == 0
     assert {path: path.stat().st_mtime_ns for path in (copied / "records").rglob("*.parquet")} == before
@@ -312,7 +312,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "run"
-    real = analyses.running.runs.capture_part
+    real = budgetlens.runs.running.capture_part
     calls = 0
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
@@ -322,7 +322,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(analyses.running.runs, "capture_part", interrupted)
+    monkeypatch.setattr(budgetlens.runs.running, "capture_part", interrupted)
     assert main(command(out, tiny_directory, corpus)) == 130
     assert "the same command continues" in errors_of(capsys)
     assert len(list((out / "parts").glob("part-*.json"))) == 2
@@ -362,7 +362,7 @@ def test_a_damaged_part_is_no_whole_part(kind: str, copied: Path) -> None:
     assert directory.part_is_whole(stem)
     damage(copied / name)
     assert not directory.part_is_whole(stem)
-    others = [analyses.running.runs.part_name(index) for index in range(EXAMPLES) if index != int(stem[-1])]
+    others = [budgetlens.runs.running.part_name(index) for index in range(EXAMPLES) if index != int(stem[-1])]
     assert all(directory.part_is_whole(other) for other in others)
 
 
@@ -374,14 +374,14 @@ def test_damaged_parts_are_done_again(
     monkeypatch: pytest.MonkeyPatch,
     records_only: None,
 ) -> None:
-    real = analyses.running.runs.capture_part
+    real = budgetlens.runs.running.capture_part
     done = []
 
     def counted(*arguments: Any, **options: Any) -> Any:
         done.append(1)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(analyses.running.runs, "capture_part", counted)
+    monkeypatch.setattr(budgetlens.runs.running, "capture_part", counted)
     for kind in ("cut", "altered", "lost", "no marker"):
         name, damage = DAMAGES[kind]
         damage(copied / name)
@@ -415,7 +415,7 @@ def test_five_kills_at_random_moments_change_no_byte(tmp_path: Path, tiny_direct
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         with log.open("wb") as file:
             return subprocess.Popen(
-                [sys.executable, "-m", "analyses.command", *given],
+                [sys.executable, "-m", "budgetlens.command.main", *given],
                 cwd=tmp_path,
                 env=environment,
                 stdout=subprocess.DEVNULL,
@@ -506,9 +506,9 @@ def test_other_passages_for_padding_are_another_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Equal examples do not make equal runs: padding is taken from the rest of the corpus."""
-    read = analyses.running.run_request.read_corpus
+    read = budgetlens.runs.request.read_corpus
     monkeypatch.setattr(
-        analyses.running.run_request,
+        budgetlens.runs.request,
         "read_corpus",
         lambda *given, **options: replace(read(*given, **options), padding_pool=("another passage",)),
     )
@@ -549,7 +549,7 @@ def test_a_directory_in_use_is_refused(
 
 def test_a_directory_is_held_against_other_processes(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from analyses.storage.run_directory import RunDirectory, RunError\n"
+        "import sys; from pathlib import Path; from budgetlens.runs.storage import RunDirectory, RunError\n"
         "try:\n    with RunDirectory(Path(sys.argv[1])).locked(): print('held')\n"
         "except RunError as error: print(error)"
     )

@@ -19,16 +19,13 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
 from analyses import exp01_production_cache, exp02_length_scaling, exp04_prefix_content
-from analyses.analysis import analysis_of, find_analysis
-from analyses.comparison.compare import compare
 from analyses.exp05_truncation_wound import PUBLISHED
-from analyses.finishing import INDEPENDENT, tables_of
-from analyses.plans.damage_by_length import damage_frames
-from analyses.plans.enrichment import budget_restoration_table, patches, restoration_table
-from analyses.plans.length_tables import effects_by_length, mean_lengths, ratios_by_length
-from analyses.plans.prefix_ranking import ranking_frame
-from analyses.plans.prefix_ratios import prefix_ratios, ratio_frame
-from analyses.plans.reanalysis import (
+from analyses.studies.damage_by_length import damage_frames
+from analyses.studies.enrichment import budget_restoration_table, patches, restoration_table
+from analyses.studies.length_tables import effects_by_length, mean_lengths, ratios_by_length
+from analyses.studies.prefix_ranking import ranking_frame
+from analyses.studies.prefix_ratios import prefix_ratios, ratio_frame
+from analyses.studies.reanalysis import (
     Records,
     effects_by_stratum,
     likelihood_by_stratum,
@@ -36,21 +33,24 @@ from analyses.plans.reanalysis import (
     shares_by_stratum,
     trends,
 )
-from analyses.plans.sink_prediction import Path as SinkPath
-from analyses.plans.sink_prediction import Point, SinkReadings
-from analyses.plans.sink_tables import audit_table, entropy_table, head_table, shift_table
-from analyses.plans.two_by_two import effects_of
-from analyses.statistics.budget_arrays import budget_arrays
-from analyses.statistics.column_splits import ONE_DOCUMENT, means_of_columns, split_of_columns
-from analyses.statistics.contrasts import comparison, wide_cells
-from analyses.statistics.intervals import proportion_interval
-from analyses.statistics.paired_inputs import document_labels
-from analyses.statistics.ratios import decomposition, ratio_of_means
-from analyses.storage.run_directory import RunDirectory, part_name
-from analyses.tables.attention_presentation import UNIT_OF_SHARES
-from analyses.tables.presentation import DOCUMENTS_RESAMPLED, Table, effects_presentation
-from analyses.tables.run_statistics import SHARED, shared_documents
-from probes.roles import DECODER_ROLES, ENCODER_ROLES
+from analyses.studies.sink_prediction import Path as SinkPath
+from analyses.studies.sink_prediction import Point, SinkReadings
+from analyses.studies.sink_tables import audit_table, entropy_table, head_table, shift_table
+from analyses.studies.two_by_two import effects_of
+from budgetlens.command.finishing import INDEPENDENT, tables_of
+from budgetlens.comparison.compare import compare
+from budgetlens.design.catalogue import analysis_of, find_analysis
+from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.runs.storage import RunDirectory, part_name
+from budgetlens.statistics.budget_arrays import budget_arrays
+from budgetlens.statistics.column_splits import ONE_DOCUMENT, means_of_columns, split_of_columns
+from budgetlens.statistics.contrasts import comparison, wide_cells
+from budgetlens.statistics.intervals import proportion_interval
+from budgetlens.statistics.paired_inputs import document_labels
+from budgetlens.statistics.ratios import decomposition, ratio_of_means
+from budgetlens.tables.attention_presentation import UNIT_OF_SHARES
+from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, effects_presentation
+from budgetlens.tables.run_statistics import SHARED, shared_documents
 from tests import test_compare
 from tests.run_records import records
 from tests.test_table_scale import observed, write_run
@@ -611,9 +611,11 @@ def test_tables_that_allow_for_nothing_are_marked(tmp_path, monkeypatch):
     allowing = {note: replace(table, notes=(note,)) for note in (DOCUMENTS_RESAMPLED, SHARED, UNIT_OF_SHARES)}
     every = {"own": table, "tested": tested, "counted": counted, **allowing}
     own = replace(analysis_of(directory.manifest()), tables=lambda run, plan: every)
-    monkeypatch.setattr("analyses.finishing.analysis_of", lambda manifest: own)
+    monkeypatch.setattr("budgetlens.command.finishing.analysis_of", lambda manifest: own)
     assert {name: tables_of(directory)[1][name] for name in every} == every
-    monkeypatch.setattr("analyses.finishing.shared_documents", lambda trials: pd.Series({"a": "1", "b": "1"}))
+    monkeypatch.setattr(
+        "budgetlens.command.finishing.shared_documents", lambda trials: pd.Series({"a": "1", "b": "1"})
+    )
     presented = tables_of(directory)[1]
     assert {name for name in every if INDEPENDENT in presented[name].notes} == {"own", "tested"}
     assert "share a document count as independent" in presented["own"].caption

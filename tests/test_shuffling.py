@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from budgetlens.design.intervention import Context, LevelError
+from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
+from budgetlens.model.trials import Example, Segment, Trial
 from interventions.decoder_prompt import DecoderPrompt
-from interventions.intervention import Context, LevelError
 from interventions.padding import PadDocument
 from interventions.prefix import Prefix
 from interventions.shuffling import Shuffle
-from probes.tokenization import TokenizedTrial, TrialTokenizer
-from probes.trials import Example, Segment, Trial
 from tests.reference import tiny_models
 from tests.word_level import EXAMPLES, THE, TOKENIZER, context_of, words
 

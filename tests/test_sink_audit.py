@@ -15,19 +15,19 @@ import torch
 from transformers import PreTrainedModel
 
 from analyses import exp10_sink_audit as exp10
-from analyses.command import main
-from analyses.plans.sink_prediction import Path as SinkPath
-from analyses.plans.sink_prediction import Point, SinkReadings, _hidden_sets, read_sinks
-from analyses.plans.sink_tables import audit_table, entropy_table, exactness_table, head_table, shift_table
-from analyses.statistics.column_splits import means_of_columns, split_of_columns
-from analyses.statistics.ratios import ratio_of_means
-from analyses.storage.run_directory import RunDirectory
-from analyses.tables.extract import Extract
-from analyses.tables.presentation import Table
-from probes.capture import Reading, capture
-from probes.models import LoadedModel
+from analyses.studies.sink_prediction import Path as SinkPath
+from analyses.studies.sink_prediction import Point, SinkReadings, _hidden_sets, read_sinks
+from analyses.studies.sink_tables import audit_table, entropy_table, exactness_table, head_table, shift_table
+from budgetlens.command.main import main
+from budgetlens.model.capture import Reading, capture
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.statistics.column_splits import means_of_columns, split_of_columns
+from budgetlens.statistics.ratios import ratio_of_means
+from budgetlens.tables.extract import Extract
+from budgetlens.tables.presentation import Table
 from probes.renormalised import REMOVED, Renormalised
-from probes.tokenization import TokenizedTrial
 from tests.conftest import PREFIXED, batch_of, numbers, write_corpus
 from tests.reference import eager
 
@@ -80,7 +80,7 @@ def test_predictions_are_those_of_a_softmax_without_the_keys(
 
 def test_nothing_is_left_where_all_attention_is_taken_away() -> None:
     """A row that saw the BOS alone has no share without it: NaN, not 0."""
-    from probes.attention import RowAttention, Site, role_members
+    from budgetlens.model.attention import RowAttention, Site, role_members
 
     scores = torch.zeros(1, 1, 1, 2)
     members = role_members(torch.tensor([[0, 3]]))

@@ -12,22 +12,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from interventions.intervention import LevelError
+from budgetlens.design.intervention import LevelError
+from budgetlens.model.batching import make_batch
+from budgetlens.model.capture import EditError, Reading, capture, encode
+from budgetlens.model.edits import HideKeys
+from budgetlens.model.states import AddDirection, CopyStates, CycleStates, Direction, MeanStates, ZeroStates
+from budgetlens.model.trials import StateError
 from interventions.state_patching import StatePatching
 from interventions.state_replacement import StateReplacement
 from interventions.steering import Steering
-from probes.batching import make_batch
-from probes.capture import EditError, Reading, capture, encode
-from probes.edits import HideKeys
-from probes.states import (
-    AddDirection,
-    CopyStates,
-    CycleStates,
-    Direction,
-    MeanStates,
-    StateError,
-    ZeroStates,
-)
 from tests.cells import (
     CASE_NAMES,
     CASES,

@@ -10,17 +10,17 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from analyses.commands.effects_file import effects_of_file
-from analyses.effects import effects_table
-from analyses.plans.damage_by_length import damage_frames
-from analyses.statistics.bands import head_map, share_differences
-from analyses.statistics.contrasts import Contrast, comparison
-from analyses.statistics.intervals import heavy_tails
-from analyses.statistics.ratios import ratio_of_means
-from analyses.statistics.strata import trend_test
-from analyses.statistics.verdicts import CAUTION_TAILS
-from analyses.tables.digits import number, with_interval
-from analyses.tables.run_statistics import seeds_table, with_trend_verdicts
+from analyses.studies.damage_by_length import damage_frames
+from budgetlens.command.effects_file import effects_of_file
+from budgetlens.statistics.bands import head_map, share_differences
+from budgetlens.statistics.contrasts import Contrast, comparison
+from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.intervals import heavy_tails
+from budgetlens.statistics.ratios import ratio_of_means
+from budgetlens.statistics.strata import trend_test
+from budgetlens.statistics.verdicts import CAUTION_TAILS
+from budgetlens.tables.digits import number, with_interval
+from budgetlens.tables.run_statistics import seeds_table, with_trend_verdicts
 
 
 def test_heavy_tails_are_those_of_scipy_s_kurtosis():

@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from analyses.analysis import find_analysis
-from analyses.storage.run_directory import RunDirectory, part_name
-from probes.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.design.catalogue import find_analysis
+from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.runs.storage import RunDirectory, part_name
 
 LAYERS, HEADS, ROLES = 34, 8, (*ENCODER_ROLES, *DECODER_ROLES)
 PARTS = ("self", "cross", "all")
@@ -30,9 +30,9 @@ EXAMPLES_PER_PART = 50
 MEASURE = """
 import json, resource, sys, time
 from pathlib import Path
-from analyses.finishing import tables_of
-from analyses.storage.run_directory import RunDirectory
-from analyses.tables.build import save_tables
+from budgetlens.command.finishing import tables_of
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.tables.build import save_tables
 directory = RunDirectory(Path(sys.argv[1]))
 began = time.perf_counter()
 frames, presented = tables_of(directory)

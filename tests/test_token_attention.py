@@ -12,7 +12,16 @@ import pandas as pd
 import pytest
 from transformers import PreTrainedModel
 
-from analyses.running.token_attention import (
+from budgetlens.model.capture import Capture, Reading, capture
+from budgetlens.model.edits import EditError, HideKeys
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.loading import prepare_model
+from budgetlens.model.observation import available_probes
+from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.model.trials import Example, Trial
+from budgetlens.runs.records import Fed
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.token_attention import (
     COLUMNS,
     read_token_attention,
     save_token_attention,
@@ -20,16 +29,8 @@ from analyses.running.token_attention import (
     token_attention,
     token_texts,
 )
-from analyses.storage.records import Fed
-from analyses.storage.run_directory import RunDirectory
 from figures.tokens import TOKEN_COLUMNS
 from probes.budgets import Budgets
-from probes.capture import Capture, Reading, capture
-from probes.edits import EditError, HideKeys
-from probes.models import LoadedModel, prepare_model
-from probes.observation import available_probes
-from probes.tokenization import TokenizedTrial
-from probes.trials import Example, Trial
 from tests.conftest import SHAPES, batch_of
 from tests.reference import eager, tiny_models
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analyses.effects import effects_table
-from analyses.statistics.contrasts import Contrast, comparison, factor_contrast
-from analyses.statistics.verdicts import (
+from budgetlens.statistics.contrasts import Contrast, comparison, factor_contrast
+from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.verdicts import (
     SLOPE,
     layers_rule,
     no_effect_within,
@@ -20,7 +20,7 @@ from analyses.statistics.verdicts import (
     verdict_over_layers,
     within,
 )
-from analyses.tables.presentation import effects_presentation
+from budgetlens.tables.presentation import effects_presentation
 from tests.run_records import crossed
 
 

@@ -8,9 +8,9 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from interventions.intervention import Context
-from probes.tokenization import Limits, TrialTokenizer
-from probes.trials import Example
+from budgetlens.design.intervention import Context
+from budgetlens.model.tokenization import Limits, TrialTokenizer
+from budgetlens.model.trials import Example
 
 #: The published fill draws from [100, V - 100): a vocabulary with room for it.
 VOCABULARY = 400

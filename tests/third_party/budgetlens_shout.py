@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from interventions.intervention import Context, Intervention, intervention
-from probes.attention import RowAttention, Site
-from probes.observation import probe
-from probes.trials import Segment, Trial
+from budgetlens.design.intervention import Context, Intervention, intervention
+from budgetlens.model.attention import RowAttention, Site
+from budgetlens.model.observation import probe
+from budgetlens.model.trials import Segment, Trial
 
 
 @intervention("shout")

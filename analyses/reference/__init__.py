@@ -1,4 +1,0 @@
-"""The built-in model and corpus: a small T5Gemma 2 and generated English about things that do not exist.
-
-``python -m analyses.reference`` (or ``make reference``) repeats the training of the shipped weights.
-"""

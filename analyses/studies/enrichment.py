@@ -1,0 +1,369 @@
+"""Plans, tables and figures of state patching between a bare encoder pass and an enriched one.
+
+The enrichment is what a co-encoded prefix does to the states of the other positions. Copying states of some
+roles from the enriched pass into the bare one, where they leave an encoder layer, restores a share of its
+effect; copying bare states into the enriched pass takes a share away.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from plotly.graph_objects import Figure
+
+from analyses.studies.sink_prediction import CROSS_TOTAL
+from budgetlens.design.design import Cell, Design, Factor
+from budgetlens.design.plan import Plan
+from budgetlens.runs.storage import RunDirectory, left_out_words
+from budgetlens.statistics.budget_arrays import BudgetArray, read_budgets
+from budgetlens.statistics.column_splits import ColumnMeans, means_of_columns, split_of_columns
+from budgetlens.statistics.contrasts import Contrast, comparison, wide_cells
+from budgetlens.statistics.effects import Correction
+from budgetlens.statistics.paired_inputs import document_labels
+from budgetlens.statistics.ratios import Ratio, ratio_of_means
+from budgetlens.tables.build import stack_totals
+from budgetlens.tables.extract import Extract
+from budgetlens.tables.presentation import Table, documents_resampled, sample
+from budgetlens.tables.run_statistics import shared_documents
+from figures import effect_map, interaction_plot
+
+#: Where states are copied: at the output of the layer that stands there in the depth of any encoder, or at the
+#: end, behind the last norm. The window is one layer wide.
+DEPTHS = {
+    "0%-1%": "first layer",
+    "25%-26%": "25 %",
+    "50%-51%": "50 %",
+    "75%-76%": "75 %",
+    "final": "final",
+}
+ROLE_SETS = ("document", "bos", "eos", "bos+document+eos")
+PROMPTS = ("none", "query")
+#: Receiver's prefix and donor's prefix, by the name of the direction.
+DIRECTIONS = {
+    "enriched states into bare": ("none", "oracle"),
+    "bare states into enriched": ("oracle", "none"),
+}
+RESTORED, LOST = DIRECTIONS
+NONE = "none"
+SHOWN = "document"
+
+
+@dataclass(frozen=True)
+class Patch:
+    """States of ``roles`` at ``depth`` copied in one ``direction``; ``hidden`` is the level of truncation."""
+
+    direction: str
+    roles: str
+    depth: str
+    prompt: str
+    hidden: str
+
+    @property
+    def cell(self) -> Cell:
+        """The patched cell."""
+        receiver, donor = DIRECTIONS[self.direction]
+        level = f"{self.roles}<-prefix={donor}@{self.depth}"
+        return patch_cell(receiver, self.hidden, self.prompt, level)
+
+    @property
+    def receiver(self) -> Cell:
+        """The same cell without the patch."""
+        return patch_cell(DIRECTIONS[self.direction][0], self.hidden, self.prompt)
+
+    @property
+    def contrast(self) -> Contrast:
+        """The receiver against the patched cell."""
+        name = f"{self.direction}: {self.roles}, {DEPTHS[self.depth]} | prompt={self.prompt}"
+        return comparison(
+            self.receiver.name, self.cell.name, f"{self.direction} | prompt={self.prompt}", name
+        )
+
+
+def patch_cell(prefix: str, hidden: str, prompt: str, level: str = NONE) -> Cell:
+    """A cell with or without a patch."""
+    short = {"none": "bare", "oracle": "oracle_trunc"}[prefix] + ("_nq" if prompt == "none" else "_q")
+    levels = (("prefix", prefix), ("hidden", hidden), ("prompt", prompt), ("state_patching", level))
+    return Cell(levels, short if level == NONE else f"{short}, {level}")
+
+
+def patches(hidden: str) -> list[Patch]:
+    """Every direction, set of roles, depth and prompt."""
+    return [
+        Patch(direction, roles, depth, prompt, hidden)
+        for prompt, direction, roles, depth in itertools.product(PROMPTS, DIRECTIONS, ROLE_SETS, DEPTHS)
+    ]
+
+
+def enrichment_contrast(prompt: str, hidden: str) -> Contrast:
+    """Bare against enriched: the whole effect."""
+    bare, enriched = (patch_cell(prefix, hidden, prompt).name for prefix in ("none", "oracle"))
+    return comparison(bare, enriched, "enrichment", f"oracle prefix | prompt={prompt}")
+
+
+def enrichment_plan(hidden: str, *, rows: str, probes: tuple[str, ...], correction: Correction) -> Plan:
+    """The bare and the enriched cell of each prompt, and every patch between them."""
+    every = patches(hidden)
+    ends = [patch_cell(prefix, hidden, prompt) for prefix in ("none", "oracle") for prompt in PROMPTS]
+    cells = (*ends, *(patch.cell for patch in every))
+    factors = (
+        Factor("prefix", ("none", "oracle")),
+        Factor("hidden", (hidden,)),
+        Factor("prompt", PROMPTS),
+        Factor("state_patching", tuple(dict.fromkeys(cell.factors["state_patching"] for cell in cells))),
+    )
+    whole = tuple(enrichment_contrast(prompt, hidden) for prompt in PROMPTS)
+    final = [patch.contrast.name for patch in every if patch.depth == "final" and patch.roles == SHOWN]
+    return Plan(
+        design=Design(factors, cells),
+        rows=rows,
+        probes=probes,
+        contrasts=(*whole, *(patch.contrast for patch in every)),
+        share_contrasts=whole,
+        correction=correction,
+        headline=(*(contrast.name for contrast in whole), *final),
+        allow_idle=True,
+    )
+
+
+def restoration_table(
+    likelihood: pd.DataFrame, every: Sequence[Patch], *, seed: int, clusters: pd.Series | None = None
+) -> pd.DataFrame:
+    """What share of the enrichment's effect on the NLL each patch restores or takes away.
+
+    Args:
+        likelihood: `likelihood` records with the cells of the patches and their ends.
+        every: the patches.
+        seed: seeds the bootstrap.
+        clusters: index example, value its document where some examples share one; documents are then resampled.
+
+    Returns:
+        Columns direction, roles, depth, prompt, n, mean_difference, low, high (mean change that the patch
+        makes, in nats per answer token: bare − patched, or patched − enriched, BCa), enrichment (bare −
+        enriched, with enrichment_low, enrichment_high), share, share_low, share_high (change over enrichment,
+        ratio of means with a paired BCa bootstrap interval), reason.
+    """
+    wide = wide_cells(likelihood, "nll")
+    labels = document_labels(clusters, wide.index)
+    rows = []
+    for patch in every:
+        bare, enriched = (
+            wide[patch_cell(prefix, patch.hidden, patch.prompt).name] for prefix in ("none", "oracle")
+        )
+        patched = wide[patch.cell.name]
+        effect = bare - patched if patch.direction == RESTORED else patched - enriched
+        level = means_of_columns(effect.to_numpy()[:, None], seed=seed, clusters=labels)
+        ratio = ratio_of_means(effect, bare - enriched, seed, clusters=labels)
+        rows.append({**_key(patch), **_ratio(ratio, level)})
+    return pd.DataFrame(rows)
+
+
+def _key(patch: Patch) -> dict[str, str]:
+    return {
+        "direction": patch.direction,
+        "roles": patch.roles,
+        "depth": DEPTHS[patch.depth],
+        "prompt": patch.prompt,
+    }
+
+
+def _ratio(ratio: Ratio, level: ColumnMeans) -> dict[str, object]:
+    return {
+        "n": ratio.n,
+        "mean_difference": ratio.numerator_mean,
+        "low": level.low[0],
+        "high": level.high[0],
+        "enrichment": ratio.denominator_mean,
+        "enrichment_low": ratio.denominator_low,
+        "enrichment_high": ratio.denominator_high,
+        "share": ratio.ratio,
+        "share_low": ratio.low,
+        "share_high": ratio.high,
+        "reason": ratio.reason,
+    }
+
+
+def budget_restoration_table(
+    budgets: Sequence[BudgetArray],
+    every: Sequence[Patch],
+    *,
+    seed: int,
+    clusters: pd.Series | None = None,
+) -> pd.DataFrame:
+    """The same for attention: what share of the enrichment's shift in each role's share a patch makes.
+
+    Shares of the decoder's chosen rows, averaged over heads and layers. Columns as in `restoration_table`,
+    with block and role (of the keys, totals included), in shares of attention.
+    """
+    decoder = [budget for budget in budgets if budget.stack == "decoder"]
+    frames = []
+    for budget in (*decoder, *stack_totals(decoder)):
+        values = {
+            cell: budget.values[place].mean(axis=(1, 2), dtype=np.float64)
+            for place, cell in enumerate(budget.cells)
+        }
+        labels = document_labels(clusters, pd.Index(budget.examples))
+        for patch in every:
+            frames.append(_restored_shares(budget, values, patch, labels, seed))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _restored_shares(
+    budget: BudgetArray,
+    values: Mapping[str, NDArray[np.float64]],
+    patch: Patch,
+    labels: NDArray | None,
+    seed: int,
+) -> pd.DataFrame:
+    bare, enriched = (
+        values[patch_cell(prefix, patch.hidden, patch.prompt).name] for prefix in ("none", "oracle")
+    )
+    steps = ("done", "left") if patch.direction == RESTORED else ("left", "done")
+    points = [bare, values[patch.cell.name], enriched]
+    split = split_of_columns(points, steps, seed=seed, clusters=labels)
+    return pd.DataFrame(
+        {
+            **_key(patch),
+            "block": budget.block,
+            "role": list(budget.roles),
+            "n": split.total.n,
+            "mean_difference": split.parts["done"].mean,
+            "low": split.parts["done"].low,
+            "high": split.parts["done"].high,
+            "enrichment": split.total.mean,
+            "enrichment_low": split.total.low,
+            "enrichment_high": split.total.high,
+            "share": split.share["done"],
+            "share_low": split.share_low["done"],
+            "share_high": split.share_high["done"],
+            "reason": split.share_reason["done"],
+        }
+    )
+
+
+def enrichment_tables(directory: RunDirectory, every: Sequence[Patch]) -> dict[str, Table]:
+    """Both tables with their captions."""
+    manifest = directory.manifest()
+    seed, rows = int(manifest["seed"]), manifest["identity"]["rows"]
+    trials = directory.read_records("trials")
+    documents = shared_documents(trials)
+    count = sample(trials["example"].nunique(), documents)
+    frame = restoration_table(directory.read_records("likelihood"), every, seed=seed, clusters=documents)
+    budgets = read_budgets(directory.path / "records" / "budgets")
+    shifts = budget_restoration_table(budgets, every, seed=seed, clusters=documents)
+    there = [roles for roles in ROLE_SETS if any(trials[f"{role}_tokens"].sum() for role in roles.split("+"))]
+    frame, shifts = (_only_there(table, there) for table in (frame, shifts))
+    main = CROSS_TOTAL if (shifts["role"] == CROSS_TOTAL).any() else "document"
+    notes = (
+        "mean difference: bare − patched, or patched − enriched",
+        "95 % BCa bootstrap intervals over examples",
+        *documents_resampled(documents is not None),
+        "enriched states into bare: share of the enrichment's effect that the copied states restore; bare "
+        "states into enriched: share that is lost",
+        "shares are ratios of means, withheld where the interval of the enrichment's own effect holds 0",
+        "depth: the encoder layer at whose output states are copied, counted as part of the depth; final: what "
+        "the decoder is given",
+        "roles that the model's inputs do not have are not shown",
+        *left_out_words(manifest),
+    )
+    columns = ("direction", "prompt", "roles", "depth", "mean_difference", "enrichment", "share", "reason")
+    return {
+        "restoration": Extract(
+            frame=frame,
+            title="Where enrichment lives: shares of its effect on the answer's NLL that copied states carry",
+            estimand="mean change of NLL that a patch makes over the mean change from bare to enriched",
+            unit="effects in nats per answer token; share of the enrichment, 1 = all of it",
+            n=count,
+            family="none (the effects table tests each patch)",
+            correction="none",
+            seed=seed,
+            notes=notes,
+            columns=columns,
+            shown_rows=tuple(np.flatnonzero(frame["roles"].isin(there))),
+        ),
+        "restored_shares": Extract(
+            frame=shifts,
+            title=f"Where enrichment lives: shares of its shift in the {main} that copied states carry",
+            estimand=f"mean change that a patch makes in the share that the answer's {rows} rows give to the "
+            f"{main}, over heads and layers, over the mean change from bare to enriched",
+            unit="effects in share of attention, 0 to 1; share of the enrichment's shift, 1 = all of it",
+            n=count,
+            family="none",
+            correction="none",
+            seed=seed,
+            notes=(*notes, "the CSV file has every role"),
+            columns=columns,
+            shown_rows=tuple(np.flatnonzero((shifts["role"] == main) & shifts["roles"].isin(there))),
+        ),
+    }
+
+
+def _only_there(table: pd.DataFrame, there: Sequence[str]) -> pd.DataFrame:
+    """The table with NaN and a reason in rows of roles without a position in any trial."""
+    absent = ~table["roles"].isin(there)
+    table = table.copy()
+    table.loc[absent, ["mean_difference", "low", "high", "share", "share_low", "share_high"]] = np.nan
+    table.loc[absent, "reason"] = "no trial has a position of these roles"
+    return table
+
+
+def enrichment_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:
+    """Shares of the effect by depth, as curves and as a map, and of the shift in attention as a map."""
+    frame = _drawn(tables["restoration"])
+    shifts = _drawn(tables["restored_shares"])
+    main = CROSS_TOTAL if (shifts["role"] == CROSS_TOTAL).any() else "document"
+    order = {"depth": list(DEPTHS.values()), "roles": list(ROLE_SETS)}
+    common: dict[str, Any] = {
+        "x": "depth",
+        "y": "roles",
+        "facet": "patch",
+        "percent": True,
+        "limit": 1.0,
+        "order": order,
+        "unit": "%",
+        "x_title": "encoder depth at which states are copied",
+        "y_title": "roles whose states are copied",
+        "subtitle": "framed: the interval leaves out 0",
+    }
+    return {
+        "restoration": interaction_plot(
+            _panels(tables["restoration"]).rename(columns={"mean_difference": "mean"}),
+            x="depth",
+            line="roles",
+            facet="patch",
+            order=order,
+            quantity="change of answer NLL by the copied states",
+            reading="0: the copied states change nothing",
+            title=f"Where enrichment lives: {setting}",
+        ),
+        "restoration_map": effect_map(
+            frame,
+            **common,
+            quantity="share of the effect on NLL",
+            title=f"Where enrichment lives, effect on NLL: {setting}",
+        ),
+        "restored_shares_map": effect_map(
+            shifts[shifts["role"] == main],
+            **common,
+            quantity=f"share of the shift in the {main}",
+            title=f"Where enrichment lives, shift in the {main}: {setting}",
+        ),
+    }
+
+
+def _panels(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows named by their panel (direction and prompt) and by their own cell."""
+    patch = table["direction"] + ", prompt=" + table["prompt"]
+    return table.assign(patch=patch, cell=patch + ", " + table["roles"] + ", " + table["depth"])
+
+
+def _drawn(table: pd.DataFrame) -> pd.DataFrame:
+    """Shares as means with intervals; a mark where the interval leaves out 0."""
+    drawn = _panels(table).drop(columns=["mean_difference", "low", "high"])
+    drawn = drawn.rename(columns={"share": "mean", "share_low": "low", "share_high": "high"})
+    return drawn.assign(marked=(drawn["low"] > 0) | (drawn["high"] < 0))

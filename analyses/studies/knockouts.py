@@ -1,0 +1,286 @@
+"""Plans, tables and figures of attention knockouts: which keys, seen from which rows, in which layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from plotly.graph_objects import Figure
+
+from budgetlens.design.design import Cell, Design, Factor
+from budgetlens.design.plan import Plan
+from budgetlens.model.roles import ROLES
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.statistics.budget_arrays import BudgetArray, read_budgets
+from budgetlens.statistics.contrasts import Contrast, comparison
+from budgetlens.statistics.effects import Correction, effects_table
+from budgetlens.statistics.verdicts import HELPS, HURTS, rule
+from budgetlens.tables.build import SMALLEST_EFFECT
+from budgetlens.tables.presentation import Table, documents_resampled, sample
+from budgetlens.tables.run_statistics import shared_documents
+from figures import effect_map, interaction_plot
+from interventions.levels.layer_windows import parse_window
+
+#: Quarters of the decoder's depth, and all of it.
+QUARTERS = ("0%-25%", "25%-50%", "50%-75%", "75%-100%")
+WINDOWS = (*QUARTERS, "all")
+NONE = "none"
+NOT_THERE = "not there"
+_ABSENT = "no trial has a position of this role"
+
+
+@dataclass(frozen=True)
+class BaseCell:
+    """A cell that keys are knocked out of: what is hidden in it, its name, and the keys that are left in it."""
+
+    hidden: str
+    label: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Knocked:
+    """One knockout of a base: from ``rows`` to ``keys`` in the layers of ``window``."""
+
+    base: BaseCell
+    rows: str
+    keys: str
+    window: str
+
+    @property
+    def level(self) -> str:
+        """Level of the factor *knockout*."""
+        return f"{self.rows}->{self.keys}@{self.window}"
+
+    @property
+    def cell(self) -> Cell:
+        """The cell of this knockout."""
+        return knockout_cell(self.base, self.level, f"{self.level}, {self.base.label}")
+
+    @property
+    def contrast(self) -> Contrast:
+        """The base against this knockout; negative: the knockout raises the NLL."""
+        name = f"{self.keys} unseen by {self.rows}, layers {self.window} | {self.base.label}"
+        family = f"{self.rows} rows | {self.base.label}"
+        return comparison(knockout_cell(self.base).name, self.cell.name, family, name)
+
+
+def knockout_cell(base: BaseCell, level: str = NONE, alias: str = "") -> Cell:
+    """The base's cell, or that of one of its knockouts."""
+    levels = (("prefix", "oracle"), ("hidden", base.hidden), ("prompt", "query"), ("knockout", level))
+    return Cell(levels, alias or base.label)
+
+
+def knockouts(bases: Sequence[BaseCell], rows: Mapping[str, Sequence[str]]) -> list[Knocked]:
+    """Every base, rows (each with its windows) and role."""
+    return [
+        Knocked(base, group, keys, window)
+        for base in bases
+        for group, windows in rows.items()
+        for window in windows
+        for keys in base.keys
+    ]
+
+
+def knockout_plan(
+    bases: Sequence[BaseCell],
+    rows: Mapping[str, Sequence[str]],
+    *,
+    read: str,
+    probes: tuple[str, ...],
+    correction: Correction,
+) -> Plan:
+    """The bases, their knockouts, and a contrast for each; corrected within rows and base.
+
+    ``rows`` maps rows to the windows in which they are cut off; ``read`` says whose attention is read.
+    """
+    knocked = knockouts(bases, rows)
+    cells = (*(knockout_cell(base) for base in bases), *(each.cell for each in knocked))
+    factors = (
+        Factor("prefix", ("oracle",)),
+        Factor("hidden", tuple(base.hidden for base in bases)),
+        Factor("prompt", ("query",)),
+        Factor("knockout", tuple(dict.fromkeys(cell.factors["knockout"] for cell in cells))),
+    )
+    contrasts = tuple(each.contrast for each in knocked)
+    headline = tuple(
+        each.contrast.name for each in knocked if each.rows == next(iter(rows)) and each.window == "all"
+    )
+    return Plan(
+        design=Design(factors, cells),
+        rows=read,
+        probes=probes,
+        contrasts=contrasts,
+        correction=correction,
+        headline=headline,
+        allow_idle=True,
+    )
+
+
+def knockout_table(
+    effects: pd.DataFrame,
+    budgets: Sequence[BudgetArray],
+    knocked: Sequence[Knocked],
+    positions: Mapping[str, int],
+) -> pd.DataFrame:
+    """One row per knockout: the rise of the NLL, its test, and the attention that the keys had got.
+
+    Args:
+        effects: the effects table of the knockouts' contrasts (baseline − treatment).
+        budgets: shares by role; of the decoder's, the bases' are read.
+        knocked: the knockouts, each with a row in `effects`.
+        positions: how many positions of each role there are in all trials; for a role without any, nothing is
+            defined.
+
+    Returns:
+        Columns base, rows, keys, window, n, mean, low, high (NLL with the knockout − without, nats per answer
+        token, BCa), d_z (of the rise), p_holm or p_bonferroni, verdict, share (mean share that the keys had
+        without the knockout, over the window's layers, heads, examples; NaN where budgets lack them), reason.
+    """
+    by_name = effects.set_index("contrast")
+    corrected = "p_holm" if "p_holm" in effects.columns else "p_bonferroni"
+    rows = []
+    for each in knocked:
+        effect = by_name.loc[each.contrast.name]
+        absent = positions[each.keys] == 0
+        rows.append(
+            {
+                "base": each.base.label,
+                "rows": each.rows,
+                "keys": each.keys,
+                "window": each.window,
+                "n": int(effect["n"]),
+                "mean": np.nan if absent else -effect["mean_difference"],
+                "low": -effect["high"],
+                "high": -effect["low"],
+                "d_z": -effect["d_z"],
+                corrected: effect[corrected],
+                "verdict": NOT_THERE if absent else effect["verdict"],
+                "share": _share(budgets, each),
+                "reason": _ABSENT if absent else effect["reason"] if np.isnan(effect["p_sign_flip"]) else "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _share(budgets: Sequence[BudgetArray], knocked: Knocked) -> float:
+    name = knockout_cell(knocked.base).name
+    for budget in budgets:
+        if budget.stack != "decoder" or knocked.keys not in budget.roles or name not in budget.cells:
+            continue
+        wanted = parse_window(knocked.window).layers(1 + max(budget.layers))
+        layers = [place for place, layer in enumerate(budget.layers) if layer in wanted]
+        if layers:
+            values = budget.values[budget.cells.index(name), :, layers, :, budget.roles.index(knocked.keys)]
+            return float(values.mean(dtype=np.float64))
+    return float("nan")
+
+
+def knockout_tables(directory: RunDirectory, plan: Plan, knocked: Sequence[Knocked]) -> dict[str, Table]:
+    """The table of knockouts with its caption."""
+    manifest = directory.manifest()
+    seed, rows = int(manifest["seed"]), manifest["identity"]["rows"]
+    trials = directory.read_records("trials")
+    documents = shared_documents(trials)
+    effects = effects_table(
+        directory.read_records("likelihood"),
+        plan.contrasts,
+        seed=seed,
+        smallest_effect=SMALLEST_EFFECT,
+        correction=plan.correction,
+        clusters=documents,
+    )
+    budgets = read_budgets(directory.path / "records" / "budgets")
+    positions = {role: int(trials[f"{role}_tokens"].sum()) for role in ROLES}
+    frame = knockout_table(effects, budgets, knocked, positions)
+    sizes = effects.groupby("family", sort=False).size()
+    table = Table(
+        frame=frame,
+        title="What the answer needs: rise of its NLL when rows no longer see keys",
+        estimand="mean over examples of NLL with the knockout − without (positive: the answer needed them); share: "
+        f"mean attention share that the answer's {rows} rows gave these keys without it, in the same layers",
+        unit="nats per answer token; share from 0 to 1",
+        n=sample(trials["example"].nunique(), documents),
+        family=", ".join(f"{family} ({size})" for family, size in sizes.items()),
+        correction=f"{plan.correction.capitalize()} within each family",
+        seed=seed,
+        notes=(
+            "95 % BCa bootstrap intervals over examples",
+            *documents_resampled(documents is not None),
+            f"verdict, of the knockout as treatment: {rule(SMALLEST_EFFECT)}",
+            "windows are parts of the decoder's depth; a knockout cuts the direct look alone, and what rows took "
+            "in below the window stays",
+        ),
+    )
+    return {"knockouts": table}
+
+
+def knockout_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:
+    """Maps of the rise by role and window, by role and rows, and of the attention that the keys had got."""
+    frame = tables["knockouts"]
+    frame = frame.assign(marked=frame["verdict"].str.startswith((HELPS, HURTS)))
+    first = frame["rows"].iloc[0]
+    by_window = frame[frame["rows"] == first]
+    roles = [role for role in ROLES if role in set(frame["keys"])]
+    windows = [window for window in WINDOWS if window in set(by_window["window"])]
+    common: dict[str, Any] = {"y": "keys", "facet": "base", "y_title": "keys"}
+    figures = {
+        "knockout_windows": effect_map(
+            by_window,
+            x="window",
+            **common,
+            order={"keys": roles, "window": windows},
+            quantity="rise of answer NLL",
+            x_title="decoder layers, part of the depth",
+            title=f"What the answer needs, by layers: {setting}",
+            subtitle=f"{first} rows no longer see the keys | framed: corrected p below .05 and the interval leaves "
+            "out 0",
+        ),
+        "knockout_attention": effect_map(
+            by_window.drop(columns=["mean", "low", "high", "marked"])
+            .rename(columns={"share": "mean"})
+            .assign(low=np.nan, high=np.nan),
+            x="window",
+            **common,
+            order={"keys": roles, "window": windows},
+            quantity="attention share without knockout",
+            unit="%",
+            percent=True,
+            around_zero=False,
+            x_title="decoder layers, part of the depth",
+            title=f"What the answer's rows look at, by layers: {setting}",
+            subtitle="mean share of attention, nothing knocked out: a large share need not be a need",
+        ),
+    }
+    quarters = by_window[by_window["mean"].notna()]
+    figures["knockout_curves"] = interaction_plot(
+        quarters.assign(cell=quarters["keys"] + "@" + quarters["window"] + ", " + quarters["base"]),
+        x="window",
+        line="base",
+        facet="keys",
+        order={
+            "keys": [role for role in roles if role in set(quarters["keys"])],
+            "window": [window for window in QUARTERS if window in set(quarters["window"])],
+        },
+        quantity="rise of answer NLL",
+        unit="nats",
+        reading=f"{first} rows no longer see the keys in a quarter of the decoder's layers; at 0 nothing was needed",
+        zero=True,
+        x_title="decoder layers, part of the depth",
+        title=f"What the answer needs, by quarters of the depth: {setting}",
+    )
+    if frame["rows"].nunique() > 1:
+        figures["knockout_rows"] = effect_map(
+            frame[frame["window"] == "all"],
+            x="rows",
+            **common,
+            order={"keys": roles, "rows": list(dict.fromkeys(frame["rows"]))},
+            quantity="rise of answer NLL",
+            x_title="rows that no longer see the keys, in all layers",
+            title=f"What the answer needs, by who may look: {setting}",
+            subtitle="framed: corrected p below .05 and the interval leaves out 0",
+        )
+    return figures

@@ -1,0 +1,153 @@
+"""Ratios of prefix effects: what survives a prompt, what is structure, what a surrogate reaches.
+
+The published runs divided one d by another. A ratio of two d is unstable, so that the ratio of the mean
+differences stands here, with a paired bootstrap interval; the published one is a column beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analyses.studies.prefix_plans import WORDS_OF_NO_QUESTION, PrefixStudy, effect_name
+from budgetlens.design.plan import Plan
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.statistics.contrasts import contrast_values, wide_cells
+from budgetlens.statistics.paired_inputs import document_labels
+from budgetlens.statistics.ratios import ratio_of_means
+from budgetlens.statistics.verdicts import CAUTION_RULE
+from budgetlens.tables.presentation import Table, documents_resampled, sample, shares_documents
+from budgetlens.tables.run_statistics import shared_documents
+
+#: What the published table calls the two ratios that every study of prefixes has.
+SURVIVES, STRUCTURE = "survives the query prompt", "structural fraction"
+
+SHOWN = ("quantity", "numerator", "denominator", "n", "ratio", "ratio_of_d", "caution", "reason")
+
+
+@dataclass(frozen=True)
+class RatioOf:
+    """A named ratio of two contrasts of a plan."""
+
+    quantity: str
+    numerator: str
+    denominator: str
+
+
+def prefix_ratios(study: PrefixStudy, padding: str | None = None) -> tuple[RatioOf, ...]:
+    """The ratios of a study: prefixes over the oracle prefix, and the oracle prefix with over without the prompt."""
+    oracle = effect_name("oracle", padding=padding)
+    alone = effect_name("oracle", "none", padding=padding)
+    ratios = [
+        RatioOf(
+            f"{STRUCTURE}, {prefix.level}"
+            if prefix.level in WORDS_OF_NO_QUESTION
+            else f"{prefix.level} over oracle",
+            effect_name(prefix.level, padding=padding),
+            oracle,
+        )
+        for prefix in study.compared("corrected")
+        if prefix.level != "oracle"
+    ]
+    if "oracle" not in study.without_prompt:
+        return tuple(ratios)
+    surviving = [
+        RatioOf(SURVIVES, oracle, alone),
+        RatioOf("survives positions alone", effect_name("oracle", "position", padding=padding), alone),
+        RatioOf(
+            f"{SURVIVES}, BOS hidden",
+            effect_name("oracle", bos_hidden=True, padding=padding),
+            effect_name("oracle", "none", bos_hidden=True, padding=padding),
+        ),
+    ]
+    return (*surviving, *ratios)
+
+
+def ratio_tables(ratios: Sequence[RatioOf]) -> Callable[[RunDirectory, Plan], Mapping[str, Table]]:
+    """The hook that gives an analysis its table of ``ratios``."""
+
+    def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
+        return {"ratios": ratios_presented(directory, plan, ratios)}
+
+    return tables
+
+
+def ratios_presented(directory: RunDirectory, plan: Plan, ratios: Sequence[RatioOf]) -> Table:
+    """The table of ``ratios`` of a finished run; those whose contrasts the plan lacks are left out."""
+    manifest = directory.manifest()
+    seed = int(manifest["seed"])
+    wide = wide_cells(directory.read_records("likelihood"), "nll")
+    documents = shared_documents(directory.read_records("trials"))
+    frame = ratio_frame(wide, plan, ratios, seed=seed, clusters=documents)
+    return presented(frame, sample(len(wide), documents), seed)
+
+
+def presented(frame: pd.DataFrame, n: str, seed: int, columns: Sequence[str] = SHOWN) -> Table:
+    """Ratios, as :func:`ratio_frame` gives them, with their caption."""
+    return Table(
+        frame=frame,
+        title="Ratios of prefix effects",
+        estimand="ratio of mean differences, numerator over denominator; 1 is all of it",
+        unit="none",
+        n=n,
+        family="none: every row stands for itself",
+        correction="none",
+        seed=seed,
+        notes=(
+            "95 % BCa intervals, numerator and denominator resampled together",
+            *documents_resampled(shares_documents(frame)),
+            CAUTION_RULE,
+            "a ratio is withheld where the denominator's interval holds 0",
+            "ratio of d: the published definition, d of the numerator over d of the denominator, unstable",
+        ),
+        columns=tuple(columns),
+    )
+
+
+def ratio_frame(
+    wide: pd.DataFrame,
+    plan: Plan,
+    ratios: Sequence[RatioOf],
+    *,
+    seed: int,
+    clusters: pd.Series | None = None,
+) -> pd.DataFrame:
+    """One row per ratio that the plan has the contrasts for.
+
+    ``wide`` holds answer NLL, one row per example and one column per cell; ``clusters`` (index example) the document
+    of each example where some share one, and documents are then resampled. Columns quantity, numerator,
+    denominator (contrasts), the fields of :class:`budgetlens.statistics.ratios.Ratio`, and ratio_of_d.
+    """
+    by_name = {contrast.name: contrast for contrast in plan.contrasts}
+    labels = document_labels(clusters, wide.index)
+    rows = []
+    for each in ratios:
+        if each.numerator not in by_name or each.denominator not in by_name:
+            continue
+        pair = contrast_values(wide, [by_name[each.numerator], by_name[each.denominator]]).to_numpy()
+        rows.append(
+            {
+                "quantity": each.quantity,
+                "numerator": each.numerator,
+                "denominator": each.denominator,
+                **ratio_of_means(pair[:, 0], pair[:, 1], seed, clusters=labels).as_row(),
+                "ratio_of_d": ratio_of_d(pair[:, 0], pair[:, 1]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def ratio_of_d(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> float:
+    """The published definition: d of one over d of the other; NaN where one of them is undefined or the last 0."""
+    first, second = _d(numerator), _d(denominator)
+    return first / second if second else float("nan")
+
+
+def _d(values: NDArray[np.float64]) -> float:
+    """Mean over standard deviation; NaN for a single value or equal values."""
+    spread = values.std(ddof=1) if len(values) > 1 else 0.0
+    return float(values.mean() / spread) if spread > 0 else float("nan")

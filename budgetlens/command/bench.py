@@ -1,0 +1,349 @@
+"""What capture costs, and how fast a whole job is: `budgetlens bench`.
+
+Every figure is a ratio of two timings taken in turn in one process, so that it holds when the machine's
+speed drifts. ``capture``: all decoder budgets, entropies and losses over the plain forward of the same
+batches. ``memory``: their peak memory, each in a process of its own. ``job``: the whole of analysis 08 on
+the built-in model against the published way of working.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from einops import rearrange
+
+from budgetlens.corpora.corpus import read_corpus
+from budgetlens.design.catalogue import find_analysis
+from budgetlens.model.batching import Batch, make_batch
+from budgetlens.model.capture import Reading, capture
+from budgetlens.model.decoder_inputs import decoder_inputs
+from budgetlens.model.likelihood import token_losses
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.loading import load_model, prepare_model
+from budgetlens.model.observation import chosen_probes
+from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.model.trials import Example, Trial
+from budgetlens.runs.known_models import REFERENCE_MODEL
+from budgetlens.runs.running import RunOptions, Unit, run_analysis, tokenized_units
+from budgetlens.runs.storage import RunDirectory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: Targets: capture over the plain forward, its peak memory over the plain forward's, speed of the job.
+CAPTURE_LIMIT, MEMORY_LIMIT, JOB_LEAST = 1.15, 1.10, 8.0
+
+#: Encoder lengths of the capture and memory benchmarks, in tokens.
+ENCODER_LENGTHS = (600, 2048)
+
+#: Examples of the job benchmark.
+JOB_EXAMPLES = 40
+
+PARTS = ("capture", "memory", "job")
+
+PROBES = ("budgets", "entropies")
+
+
+def run_benchmarks(parts: Sequence[str], *, repeats: int) -> int:
+    """Print the benchmarks asked for; 0 where every target is met, else 1.
+
+    Raises ValueError for an unknown part.
+    """
+    unknown = sorted(set(parts) - set(PARTS))
+    if unknown:
+        raise ValueError(f"no benchmark is called {unknown[0]!r}; there are {', '.join(PARTS)}")
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {repeats} paired repetitions",
+        flush=True,
+    )
+    met = True
+    for part in parts or PARTS:
+        met &= {"capture": bench_capture, "memory": bench_memory, "job": bench_job}[part](repeats)
+    return 0 if met else 1
+
+
+def bench_capture(repeats: int) -> bool:
+    """Time of a capture over the plain forward of the same batch, on a 270M-270M shape."""
+    model = large_model()
+    met = True
+    for length in ENCODER_LENGTHS:
+        batch = large_batch(model, length)
+        ratios = paired_ratios(
+            partial(capture, model, batch, Reading(chosen_probes(PROBES))),
+            partial(plain_forward, model, batch),
+            repeats,
+        )
+        met &= _print_ratio(f"capture / plain forward, {length} encoder tokens", ratios, most=CAPTURE_LIMIT)
+    return met
+
+
+def bench_memory(repeats: int) -> bool:
+    """Peak memory of a capture over the plain forward's, each in its own process."""
+    met = True
+    for length in ENCODER_LENGTHS:
+        peaks = {way: _peak_memory(way, length) for way in ("plain", "capture")}
+        ratio = peaks["capture"] / peaks["plain"]
+        label = f"peak memory, {length} encoder tokens ({peaks['capture']:.0f} MB / {peaks['plain']:.0f} MB)"
+        met &= _print_ratio(label, [ratio], most=MEMORY_LIMIT)
+    return met
+
+
+def bench_job(repeats: int) -> bool:
+    """The whole of analysis 08 on the built-in model, against the published way of working."""
+    analysis = find_analysis("exp08")
+    plan = analysis.plan("corrected")
+    corpus = read_corpus("reference", n=JOB_EXAMPLES)
+    model = load_model(str(REFERENCE_MODEL))
+    slow = load_model(str(REFERENCE_MODEL), attention="eager", check=False)
+    units = tokenized_units(plan.design.cells, model, corpus, 42)
+    results: dict[str, Any] = {}
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            directory = RunDirectory(Path(folder) / "run")
+            run_analysis(analysis, model, corpus, directory, RunOptions(), progress=False)
+            results["ours"] = {
+                kind: directory.read_records(kind) for kind in ("likelihood", "budgets", "entropies")
+            }
+
+    def published() -> None:
+        results["published"] = published_job(slow, units)
+
+    ratios = paired_ratios(published, ours, max(1, repeats // 2))
+    deviation = largest_deviation(results["ours"], results["published"])
+    met = _print_ratio(
+        f"published way / analysis 08, {JOB_EXAMPLES} examples × {len(plan.design.cells)} cells",
+        ratios,
+        least=JOB_LEAST,
+    )
+    print(f"  largest deviation of the two ways' numbers: {deviation:.1e}")
+    return met and deviation < 1e-4
+
+
+def paired_ratios(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> list[float]:
+    """Time of ``first`` over time of ``second``, pair by pair, after one warm-up of each."""
+    first()
+    second()
+    ratios = []
+    for turn in range(repeats):
+        # The order alternates, so that a drift of the machine's speed favours neither.
+        timed = [(0, first), (1, second)] if turn % 2 == 0 else [(1, second), (0, first)]
+        seconds = [0.0, 0.0]
+        for place, function in timed:
+            start = time.perf_counter()
+            function()
+            seconds[place] = time.perf_counter() - start
+        ratios.append(seconds[0] / seconds[1])
+    return ratios
+
+
+def _print_ratio(
+    label: str, ratios: Sequence[float], *, most: float | None = None, least: float | None = None
+) -> bool:
+    median = statistics.median(ratios)
+    met = (most is None or median <= most) and (least is None or median >= least)
+    target = f"at most {most}" if most is not None else f"at least {least}"
+    spread = f" ({min(ratios):.2f} … {max(ratios):.2f})" if len(ratios) > 1 else ""
+    print(f"{label}: {median:.3f}{spread}, target {target}: {'met' if met else 'NOT MET'}", flush=True)
+    return met
+
+
+def plain_forward(model: LoadedModel, batch: Batch) -> torch.Tensor:
+    """The losses of a batch by the model alone: no trace, no probe, the same rows of logits."""
+    with torch.inference_mode():
+        states = model.model.get_encoder()(
+            input_ids=batch.encoder_ids, attention_mask=batch.encoder_mask
+        ).last_hidden_state
+        hidden = model.model.model(**decoder_inputs(model, batch, states)).last_hidden_state
+        rows = rearrange(batch.answer.index, "lane row -> lane row 1")
+        logits = model.model.lm_head(torch.take_along_dim(hidden, rows, dim=1))
+        return token_losses(logits, batch.targets)
+
+
+def large_model() -> LoadedModel:
+    """A T5Gemma 2 of the 270M-270M shape with random weights and a small vocabulary."""
+    layers = 18
+    text = {
+        "vocab_size": 2048,
+        "hidden_size": 640,
+        "intermediate_size": 2048,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 256,
+        "query_pre_attn_scalar": 256,
+        "sliding_window": 512,
+        "max_position_embeddings": 32_768,
+        "layer_types": [
+            "full_attention" if (layer + 1) % 6 == 0 else "sliding_attention" for layer in range(layers)
+        ],
+    }
+    vision = {
+        "model_type": "siglip_vision_model",
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "image_size": 8,
+        "patch_size": 4,
+    }
+    special = {"boi_token_index": 4, "eoi_token_index": 5, "image_token_index": 6, "mm_tokens_per_image": 4}
+    # Here, because every command imports this module and the model's takes seconds.
+    from transformers import T5Gemma2Config, T5Gemma2ForConditionalGeneration
+
+    config = T5Gemma2Config(
+        encoder={"text_config": text, "vision_config": vision, **special}, decoder=text, image_token_index=6
+    )
+    torch.manual_seed(0)
+    model = T5Gemma2ForConditionalGeneration(config)
+    return prepare_model(
+        model, _any_tokenizer(), name="random 270M-270M shape", identity="random", check=False
+    )
+
+
+def _any_tokenizer() -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(REFERENCE_MODEL)
+
+
+def large_batch(model: LoadedModel, encoder_length: int, *, prompt: int = 12, answer: int = 16) -> Batch:
+    """Two cells of one example, with and without a prompt, on random ids."""
+    generator = torch.Generator().manual_seed(1)
+
+    def ids(count: int) -> tuple[int, ...]:
+        return tuple(torch.randint(10, 2048, (count,), generator=generator).tolist())
+
+    encoder, answer_ids, prompt_ids = ids(encoder_length), ids(answer), ids(prompt)
+    trials = [
+        TokenizedTrial(
+            trial=Trial.bare(Example("random", "", "", "")),
+            encoder_ids=encoder,
+            encoder_roles=("bos", *("document",) * (encoder_length - 1)),
+            visible=(True,) * encoder_length,
+            decoder_ids=(2, *own, *answer_ids),
+            decoder_roles=("start", *("prompt",) * len(own), *("answer",) * answer),
+            decoder_shift=0,
+            document_intact=True,
+            published_hidden=0,
+            truncated=0,
+        )
+        for own in ((), prompt_ids)
+    ]
+    return make_batch(trials, pad_token=0, pack=True)
+
+
+def _peak_memory(way: str, length: int) -> float:
+    """Peak resident memory in MB of a fresh process that runs one way twice."""
+    command = [sys.executable, "-m", "budgetlens.command.bench", way, str(length)]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(json.loads(answer.stdout.strip().splitlines()[-1])["peak_mb"])
+
+
+def _memory_child(way: str, length: int) -> None:
+    model = large_model()
+    batch = large_batch(model, length)
+    for _ in range(2):
+        if way == "plain":
+            plain_forward(model, batch)
+        else:
+            capture(model, batch, Reading(chosen_probes(PROBES)))
+    print(json.dumps({"peak_mb": _own_peak()}))
+
+
+def _own_peak() -> float:
+    """This process's largest resident memory, MiB.
+
+    From Linux's own record where there is one: getrusage keeps the peak of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def published_job(model: LoadedModel, units: Sequence[Unit]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The published way of working: one trial at a time, eager, all attention returned, full logits.
+
+    Gives the same quantities as a run: per trial the NLL, and per layer and head the shares by role and the
+    entropies by part, over the predicting rows.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for unit in units:
+        for fed in unit.fed:
+            found[fed.example, fed.cell] = _published_trial(model, fed.trial)
+    return found
+
+
+def _published_trial(model: LoadedModel, trial: TokenizedTrial) -> dict[str, Any]:
+    from transformers.modeling_outputs import BaseModelOutput
+
+    ids = torch.tensor([trial.encoder_ids])
+    decoder_ids = torch.tensor([trial.decoder_ids])
+    positions = torch.arange(trial.decoder_shift, trial.decoder_shift + len(trial.decoder_ids)).unsqueeze(0)
+    with torch.inference_mode():
+        states = model.model.get_encoder()(
+            input_ids=ids, attention_mask=torch.ones_like(ids), output_attentions=True
+        ).last_hidden_state
+        output = model.model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            attention_mask=torch.tensor([trial.visible]).long(),
+            decoder_input_ids=decoder_ids,
+            decoder_attention_mask=torch.ones_like(decoder_ids),
+            decoder_position_ids=positions,
+            output_attentions=True,
+            use_cache=False,
+        )
+    rows = list(trial.answer_rows("predicting"))
+    log_probabilities = torch.log_softmax(output.logits[0].float(), dim=-1)
+    losses = -log_probabilities[rows, decoder_ids[0, [row + 1 for row in rows]]]
+    roles = np.array([*trial.decoder_roles, *trial.encoder_roles])
+    own = len(trial.decoder_roles)
+    layers = []
+    for within, across in zip(output.decoder_attentions, output.cross_attentions, strict=True):
+        attention = torch.cat([within[0], across[0]], dim=-1)[:, rows].numpy()
+        shares = {
+            role: attention[:, :, roles == role].sum(-1).mean(1) for role in (*DECODER_ROLES, *ENCODER_ROLES)
+        }
+        entropies = {}
+        for part, chosen in (("self", slice(None, own)), ("cross", slice(own, None)), ("all", slice(None))):
+            mass = attention[:, :, chosen].sum(-1)
+            normalised = attention[:, :, chosen] / mass[..., None]
+            logarithms = np.log(normalised, out=np.zeros_like(normalised), where=normalised > 0)
+            entropies[part] = -(normalised * logarithms).sum(-1).mean(1)
+        layers.append((shares, entropies))
+    return {"nll": float(losses.mean()), "layers": layers}
+
+
+def largest_deviation(ours: dict[str, Any], published: dict[tuple[str, str], dict[str, Any]]) -> float:
+    """The largest absolute difference between the records of a run and the published way's numbers."""
+    worst = 0.0
+    for row in ours["likelihood"].itertuples():
+        worst = max(worst, abs(row.nll - published[row.example, row.cell]["nll"]))
+    for kind, column, place, axis in (("budgets", "share", 0, "role"), ("entropies", "entropy", 1, "part")):
+        records = ours[kind]
+        keys = zip(
+            records["example"], records["cell"], records["layer"], records["head"], records[axis], strict=True
+        )
+        for (example, cell, layer, head, name), value in zip(keys, records[column], strict=True):
+            worst = max(worst, abs(value - published[example, cell]["layers"][layer][place][name][head]))
+    return worst
+
+
+if __name__ == "__main__":
+    _memory_child(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,239 @@
+"""Paired statistics for a file of one's own: `budgetlens effects FILE`, no model and no run needed.
+
+The file is CSV, JSON, JSONL or Parquet. Wide: one row per example, baseline and treatments are columns.
+Long: one row per example and condition, with columns that name the example, the condition and the value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from budgetlens.command.effects_options import SUFFIXES, add_arguments
+from budgetlens.statistics.contrasts import comparison
+from budgetlens.statistics.effects import Correction, effects_table
+from budgetlens.statistics.paired import PERMUTATIONS, RESAMPLES, Missing
+from budgetlens.tables.digits import counted
+from budgetlens.tables.presentation import Table, effects_presentation, render
+
+__all__ = ["add_arguments", "effects_of_file", "main", "read_table"]
+
+
+def effects_of_file(
+    file: str | Path,
+    baseline: str,
+    treatments: Sequence[str],
+    *,
+    seed: int = 42,
+    example: str | None = None,
+    condition: str | None = None,
+    value: str | None = None,
+    weights: str | None = None,
+    clusters: str | None = None,
+    higher_is_better: bool = False,
+    unit: str = "the unit of the values",
+    smallest_effect: float = 0.05,
+    correction: Correction = "holm",
+    missing: Missing = "refuse",
+    resamples: int = RESAMPLES,
+    permutations: int = PERMUTATIONS,
+) -> Table:
+    """Effects of each treatment against the baseline, all in one family.
+
+    Args:
+        file: CSV, TSV, JSON (a list of records), JSONL or Parquet.
+        baseline, treatments: columns of a wide file, or values of the column `condition` of a long one.
+        seed: seeds bootstrap and permutations.
+        example: column that names the example; needed for a long file, the row's number by default for a
+            wide one.
+        condition, value: columns of a long file; give both or neither.
+        weights: column of weights (answer tokens) for the token-weighted mean.
+        clusters: column whose equal entries mark examples that are not independent (a shared document).
+        higher_is_better: the values are scores, not losses: differences are treatment - baseline.
+        unit, smallest_effect, correction, missing: as in `budgetlens.statistics.effects.effects_table`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file's kind, a column or a condition is not there, or examples are not paired.
+    """
+    if not treatments:
+        raise ValueError("no treatment named; name one or more beside the baseline")
+    named = [baseline, *treatments]
+    if len(set(named)) != len(named):
+        raise ValueError(f"baseline and treatments must differ; got {named}")
+    data = read_table(file)
+    if (condition is None) != (value is None):
+        raise ValueError("a long file needs both the condition and the value column; a wide file neither")
+    if condition is None or value is None:
+        records = _from_wide(data, named, example, weights, clusters)
+    else:
+        records = _from_long(data, named, example, condition, value, weights, clusters)
+    if higher_is_better:
+        records = records.assign(nll=-records["nll"])
+    labels = records.groupby("example", sort=False)["cluster"].first() if clusters else None
+    family = f"{counted(len(treatments), 'comparison')} with {baseline}"
+    frame = effects_table(
+        records,
+        [comparison(baseline, treatment, family) for treatment in treatments],
+        seed=seed,
+        smallest_effect=smallest_effect,
+        correction=correction,
+        clusters=labels,
+        resamples=resamples,
+        permutations=permutations,
+        missing=missing,
+    )
+    if weights is None:
+        # Nobody asked for weights, so that their absence needs no reason.
+        kept = (part for part in frame["reason"].str.split("; "))
+        frame["reason"] = ["; ".join(p for p in part if not p.startswith("token-weighted")) for part in kept]
+    return effects_presentation(
+        frame,
+        seed=seed,
+        smallest_effect=smallest_effect,
+        correction=correction,
+        unit=unit + (", sign turned so that higher is better" if higher_is_better else ""),
+        title=f"Paired effects against {baseline}",
+    )
+
+
+def read_table(file: str | Path) -> pd.DataFrame:
+    """A file of records as a DataFrame, by its ending."""
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    ending = path.suffix.lower()
+    if ending not in SUFFIXES:
+        raise ValueError(f"{path} ends in {ending!r}; expected one of {', '.join(SUFFIXES)}")
+    try:
+        if ending == ".parquet":
+            data = pd.read_parquet(path)
+        elif ending in (".jsonl", ".ndjson"):
+            data = pd.read_json(path, lines=True)
+        elif ending == ".json":
+            data = pd.read_json(path, orient="records")
+        else:
+            separator = "\t" if ending == ".tsv" else ","
+            names = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].dropna()
+            doubled = names[names.duplicated()]
+            if len(doubled):
+                raise ValueError(f"two columns are named {doubled.iloc[0]!r}; give each a name of its own")
+            data = pd.read_csv(path, sep=separator)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} is not a table of records: {error}") from error
+    if data.empty:
+        raise ValueError(f"{path} holds no rows")
+    return data
+
+
+def _from_wide(
+    data: pd.DataFrame, named: Sequence[str], example: str | None, weights: str | None, clusters: str | None
+) -> pd.DataFrame:
+    _need(
+        data,
+        [*named, *filter(None, (example, weights, clusters))],
+        "If the file is long, name its condition column",
+    )
+    identity = (
+        pd.Series(range(len(data)), index=data.index) if example is None else _known(data[example], example)
+    )
+    if identity.duplicated().any():
+        raise ValueError(
+            f"column {example!r} names example {identity[identity.duplicated()].iloc[0]!r} more than once; "
+            "a wide file has one row per example"
+        )
+    frames = [_records(identity, name, _numbers(data[name], name), data, weights, clusters) for name in named]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _from_long(
+    data: pd.DataFrame,
+    named: Sequence[str],
+    example: str | None,
+    condition: str,
+    value: str,
+    weights: str | None,
+    clusters: str | None,
+) -> pd.DataFrame:
+    if example is None:
+        raise ValueError("a long file needs the column that names the example, so that values can be paired")
+    _need(data, [condition, value, example, *filter(None, (weights, clusters))], "")
+    own = data[condition].astype(str)
+    absent = [name for name in named if name not in set(own)]
+    if absent:
+        raise ValueError(f"column {condition!r} has no {absent[0]!r}; it has {sorted(set(own))}")
+    rows = data[own.isin(named)]
+    return _records(
+        _known(rows[example], example), own[rows.index], _numbers(rows[value], value), rows, weights, clusters
+    )
+
+
+def _known(identity: pd.Series, name: str | None) -> pd.Series:
+    """The examples' names, of which none may be missing: values without one cannot be paired."""
+    absent = identity.isna()
+    if absent.any():
+        raise ValueError(
+            f"column {name!r} names no example in {int(absent.sum())} rows, first {identity.index[absent][0]}"
+        )
+    return identity
+
+
+def _records(
+    identity: pd.Series,
+    cell: str | pd.Series,
+    values: pd.Series,
+    data: pd.DataFrame,
+    weights: str | None,
+    clusters: str | None,
+) -> pd.DataFrame:
+    columns: dict[str, object] = {"example": identity, "cell": cell, "nll": values}
+    if weights:
+        columns["answer_tokens"] = _numbers(data[weights], weights)
+    if clusters:
+        columns["cluster"] = data[clusters]
+    return pd.DataFrame(columns)
+
+
+def _need(data: pd.DataFrame, columns: Sequence[str], hint: str) -> None:
+    absent = [name for name in columns if name not in data.columns]
+    if absent:
+        present = [str(name) for name in data.columns]
+        raise ValueError(f"the file has no column {absent[0]!r}; it has {present}. {hint}".strip())
+
+
+def _numbers(column: pd.Series, name: str) -> pd.Series:
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = column[numbers.isna() & column.notna()]
+    if len(wrong):
+        raise ValueError(f"column {name!r} holds {wrong.iloc[0]!r} in row {wrong.index[0]}; expected numbers")
+    return numbers.astype("float64")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run `budgetlens effects`; the exit status."""
+    table = effects_of_file(
+        arguments.file,
+        arguments.baseline,
+        arguments.treatment,
+        seed=arguments.seed,
+        example=arguments.example,
+        condition=arguments.condition,
+        value=arguments.value,
+        weights=arguments.weights,
+        clusters=arguments.clusters,
+        higher_is_better=arguments.higher_is_better,
+        unit=arguments.unit,
+        smallest_effect=arguments.smallest_effect,
+        correction=arguments.correction,
+        missing=arguments.missing,
+    )
+    text = render(table, arguments.format)
+    if arguments.out is None:
+        sys.stdout.write(text)
+    else:
+        arguments.out.write_text(text, encoding="utf-8")
+    return 0

@@ -1,0 +1,235 @@
+"""Published figures beside measured ones, per quantity, with the difference and what may be said.
+
+The published figures are a table of this project (`published_figures.csv`, cells in `published_cells.csv`):
+only the quantities compared, in this project's words, each with its source. Like is compared with like: a
+run of another model, corpus or protocol is refused unless the user insists, and then every row says what is
+unlike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from budgetlens.comparison.measured_figures import Measured, Measurements
+from budgetlens.comparison.options import add_arguments
+from budgetlens.comparison.published import (
+    chosen_model,
+    published_figures,
+    short_cell_names,
+    unlike_parts,
+)
+from budgetlens.runs.storage import RunDirectory, replacing
+from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, render
+from figures import published_beside_measured, write_html
+
+__all__ = ["Measured", "add_arguments", "agreement", "compare", "main", "save_comparison"]
+
+NAN = float("nan")
+
+NAME = "published_beside_measured"
+"""Name of the table and of the figure that are kept with the run."""
+
+TOLERANCES = {
+    "mean NLL": 0.05,
+    "mean difference": 0.05,
+    "d_z": 0.1,
+    "win %": 5.0,
+    "share of the whole": 0.1,
+    "attention share": 0.02,
+    "sd of attention share": 0.02,
+    "published entropy": 0.1,
+    "sd of published entropy": 0.1,
+    "p (t)": NAN,
+    "ratio of d_z": 0.1,
+    "difference of d_z": 0.1,
+    "document tokens": 5.0,
+    "examples": 10.0,
+}
+"""Largest difference that counts as agreement, per quantity, in its own unit; a p has none."""
+
+LEVEL = 0.05
+"""Two p agree where both are below it or neither is."""
+
+AGREES, COMPATIBLE, DIFFERS, NOT_MEASURED = "agrees", "compatible", "differs", "not measured"
+
+WINS = "win % and p allow for it by the cluster-robust variance (Wilson at the effective number of examples)"
+
+RULE = (
+    "agreement is by rule: agrees where the difference is within the tolerance (a p: where both are below "
+    "0.05, or neither is); compatible where it is not, but the measured interval holds the published figure; "
+    "differs otherwise; not measured where the run cannot tell"
+)
+
+
+def compare(
+    run_directory: str | Path, force: bool = False, *, model: str | None = None, resamples: int = 9_999
+) -> Table:
+    """Published beside measured for every published quantity of the run's analysis.
+
+    Args:
+        run_directory: a directory with `run.json` and `records/`.
+        force: compare even where model, corpus or protocol differ; every row then says so.
+        model: published model to compare with; by default the run's own, else the main one.
+        resamples: bootstrap resamples.
+
+    Returns:
+        A table with the columns stratum, quantity, baseline, treatment, layer, part, unit, n, published, measured,
+        low, high, difference (measured - published), difference_low, difference_high, tolerance, agreement,
+        unlike, reason and source. The published figure is taken as exact: its own sampling error is not in
+        the interval.
+
+    Raises:
+        FileNotFoundError: the directory holds no run.
+        ValueError: nothing was published for the analysis, or unlike things were compared without `force`.
+    """
+    directory = Path(run_directory)
+    manifest = _manifest(directory)
+    figures = published_figures(manifest["analysis"])
+    chosen = chosen_model(figures, manifest["model"]["name"], model)
+    figures = figures[figures["model"] == chosen]
+    unlike = unlike_parts(manifest, chosen, str(figures["corpus"].iloc[0]))
+    if unlike and not force:
+        raise ValueError(
+            f"{directory} is unlike the published runs ({unlike}); compare a like run, or insist with --force"
+        )
+    found = Measurements(directory, manifest, resamples)
+    short = short_cell_names(manifest["analysis"])
+    rows = [
+        {**_row(figure, found(figure), unlike), "cells": _cells_in_words(figure, short)}
+        for _, figure in figures.iterrows()
+    ]
+    return Table(
+        frame=pd.DataFrame(rows),
+        title=f"{manifest['analysis']}: published and measured",
+        estimand="measured - published, per quantity",
+        unit="as in the column",
+        n=f"published {int(figures['n'].iloc[0])}, measured as in the column",
+        family="none: every row stands for itself",
+        correction="none",
+        seed=int(manifest["seed"]),
+        notes=(
+            "95 % BCa intervals of the measured figure over examples (Wilson for win %)",
+            *(() if found.documents is None else (DOCUMENTS_RESAMPLED, WINS)),
+            "the published figure is taken as exact",
+            RULE,
+            *((f"UNLIKE in every row: {unlike}",) if unlike else ()),
+        ),
+        columns=(
+            "cells",
+            "stratum",
+            "quantity",
+            "layer",
+            "part",
+            "n",
+            "published",
+            "measured",
+            "difference",
+            "tolerance",
+            "agreement",
+            "unlike",
+            "reason",
+        ),
+    )
+
+
+def agreement(quantity: str, published: float, measured: Measured) -> str:
+    """One of the four words of `RULE`."""
+    if math.isnan(measured.value):
+        return NOT_MEASURED
+    if quantity == "p (t)":
+        return AGREES if (measured.value < LEVEL) == (published < LEVEL) else DIFFERS
+    if abs(measured.value - published) <= TOLERANCES[quantity]:
+        return AGREES
+    return COMPATIBLE if measured.low <= published <= measured.high else DIFFERS
+
+
+def _cells_in_words(figure: pd.Series, short: Mapping[str, str]) -> str:
+    def side(cells: str) -> str:
+        return " + ".join(short.get(cell, cell) for cell in cells.split(" + "))
+
+    words = side(figure["baseline"])
+    if figure["treatment"]:
+        words += f" → {side(figure['treatment'])}"
+    if figure["whole_baseline"]:
+        joint = {"ratio of d_z": "over", "difference of d_z": "minus"}.get(figure["quantity"], "of")
+        words += f", {joint} {side(figure['whole_baseline'])} → {side(figure['whole_treatment'])}"
+    return words
+
+
+def _row(figure: pd.Series, measured: Measured, unlike: str) -> dict[str, object]:
+    quantity, published = str(figure["quantity"]), float(figure["value"])
+    reason = measured.reason
+    if measured.n and measured.n != int(figure["n"]):
+        reason = "; ".join(filter(None, (reason, f"n {measured.n}, published {int(figure['n'])}")))
+    return {
+        "stratum": figure["stratum"],
+        "quantity": quantity,
+        "baseline": figure["baseline"],
+        "treatment": figure["treatment"],
+        "layer": figure["layer"],
+        "part": figure["part"],
+        "unit": figure["unit"],
+        "n": measured.n,
+        "published": published,
+        "measured": measured.value,
+        "low": measured.low,
+        "high": measured.high,
+        "difference": measured.value - published,
+        "difference_low": measured.low - published,
+        "difference_high": measured.high - published,
+        "tolerance": TOLERANCES[quantity],
+        "agreement": agreement(quantity, published, measured),
+        "unlike": unlike,
+        "reason": reason,
+        "source": figure["source"],
+    }
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    path = directory / "run.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{directory} holds no run.json; give the directory that `budgetlens run` wrote"
+        )
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    absent = [
+        key for key in ("analysis", "protocol", "model", "corpus", "seed", "cells") if key not in manifest
+    ]
+    if absent:
+        raise ValueError(f"{path} has no {absent[0]!r}; it was not written by `budgetlens run`")
+    return manifest
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run `budgetlens compare`: print the table, keep it and its figure with the run; the exit status."""
+    table = compare(arguments.run, arguments.force, model=arguments.published_model)
+    for path in save_comparison(RunDirectory(arguments.run), table):
+        print(f"saved: {path}", file=sys.stderr)
+    text = render(table, arguments.format)
+    if arguments.out is None:
+        sys.stdout.write(text)
+    else:
+        arguments.out.write_text(text, encoding="utf-8")
+    return 0
+
+
+def save_comparison(directory: RunDirectory, table: Table) -> list[Path]:
+    """Write the comparison as ``RUN/tables/NAME.csv`` and ``RUN/figures/NAME.html``; the paths."""
+    with replacing(_made(directory.path / "tables") / f"{NAME}.csv") as temporary:
+        table.frame.to_csv(temporary, index=False)
+    figure = published_beside_measured(table.frame, title=table.title)
+    page = write_html(figure, _made(directory.path / "figures") / f"{NAME}.html")
+    return [directory.path / "tables" / f"{NAME}.csv", Path(page)]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder

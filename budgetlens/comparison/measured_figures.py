@@ -1,0 +1,274 @@
+"""What a run measures of the published figures: one quantity at a time, read from its records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from budgetlens.comparison.published import own_cell_names, same_levels
+from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.statistics.budget_arrays import BudgetArray, read_budgets
+from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
+from budgetlens.statistics.intervals import proportion_interval
+from budgetlens.statistics.paired import PairedEffect, one_sample_effects
+from budgetlens.statistics.paired_inputs import document_labels, unit_labels
+from budgetlens.statistics.ratios import ratio_of_means
+from budgetlens.tables.run_statistics import shared_documents
+
+NAN = float("nan")
+
+RATIO_OF_D = "two d_z have different units of spread: no interval is given, and their ratio is unstable"
+DIFFERENCE_OF_D = "a difference of d_z is no effect: d_z does not add up; see the contrasts on the mean"
+
+PARTS = {"self total": DECODER_ROLES, "cross total": ENCODER_ROLES}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measured quantity with its interval, or why there is none."""
+
+    n: int = 0
+    value: float = NAN
+    low: float = NAN
+    high: float = NAN
+    reason: str = ""
+
+
+def as_contrast(baseline: str, treatment: str) -> Contrast:
+    """Cells joined by ` + ` on either side as one contrast."""
+    weights = dict.fromkeys(baseline.split(" + "), 1.0) | dict.fromkeys(treatment.split(" + "), -1.0)
+    return Contrast(f"{baseline} → {treatment}", "published", weights)
+
+
+class Measurements:
+    """Measured counterparts of published figures; records are read once, when first needed.
+
+    ``documents`` (index example) names the document of each example where some share one: documents are then the
+    independent units of every interval and test.
+    """
+
+    def __init__(self, directory: Path, manifest: Mapping[str, Any], resamples: int) -> None:
+        self._directory = directory
+        self._seed, self._resamples = int(manifest["seed"]), resamples
+        self._cells = own_cell_names(manifest)
+        self._wide = wide_cells(_read(directory, "likelihood"), "nll")
+        known = (directory / "records" / "trials").is_dir()
+        self.documents = shared_documents(self._trials) if known else None
+        self._effects: dict[str, PairedEffect] = {}
+        self._budget: BudgetArray | str | None = None
+        self._entropies: pd.DataFrame | str | None = None
+        self._words: pd.Series | None = None
+
+    @cached_property
+    def _trials(self) -> pd.DataFrame:
+        return _read(self._directory, "trials")
+
+    def __call__(self, figure: pd.Series) -> Measured:
+        sides = ("baseline", "treatment", "whole_baseline", "whole_treatment")
+        names = {side: self._own_cells(str(figure[side])) for side in sides}
+        if None in names.values():
+            return Measured(reason="the run has no such cell")
+        measured = self._measured(figure, names)
+        if all(same_levels(str(name), str(figure[side])) for side, name in names.items()):
+            return measured
+        note = "the run's own cells of the same published short name"
+        return replace(measured, reason="; ".join(filter(None, (measured.reason, note))))
+
+    def _measured(self, figure: pd.Series, names: Mapping[str, str | None]) -> Measured:
+        quantity = str(figure["quantity"])
+        baseline, part = str(names["baseline"]), str(figure["part"])
+        if quantity in ("attention share", "sd of attention share"):
+            return _spread_or_mean(quantity, self._share(baseline, int(figure["layer"]), part))
+        if quantity in ("published entropy", "sd of published entropy"):
+            return _spread_or_mean(quantity, self._entropy(baseline, int(figure["layer"]), part))
+        chosen = self._examples(str(figure["stratum"]))
+        if isinstance(chosen, str):
+            return Measured(reason=chosen)
+        if quantity == "examples":
+            return Measured(len(chosen), float(len(chosen)), float(len(chosen)), float(len(chosen)))
+        if quantity == "document tokens":
+            return self._document_tokens(baseline)
+        wide = self._wide.loc[chosen]
+        key = f"{figure['stratum']} {baseline} → {names['treatment']}"
+        if quantity == "mean NLL":
+            return _mean(self._described(key, wide[baseline]))
+        if quantity in ("ratio of d_z", "difference of d_z"):
+            return self._of_d(quantity, wide, names)
+        contrast = as_contrast(baseline, str(names["treatment"]))
+        if quantity == "share of the whole":
+            whole = as_contrast(str(names["whole_baseline"]), str(names["whole_treatment"]))
+            pair = contrast_values(wide, [contrast, whole]).to_numpy()
+            ratio = ratio_of_means(
+                pair[:, 0],
+                pair[:, 1],
+                self._seed,
+                clusters=document_labels(self.documents, wide.index),
+                resamples=self._resamples,
+            )
+            return Measured(ratio.n, ratio.ratio, ratio.low, ratio.high, ratio.reason)
+        values = contrast_values(wide, [contrast]).iloc[:, 0]
+        effect = self._described(key, values)
+        return self._won(effect, values) if quantity == "win %" else _statistic(quantity, effect)
+
+    def _examples(self, stratum: str) -> pd.Index | str:
+        """The examples of a stratum of answer words such as `answer words 3-5` or `answer words 21+`."""
+        if not stratum:
+            return self._wide.index
+        if self._words is None:
+            if "answer_words" not in self._trials.columns:
+                return "the run's trials do not count the words of the answers"
+            self._words = self._trials.groupby("example", observed=True)["answer_words"].first()
+        low, _, high = stratum.removeprefix("answer words ").rstrip("+").partition("-")
+        words = self._words.reindex(self._wide.index)
+        within = words.between(
+            int(low), int(high) if high else (np.inf if stratum.endswith("+") else int(low))
+        )
+        return self._wide.index[within.to_numpy()]
+
+    def _document_tokens(self, cell: str) -> Measured:
+        own = self._trials[self._trials["cell"] == cell].set_index("example")
+        return _mean(self._described(f"document tokens {cell}", own["document_tokens"].sort_index()))
+
+    def _of_d(self, quantity: str, wide: pd.DataFrame, names: Mapping[str, str | None]) -> Measured:
+        """Ratio or difference of two d_z; several treatments on a side give the mean of their d_z."""
+
+        def d_z(baseline: str, treatments: str) -> float:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found = [
+                    difference.mean() / difference.std(ddof=1)
+                    for difference in (
+                        wide[baseline] - wide[treatment] for treatment in treatments.split(" + ")
+                    )
+                ]
+            return float(np.mean(found)) if np.isfinite(found).all() else NAN
+
+        one = d_z(str(names["baseline"]), str(names["treatment"]))
+        other = d_z(str(names["whole_baseline"]), str(names["whole_treatment"]))
+        if not (math.isfinite(one) and math.isfinite(other)) or (quantity == "ratio of d_z" and other == 0):
+            return Measured(len(wide), reason="a d_z is undefined: too few examples, or they do not differ")
+        if quantity == "ratio of d_z":
+            return Measured(len(wide), one / other, reason=RATIO_OF_D)
+        return Measured(len(wide), one - other, reason=DIFFERENCE_OF_D)
+
+    def _own_cells(self, published: str) -> str | None:
+        """The run's names of published cells, joined as they were; None where it lacks one."""
+        if not published:
+            return ""
+        own = [self._cells.get(cell) for cell in published.split(" + ")]
+        return None if None in own else " + ".join(str(cell) for cell in own)
+
+    def _described(self, key: str, values: pd.Series) -> PairedEffect:
+        """Statistics of values with the index example; ``key`` names them, so that they are computed once."""
+        if key not in self._effects:
+            self._effects[key] = one_sample_effects(
+                values.to_numpy(dtype=np.float64)[:, None],
+                clusters=document_labels(self.documents, values.index),
+                seed=self._seed,
+                resamples=self._resamples,
+                permutations=1,
+            )[0]
+        return self._effects[key]
+
+    def _won(self, effect: PairedEffect, values: pd.Series) -> Measured:
+        if math.isnan(effect.win_percent):
+            return Measured(effect.n, reason=effect.reason)
+        labels = unit_labels(document_labels(self.documents, values.index), len(values))
+        ends = proportion_interval(values.to_numpy() > 0, labels, effect.clusters)
+        return Measured(effect.n, effect.win_percent, 100 * ends[0], 100 * ends[1])
+
+    def _share(self, cell: str, layer: int, part: str) -> PairedEffect | str:
+        if self._budget is None:
+            self._budget = _merged_budget(self._directory)
+        budget = self._budget
+        if isinstance(budget, str):
+            return budget
+        if layer not in budget.layers or cell not in budget.cells:
+            return f"the run's budgets have no layer {layer} in this cell"
+        roles = [budget.roles.index(role) for role in PARTS.get(part, (part,)) if role in budget.roles]
+        if not roles:
+            return f"the run's budgets have no role of {part}"
+        chosen = budget.values[budget.cells.index(cell), :, budget.layers.index(layer)][:, :, roles]
+        shares = pd.Series(chosen.sum(axis=2, dtype=np.float64).mean(axis=1), index=list(budget.examples))
+        return self._described(f"share {cell} {layer} {part}", shares)
+
+    def _entropy(self, cell: str, layer: int, part: str) -> PairedEffect | str:
+        if self._entropies is None:
+            self._entropies = _published_entropies(self._directory)
+        records = self._entropies
+        if isinstance(records, str):
+            return records
+        of_part = records["part"] == f"published_{part}"
+        chosen = records[(records["cell"] == cell) & (records["layer"] == layer) & of_part]
+        if chosen.empty:
+            return f"the run's entropies have no layer {layer} in this cell"
+        values = chosen.set_index("example")["entropy"].sort_index()
+        return self._described(f"entropy {cell} {layer} {part}", values)
+
+
+def _spread_or_mean(quantity: str, effect: PairedEffect | str) -> Measured:
+    """The mean over examples, or their standard deviation where the quantity asks for it."""
+    if isinstance(effect, str):
+        return Measured(reason=effect)
+    if not quantity.startswith("sd of"):
+        return _mean(effect)
+    if math.isfinite(effect.sd):
+        return Measured(effect.n, effect.sd)
+    # Equal values have a spread of 0 and no interval; a single one has none at all.
+    constant = effect.n > 1 and math.isfinite(effect.mean_difference)
+    return Measured(effect.n, 0.0 if constant else NAN, reason="" if constant else effect.reason)
+
+
+def _mean(effect: PairedEffect) -> Measured:
+    reason = effect.reason if math.isnan(effect.low) else ""
+    return Measured(effect.n, effect.mean_difference, effect.low, effect.high, reason)
+
+
+def _statistic(quantity: str, effect: PairedEffect) -> Measured:
+    if quantity == "mean difference":
+        return _mean(effect)
+    if quantity == "d_z":
+        reason = effect.reason if math.isnan(effect.d_z) else ""
+        return Measured(effect.n, effect.d_z, effect.d_z_low, effect.d_z_high, reason)
+    if quantity == "p (t)":
+        return Measured(effect.n, effect.p_t, reason=effect.reason if math.isnan(effect.p_t) else "")
+    raise ValueError(f"published_figures.csv names quantity {quantity!r}, which nothing here measures")
+
+
+def _read(directory: Path, kind: str) -> pd.DataFrame:
+    paths = sorted((directory / "records" / kind).glob("*.parquet"))
+    if not paths:
+        raise FileNotFoundError(f"{directory} has no {kind} records; finish the run first")
+    frames = [pd.read_parquet(path) for path in paths]
+    # Parts may carry different categories; plain text concatenates.
+    texts = [frame.astype({name: str for name in ("cell", "part") if name in frame}) for frame in frames]
+    return pd.concat(texts, ignore_index=True)
+
+
+def _merged_budget(directory: Path) -> BudgetArray | str:
+    try:
+        budgets = read_budgets(directory / "records" / "budgets")
+    except FileNotFoundError:
+        return "the run has no budgets"
+    merged = [budget for budget in budgets if (budget.stack, budget.block) == ("decoder", "merged")]
+    if not merged:
+        return "separate softmaxes for self and cross attention: their shares are not shares of one budget"
+    return merged[0]
+
+
+def _published_entropies(directory: Path) -> pd.DataFrame | str:
+    for kind in ("published_entropies", "entropies"):
+        try:
+            records = _read(directory, kind)
+        except FileNotFoundError:
+            continue
+        own = records[records["part"].str.startswith("published_") & (records["stack"] == "decoder")]
+        if len(own):
+            return own
+    return "the run has no entropies of the published definition"

@@ -1,0 +1,55 @@
+"""What an analysis is: designs for both protocols, a corpus, contrasts, and what its tables compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from budgetlens.design.plan import PROTOCOLS, Plan
+from budgetlens.registry.names import registered
+
+#: Name of an analysis whose design came from the command line or a file.
+CUSTOM = "custom"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A named question with its plans. ``corpus``, ``n`` and ``seed`` are the defaults of a run.
+
+    ``tables`` gives further tables of a finished run, ``figures`` further figures from all tables by name and
+    the setting that titles name. ``runner`` takes the place of the ordinary run where an analysis does not
+    run one model over one design (a re-analysis, a sweep over models). ``has_records`` is False where a run
+    directory holds no records of its own, only what ``tables`` gives. ``encoder_tokens`` is the longest
+    encoder input by default. ``listed`` is False for the part of another analysis that nobody runs by itself.
+    """
+
+    name: str
+    title: str
+    question: str
+    plans: Mapping[str, Plan]
+    corpus: str = "reference"
+    n: int = 500
+    seed: int = 42
+    tables: Callable[[Any, Plan], Mapping[str, Any]] | None = None
+    figures: Callable[[Mapping[str, Any], str], Mapping[str, Any]] | None = None
+    runner: Callable[[Any], Any] | None = None
+    has_records: bool = True
+    encoder_tokens: int | None = None
+    listed: bool = True
+
+    @property
+    def protocol(self) -> str:
+        """The protocol of a run that names none: corrected, or the only one that there is."""
+        return PROTOCOLS[0] if PROTOCOLS[0] in self.plans else next(iter(self.plans))
+
+    def plan(self, protocol: str) -> Plan:
+        """The plan for a protocol; ValueError with the known ones otherwise."""
+        if protocol not in self.plans:
+            raise ValueError(f"{self.name} has no protocol {protocol!r}; it has {', '.join(self.plans)}")
+        return self.plans[protocol]
+
+
+def analysis(name: str) -> Callable[[Callable[[], Analysis]], Callable[[], Analysis]]:
+    """Register a function that makes an analysis under ``name``."""
+    return registered("analysis", name)

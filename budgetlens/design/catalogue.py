@@ -1,0 +1,69 @@
+"""Which analyses there are, and which one a run was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from budgetlens.design.analysis import CUSTOM, Analysis
+from budgetlens.design.custom import custom_analysis
+from budgetlens.registry.discovery import discover
+from budgetlens.registry.names import lookup
+
+
+def available_analyses() -> Mapping[str, Callable[[], Analysis]]:
+    """Every registered analysis by name: whatever the entry-point group ``budgetlens.analyses`` names."""
+    return discover("analysis", "budgetlens.analyses")
+
+
+def listed_analyses() -> dict[str, Analysis]:
+    """The analyses to choose from, by name."""
+    made = {name: maker() for name, maker in available_analyses().items()}
+    return {name: analysis for name, analysis in made.items() if analysis.listed}
+
+
+def find_analysis(name: str) -> Analysis:
+    """The analysis called ``name``; its module's name and its number alone do as well.
+
+    Raises RegistryError with the nearest known name.
+    """
+    known = available_analyses()
+    for registered_name, maker in known.items():
+        module = maker.__module__.rpartition(".")[2]
+        if name in (registered_name, module, registered_name.removeprefix("exp")):
+            return maker()
+    # The custom analysis is made from options, but its name may well be the one that was meant.
+    return lookup(
+        "analysis", name, {**{each: known[each] for each in listed_analyses()}, CUSTOM: _no_options}
+    )()
+
+
+def _no_options() -> Analysis:
+    raise ValueError(
+        f"{CUSTOM!r} is made from options or a file; use budgetlens.design.custom.custom_analysis"
+    )
+
+
+def analysis_of(manifest: Mapping[str, Any]) -> Analysis:
+    """The analysis that a run's manifest names.
+
+    It is the registered one, with its own tables and figures, while that has the cells of the run, or where its
+    runs have no records but read those of others, whose cells may be of an earlier version. A custom analysis, one
+    whose code has other cells by now, and one whose distribution is gone are made again from the design in the
+    manifest. Raises RegistryError for an unknown name where the manifest holds no design.
+    """
+    name, design = manifest["analysis"], manifest.get("design")
+    if name == CUSTOM:
+        return custom_analysis(design)
+    known = available_analyses()
+    if name in known or design is None:
+        found = lookup("analysis", name, known)()
+        if design is None or not found.has_records or _has_cells_of(found, manifest):
+            return found
+    return custom_analysis(design, name=name)
+
+
+def _has_cells_of(analysis: Analysis, manifest: Mapping[str, Any]) -> bool:
+    plan = analysis.plans.get(manifest["protocol"])
+    cells = [cell["name"] for cell in manifest.get("cells", ())]
+    return plan is not None and (not cells or cells == [cell.name for cell in plan.design.cells])

@@ -1,0 +1,63 @@
+"""A plan: one protocol of an analysis, its cells and what is compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from budgetlens.design.design import Design
+from budgetlens.statistics.adjustment import Correction
+from budgetlens.statistics.contrasts import Contrast
+
+PROTOCOLS = ("corrected", "published")
+
+#: How many contrasts are headlines where a plan names none.
+DEFAULT_HEADLINES = 6
+
+
+@dataclass(frozen=True)
+class Split:
+    """An effect on the mean that is the sum of parts."""
+
+    total: Contrast
+    parts: tuple[Contrast, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One protocol of an analysis: its cells and what is compared.
+
+    ``rows`` says whose attention is read by default (predicting or holding); ``probes`` which attention
+    probes. ``contrasts`` are tested on the likelihood, each in its family; ``share_contrasts`` on every
+    role's share in every layer. ``splits`` are decomposed on means. ``correction`` is holm or bonferroni.
+    ``interaction`` names the factors on the axis, lines and, if there is a third, panels of the interaction
+    plot. ``headline`` names the contrasts that strata, seeds and head maps report; empty means the first of each
+    family. ``allow_idle`` is for plans that ask which roles there are, and whose tables say where there are none:
+    levels that change nothing are run all the same (:mod:`budgetlens.design.reach`).
+    """
+
+    design: Design
+    rows: str
+    probes: tuple[str, ...]
+    contrasts: tuple[Contrast, ...]
+    share_contrasts: tuple[Contrast, ...] = ()
+    splits: tuple[Split, ...] = ()
+    correction: Correction = "holm"
+    interaction: tuple[str, str] | tuple[str, str, str] | None = None
+    headline: tuple[str, ...] = ()
+    allow_idle: bool = False
+
+    def __post_init__(self) -> None:
+        known = {contrast.name for contrast in self.contrasts}
+        unknown = [name for name in self.headline if name not in known]
+        if unknown:
+            raise ValueError(f"headline names contrasts that the plan does not have: {unknown}")
+
+    @property
+    def headline_contrasts(self) -> tuple[Contrast, ...]:
+        """The contrasts of ``headline``; without any, the first of each family, six at most."""
+        if self.headline:
+            return tuple(contrast for contrast in self.contrasts if contrast.name in self.headline)
+        first: dict[str, Contrast] = {}
+        for contrast in self.contrasts:
+            first.setdefault(contrast.family, contrast)
+        return tuple(first.values())[:DEFAULT_HEADLINES]

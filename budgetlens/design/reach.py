@@ -1,0 +1,161 @@
+"""Whether the levels of a cell change anything: an edit of roles that a trial does not have is an effect of 0.
+
+The rule. A level is *idle* in an example where its intervention hands back the very trial that it was given, or where
+all that it adds are edits and hidings of roles that the trial does not have, or whose rows can't see their keys. A
+level that is idle in every example of every cell of the design is refused before the run: it measures nothing, and
+its effect of 0 would read like a finding. A level that is idle in some cells alone is what a crossing brings
+(``prefix=none,oracle`` with a knockout of the prefix), and no error: records count the trials and the report says in
+which cells. Levels that an intervention declares as identities are no edits, and designs with ``allow_idle`` are not
+refused anything: they ask which roles there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from budgetlens.design.design import Cell, Design, context_of
+from budgetlens.design.intervention import Context, Intervention, LevelError
+from budgetlens.model.edits import EditError
+from budgetlens.model.roles import ROLES
+from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
+from budgetlens.model.trials import FIRST_POSITIONS, CutDocumentError, Example, StateError, Trial
+
+if TYPE_CHECKING:
+    from budgetlens.corpora.corpus import Corpus
+
+#: A factor with one of its levels.
+Level = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Why a level changes nothing in a trial; ``expected`` where it merely hides what is not there.
+
+    Hiding the prefix of a bare document is no news: every design that hides a prefix has such cells.
+    """
+
+    reason: str
+    expected: bool = False
+
+
+def feed(
+    cell: Cell, example: Example, context: Context, tokenizer: TrialTokenizer
+) -> tuple[TokenizedTrial, dict[str, Idle]]:
+    """What a cell feeds the model for an example, and its idle factors.
+
+    Raises as the cell and the tokenizer do; a LevelError, such as for layers that the model lacks, names the cell.
+    """
+    try:
+        trials = cell.trials(example, context)
+    except LevelError as error:
+        raise LevelError(f"cell {cell.name}: {error}") from error
+    tokenized = tokenizer(trials[-1])
+    found = {}
+    for (factor, _), intervention, before, after in zip(
+        cell.levels, cell.interventions, trials, trials[1:], strict=False
+    ):
+        if type(intervention).may_be_idle or intervention in _identities(type(intervention)):
+            continue
+        idle = _idle(before, after, tokenized)
+        if idle is not None:
+            found[factor] = idle
+    return tokenized, found
+
+
+def require_feasible(
+    design: Design, corpus: Corpus, tokenizer: TrialTokenizer, seed: int, *, allow_idle: bool = False
+) -> None:
+    """Refuse, before any model runs, what the tokenizer and the corpus rule out.
+
+    Every cell is made for the first example that can be fed; further examples are looked at only for levels that
+    were idle until then.
+
+    Raises:
+        EditError: a level is idle in every example of every cell that has it, and not ``allow_idle``.
+        StateError: no example can be fed, since every document is cut at the encoder's limit.
+        ValueError: a cell can't be made.
+    """
+    pending: dict[Level, tuple[str, Idle] | None] = {
+        level: None for cell in design.cells for level in cell.levels
+    }
+    roles: set[str] = set()
+    tried, cut = False, None
+    for index, example in enumerate(corpus.examples):
+        context = context_of(corpus, index, tokenizer, seed)
+        wanted = [cell for cell in design.cells if any(level in pending for level in cell.levels)]
+        try:
+            made = [(cell, *feed(cell, example, context, tokenizer)) for cell in wanted]
+        except CutDocumentError as error:
+            cut = cut or error
+            continue
+        tried = True
+        for cell, trial, idle in made:
+            roles |= trial.role_counts().keys()
+            for level in cell.levels:
+                if level in pending:
+                    if level[0] in idle:
+                        pending[level] = (cell.name, idle[level[0]])
+                    else:
+                        del pending[level]
+        if allow_idle or not pending:
+            return
+    if cut is not None and not tried:
+        raise StateError(f"no example is left: each of the {len(corpus.examples)} is cut. The first: {cut}")
+    for own, known in pending.items():
+        if known is not None:
+            (factor, text), (cell_name, why) = own, known
+            raise EditError(
+                f"{factor}={text} changes nothing in any of the {len(corpus.examples)} examples, such as in the cell "
+                f"{cell_name}: {why.reason}. The design's trials have the roles {_listed(roles)}. Name other roles, put a "
+                f"factor that makes them before {factor}, or leave the level out; a design file with allow_idle = true "
+                "runs it all the same"
+            )
+
+
+def _listed(roles: Collection[str]) -> str:
+    return ", ".join(role for role in ROLES if role in roles)
+
+
+@lru_cache(maxsize=256)
+def _identities(kind: type[Intervention]) -> frozenset[Intervention]:
+    return frozenset(kind.parse(level) for level in kind.identity_levels)
+
+
+def _idle(before: Trial, after: Trial, tokenized: TokenizedTrial) -> Idle | None:
+    """Why the step from ``before`` to ``after`` changes nothing of what is fed as ``tokenized``; None where it does."""
+    if after is before:
+        return Idle("it leaves the trial as it is")
+    kept = replace(after, edits=before.edits, states=before.states, hidden=before.hidden)
+    if kept != before:
+        return None
+    hidden = after.hidden - before.hidden
+    if _hides(hidden, tokenized):
+        return None
+    reasons = [
+        tokenized.idle_reason(edit)
+        for edit in (*_added(before.edits, after.edits), *_added(before.states, after.states))
+    ]
+    if any(reason is None for reason in reasons):
+        return None
+    if reasons:
+        return Idle("; ".join(dict.fromkeys(reason for reason in reasons if reason)))
+    if hidden:
+        return Idle(f"the encoder has no {'+'.join(sorted(hidden))} to hide", expected=True)
+    return None
+
+
+def _added(before: Sequence[object], after: Sequence[object]) -> Sequence[object]:
+    return after[len(before) :]
+
+
+def _hides(hidden: frozenset[str], tokenized: TokenizedTrial) -> bool:
+    first = FIRST_POSITIONS in hidden and tokenized.published_hidden > 0
+    return first or not hidden.isdisjoint(tokenized.encoder_roles)
+
+
+def idle_factors(found: Mapping[str, Idle]) -> tuple[str, ...]:
+    """The factors among ``found`` that a reader must be told of."""
+    return tuple(factor for factor, idle in found.items() if not idle.expected)

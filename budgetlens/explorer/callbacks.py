@@ -1,0 +1,427 @@
+"""What happens when something is chosen: one callback keeps address, controls and state the same, one shows the view."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dash import ClientsideFunction, Dash, Input, Output, ctx, dcc, html, no_update, set_props
+from dash import State as Held
+from dash.exceptions import PreventUpdate
+from plotly.graph_objects import Figure
+
+from budgetlens.explorer import layout, listing
+from budgetlens.explorer.budgets_view import budgets_view
+from budgetlens.explorer.data import RunData
+from budgetlens.explorer.effects_view import effects_view
+from budgetlens.explorer.examples_view import examples_view
+from budgetlens.explorer.live import EXPECTED, LiveModel, first_line
+from budgetlens.explorer.state import (
+    MEAN,
+    SORTS,
+    State,
+    from_fragment,
+    from_store,
+    resolved,
+    to_fragment,
+    to_store,
+)
+from budgetlens.explorer.tokens_view import own_view, tokens_view
+from budgetlens.explorer.views import LIGHT, NothingToShow, View
+from figures import NoBrowser, write_html, write_static
+from figures.export import figure_height, figure_width
+from figures.labels import escaped
+from figures.looks import LOOKS, Look
+from figures.panels import NARROW_WIDTH
+
+logger = logging.getLogger(__name__)
+
+#: Narrowest a figure that is laid out for a wide page is drawn, in pixels; a narrower page scrolls it.
+NARROWEST = 720
+#: Widest a figure is drawn, as a multiple of the width that it was laid out for.
+WIDEST = 1.4
+
+_CONTROLS = (*layout.SINGLE, *layout.MANY, "view", "map", "drawing")
+_DEPENDENT = (
+    "stratum",
+    "family",
+    "contrast",
+    *layout.MANY,
+    "example",
+    "left",
+    "right",
+    "own_left",
+    "own_right",
+    "layer",
+    "head",
+    "row",
+)
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What the page is about: runs by key, and the model of each."""
+
+    runs: Mapping[str, RunData]
+    live: Mapping[str, LiveModel]
+
+    def of(self, state: State) -> tuple[RunData, LiveModel]:
+        """The run that a state names, and its model."""
+        return self.runs[state.run], self.live[state.run]
+
+
+def view_of(explored: Explored, state: State, look: Look = LIGHT) -> View:
+    """What a resolved state shows. Raises NothingToShow, whose message is for the reader."""
+    data, live = explored.of(state)
+    if state.view == "effects":
+        return effects_view(data, state, look)
+    if state.view == "budgets":
+        return budgets_view(data, state, look)
+    if state.view == "examples":
+        return examples_view(data, state, look)
+    return (tokens_view if state.view == "tokens" else own_view)(data, state, live, look)
+
+
+def register(app: Dash, explored: Explored) -> None:
+    """Give the page its behaviour."""
+    _register_state(app, explored)
+    _register_view(app, explored)
+    _register_model(app, explored)
+    _register_export(app, explored)
+
+
+def _register_state(app: Dash, explored: Explored) -> None:
+    @app.callback(
+        output={
+            "fragment": Output("location", "hash"),
+            "state": Output("state", "data"),
+            "notes": Output("notes", "children"),
+            "page": Output("page", "className"),
+            "clicks": [Output(name, "clickData") for name in layout.SLOTS],
+            "poll": Output("poll", "disabled", allow_duplicate=True),
+            "values": {name: Output(name, "value") for name in (*_CONTROLS, *layout.TYPED)},
+            "options": {name: Output(name, "options") for name in _DEPENDENT},
+        },
+        inputs={
+            "fragment": Input("location", "hash"),
+            "values": {name: Input(name, "value") for name in _CONTROLS},
+            "clicks": [Input(name, "clickData") for name in layout.SLOTS],
+            "chosen": Input("chosen", "data"),
+            "buttons": [Input("measure", "n_clicks"), Input("take", "n_clicks")],
+            "model": Input("model", "data"),
+            "typed": {name: Held(name, "value") for name in layout.TYPED},
+            "held": Held("state", "data"),
+        },
+        prevent_initial_call="initial_duplicate",
+    )
+    def synchronise(
+        fragment: str | None,
+        values: dict[str, Any],
+        clicks: list[Any],
+        chosen: dict[str, Any] | None,
+        buttons: list[Any],
+        model: str,
+        typed: dict[str, str | None],
+        held: dict[str, Any] | None,
+    ) -> dict[str, Any]:
+        before = from_store(held)
+        notes: list[str] = []
+        if held is None or "location.hash" in ctx.triggered_prop_ids:
+            asked, notes = from_fragment(fragment or "")
+        else:
+            asked = _controlled(before, values)
+            for triggered in ctx.triggered:
+                asked = _changed(explored, asked, triggered["prop_id"], triggered["value"], typed)
+        after, more = resolved(asked, explored.runs)
+        if held is not None and after.run != before.run and "location.hash" not in ctx.triggered_prop_ids:
+            # What another run does not have is no mistake of the reader's.
+            more = []
+        explored.live[after.run].start()
+        same = held is not None and after == before
+        data, live = explored.of(after)
+        stored = to_store(after)
+        shown = to_store(before) if held is not None else {}
+        return {
+            "fragment": no_update if to_fragment(after) == fragment else to_fragment(after),
+            "state": no_update if same else stored,
+            # What was told of an address stays until something else is chosen.
+            "notes": no_update if same else [html.P(note) for note in (*notes, *more)],
+            "page": f"view-{after.view} map-{after.map}",
+            "clicks": [None for _ in layout.SLOTS],
+            "poll": False if held is None or after.run != before.run else no_update,
+            "values": {
+                name: no_update
+                if name in shown and shown[name] == value and values.get(name, value) == value
+                else value
+                for name, value in stored.items()
+                if name in _CONTROLS or name in layout.TYPED
+            },
+            "options": layout.options_of(data, after, live.layers()),
+        }
+
+
+def _controlled(state: State, values: Mapping[str, Any]) -> State:
+    """The state with the values of the controls.
+
+    All of them are read and not only the one that called: a choice made while the answer to the one before is
+    under way must not lose that one.
+    """
+    given = {name: tuple(value or ()) if name in layout.MANY else value for name, value in values.items()}
+    changes: dict[str, Any] = {
+        name: value for name, value in given.items() if value is not None and value != getattr(state, name)
+    }
+    changed = replace(state, **changes)
+    if "contrast" in changes:
+        return replace(changed, left="", right="", page="1", example="")
+    if "strata" in changes:
+        return replace(changed, stratum="", page="1")
+    if "example" in changes:
+        return replace(changed, row=MEAN)
+    return replace(changed, page="1") if "stratum" in changes else changed
+
+
+def _changed(
+    explored: Explored, state: State, prop: str, value: Any, typed: Mapping[str, str | None]
+) -> State:
+    """The state after something was clicked on."""
+    name, _, what = prop.rpartition(".")
+    if what == "clickData":
+        return _clicked(explored, state, name, value)
+    if name in ("measure", "take"):
+        return _own_texts(explored, state, name, typed) if value else state
+    if name == "chosen" and value:
+        return _pressed(explored, state, str(value["what"]), int(value["place"]))
+    return state
+
+
+def _pressed(explored: Explored, state: State, what: str, place: int) -> State:
+    """The state after a button in a table was pressed."""
+    data = explored.runs[state.run]
+    if what == "contrast":
+        return _with_contrast(state, list(data.contrasts)[place])
+    if what == "example":
+        return replace(state, example=data.examples[place], view="tokens", row=MEAN)
+    if what == "page":
+        return replace(state, page=str(place))
+    column = SORTS[place]
+    if column == state.sort or (column == "difference" and state.sort == "size"):
+        # The difference goes round: by size, then largest first, then smallest first.
+        if column == "difference":
+            follows = {("size", "down"): ("difference", "down"), ("difference", "down"): ("difference", "up")}
+            sort, order = follows.get((state.sort, state.order), ("size", "down"))
+            return replace(state, sort=sort, order=order, page="1")
+        return replace(state, order="up" if state.order == "down" else "down", page="1")
+    order = "up" if column in ("example", "query", "answer") else "down"
+    return replace(state, sort="size" if column == "difference" else column, order=order, page="1")
+
+
+def _with_contrast(state: State, contrast: str) -> State:
+    return replace(
+        state, contrast=contrast, view="examples", left="", right="", example="", page="1", row=MEAN
+    )
+
+
+def _clicked(explored: Explored, state: State, slot: str, click: Any) -> State:
+    """The state after a point of a figure was chosen."""
+    points = (click or {}).get("points") or []
+    if not points:
+        return state
+    point = points[0]
+    data = explored.runs[state.run]
+    custom = point.get("customdata") or []
+    if state.view == "effects":
+        names = {escaped(name): name for name in data.contrasts}
+        name = next((names[entry] for entry in custom if isinstance(entry, str) and entry in names), None)
+        return state if name is None else _with_contrast(state, name)
+    if state.view == "examples":
+        shown = str(custom[0]) if custom else ""
+        examples = {escaped(name): name for name in data.examples}
+        return (
+            replace(state, example=examples[shown], view="tokens", row=MEAN) if shown in examples else state
+        )
+    if state.view == "budgets":
+        if state.map == "ledger":
+            return replace(state, layer=str(round(point["x"])), head=MEAN, view="tokens")
+        return replace(state, layer=str(round(point["y"])), head=str(round(point["x"])), view="tokens")
+    # The matrix has its answer rows at whole numbers, the text its lines between them.
+    if slot == "second" and isinstance(point.get("y"), int):
+        return replace(state, row=MEAN if state.row == str(point["y"]) else str(point["y"]))
+    return state
+
+
+def _own_texts(explored: Explored, state: State, button: str, typed: Mapping[str, str | None]) -> State:
+    if button == "measure":
+        changed: dict[str, Any] = {name: value or "" for name, value in typed.items()}
+        same_prefix = bool(changed["prefix"]) == bool(state.prefix)
+        if not same_prefix:
+            changed |= {"own_left": "", "own_right": ""}
+        return replace(state, **changed)
+    found = explored.runs[state.run].texts.get(state.example)
+    if found is None:
+        return state
+    return replace(state, query=found.query, document=found.document, answer=found.answer)
+
+
+def _register_view(app: Dash, explored: Explored) -> None:
+    @app.callback(
+        output={
+            "heading": Output("heading", "children"),
+            "lead": Output("lead", "children"),
+            "alert": Output("alert", "children"),
+            "quiet": Output("alert", "hidden"),
+            "busy": Output("busy", "children"),
+            "figures": [Output(name, "figure") for name in layout.SLOTS],
+            "styles": [Output(name, "style") for name in layout.SLOTS],
+            "hidden": [Output(f"{name}-slot", "hidden") for name in layout.SLOTS],
+            "passages": Output("passages", "children"),
+            "table": Output("table", "children"),
+            "no_numbers": Output("csv-tools", "hidden"),
+        },
+        inputs={
+            "held": Input("state", "data"),
+            "model": Input("model", "data"),
+            "look": Input("look", "data"),
+        },
+        prevent_initial_call=True,
+    )
+    def show(held: dict[str, Any] | None, model: str, look: str | None) -> dict[str, Any]:
+        if held is None or look is None:
+            raise PreventUpdate
+        # Also where the model alone has changed: an answer that says nothing would take the place of one under way.
+        state = from_store(held)
+        data, _ = explored.of(state)
+        try:
+            view = view_of(explored, state, LOOKS[look])
+        except EXPECTED as error:
+            view = View(heading=layout.VIEWS[state.view], lead="", notes=(_message(error),))
+            return _shown(data, state, view, failed=True)
+        return _shown(data, state, view)
+
+
+def _shown(data: RunData, state: State, view: View, *, failed: bool = False) -> dict[str, Any]:
+    figures = [view.figure, view.second]
+    places = {
+        "contrast": {name: place for place, name in enumerate(data.contrasts)},
+        "example": {name: place for place, name in enumerate(data.examples)},
+    }
+    told = [html.P(note) for note in view.notes]
+    return {
+        "heading": view.heading,
+        "lead": [view.lead] if failed else [view.lead, *(html.Span(f" {note}") for note in view.notes)],
+        "alert": told if failed else [],
+        "quiet": not failed,
+        "busy": "",
+        "figures": [no_update if figure is None else figure for figure in figures],
+        "styles": [_style(figure) for figure in figures],
+        "hidden": [figure is None for figure in figures],
+        "passages": listing.passages_of(view.passages, state.example),
+        "table": listing.table_of(view.listing, places),
+        "no_numbers": view.frame is None,
+    }
+
+
+def _style(figure: Figure | None) -> Any:
+    if figure is None:
+        return no_update
+    width = figure_width(figure)
+    narrow = width <= NARROW_WIDTH
+    style = {
+        "height": f"{figure_height(figure)}px",
+        "minWidth": "0px" if narrow else f"{min(width, NARROWEST)}px",
+        "maxWidth": "100%" if narrow else f"{round(width * WIDEST)}px",
+    }
+    return style | ({"width": f"{figure.layout.width}px"} if figure.layout.width else {})
+
+
+def _message(error: BaseException) -> str:
+    return str(error) if isinstance(error, NothingToShow) else f"{first_line(error)}"
+
+
+def _register_model(app: Dash, explored: Explored) -> None:
+    @app.callback(
+        Output("model-words", "children"),
+        Output("model", "data"),
+        Output("poll", "disabled"),
+        # Not called by the state, which it calls: a circle of callbacks would stand still.
+        Input("poll", "n_intervals"),
+        Held("state", "data"),
+        Held("model", "data"),
+    )
+    def tell(ticks: int | None, held: dict[str, Any] | None, told: str) -> tuple[Any, Any, Any]:
+        if held is None:
+            raise PreventUpdate
+        live = explored.live[from_store(held).run]
+        now = f"{from_store(held).run} {live.state}"
+        ended = live.state in ("ready", "absent")
+        return live.words, no_update if now == told else now, ended
+
+
+def _register_export(app: Dash, explored: Explored) -> None:
+    buttons = [f"export-{slot}-{kind}" for slot in layout.SLOTS for kind in layout.PICTURES]
+
+    @app.callback(
+        Output("download", "data"),
+        Output("picture", "data"),
+        Output("alert", "children", allow_duplicate=True),
+        Output("alert", "hidden", allow_duplicate=True),
+        [Input(name, "n_clicks") for name in (*buttons, "export-csv")],
+        Held("state", "data"),
+        prevent_initial_call=True,
+    )
+    def export(*values: Any) -> tuple[Any, Any, Any, Any]:
+        state = from_store(values[-1])
+        if not any(values[:-1]):
+            raise PreventUpdate
+        name = f"budgetlens-{state.run}-{state.view}"
+        try:
+            view = view_of(explored, state)
+            if ctx.triggered_id == "export-csv":
+                if view.frame is None:
+                    raise NothingToShow("There are no numbers to save in this view.")
+                return dcc.send_string(view.frame.to_csv(index=False), f"{name}.csv"), no_update, [], True
+            _, slot, kind = str(ctx.triggered_id).split("-")
+            figure = view.figure if slot == "figure" else view.second
+            if figure is None:
+                raise NothingToShow("There is no figure to save in this view.")
+            try:
+                return _file(figure, f"{name}.{kind}"), no_update, [], True
+            except NoBrowser:
+                # The reader's own browser draws it then.
+                order = {
+                    "slot": slot,
+                    "kind": kind,
+                    "name": name,
+                    "height": figure_height(figure),
+                    "width": figure_width(figure),
+                }
+                return no_update, order, [], True
+        except EXPECTED as error:
+            return no_update, no_update, [html.P(_message(error))], False
+
+    app.clientside_callback(
+        ClientsideFunction("explorer", "look"), Output("look", "data"), Input("page", "id")
+    )
+    app.clientside_callback(
+        ClientsideFunction("explorer", "savePicture"),
+        Output("busy", "title"),
+        Input("picture", "data"),
+        prevent_initial_call=True,
+    )
+
+
+def _file(figure: Figure, name: str) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        written = write_html(figure, path) if path.suffix == ".html" else write_static(figure, path)
+        return dcc.send_file(str(written))
+
+
+def tell_of(error: Exception) -> None:
+    """What the page says of an error that nobody expected; the terminal has the rest."""
+    logger.error("an error in the explorer", exc_info=error)
+    words = f"Something went wrong in the explorer ({type(error).__name__}). The terminal tells more; please report it."
+    set_props("alert", {"children": [html.P(words)], "hidden": False})

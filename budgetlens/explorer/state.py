@@ -1,0 +1,235 @@
+"""What is chosen in the explorer, and the address that says so: a copied address restores the view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import numpy as np
+
+from budgetlens.explorer.data import RunData
+from budgetlens.explorer.strata import KINDS, levels_of
+from budgetlens.statistics.contrasts import contrast_values, parse_cell
+
+VIEWS = {
+    "effects": "Effects",
+    "budgets": "Budgets",
+    "examples": "Examples",
+    "tokens": "Tokens",
+    "own": "Own text",
+}
+DRAWINGS = {"scatter": "points", "slopes": "lines"}
+MAPS = {"ledger": "shares by layer", "heads": "heads", "contrast": "heads, difference"}
+SORTS = ("example", "query", "answer", "baseline", "treatment", "difference", "size")
+#: Examples on one page of the table.
+PAGE = 20
+MEAN, NONE = "mean", "none"
+
+
+@dataclass(frozen=True)
+class State:
+    """Every control's value, as text or tuples of text. Empty means the default (all, or the first).
+
+    ``strata`` and ``stratum`` part the examples; ``contrast`` is the effect that is followed; ``cells``,
+    ``layers``, ``heads`` and ``roles`` narrow the budgets; ``left``, ``right``, ``layer``, ``head`` and ``row``
+    choose the token view (``mean`` averages over heads or rows, ``none`` leaves the second cell out). ``query``,
+    ``document``, ``prefix`` and ``answer`` are the user's own texts, ``own_left`` and ``own_right`` the cells of
+    their token view.
+    """
+
+    run: str = ""
+    view: str = "effects"
+    strata: str = ""
+    stratum: str = ""
+    family: str = ""
+    contrast: str = ""
+    map: str = "ledger"
+    cells: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    drawing: str = "scatter"
+    sort: str = "size"
+    order: str = "down"
+    page: str = "1"
+    example: str = ""
+    left: str = ""
+    right: str = ""
+    layer: str = ""
+    head: str = MEAN
+    row: str = MEAN
+    query: str = ""
+    document: str = ""
+    prefix: str = ""
+    answer: str = ""
+    own_left: str = ""
+    own_right: str = ""
+
+
+_MANY = tuple(item.name for item in fields(State) if item.type == "tuple[str, ...]")
+_NAMES = tuple(item.name for item in fields(State))
+
+
+def to_fragment(state: State) -> str:
+    """The part of an address after ``#`` (with it) that restores a state."""
+    default = asdict(State())
+    pairs: list[tuple[str, str]] = []
+    for name, value in asdict(state).items():
+        if value == default[name] and name not in ("run", "view"):
+            continue
+        pairs += [(name, part) for part in value] if name in _MANY else [(name, value)]
+    return "#" + urlencode(pairs)
+
+
+def from_fragment(fragment: str) -> tuple[State, list[str]]:
+    """The state that an address tells, and a sentence for everything in it that is not understood."""
+    found: dict[str, Any] = {}
+    notes = []
+    for name, value in parse_qsl(fragment.removeprefix("#"), keep_blank_values=True):
+        if name not in _NAMES:
+            notes.append(f"The address has a part {name!r} that means nothing here; it was left out.")
+        elif name in _MANY:
+            found[name] = (*found.get(name, ()), value)
+        else:
+            found[name] = value
+    return State(**found), notes
+
+
+def to_store(state: State) -> dict[str, Any]:
+    """A state as JSON."""
+    return {name: list(value) if name in _MANY else value for name, value in asdict(state).items()}
+
+
+def from_store(content: Mapping[str, Any] | None) -> State:
+    """A state from JSON; unknown names are left out."""
+    known: dict[str, Any] = {name: value for name, value in (content or {}).items() if name in _NAMES}
+    known |= {name: tuple(known[name]) for name in _MANY if name in known}
+    return State(**known)
+
+
+def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str]]:
+    """The state with its defaults filled in and what the run does not have replaced, and what was replaced."""
+    notes: list[str] = []
+
+    def known(name: str, value: str, options: Sequence[str], default: str) -> str:
+        if value in options:
+            return value
+        if value:
+            notes.append(
+                f"There is no {name} {_short(value)} here; {_short(default) if default else 'all'} is shown."
+            )
+        return default
+
+    run = known("run", state.run, list(runs), next(iter(runs)))
+    data = runs[run]
+    kind = known("kind of strata", state.strata, list(KINDS), "")
+    contrast = known("contrast", state.contrast, list(data.contrasts), next(iter(data.contrasts), ""))
+    changes: dict[str, Any] = {
+        "run": run,
+        "view": known("view", state.view, list(VIEWS), "effects"),
+        "strata": kind,
+        "stratum": known("stratum", state.stratum if kind else "", levels_of(data, kind), ""),
+        "family": known("family", state.family, families(data), ""),
+        "contrast": contrast,
+        "map": known("drawing of budgets", state.map, list(MAPS), "ledger"),
+        "drawing": known("drawing", state.drawing, list(DRAWINGS), "scatter"),
+        "sort": known("column", state.sort, SORTS, "size"),
+        "order": known("order", state.order, ("up", "down"), "down"),
+        "page": state.page if state.page.isdigit() and int(state.page) > 0 else "1",
+    }
+    options = {
+        "cells": data.cells,
+        "layers": texts(data.layers),
+        "heads": texts(data.heads),
+        "roles": data.roles,
+    }
+    for name, allowed in options.items():
+        given = getattr(state, name)
+        kept = tuple(dict.fromkeys(value for value in given if value in allowed))
+        notes += [f"There is no {name[:-1]} {_short(value)} here." for value in given if value not in allowed]
+        changes[name] = kept
+    example = known("example", state.example, data.examples, largest_example(data, contrast))
+    sides = contrast_sides(data, contrast)
+    own = own_cell_names(data, state.prefix)
+    changes |= {
+        "example": example,
+        "left": known("cell", state.left, data.cells, sides[0]),
+        "right": known("cell", state.right, (*data.cells, NONE), sides[1]),
+        "own_left": known("cell", state.own_left, own, sides[0]),
+        "own_right": known("cell", state.own_right, (*own, NONE), own[0] if state.prefix else sides[1]),
+        # Any layer of the model may be asked for, recorded or not; the token view checks it.
+        "layer": state.layer if state.layer.isdigit() else str(data.layers[-1] if data.layers else 0),
+        "head": state.head if state.head.isdigit() else MEAN,
+        "row": state.row if state.row.isdigit() else MEAN,
+    }
+    return replace(state, **changes), notes
+
+
+def own_cell_names(data: RunData, prefix: str) -> tuple[str, ...]:
+    """The cells that a user's own texts are measured in: with a prefix of their own, first those that hold it."""
+    return (
+        (*(name_with_own_prefix(cell) for cell in cells_with_prefix(data)), *data.cells)
+        if prefix
+        else data.cells
+    )
+
+
+def own_labels(data: RunData, prefix: str) -> dict[str, str]:
+    """A short name for each of :func:`own_cell_names`."""
+    theirs = {
+        name_with_own_prefix(cell): f"{data.labels[cell]}, your prefix" for cell in cells_with_prefix(data)
+    }
+    return {cell: theirs.get(cell) or data.labels[cell] for cell in own_cell_names(data, prefix)}
+
+
+def cells_with_prefix(data: RunData) -> tuple[str, ...]:
+    """The first cell of each crossing of the other factors that has a prefix; a user's own takes its place."""
+    found: dict[str, str] = {}
+    for cell in data.cells:
+        levels = dict(parse_cell(cell))
+        if levels.get("prefix", NONE) != NONE:
+            found.setdefault(name_with_own_prefix(cell), cell)
+    return tuple(found.values())
+
+
+def name_with_own_prefix(cell: str) -> str:
+    """What a cell is called when the user's own prefix takes the place of its prefix."""
+    return "|".join(
+        f"{factor}={'own' if factor == 'prefix' else level}" for factor, level in parse_cell(cell).items()
+    )
+
+
+def families(data: RunData) -> list[str]:
+    """The families of the effects, in order."""
+    return list(dict.fromkeys(data.tables["effects"]["family"].astype(str)))
+
+
+def contrast_sides(data: RunData, contrast: str) -> tuple[str, str]:
+    """The first cell on either side of a contrast; the first two cells without one."""
+    if contrast not in data.contrasts:
+        return data.cells[0], data.cells[1] if len(data.cells) > 1 else NONE
+    weights = data.contrasts[contrast].weights
+    ordered = [cell for cell in data.cells if weights.get(cell)]
+    return (
+        next(cell for cell in ordered if weights[cell] > 0),
+        next(cell for cell in ordered if weights[cell] < 0),
+    )
+
+
+def largest_example(data: RunData, contrast: str) -> str:
+    """The example with the largest difference in a contrast, by size; the first without one."""
+    if contrast not in data.contrasts:
+        return data.examples[0]
+    values = contrast_values(data.nll, [data.contrasts[contrast]])[contrast].abs()
+    return str(values.idxmax()) if np.isfinite(values).any() else data.examples[0]
+
+
+def texts(numbers: Sequence[int]) -> tuple[str, ...]:
+    """Numbers as text."""
+    return tuple(map(str, numbers))
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 60 else value[:57] + "…")

@@ -1,0 +1,196 @@
+"""The views that go down to the token: an example of the run, and texts of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from plotly.graph_objects import Figure
+
+from budgetlens.explorer.data import RunData
+from budgetlens.explorer.examples_view import passages
+from budgetlens.explorer.live import LiveModel, OwnTexts
+from budgetlens.explorer.state import MEAN, NONE, State, own_cell_names, own_labels
+from budgetlens.explorer.views import LIGHT, Listing, NothingToShow, View
+from budgetlens.runs.token_attention import read_token_attention, stored_examples
+from figures import budget_ledger, token_view
+from figures.labels import plain_number, signed
+from figures.looks import Look
+from figures.theme import ROLES
+
+
+def tokens_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT) -> View:
+    """Where the answer of one example looks, in one or two cells: stored, or computed then and there.
+
+    Raises NothingToShow where neither records nor model and text are there.
+    """
+    cells = _sides(state.left, state.right)
+    layer = int(state.layer)
+    stored = stored_examples(data.directory)
+    parts, kept = [], []
+    for cell in cells:
+        part = (
+            read_token_attention(stored[state.example], cells=[cell], layer=layer)
+            if state.example in stored
+            else pd.DataFrame()
+        )
+        if part.empty:
+            part = _measured(data, state, live, cell, stored)
+        else:
+            kept.append(cell)
+        parts.append(part.drop(columns="example", errors="ignore"))
+    tokens = pd.concat(parts, ignore_index=True)
+    where = "from the run's stored records" if len(kept) == len(cells) else "computed now, by the run's model"
+    labels = [data.labels[cell] for cell in cells]
+    figure, notes = _token_figure(tokens, state, cells, data.labels, f"Example {state.example}", look)
+    nll = " · ".join(
+        f"{label}: {plain_number(data.nll.loc[state.example, cell])} nats per token"
+        for label, cell in zip(labels, cells, strict=True)
+    )
+    return View(
+        heading="Tokens",
+        lead=f"Where each token of the answer looks, {where}. Answer NLL: {nll}.",
+        second=figure,
+        listing=role_listing(tokens, state, cells, data.labels),
+        frame=tokens,
+        passages=passages(data, state.example),
+        notes=(*notes, *((data.no_texts,) if data.no_texts else ())),
+    )
+
+
+def _measured(
+    data: RunData, state: State, live: LiveModel, cell: str, stored: Mapping[str, Path]
+) -> pd.DataFrame:
+    try:
+        return live.tokens(state.example, cell, int(state.layer))
+    except NothingToShow as error:
+        some = ", ".join(sorted(stored)[:8])
+        kept = f" Stored with the run are: {some}." if stored else ""
+        raise NothingToShow(
+            f"The tokens of example {state.example} in layer {state.layer} of {data.labels[cell]} are not stored with "
+            f"the run, and can't be computed now. {error}{kept}"
+        ) from error
+
+
+def own_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT) -> View:
+    """The user's own texts in every cell: NLL, budgets, and the tokens of one or two cells."""
+    texts = OwnTexts(state.query, state.document, state.prefix, state.answer)
+    texts.require_whole()
+    records = live.own_records(texts)
+    names = own_cell_names(data, state.prefix)
+    labels = own_labels(data, state.prefix)
+    cells = _sides(state.own_left, state.own_right)
+    tokens = pd.concat([live.own_tokens(texts, cell, int(state.layer)) for cell in cells], ignore_index=True)
+    budgets = records["budgets"]
+    shares = (
+        budgets.groupby(["cell", "stack", "block", "layer", "role"], sort=False)["share"]
+        .mean()
+        .rename("mean")
+        .reset_index()
+    ).assign(n=1, low=float("nan"), high=float("nan"))
+    shares["alias"] = shares["cell"].map(labels)
+    figure, notes = _token_figure(tokens, state, cells, labels, "Your own text", look)
+    likelihood = records["likelihood"].set_index("cell").loc[list(names)].reset_index()
+    first = float(records["likelihood"].set_index("cell").loc[data.cells[0], "nll"])
+    return View(
+        heading="Own text",
+        lead="Your texts in every cell of this run's design, measured by its model.",
+        figure=budget_ledger(shares, cells=list(names), title="Attention budgets of your own text", **look),
+        second=figure,
+        listing=Listing(
+            caption=f"Answer NLL in every cell, {int(likelihood['answer_tokens'].iloc[0])} answer tokens; "
+            f"difference = {labels[data.cells[0]]} − this cell, positive where this cell helps.",
+            columns=("cell", "levels", "NLL (nats per token)", "NLL (nats)", "difference"),
+            rows=tuple(
+                (
+                    labels[row["cell"]],
+                    row["cell"].replace("|", " | "),
+                    plain_number(row["nll"]),
+                    plain_number(row["nll_sum"]),
+                    signed(first - row["nll"]),
+                )
+                for row in likelihood.to_dict("records")
+            ),
+            numbers=frozenset({2, 3, 4}),
+        ),
+        frame=likelihood,
+        notes=(
+            *notes,
+            *(
+                ()
+                if data.corpus is not None
+                else (
+                    "Prefixes and prompts of other examples are taken from your own text: the corpus is not at hand.",
+                )
+            ),
+        ),
+    )
+
+
+def _token_figure(
+    tokens: pd.DataFrame, state: State, cells: Sequence[str], labels: dict[str, str], what: str, look: Look
+) -> tuple[Figure, list[str]]:
+    notes = []
+
+    def choice(name: str, value: str) -> int | None:
+        if value == MEAN:
+            return None
+        known = sorted(set(tokens[name]))
+        if int(value) in known:
+            return int(value)
+        notes.append(f"There is no {name} {value} here ({known[0]} to {known[-1]}); the mean is shown.")
+        return None
+
+    layer, head, row = int(state.layer), choice("head", state.head), choice("row", state.row)
+    heads = f"mean over {tokens['head'].nunique()} heads" if head is None else f"head {head}"
+    shown = one_head(tokens, head)
+    figure = token_view(
+        shown.assign(alias=shown["cell"].map(labels)),
+        layer=layer,
+        head=None,
+        row=row,
+        cells=list(cells),
+        title=f"{what}: where the answer looks, layer {layer}, {heads}",
+        **look,
+    )
+    return figure, notes
+
+
+def one_head(tokens: pd.DataFrame, head: int | None) -> pd.DataFrame:
+    """The rows of one head; without one, those of the first head with the mean share over the heads."""
+    first = tokens[tokens["head"] == (tokens["head"].min() if head is None else head)]
+    if head is not None:
+        return first
+    keys = ["cell", "block", "layer", "row", "key"]
+    means = tokens.groupby(keys, sort=False)["share"].mean(skipna=False)
+    return first.assign(share=means.loc[pd.MultiIndex.from_frame(first[keys])].to_numpy())
+
+
+def role_listing(tokens: pd.DataFrame, state: State, cells: Sequence[str], labels: dict[str, str]) -> Listing:
+    """The shares of the shown head and rows, summed over the tokens of each role."""
+    chosen = tokens
+    for name in ("head", "row"):
+        value = getattr(state, name)
+        if value != MEAN and int(value) in set(tokens[name]):
+            chosen = chosen[chosen[name] == int(value)]
+    sums = chosen.groupby(["cell", "block", "head", "row", "role"], sort=False)["share"].sum()
+    means = sums.groupby(["cell", "block", "role"], sort=False).mean()
+    blocks = list(dict.fromkeys(tokens["block"]))
+    rows = []
+    for block in blocks:
+        for role in ROLES:
+            values = [means.get((cell, block, role)) for cell in cells]
+            if any(value is not None for value in values):
+                shown = ("–" if value is None else f"{100 * value:.2f} %" for value in values)
+                rows.append((role if len(blocks) == 1 else f"{role} ({block})", *shown))
+    return Listing(
+        caption="Shares by role of what is shown above: the sums over its tokens.",
+        columns=("role", *(labels[cell] for cell in cells)),
+        rows=tuple(rows),
+        numbers=frozenset(range(1, len(cells) + 1)),
+    )
+
+
+def _sides(left: str, right: str) -> list[str]:
+    return [left] if right in (NONE, "", left) else [left, right]

@@ -1,0 +1,201 @@
+"""Capture: the encoder's states, then one nnsight trace of the decoder in which edits and probes work.
+
+Online, the decoder gets cached encoder states; a capture follows that cut. The encoder runs once per
+distinct input. The decoder then runs in one trace: at every attention call the edits change what the
+model hands to its attention function, the probes read the same call for the chosen rows (:mod:`budgetlens.model.visitor`),
+and the output head is given the rows that predict answer tokens, and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import nnsight
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from budgetlens.model.attention import Site
+from budgetlens.model.batching import Batch, Rows, with_donors
+from budgetlens.model.decoder_inputs import decoder_inputs, position_rows
+from budgetlens.model.edits import EditError, OutputEdit
+from budgetlens.model.likelihood import token_losses
+from budgetlens.model.loaded import LoadedModel, at_path
+from budgetlens.model.observation import Observation, Reading
+from budgetlens.model.roles import ROLE_CODES
+from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.model.trials import Edit
+from budgetlens.model.visitor import StackVisitor
+
+__all__ = ["Capture", "EditError", "Reading", "capture", "encode"]
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What one batch leaves.
+
+    ``token_losses`` trial × row, nats, NaN at padding; ``observations`` one per probe and site.
+    """
+
+    token_losses: Float[np.ndarray, "trial row"]
+    observations: tuple[Observation, ...]
+
+
+def capture(model: LoadedModel, batch: Batch, reading: Reading, edits: Sequence[Edit] = ()) -> Capture:
+    """Run ``batch`` through ``model``; read attention and answer losses.
+
+    Every trial runs under its own edits, and under ``edits`` besides; donors of state edits that are no trials of
+    the batch run under their own alone. An edit that a trial has already is not made twice. Raises EditError
+    where an edit matches no attention site, or a state edit no layer, of the model, and StateError where states
+    can't be changed as asked.
+    """
+    edits = tuple(edits)
+    _require_matches(model, batch, edits)
+    with torch.inference_mode():
+        states, encoder_observations = _encode(model, batch, reading, edits)
+        losses, decoder_observations = _decode(model, batch, states, reading, edits)
+    return Capture(losses, (*encoder_observations, *decoder_observations))
+
+
+def encode(
+    model: LoadedModel, batch: Batch, edits: Sequence[Edit] = ()
+) -> Float[Tensor, "encoder_pass encoder_position width"]:
+    """The encoder's last hidden states of every distinct encoder input, as a decoder is given them.
+
+    State edits of the batch's trials are made; nothing is observed. Raises as :func:`capture` does.
+    """
+    edits = tuple(edits)
+    _require_matches(model, batch, edits)
+    with torch.inference_mode():
+        return _encode(model, batch, Reading(), edits)[0]
+
+
+def _require_matches(model: LoadedModel, batch: Batch, edits: Sequence[Edit]) -> None:
+    own = (edit for trial in batch.trials for edit in (*trial.trial.edits, *_donors_edits(trial)))
+    for edit in dict.fromkeys((*edits, *own)):
+        if not any(edit.matches(site) for site in model.operations):
+            hint = (
+                "; this family merges self- and cross-attention in one sublayer, which 'merged' names"
+                if isinstance(edit, OutputEdit) and model.family.merged
+                else ""
+            )
+            raise EditError(
+                f"{edit} matches no attention call of {model.name}: the model has "
+                f"{_inventory(model.operations)}{hint}. Correct its stack, layers or roles."
+            )
+    for change in batch.state_changes:
+        depth = model.trial_tokenizer.depths[change.edit.stack]
+        if change.edit.layer is not None and change.edit.layer >= depth:
+            raise EditError(
+                f"{type(change.edit).__name__} is for layer {change.edit.layer} of the {change.edit.stack}, "
+                f"but {model.name} has layers 0 to {depth - 1}"
+            )
+
+
+def _donors_edits(trial: TokenizedTrial) -> Iterator[Edit]:
+    for donor in with_donors(trial)[1:]:
+        yield from donor.trial.edits
+
+
+def _besides(own: Sequence[Edit], edits: Sequence[Edit]) -> tuple[Edit, ...]:
+    return tuple(dict.fromkeys((*own, *edits)))
+
+
+def _encode(
+    model: LoadedModel, batch: Batch, reading: Reading, edits: tuple[Edit, ...]
+) -> tuple[Tensor, list[Observation]]:
+    inputs = {"input_ids": batch.encoder_ids, "attention_mask": batch.encoder_mask}
+    visitor = StackVisitor(
+        model,
+        reading if reading.encoder else Reading(),
+        [
+            _besides(own, edits) if number < batch.decoded else own
+            for number, own in enumerate(batch.pass_edits)
+        ],
+        batch.state_changes,
+        stack="encoder",
+        row_roles=batch.pass_roles,
+        key_roles={"self": batch.pass_roles},
+        rows=_document_rows(batch.pass_roles),
+    )
+    encoder = model.model.get_encoder()
+    if not visitor.has_work:
+        return encoder(**inputs).last_hidden_state, []
+    envoy = at_path(model.envoy, _path_of(model, encoder))
+    with envoy.trace(**inputs):
+        visitor.visit_layers()
+        states = nnsight.save(visitor.final_states(envoy.output.last_hidden_state))
+    return states, visitor.observations(batch.trial_pass)
+
+
+def _decode(
+    model: LoadedModel, batch: Batch, states: Tensor, reading: Reading, edits: tuple[Edit, ...]
+) -> tuple[np.ndarray, list[Observation]]:
+    visitor = StackVisitor(
+        model,
+        reading,
+        [_besides(own, edits) for own in batch.lane_edits],
+        batch.state_changes,
+        stack="decoder",
+        row_roles=batch.decoder_roles,
+        key_roles={
+            "self": batch.decoder_roles,
+            "cross": batch.lane_roles,
+            "merged": torch.cat([batch.decoder_roles, batch.lane_roles], dim=1),
+        },
+        rows=batch.chosen,
+        predicting=batch.predicting,
+    )
+    inputs = decoder_inputs(model, batch, states)
+    moves_table = model.family.positions == "table" and batch.shifted
+    table = position_rows(model, batch.decoder_positions) if moves_table else None
+    rows = rearrange(batch.answer.index, "lane row -> lane row 1")
+    head = at_path(model.envoy, model.family.head)
+    with model.envoy.trace(**inputs):
+        if table is not None:
+            at_path(model.envoy, str(model.family.decoder_positions)).output = table
+        visitor.visit_layers()
+        head.input = torch.take_along_dim(head.input, rows, dim=1)
+        logits = model.envoy.output.logits.save()
+    losses = token_losses(logits, batch.targets)
+    return _by_trial(losses, batch.answer).cpu().numpy(), visitor.observations(None)
+
+
+def _by_trial(values: Float[Tensor, "lane row"], rows: Rows) -> Float[Tensor, "trial row"]:
+    """The rows of each trial in their order, NaN where a trial has fewer than the longest."""
+    real = rows.owner >= 0
+    owner, own = rows.owner[real], values[real]
+    # A trial's rows adjoin, so that its first row tells the place of the others.
+    _, inverse, counts = torch.unique_consecutive(owner, return_inverse=True, return_counts=True)
+    place = torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[inverse]
+    table = values.new_full((rows.count, int(counts.max())), torch.nan)
+    table[owner, place] = own
+    return table
+
+
+def _document_rows(roles: Int[Tensor, "encoder_pass position"]) -> Rows:
+    """The positions of every pass whose role is *document*; each pass owns its rows."""
+    is_document = roles == ROLE_CODES["document"]
+    width = int(is_document.sum(dim=1).max())
+    order = torch.argsort((~is_document).to(torch.int8), dim=1, stable=True)[:, :width]
+    passes = torch.arange(len(roles), device=roles.device)
+    owner = torch.where(is_document.gather(1, order), rearrange(passes, "owner -> owner 1"), -1)
+    return Rows(order, owner, len(roles))
+
+
+def _path_of(model: LoadedModel, module: torch.nn.Module) -> str:
+    for path, candidate in model.model.named_modules():
+        if candidate is module:
+            return path
+    raise ValueError(f"{type(module).__name__} is not a part of {model.name}")
+
+
+def _inventory(sites: Iterable[Site]) -> str:
+    found: dict[str, int] = {}
+    for site in sites:
+        key = f"{site.stack} {site.block}"
+        found[key] = found.get(key, 0) + 1
+    return ", ".join(f"{count} × {name}" for name, count in found.items())

@@ -1,0 +1,110 @@
+"""What a probe is, and the arrays it leaves.
+
+A probe of attention is a frozen dataclass with a name, an axis of categories and one pure method; it
+never sees records, files or batches. Registering one: ``@probe("name")`` on the class, in a module of
+:mod:`probes` or of a distribution with an entry point in the group ``budgetlens.probes``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from budgetlens.model.attention import RowAttention, Site
+from budgetlens.registry.discovery import discover
+from budgetlens.registry.names import lookup, registered
+from budgetlens.registry.parameters import PROBE_FIELDS, from_text
+
+ProbeClass = TypeVar("ProbeClass")
+
+#: Value of ``head`` in records of a quantity that is computed from the average over heads.
+ALL_HEADS = -1
+
+
+def probe(name: str) -> Callable[[ProbeClass], ProbeClass]:
+    """Register an attention probe under ``name``."""
+    return registered("probe", name)
+
+
+class AttentionProbe(Protocol):
+    """Reads the attention of chosen rows and yields quantities per row.
+
+    ``axis`` names the record column that tells a quantity's categories apart (``role``, ``part``);
+    ``averages_heads`` says that its quantities come from the average over heads.
+    """
+
+    @property
+    def axis(self) -> str:
+        """Record column of the categories."""
+        ...
+
+    @property
+    def averages_heads(self) -> bool:
+        """Whether the head axis has length one because heads were averaged first."""
+        ...
+
+    def categories(self, site: Site) -> tuple[str, ...]:
+        """The categories of the last axis at this site; empty where the probe reads nothing."""
+        ...
+
+    def observe(self, attention: RowAttention) -> Mapping[str, Tensor]:
+        """Quantities by name, each batch × head × row × category.
+
+        The head axis has length one where the quantity is computed from the average over heads. A
+        value that is undefined for a row is NaN, and then undefined for the trial.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One probe's quantities at one site, averaged over each trial's chosen rows.
+
+    ``values`` maps a quantity's name to an array trial × head × category.
+    """
+
+    probe: str
+    site: Site
+    axis: str
+    categories: tuple[str, ...]
+    averages_heads: bool
+    values: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which probes read which sites: ``layers`` None means all; ``encoder`` asks for the document rows."""
+
+    probes: tuple[AttentionProbe, ...] = ()
+    layers: frozenset[int] | None = None
+    encoder: bool = False
+
+    def reads(self, site: Site) -> bool:
+        """Whether any probe reads ``site``."""
+        return bool(self.probes) and (self.layers is None or site.layer in self.layers)
+
+
+def available_probes() -> Mapping[str, type]:
+    """Every registered attention probe by name."""
+    return discover("probe", "budgetlens.probes")
+
+
+def chosen_probes(texts: Sequence[str]) -> tuple[AttentionProbe, ...]:
+    """Probes by name, with parameters behind a colon as in ``name:k=3``.
+
+    Raises RegistryError for an unknown name, ParameterError for an unknown or ill-typed parameter, and ValueError
+    for a name given twice, whose records would be one.
+    """
+    known = available_probes()
+    parts = [text.partition(":") for text in texts]
+    names = [name for name, _, _ in parts]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ValueError(f"the probe {doubled[0]!r} is named twice; a run reads each probe once")
+    return tuple(
+        from_text(lookup("probe", name, known), parameters, PROBE_FIELDS) for name, _, parameters in parts
+    )

@@ -1,0 +1,389 @@
+"""From segments to positions: token ids with a role each, labelled by character offsets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from budgetlens.model.roles import PREDICTING
+from budgetlens.model.trials import FIRST_POSITIONS, CutDocumentError, Edit, Segment, StateError, Trial
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: Longest inputs of the published runs, in tokens (protocol.md, section 1).
+ENCODER_LIMIT, PROMPT_LIMIT, ANSWER_LIMIT = 2048, 512, 256
+
+
+#: How SentencePiece names the byte that a fall-back token stands for.
+_BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Longest encoder input (special tokens included), decoder prompt and answer, in tokens."""
+
+    encoder: int = ENCODER_LIMIT
+    prompt: int = PROMPT_LIMIT
+    answer: int = ANSWER_LIMIT
+
+
+#: What makes an encoder pass what it is: ids, roles, edits of attention, edits of states with their donors' keys.
+EncoderKey = tuple[tuple[int, ...], tuple[str, ...], tuple[Edit, ...], tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class TokenizedTrial:
+    """Positions of one trial: ids, a role for each, and which encoder positions the decoder may see.
+
+    ``document_intact`` tells whether the document has the same token ids as without its prefix;
+    ``published_hidden`` is the number of first positions that the published truncation hides.
+    ``truncated`` counts encoder tokens cut at the limit. ``donors`` are the tokenized donors of each of the
+    trial's state edits.
+    """
+
+    trial: Trial
+    encoder_ids: tuple[int, ...]
+    encoder_roles: tuple[str, ...]
+    visible: tuple[bool, ...]
+    decoder_ids: tuple[int, ...]
+    decoder_roles: tuple[str, ...]
+    decoder_shift: int
+    document_intact: bool
+    published_hidden: int
+    truncated: int
+    donors: tuple[tuple[TokenizedTrial, ...], ...] = ()
+
+    @cached_property
+    def encoder_key(self) -> EncoderKey:
+        """What two trials must share to share an encoder pass: positions, and whatever is edited in the encoder.
+
+        Donors count by their own keys, so that their decoders don't matter; nor do edits of the decoder.
+        """
+        edits = tuple(edit for edit in self.trial.edits if getattr(edit, "stack", None) != "decoder")
+        states = tuple(
+            (replace(edit, donors=()), tuple(donor.encoder_key for donor in donors))
+            for edit, donors in zip(self.trial.states, self.donors, strict=True)
+            if edit.stack == "encoder"
+        )
+        return self.encoder_ids, self.encoder_roles, edits, states
+
+    @property
+    def answer_tokens(self) -> int:
+        """Number of answer tokens."""
+        return self.decoder_roles.count("answer")
+
+    def answer_rows(self, rows: str) -> range:
+        """Decoder rows that predict the answer's tokens (``predicting``) or hold them (``holding``)."""
+        first = len(self.decoder_ids) - self.answer_tokens
+        if rows == "predicting":
+            return range(first - 1, first - 1 + self.answer_tokens)
+        if rows == "holding":
+            return range(first, first + self.answer_tokens)
+        raise ValueError(f"rows are 'predicting' or 'holding', not {rows!r}")
+
+    def positions(self, stack: str, roles: Collection[str] | None) -> list[int]:
+        """The positions of a stack that have one of the roles, ascending; all where ``roles`` is None.
+
+        ``predicting`` among them stands for the decoder's rows that predict the answer.
+        """
+        own = self.encoder_roles if stack == "encoder" else self.decoder_roles
+        if roles is None:
+            return list(range(len(own)))
+        found = {place for place, role in enumerate(own) if role in roles}
+        if stack == "decoder" and PREDICTING in roles:
+            found.update(self.answer_rows(PREDICTING))
+        return sorted(found)
+
+    def idle_reason(self, edit: object) -> str | None:
+        """Why an edit of attention, outputs or states changes nothing in this trial; None where it may change something."""
+        ask = getattr(edit, "idle_in", None)
+        return None if ask is None else ask(self)
+
+    def role_counts(self) -> dict[str, int]:
+        """Positions by role, both stacks."""
+        roles = self.encoder_roles + self.decoder_roles
+        return {role: roles.count(role) for role in dict.fromkeys(roles)}
+
+
+class TrialTokenizer:
+    """Tokenizes trials for one model: its tokenizer, its decoder start token, its length limits.
+
+    Texts are tokenized as texts: where a document spells a control token, as ``<bos>``, it gets the tokens of
+    its characters and not the control token.
+
+    ``depths`` tells how many layers each stack of the model has (``encoder``, ``decoder``); it is empty where
+    the tokenizer belongs to no model. ``position_table`` tells that the encoder looks its positions up in a
+    table, so that a prefix which shall move nothing has to stand behind the input and not before it.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        start_token: int,
+        limits: Limits | None = None,
+        *,
+        depths: Mapping[str, int] | None = None,
+        position_table: bool = False,
+    ) -> None:
+        if not tokenizer.is_fast:
+            raise ValueError(
+                f"{type(tokenizer).__name__} gives no character offsets, so positions can't be labelled; "
+                "a fast tokenizer (tokenizer.json) is needed"
+            )
+        self.tokenizer = tokenizer
+        self.start_token = start_token
+        self.limits = limits or Limits()
+        self.depths: Mapping[str, int] = MappingProxyType(dict(depths or {}))
+        self.position_table = position_table
+        self.leading, self.trailing = special_frame(tokenizer)
+        self._control_tokens = {
+            token: str(added) for token, added in tokenizer.added_tokens_decoder.items() if added.special
+        }
+        # A trial's cells repeat the same texts; the caches live and die with this tokenizer.
+        self._plain = lru_cache(maxsize=4096)(self._plain_ids)
+        self._encoder = lru_cache(maxsize=256)(self._encoder_positions)
+
+    def __call__(self, trial: Trial) -> TokenizedTrial:
+        """Positions of ``trial``.
+
+        Raises ValueError where the answer or the document has no token left, and StateError where a state
+        edit's donor has not the positions that the edit needs.
+        """
+        encoder_ids, encoder_roles, truncated = self._encoder(trial.encoder)
+        document = tuple(
+            token for token, role in zip(encoder_ids, encoder_roles, strict=True) if role == "document"
+        )
+        alone, alone_roles, _ = self._encoder(_documents(trial.encoder))
+        unprefixed = tuple(
+            token for token, role in zip(alone, alone_roles, strict=True) if role == "document"
+        )
+        if not document:
+            raise ValueError(
+                f"example {trial.example.identifier!r}: no document token is left in the encoder "
+                f"(limit {self.limits.encoder} tokens); shorten the prefix or raise the limit"
+            )
+        # Where both were cut at the limit, the prefixed one is a shorter copy of the same ids.
+        intact = document == (unprefixed[: len(document)] if truncated else unprefixed)
+        first = len(encoder_ids) - len(alone) if not truncated else self._untruncated_surplus(trial.encoder)
+        hidden_roles = trial.hidden - {FIRST_POSITIONS}
+        hidden_first = first if FIRST_POSITIONS in trial.hidden else 0
+        visible = tuple(
+            role not in hidden_roles and position >= hidden_first
+            for position, role in enumerate(encoder_roles)
+        )
+        decoder_ids, decoder_roles = self._decoder(trial)
+        order = list(range(len(encoder_ids)))
+        if trial.prefix_positions == "before":
+            order = self._prefix_apart(encoder_roles)
+        tokenized = TokenizedTrial(
+            trial=trial,
+            encoder_ids=tuple(encoder_ids[position] for position in order),
+            encoder_roles=tuple(encoder_roles[position] for position in order),
+            visible=tuple(visible[position] for position in order),
+            decoder_ids=decoder_ids,
+            decoder_roles=decoder_roles,
+            decoder_shift=self._shift(trial),
+            document_intact=intact,
+            published_hidden=first,
+            truncated=truncated,
+            donors=tuple(tuple(self(donor) for donor in edit.donors) for edit in trial.states),
+        )
+        require_positions(tokenized)
+        return tokenized
+
+    def decoder_segment(self, text: str, limit: int) -> tuple[int, ...]:
+        """Ids of a decoder text, without special tokens, cut at ``limit`` tokens."""
+        return self._plain(text)[:limit]
+
+    def query_ids(self, query: str) -> tuple[int, ...]:
+        """Ids of a query as decoder prompt."""
+        return self.decoder_segment(query, self.limits.prompt)
+
+    @cached_property
+    def text_tokens(self) -> tuple[int, ...]:
+        """Ids of the vocabulary's ordinary text tokens, ascending.
+
+        Without special and added tokens (control and unused tokens are such), byte fall-backs and ids
+        that do not decode to visible text.
+        """
+        added = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
+        candidates = [token for token in range(self.tokenizer.vocab_size) if token not in added]
+        ordinary = []
+        for token, piece in zip(candidates, self.tokenizer.convert_ids_to_tokens(candidates), strict=True):
+            if piece is None or _BYTE_TOKEN.fullmatch(piece):
+                continue
+            text = str(self.tokenizer.decode([token]))
+            if text.strip() and "\ufffd" not in text:
+                ordinary.append(token)
+        return tuple(ordinary)
+
+    def _plain_ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self._as_text(text, add_special_tokens=False)["input_ids"])
+
+    def _as_text(self, text: str, **options: Any) -> dict[str, list[Any]]:
+        """The tokenizer's ``input_ids`` and ``offset_mapping`` of a text, in which nothing is a control token."""
+        options["return_offsets_mapping"] = True
+        # Quiet about the tokenizer's own longest input: this class cuts at its limits, and says so.
+        encoding = self.tokenizer(text, split_special_tokens=True, verbose=False, **options)
+        ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
+        if not self._control_tokens.keys().isdisjoint(ids):
+            # A Unigram vocabulary lists its control tokens as pieces, and so finds them in a text all the same.
+            for index in range(len(ids) - 1, -1, -1):
+                start, end = offsets[index]
+                if text[start:end].strip() and text[start:end] == self._control_tokens.get(ids[index]):
+                    ids[index : index + 1], offsets[index : index + 1] = self._spelled(text, start, end)
+        return {"input_ids": ids, "offset_mapping": offsets}
+
+    def _spelled(self, text: str, start: int, end: int) -> tuple[list[int], list[tuple[int, int]]]:
+        model = self.tokenizer.backend_tokenizer.model
+        ids, offsets = [], []
+        # Cut after the first character, so that no part spells the control token.
+        for low, high in ((start, start + 1), (start + 1, end)):
+            for token in model.tokenize(text[low:high]):
+                ids.append(token.id)
+                offsets.append((low, high))
+        return ids, offsets
+
+    def _prefix_apart(self, roles: Sequence[str]) -> list[int]:
+        """An order of the positions in which the prefix moves nothing else.
+
+        Relative positions (rotary, T5): the prefix first, so that all distances between BOS, document and EOS
+        are those without a prefix, in windows too; without a BOS, that is the order they have. A table of
+        positions: the prefix last, so that all others have the numbers they have without one.
+        """
+        apart = [position for position, role in enumerate(roles) if role in ("prefix", "separator")]
+        others = [position for position, role in enumerate(roles) if role not in ("prefix", "separator")]
+        return others + apart if self.position_table else apart + others
+
+    def _encoder_positions(
+        self, segments: tuple[Segment, ...]
+    ) -> tuple[tuple[int, ...], tuple[str, ...], int]:
+        ids, roles = self._body(segments)
+        room = self.limits.encoder - len(self.leading) - len(self.trailing)
+        truncated = max(0, len(ids) - room)
+        return (
+            (*self.leading, *ids[:room], *self.trailing),
+            ("bos",) * len(self.leading) + tuple(roles[:room]) + ("eos",) * len(self.trailing),
+            truncated,
+        )
+
+    def _body(self, segments: Sequence[Segment]) -> tuple[list[int], list[str]]:
+        ids: list[int] = []
+        roles: list[str] = []
+        run: list[Segment] = []
+        for segment in (*segments, None):
+            if segment is not None and segment.text is not None:
+                run.append(segment)
+                continue
+            run_ids, run_roles = label_by_offsets(self._as_text, run)
+            ids.extend(run_ids)
+            roles.extend(run_roles)
+            run = []
+            if segment is not None and segment.token_ids is not None:
+                ids.extend(segment.token_ids)
+                roles.extend([segment.role] * len(segment.token_ids))
+        return ids, roles
+
+    def _untruncated_surplus(self, segments: Sequence[Segment]) -> int:
+        # The published count comes from the lengths before they are cut.
+        return len(self._body(segments)[0]) - len(self._body(_documents(segments))[0])
+
+    def _decoder(self, trial: Trial) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        ids: list[int] = [self.start_token]
+        roles: list[str] = ["start"]
+        limits = {"prompt": self.limits.prompt, "answer": self.limits.answer}
+        for segment in trial.decoder:
+            # Each decoder segment is tokenized by itself, so that an answer has the same ids in every cell.
+            own = (
+                segment.token_ids
+                if segment.token_ids is not None
+                else self.decoder_segment(segment.text or "", limits[segment.role])
+            )
+            ids.extend(own)
+            roles.extend([segment.role] * len(own))
+        if "answer" not in roles:
+            raise ValueError(
+                f"example {trial.example.identifier!r}: the answer {trial.example.answer!r} has no token"
+            )
+        if roles[-1] != "answer":
+            raise ValueError(
+                f"example {trial.example.identifier!r}: the answer must stand last in the decoder; got {roles}"
+            )
+        return tuple(ids), tuple(roles)
+
+    def _shift(self, trial: Trial) -> int:
+        if trial.decoder_shift == "query":
+            return len(self.query_ids(trial.example.query))
+        return int(trial.decoder_shift)
+
+
+def require_positions(trial: TokenizedTrial) -> None:
+    """Raise StateError, with the example and the counts, where a state edit's donors don't fit the trial.
+
+    CutDocumentError where the encoder's limit cut one of them, so that they might fit under a higher one.
+    """
+    for edit, donors in zip(trial.trial.states, trial.donors, strict=True):
+        for role in sorted(edit.roles) if donors else ():
+            count = trial.encoder_roles.count(role)
+            counts = [donor.encoder_roles.count(role) for donor in donors]
+            reason = edit.refusal(count, counts) if count or any(counts) else None
+            if reason:
+                cut = trial.truncated or any(donor.truncated for donor in donors)
+                raise (CutDocumentError if cut else StateError)(
+                    f"example {trial.trial.example.identifier!r}, {type(edit).__name__}: the role {role!r} {reason}; "
+                    "name other roles or another donor, or raise the encoder's limit if a document was cut"
+                )
+
+
+def _documents(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    return tuple(segment for segment in segments if segment.role == "document")
+
+
+def label_by_offsets(
+    tokenizer: Callable[..., Any], segments: Sequence[Segment]
+) -> tuple[list[int], list[str]]:
+    """Token ids of the joined texts, each with the role of the segment it belongs to.
+
+    A token that spans a boundary belongs to the last segment of which it covers a character that is no
+    white space: ``"\\n"`` folded into the space before a word goes with the word. A token of white space
+    alone belongs to the first segment that it covers.
+    """
+    text = "".join(segment.text or "" for segment in segments)
+    if not text:
+        return [], []
+    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    owner: list[str] = []
+    for segment in segments:
+        owner.extend([segment.role] * len(segment.text or ""))
+    roles = []
+    for start, end in encoding["offset_mapping"]:
+        covered = (
+            range(start, end)
+            if end > start
+            else range(min(start, len(text) - 1), min(start, len(text) - 1) + 1)
+        )
+        solid = [position for position in covered if not text[position].isspace()]
+        roles.append(owner[solid[-1]] if solid else owner[covered[0]])
+    return list(encoding["input_ids"]), roles
+
+
+def special_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Special ids that the tokenizer puts before and after an encoder text.
+
+    Raises ValueError where the special tokens do not frame the text.
+    """
+    sample = "a b"
+    plain = list(tokenizer(sample, add_special_tokens=False)["input_ids"])
+    framed = list(tokenizer(sample)["input_ids"])
+    for start in range(len(framed) - len(plain) + 1):
+        if framed[start : start + len(plain)] == plain:
+            return tuple(framed[:start]), tuple(framed[start + len(plain) :])
+    raise ValueError(
+        f"the tokenizer's special tokens do not frame the text: {sample!r} gives {framed} with and {plain} "
+        "without special tokens"
+    )

@@ -1,0 +1,211 @@
+"""What one example feeds the model in one cell, before any token exists.
+
+A :class:`Trial` is text (or token ids) cut into segments, each with one role, plus what the decoder
+may not see of the encoder. Interventions rewrite trials; :mod:`budgetlens.model.tokenization` turns them into
+positions. No other module does index arithmetic on inputs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
+
+if TYPE_CHECKING:
+    # Annotations only: what is fed is declared without torch.
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from budgetlens.model.attention import Site
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question with the document that holds its answer.
+
+    ``passages`` are other passages of the same source row (not selected): material for padding.
+    """
+
+    identifier: str
+    query: str
+    document: str
+    answer: str
+    passages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of text, or of token ids, whose positions all have one role."""
+
+    role: str
+    text: str | None = None
+    token_ids: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.text is None) == (self.token_ids is None):
+            raise ValueError(
+                f"a segment holds either text or token_ids; got text={self.text!r}, "
+                f"token_ids={self.token_ids!r}"
+            )
+        if self.role not in ENCODER_ROLES and self.role not in DECODER_ROLES:
+            raise ValueError(
+                f"unknown role {self.role!r}; encoder roles are {ENCODER_ROLES}, "
+                f"decoder roles are {DECODER_ROLES}"
+            )
+
+
+class Positioned(Protocol):
+    """Positions with roles, as edits ask for them: :class:`budgetlens.model.tokenization.TokenizedTrial`."""
+
+    @property
+    def encoder_roles(self) -> tuple[str, ...]:
+        """Role of every encoder position."""
+        ...
+
+    @property
+    def decoder_roles(self) -> tuple[str, ...]:
+        """Role of every decoder position."""
+        ...
+
+    @property
+    def visible(self) -> tuple[bool, ...]:
+        """Whether the decoder may see each encoder position."""
+        ...
+
+    def positions(self, stack: str, roles: Collection[str] | None) -> list[int]:
+        """The positions of a stack that have one of the roles, ascending; all where ``roles`` is None."""
+        ...
+
+
+class Edit(Protocol):
+    """A change of attention calls, or of what a sublayer adds to the residual stream.
+
+    An edit that has an attribute ``stack`` changes that stack alone: trials whose edits are all of the decoder
+    share an encoder pass. One without may change either, and shares no pass with trials that lack it. One with a
+    method ``idle_in(trial)`` tells why it changes nothing in a tokenized trial, or None where it may change
+    something; one without counts as changing something everywhere.
+    """
+
+    def matches(self, site: Site) -> bool:
+        """Whether this edit changes something at ``site``."""
+        ...
+
+
+class StateError(ValueError):
+    """States that can't be written where they are asked for."""
+
+
+class CutDocumentError(StateError):
+    """States that don't fit since the encoder's limit cut the document of the trial or of a donor: the example's fault.
+
+    A design's fault, roles that don't match in length by themselves, is a plain StateError.
+    """
+
+
+@dataclass(frozen=True)
+class StateEdit(ABC):
+    """A change of the states of ``roles`` where they leave ``layer`` of ``stack``.
+
+    ``layer`` counts from 0; None stands for the encoder's final states, behind its last norm, which are what
+    the decoder is given. ``donors`` are trials whose encoder states at the same place the edit may read.
+    In the decoder, ``predicting`` (:mod:`budgetlens.model.roles`) may stand among the roles, and there are no donors.
+    """
+
+    roles: frozenset[str]
+    stack: str
+    layer: int | None
+    # A trial's texts need not be hashed again for every edit; equality still compares donors.
+    donors: tuple[Trial, ...] = field(default=(), hash=False)
+
+    def __post_init__(self) -> None:
+        known = {"encoder": ENCODER_ROLES, "decoder": (*DECODER_ROLES, PREDICTING)}.get(self.stack)
+        if known is None:
+            raise ValueError(f"no stack is called {self.stack!r}; stacks are encoder and decoder")
+        unknown = sorted(self.roles - set(known))
+        if unknown or not self.roles:
+            raise ValueError(
+                f"states of the {self.stack} have the roles {list(known)}; got {sorted(self.roles)}"
+            )
+        if self.stack == "decoder" and (self.donors or self.layer is None):
+            raise ValueError("states of the decoder are edited at a layer, and take nothing from donors")
+
+    @abstractmethod
+    def apply(
+        self,
+        states: Float[Tensor, "position width"],
+        donors: Sequence[Float[Tensor, "donor_position width"]],
+    ) -> Float[Tensor, "position width"]:
+        """The new states of one role's positions, given the old ones and the donors' of the same role."""
+
+    def refusal(self, count: int, donor_counts: Sequence[int]) -> str | None:
+        """Why the edit can't be made where a role has ``count`` positions and the donors so many; else None."""
+        return None
+
+    def idle_in(self, trial: Positioned) -> str | None:
+        """Why no state of the trial changes; None where one does."""
+        if trial.positions(self.stack, self.roles):
+            return None
+        return f"the {self.stack} has no position of {'+'.join(sorted(self.roles))}"
+
+
+#: Name under which a trial asks for the published truncation: hide the first
+#: ``len(ids(prefix + separator + document)) - len(ids(document))`` encoder positions.
+FIRST_POSITIONS = "first-n"
+
+#: Where the positions of a prefix lie: before the document, which they move, or out of its way.
+PREFIX_POSITIONS: tuple[str, ...] = ("running", "before")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The encoder's and the decoder's segments of one example in one cell.
+
+    ``encoder`` and ``decoder`` hold no special tokens: the tokenization adds BOS, EOS and the
+    decoder's start token, and gives them their roles. ``hidden`` is the set of encoder roles that the
+    decoder may not attend to; it may also hold :data:`FIRST_POSITIONS`. ``decoder_shift`` moves every
+    decoder position id by so many positions, or by the query's length when it is ``"query"``. ``edits``
+    change attention calls while the model runs, and ``states`` hidden states, each trial's for itself.
+    ``prefix_positions`` is ``running`` (the prefix moves what follows it) or ``before`` (BOS, document and EOS keep
+    the positions they have without a prefix).
+    """
+
+    example: Example
+    encoder: tuple[Segment, ...]
+    decoder: tuple[Segment, ...]
+    hidden: frozenset[str] = field(default_factory=frozenset)
+    decoder_shift: int | str = 0
+    edits: tuple[Edit, ...] = ()
+    states: tuple[StateEdit, ...] = ()
+    prefix_positions: str = "running"
+
+    def __post_init__(self) -> None:
+        if self.prefix_positions not in PREFIX_POSITIONS:
+            raise ValueError(
+                f"prefix_positions is one of {', '.join(PREFIX_POSITIONS)}; got {self.prefix_positions!r}"
+            )
+
+    @classmethod
+    def bare(cls, example: Example) -> Trial:
+        """The document in the encoder, the answer in the decoder, nothing else."""
+        return cls(
+            example=example,
+            encoder=(Segment("document", text=example.document),),
+            decoder=(Segment("answer", text=example.answer),),
+        )
+
+    def with_prefix(self, prefix: Iterable[Segment]) -> Trial:
+        """The same trial with its prefix and separator segments replaced by ``prefix``."""
+        kept = tuple(segment for segment in self.encoder if segment.role not in ("prefix", "separator"))
+        return replace(self, encoder=(*prefix, *kept))
+
+    def with_prompt(self, prompt: Iterable[Segment]) -> Trial:
+        """The same trial with its decoder prompt replaced by ``prompt``."""
+        kept = tuple(segment for segment in self.decoder if segment.role != "prompt")
+        return replace(self, decoder=(*prompt, *kept))
+
+    def hiding(self, roles: Iterable[str]) -> Trial:
+        """The same trial with ``roles`` hidden from the decoder as well."""
+        return replace(self, hidden=self.hidden | frozenset(roles))

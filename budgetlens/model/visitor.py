@@ -1,0 +1,252 @@
+"""What happens at the layers of one stack inside a trace: edits first, then probes, then edits of states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from budgetlens.model.attention import AttentionCall, Site
+from budgetlens.model.batching import Rows, StateChange
+from budgetlens.model.edits import CallEdit, OutputEdit
+from budgetlens.model.loaded import LoadedModel, at_path, site_path
+from budgetlens.model.observation import AttentionProbe, Observation, Reading
+from budgetlens.model.trials import Edit
+from budgetlens.registry.names import name_of
+
+#: Edits with the entries of the batch that they concern; None is all of them.
+PlacedEdits = tuple[Int[Tensor, " part"] | None, tuple[Edit, ...]]
+
+
+class StackVisitor:
+    """Visits the layers of one stack: applies edits, lets probes read, keeps the averages of what they read.
+
+    ``edits`` are those of every entry of the batch (pass or lane). ``changes`` of the other stack are left out.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        reading: Reading,
+        edits: Sequence[Sequence[Edit]],
+        changes: Sequence[StateChange],
+        *,
+        stack: str,
+        row_roles: Int[Tensor, "batch row"],
+        key_roles: Mapping[str, Int[Tensor, "batch key"]],
+        rows: Rows,
+        predicting: Bool[Tensor, "batch row"] | None = None,
+    ) -> None:
+        self.model = model
+        self.reading = reading
+        self.stack = stack
+        self.row_roles = row_roles
+        self.key_roles = key_roles
+        self.rows = rows
+        self.predicting = predicting
+        sites = model.sites(stack)
+        self.edits = {site: _placed(site, edits, row_roles.device) for site in sites}
+        self.sites = tuple(site for site in sites if self.edits[site] or reading.reads(site))
+        self.changes = [change for change in changes if change.edit.stack == stack]
+        self.parts: list[tuple[AttentionProbe, Site, dict[str, Tensor]]] = []
+        self._tables: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything in the stack is read or edited."""
+        return bool(self.sites or self.changes)
+
+    def visit_layers(self) -> None:
+        """Edit and read every layer in the order of the forward. To be called inside a trace."""
+        for layer in range(self.model.trial_tokenizer.depths[self.stack]):
+            for site in self.sites:
+                if site.layer == layer:
+                    self._visit_site(site)
+            changes = [change for change in self.changes if change.edit.layer == layer]
+            if changes:
+                family = self.model.family
+                path = family.encoder_layers if self.stack == "encoder" else family.decoder_layers
+                module = at_path(self.model.envoy, f"{path}.{layer}")
+                output = module.output
+                if isinstance(output, tuple):
+                    module.output = (changed_states(output[0], changes), *output[1:])
+                else:
+                    module.output = changed_states(output, changes)
+
+    def final_states(self, states: Float[Tensor, "batch position width"]) -> Tensor:
+        """The states behind the last layer and norm, with the edits that concern them."""
+        return changed_states(states, [change for change in self.changes if change.edit.layer is None])
+
+    def observations(self, index: Int[Tensor, " trial"] | None) -> list[Observation]:
+        """Every probe's averages at every site, one row per trial; ``index`` maps trials to row owners."""
+        return [
+            Observation(
+                probe=name_of(probe),
+                site=site,
+                axis=probe.axis,
+                categories=probe.categories(site),
+                averages_heads=probe.averages_heads,
+                values={
+                    name: (value if index is None else value[index]).cpu().numpy()
+                    for name, value in means.items()
+                },
+            )
+            for probe, site, means in self.parts
+        ]
+
+    def _visit_site(self, site: Site) -> None:
+        calls = _of_kind(CallEdit, self.edits[site])
+        outputs = _of_kind(OutputEdit, self.edits[site])
+        if calls or self.reading.reads(site):
+            operation = getattr(self.model.attention_envoy(site).source, self.model.operations[site])
+            changed = self._visit_call(site, operation.inputs, calls)
+            if changed is not None:
+                operation.inputs = changed
+        if outputs:
+            projection = at_path(
+                self.model.envoy, f"{site_path(self.model.family, site)}.{self.model.family.output}"
+            )
+            projection.output = _edited_output(projection.output, outputs)
+
+    def _visit_call(
+        self, site: Site, inputs: tuple[tuple, dict], edits: Sequence[PlacedEdits]
+    ) -> tuple[tuple, dict] | None:
+        """Edit and read one call; the changed inputs, or None where nothing changed."""
+        original = self._model_call(site, inputs)
+        call = _edited_call(original, edits)
+        if self.reading.reads(site):
+            self._read(call)
+        if call is original:
+            return None
+        (module, *_), keywords = inputs
+        if call.bias is not original.bias:
+            keywords = {**keywords, "position_bias": call.bias}
+        return (module, call.query, call.key, call.value, call.mask), keywords
+
+    def _model_call(self, site: Site, inputs: tuple[tuple, dict]) -> AttentionCall:
+        """The call that the model makes at ``site``, with a role for every row and key."""
+        (module, query, key, value, mask), keywords = inputs
+        scaling = keywords.get("scaling")
+        own_causal = keywords.get("is_causal")
+        causal = getattr(module, "is_causal", True) if own_causal is None else own_causal
+        return AttentionCall(
+            site=site,
+            query=query,
+            key=key,
+            value=value,
+            mask=mask,
+            bias=keywords.get("position_bias"),
+            scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
+            softcap=keywords.get("softcap"),
+            # Only SDPA takes a missing mask for causality, and only with more than one row.
+            causal=bool(causal)
+            and mask is None
+            and query.shape[2] > 1
+            and self.model.attention_implementation == "sdpa",
+            row_roles=self.row_roles,
+            key_roles=self.key_roles[site.block],
+            predicting=self.predicting,
+        )
+
+    def _read(self, call: AttentionCall) -> None:
+        probes = [probe for probe in self.reading.probes if probe.categories(call.site)]
+        sums: list[dict[str, Tensor]] = [{} for _ in probes]
+        for block, attention in call.attention_rows(self.rows.index):
+            for probe, total in zip(probes, sums, strict=True):
+                for name, values in probe.observe(attention).items():
+                    own = self._sums_by_owner(values, block)
+                    total[name] = total[name] + own if name in total else own
+        counts = torch.bincount(self.rows.owner[self.rows.owner >= 0], minlength=self.rows.count)
+        for probe, total in zip(probes, sums, strict=True):
+            means = {name: value / rearrange(counts, "owner -> owner 1 1") for name, value in total.items()}
+            self.parts.append((probe, call.site, means))
+
+    def _sums_by_owner(
+        self, values: Float[Tensor, "lane head row category"], block: slice
+    ) -> Float[Tensor, "owner head category"]:
+        """Sums in float64 over the rows of each owner, always in the same order.
+
+        Adding rows to their owners' cells in parallel would leave the order to the device; a table of each
+        owner's rows does not.
+        """
+        place = (block.start, block.stop)
+        if place not in self._tables:
+            self._tables[place] = _rows_of_owners(self.rows.owner[:, block], self.rows.count)
+        table, filled = self._tables[place]
+        rows = rearrange(values, "lane head row category -> (lane row) head category")[table]
+        absent = rearrange(~filled, "owner row -> owner row 1 1")
+        return rows.masked_fill(absent, 0.0).sum(dim=1, dtype=torch.float64)
+
+
+def changed_states(
+    states: Float[Tensor, "batch position width"], changes: Sequence[StateChange]
+) -> Float[Tensor, "batch position width"]:
+    """The states under ``changes``, made one after the other; the given ones are left as they are."""
+    if not changes:
+        return states
+    states = states.clone()
+    for change in changes:
+        for positions, donors in zip(change.positions, change.donors, strict=True):
+            taken = [states[row, places] for row, places in donors]
+            states[change.row, positions] = change.edit.apply(states[change.row, positions], taken)
+    return states
+
+
+def _placed(site: Site, edits: Sequence[Sequence[Edit]], device: torch.device) -> tuple[PlacedEdits, ...]:
+    """The edits that match ``site``, with the entries of the batch that run under the same of them."""
+    entries: dict[tuple[Edit, ...], list[int]] = {}
+    for number, own in enumerate(edits):
+        entries.setdefault(tuple(edit for edit in own if edit.matches(site)), []).append(number)
+    if len(entries) == 1:
+        return tuple((None, own) for own in entries if own)
+    return tuple((torch.tensor(numbers, device=device), own) for own, numbers in entries.items() if own)
+
+
+def _of_kind(kind: type, placed: Sequence[PlacedEdits]) -> list[PlacedEdits]:
+    chosen = [(entries, tuple(edit for edit in edits if isinstance(edit, kind))) for entries, edits in placed]
+    return [(entries, edits) for entries, edits in chosen if edits]
+
+
+def _edited_call(call: AttentionCall, placed: Sequence[PlacedEdits]) -> AttentionCall:
+    parts = []
+    for entries, edits in placed:
+        part = original = call if entries is None else call.of_batch(entries)
+        for edit in edits:
+            assert isinstance(edit, CallEdit)
+            part = edit.apply(part)
+        if entries is None:
+            return part
+        if part is not original:
+            parts.append((entries, original, part))
+    return call.joined(parts) if parts else call
+
+
+def _edited_output(output: Tensor, placed: Sequence[PlacedEdits]) -> Tensor:
+    edited = output.clone()
+    for entries, edits in placed:
+        chosen = slice(None) if entries is None else entries
+        for edit in edits:
+            assert isinstance(edit, OutputEdit)
+            edited[chosen] = edit.apply_to_output(edited[chosen])
+    return edited
+
+
+def _rows_of_owners(
+    owner: Int[Tensor, "lane row"], count: int
+) -> tuple[Int[Tensor, "owner row"], Bool[Tensor, "owner row"]]:
+    """For every owner, the places of its rows among all rows, and which entries of that table are filled."""
+    flat = owner.reshape(-1)
+    order = torch.argsort(flat, stable=True)
+    order = order[flat[order] >= 0]
+    owners = flat[order]
+    counts = torch.bincount(owners, minlength=count)
+    # Rows are sorted by owner, so that an owner's first row tells the place of the others.
+    column = torch.arange(len(owners), device=flat.device) - (counts.cumsum(0) - counts)[owners]
+    table = flat.new_zeros((count, max(1, int(counts.max()))))
+    filled = torch.zeros_like(table, dtype=torch.bool)
+    table[owners, column] = order
+    filled[owners, column] = True
+    return table, filled

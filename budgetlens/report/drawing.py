@@ -1,0 +1,269 @@
+"""The figures of a run, drawn from its tables and, example by example, from its records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from plotly.graph_objects import Figure
+
+from budgetlens.design.catalogue import analysis_of
+from budgetlens.design.plan import Plan
+from budgetlens.model.roles import ROLES
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.texts import read_texts
+from budgetlens.statistics.contrasts import Contrast
+from budgetlens.tables.build import SMALLEST_EFFECT, headline_shares
+from figures import (
+    budget_differences,
+    budget_ledger,
+    effects_forest,
+    entropy_against_mass,
+    example_scatter,
+    head_map,
+    interaction_plot,
+    split_bars,
+    write_html,
+)
+
+#: A figure has a panel per cell; of larger designs it has those of the headline contrasts.
+MOST_PANELS = 24
+#: A forest has at most this many rows; of more effects the headline ones are drawn first, then the others, by family.
+MOST_ROWS = 45
+#: How many of the headline contrasts are drawn example by example.
+MOST_SCATTERS = 3
+#: Roles whose differences are mapped head by head: what a prefix should change, and where a sink would be.
+MAPPED_ROLES = ("document", "bos")
+
+
+def draw_figures(directory: RunDirectory, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
+    """Every figure that the run's tables allow, by name: the analysis' own first, then those of every run."""
+    manifest = directory.manifest()
+    analysis = analysis_of(manifest)
+    plan = analysis.plan(manifest["protocol"])
+    setting = (
+        f"{manifest['analysis']} {manifest['protocol']}, model {manifest['model']['name']}, "
+        f"corpus {manifest['corpus']['name']}"
+    )
+    own = {} if analysis.figures is None else dict(analysis.figures(tables, setting))
+    common = likelihood_figures(plan, manifest, tables, setting)
+    if analysis.has_records:
+        common |= example_figures(directory, plan, setting)
+    common |= attention_figures(plan, tables, setting)
+    if "effects" in tables:
+        common |= further_effects(plan, tables["effects"], setting)
+    doubled = sorted(own.keys() & common.keys())
+    if doubled:
+        raise ValueError(f"{analysis.name} names figures that every run has: {doubled}; rename them")
+    return own | common
+
+
+def likelihood_figures(
+    plan: Plan, manifest: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], setting: str
+) -> dict[str, Figure]:
+    """Effects, the interaction of the plan's factors, splits."""
+    figures: dict[str, Figure] = {}
+    if "effects" in tables:
+        first, others = main_effects(plan, tables["effects"])
+        of = f", the {len(first)} main ones of {len(first) + len(others)}" if len(others) else ""
+        figures["effects"] = effects_forest(first, SMALLEST_EFFECT, title=f"Paired effects{of}: {setting}")
+    if plan.interaction and "likelihood" in tables:
+        x, line, facet = (*plan.interaction, None)[:3]
+        likelihood, held = _held(tables["likelihood"], manifest, plan.interaction)
+        figures["interaction"] = interaction_plot(
+            likelihood,
+            x=x,
+            line=line,
+            facet=facet,
+            order=_levels(manifest, plan.interaction, likelihood),
+            title=f"Answer NLL{held}: {setting}",
+        )
+    if "decomposition" in tables:
+        figures["splits"] = split_bars(tables["decomposition"], title=f"Splits of effects: {setting}")
+    return figures
+
+
+def main_effects(plan: Plan, effects: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The effects of the first forest, and those that it has no room for.
+
+    All that there are, where one forest holds them; else the headline contrasts, or the first families.
+    """
+    if len(effects) <= MOST_ROWS:
+        return effects, effects.iloc[:0]
+    headline = {contrast.name for contrast in plan.headline_contrasts}
+    chosen = effects["contrast"].isin(headline)
+    if not 0 < chosen.sum() <= MOST_ROWS:
+        chosen = effects.index.isin(forest_pages(effects)[0].index)
+    return effects[chosen], effects[~chosen]
+
+
+def forest_pages(effects: pd.DataFrame) -> list[pd.DataFrame]:
+    """Effects in parts of at most `MOST_ROWS`, families whole where they fit into one."""
+    pages: list[pd.DataFrame] = []
+    for family, rows in effects.groupby("family", sort=False):
+        parts = -(-len(rows) // MOST_ROWS)
+        for part in range(parts):
+            own = rows.iloc[part * MOST_ROWS : (part + 1) * MOST_ROWS]
+            if parts > 1:
+                own = own.assign(family=f"{family} ({part + 1} of {parts})")
+            if pages and len(pages[-1]) + len(own) <= MOST_ROWS:
+                pages[-1] = pd.concat([pages[-1], own])
+            else:
+                pages.append(own)
+    return pages
+
+
+def further_effects(plan: Plan, effects: pd.DataFrame, setting: str) -> dict[str, Figure]:
+    """Forests of the effects that the first one has no room for."""
+    _, others = main_effects(plan, effects)
+    pages = forest_pages(others)
+    return {
+        f"effects_{number}": effects_forest(
+            page,
+            SMALLEST_EFFECT,
+            title=f"Paired effects, further ones ({number - 1} of {len(pages)}): {setting}",
+        )
+        for number, page in enumerate(pages, start=2)
+    }
+
+
+def example_figures(directory: RunDirectory, plan: Plan, setting: str) -> dict[str, Figure]:
+    """The first headline contrasts of two cells, a point per example, with its text where that is at hand.
+
+    Texts of hub corpora are not copied into a page that may be passed on; `budgetlens explore` shows them.
+    """
+    pairs = [
+        contrast for contrast in plan.headline_contrasts if sorted(contrast.weights.values()) == [-1.0, 1.0]
+    ]
+    if not pairs or "likelihood" not in directory.kinds():
+        return {}
+    manifest = directory.manifest()
+    aliases = {cell["name"]: cell["alias"] for cell in manifest["cells"]}
+    records = directory.read_records("likelihood")[["example", "cell", "nll"]]
+    records = records.astype({"example": str, "cell": str})
+    records["alias"] = records["cell"].map(aliases)
+    corpus, _ = read_texts(manifest, hub=False)
+    text: tuple[str, ...] = ()
+    if corpus is not None:
+        text = ("query", "answer")
+        for name in text:
+            records[name] = records["example"].map(
+                {example.identifier: getattr(example, name) for example in corpus.examples}
+            )
+    figures = {}
+    for number, contrast in enumerate(pairs[:MOST_SCATTERS], start=1):
+        baseline, treatment = _sides(contrast)
+        figures["examples" if number == 1 else f"examples_{number}"] = example_scatter(
+            records,
+            baseline,
+            treatment,
+            text=text,
+            title=f"Every example, {contrast.name}: {setting}",
+        )
+    return figures
+
+
+def attention_figures(plan: Plan, tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:
+    """Budgets by layer, what the headline contrasts do to them by layer and by head, entropies."""
+    figures: dict[str, Figure] = {}
+    if "shares" in tables:
+        cells, of = drawn_cells(plan, tables["shares"])
+        for stack in tables["shares"]["stack"].unique():
+            title = f"Attention budgets, {stack}{of}: {setting}"
+            figures[f"budgets_{stack}"] = budget_ledger(
+                tables["shares"], cells=cells, stack=stack, title=title
+            )
+    headline = [contrast.name for contrast in headline_shares(plan)]
+    if "share_effects" in tables and headline:
+        differences = tables["share_effects"]
+        differences = differences[differences["contrast"].isin(headline)]
+        # Totals of a merged block are sums of roles, which are all drawn; a role that is hidden or absent on both
+        # sides of every contrast has a difference of exactly 0 and no panel.
+        roles = [
+            role
+            for role in ROLES
+            if differences.loc[differences["role"] == role, "mean"].fillna(0.0).ne(0.0).any()
+        ]
+        if roles:
+            figures["differences"] = budget_differences(
+                differences[differences["role"].isin(roles)],
+                contrasts=headline,
+                roles=roles,
+                bands="bands: 95 %, of all layers at once",
+                title=f"What the contrasts do to budgets: {setting}",
+            )
+    if "heads" in tables:
+        for role in MAPPED_ROLES:
+            mapped = tables["heads"][tables["heads"]["role"] == role]
+            if mapped["mean"].abs().sum() > 0 and mapped["block"].nunique() == 1:
+                figures[f"heads_{role}"] = head_map(
+                    mapped, role, title=f"Difference in attention on {role} by head: {setting}"
+                )
+    for kind in ("entropies", "published_entropies"):
+        if kind in tables:
+            # The whole of a softmax has a mass of 1 everywhere.
+            parts = tables[kind][~tables[kind]["part"].isin(("all", "published_all"))]
+            cells, of = drawn_cells(plan, parts)
+            words = "Published entropy" if kind.startswith("published") else "Entropy"
+            figures[kind] = entropy_against_mass(
+                parts, cells=cells, title=f"{words} against mass{of}: {setting}"
+            )
+    return figures
+
+
+def drawn_cells(plan: Plan, table: pd.DataFrame) -> tuple[list[str], str]:
+    """The cells that get a panel, and words that say which they are where these are not all."""
+    cells = list(dict.fromkeys(table["cell"].astype(str)))
+    if len(cells) <= MOST_PANELS:
+        return cells, ""
+    wanted = {cell for contrast in plan.headline_contrasts for cell in contrast.weights}
+    chosen = [cell for cell in cells if cell in wanted][:MOST_PANELS] or cells[:MOST_PANELS]
+    return chosen, f", {len(chosen)} of {len(cells)} cells"
+
+
+def _sides(contrast: Contrast) -> tuple[str, str]:
+    """Baseline and treatment of a contrast of two cells."""
+    first, second = contrast.weights
+    return (first, second) if contrast.weights[first] > 0 else (second, first)
+
+
+def _held(
+    table: pd.DataFrame, manifest: Mapping[str, Any], factors: Sequence[str]
+) -> tuple[pd.DataFrame, str]:
+    """The cells at the first level of every factor that the plot has no room for, and words that name these levels."""
+    first: Mapping[str, str] = manifest["cells"][0]["factors"]
+    held = {
+        factor: first[factor] for factor in first if factor not in factors and table[factor].nunique() > 1
+    }
+    for factor, level in held.items():
+        table = table[table[factor] == level]
+    words = ", ".join(f"{factor}={level}" for factor, level in held.items())
+    return table, f" at {words}" if words else ""
+
+
+def _levels(
+    manifest: Mapping[str, Any], factors: Sequence[str], likelihood: pd.DataFrame
+) -> dict[str, list[str]]:
+    """The levels of each factor in the design's order, *none* first and the position control after it.
+
+    Of the factor by line (the second), only levels that have a line: two places along the axis in some panel.
+    """
+    cells = manifest["cells"]
+    levels = {factor: list(dict.fromkeys(cell["factors"][factor] for cell in cells)) for factor in factors}
+    for found in levels.values():
+        if "none" in found:
+            first = [level for level in ("none", "position") if level in found]
+            found[:] = first + [level for level in found if level not in first]
+    x, line, *facet = factors
+    places = likelihood.groupby([line, *facet], observed=True)[x].nunique().groupby(level=0).max()
+    drawn = [level for level in levels[line] if places.get(level, 0) > 1]
+    return levels | {line: drawn or levels[line]}
+
+
+def save_figures(directory: RunDirectory, figures: Mapping[str, Figure]) -> list[Path]:
+    """Write every figure as a page that opens without a network; the paths."""
+    folder = directory.path / "figures"
+    folder.mkdir(exist_ok=True)
+    return [Path(write_html(figure, folder / f"{name}.html")) for name, figure in figures.items()]

@@ -1,0 +1,118 @@
+"""Tables in the report: shown with caption and scopes, and every column as a CSV to download."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from budgetlens.report.page import Section, escaped, foreign, scroller, slug
+from budgetlens.report.page import heading as section_heading
+from budgetlens.tables.presentation import Table, heading
+
+
+def tables_section(tables: Mapping[str, Table], folder: Path) -> Section:
+    """The presented tables, then those files of RUN/tables that no presented table shows.
+
+    Args:
+        tables: by name.
+        folder: RUN/tables; files that are missing are left out.
+    """
+    parts = [(slug("table", name), table.title) for name, table in tables.items()]
+    shown = "\n".join(_presented(name, table) for name, table in tables.items())
+    files = sorted(path for path in folder.glob("*.csv") if path.stem not in tables)
+    further = _further(files)
+    if further:
+        parts.append(("further-tables", "Further tables"))
+    about = (
+        "<p>Each table shows its main columns; the CSV holds every column and every digit. "
+        "Numbers are rounded to what their interval supports.</p>"
+    )
+    return Section("tables", "Tables", f"{about}\n{shown}\n{further}", tuple(parts))
+
+
+def _presented(name: str, table: Table) -> str:
+    anchor = slug("table", name)
+    notes = "".join(f"<li>{letter}: {foreign(note)}</li>" for letter, note in table.footnotes.items())
+    return "\n".join(
+        [
+            section_heading(3, anchor, table.title),
+            download(name, table.to_csv(), len(table.frame)),
+            scroller(table_markup(table), table.title),
+            f'<ul class="footnotes">{notes}</ul>' if notes else "",
+            f'<p class="about">{escaped(table.facts)}</p>',
+        ]
+    )
+
+
+def table_markup(table: Table) -> str:
+    """A `table` element: column headers, the first column as row headers, numbers aligned."""
+    shown = table.shown()
+    numbers = {
+        heading(name)
+        for name in table.frame.columns
+        if pd.api.types.is_numeric_dtype(table.frame[name])
+        and not pd.api.types.is_bool_dtype(table.frame[name])
+    }
+    kinds = [
+        "number" if name in numbers or _all_numbers(shown[name]) else _text_kind(shown[name])
+        for name in shown.columns
+    ]
+    head = "".join(
+        f'<th scope="col" class="{kind}">{escaped(name)}</th>'
+        for name, kind in zip(shown.columns, kinds, strict=True)
+    )
+    rows = []
+    for record in shown.to_numpy():
+        cells = [
+            f'<th scope="row" class="{kind}">{foreign(entry)}</th>'
+            if position == 0
+            else f'<td class="{kind}">{foreign(entry) if kind != "number" else escaped(entry)}</td>'
+            for position, (entry, kind) in enumerate(zip(record, kinds, strict=True))
+        ]
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return (
+        f'<table><caption class="visually-hidden">{escaped(table.title)}</caption>'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
+    )
+
+
+def _all_numbers(column: pd.Series) -> bool:
+    """Whether a text column holds numbers that were formatted already."""
+    return bool(pd.to_numeric(column, errors="coerce").notna().all()) and len(column) > 0
+
+
+def _text_kind(column: pd.Series) -> str:
+    """Columns of words that need no room get none."""
+    longest = max((len(str(entry)) for entry in column), default=0)
+    return "short" if longest <= 14 else "text"
+
+
+def download(name: str, content: str, rows: int) -> str:
+    """A button that saves a CSV, and the CSV itself, packed; the same table gives the same bytes."""
+    anchor = slug("csv", name)
+    packed = base64.b64encode(gzip.compress(content.encode("utf-8"), 9, mtime=0)).decode("ascii")
+    label = f"Download {name}.csv ({rows:,} {'row' if rows == 1 else 'rows'})"
+    return (
+        f'<div class="tools"><button type="button" data-csv="{anchor}" data-name="{escaped(name)}.csv">'
+        f"{escaped(label)}</button></div>"
+        f'<script type="text/plain" id="{anchor}">{packed}</script>'
+    )
+
+
+def _further(files: list[Path]) -> str:
+    if not files:
+        return ""
+    entries = []
+    for path in files:
+        content = path.read_bytes()
+        frame = pd.read_csv(io.BytesIO(content), dtype=str) if content else pd.DataFrame()
+        entries.append(
+            f"<li><b>{escaped(path.stem)}</b>: {escaped(', '.join(map(str, frame.columns)))}"
+            f"{download(path.stem, content.decode('utf-8'), len(frame))}</li>"
+        )
+    return f"{section_heading(3, 'further-tables', 'Further tables')}\n<ul>{''.join(entries)}</ul>"

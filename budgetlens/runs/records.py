@@ -1,0 +1,129 @@
+"""From captures to tidy records: one row per observation, never rounded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from budgetlens.model.capture import Capture
+from budgetlens.model.observation import ALL_HEADS, Observation
+from budgetlens.model.roles import ROLES
+from budgetlens.model.tokenization import TokenizedTrial
+
+#: Keys of every record: which example, in which cell.
+KEYS = ("example", "cell")
+
+
+@dataclass(frozen=True)
+class Fed:
+    """One trial with the name of its cell, as it was fed to the model, and the factors that change nothing in it."""
+
+    cell: str
+    trial: TokenizedTrial
+    idle: tuple[str, ...] = ()
+
+    @property
+    def example(self) -> str:
+        """Identifier of the example."""
+        return self.trial.trial.example.identifier
+
+
+def trial_records(fed: Sequence[Fed]) -> pa.Table:
+    """What was fed: positions by role, hidden positions, boundary check, truncation, the texts' words.
+
+    ``document`` is a digest of the example's document, the same for examples that share it. ``idle`` names the factors,
+    joined by ``+``, whose edits found none of their roles (:mod:`budgetlens.design.reach`).
+    """
+    examples = [item.trial.trial.example for item in fed]
+    counts = [item.trial.role_counts() for item in fed]
+    columns: dict[str, pa.Array] = {
+        **_keys(fed),
+        **{
+            f"{role}_tokens": pa.array([count.get(role, 0) for count in counts], pa.int32()) for role in ROLES
+        },
+        "hidden_tokens": pa.array([item.trial.visible.count(False) for item in fed], pa.int32()),
+        "published_hidden_tokens": pa.array([item.trial.published_hidden for item in fed], pa.int32()),
+        "truncated_tokens": pa.array([item.trial.truncated for item in fed], pa.int32()),
+        "document_intact": pa.array([item.trial.document_intact for item in fed], pa.bool_()),
+        "idle": pa.array(["+".join(item.idle) for item in fed]).dictionary_encode(),
+        "decoder_shift": pa.array([item.trial.decoder_shift for item in fed], pa.int32()),
+        **{
+            f"{text}_words": pa.array(
+                [len(getattr(example, text).split()) for example in examples], pa.int32()
+            )
+            for text in ("query", "document", "answer")
+        },
+        # Examples with the same document are no independent units.
+        "document": pa.array(
+            [hashlib.sha256(example.document.encode()).hexdigest()[:16] for example in examples]
+        ).dictionary_encode(),
+    }
+    return pa.table(columns)
+
+
+def likelihood_records(fed: Sequence[Fed], captured: Capture) -> pa.Table:
+    """``answer_tokens``, ``nll`` (mean over answer tokens, nats) and ``nll_sum`` of every trial."""
+    tokens = np.array([item.trial.answer_tokens for item in fed])
+    sums = np.array(
+        [captured.token_losses[index, :count].sum(dtype=np.float64) for index, count in enumerate(tokens)]
+    )
+    return pa.table(
+        {
+            **_keys(fed),
+            "answer_tokens": pa.array(tokens, pa.int32()),
+            "nll": pa.array(sums / tokens, pa.float64()),
+            "nll_sum": pa.array(sums, pa.float64()),
+        }
+    )
+
+
+def observation_records(fed: Sequence[Fed], observations: Sequence[Observation]) -> pa.Table:
+    """All observations of one probe: stack, block, layer, head, the probe's axis, one column per quantity.
+
+    ``head`` is -1 where a quantity is computed from the average over heads.
+    """
+    return pa.concat_tables([_one(fed, observation) for observation in observations]).unify_dictionaries()
+
+
+def _one(fed: Sequence[Fed], observation: Observation) -> pa.Table:
+    arrays = list(observation.values.values())
+    trials, heads, categories = arrays[0].shape
+    head_numbers = np.array([ALL_HEADS]) if observation.averages_heads else np.arange(heads)
+    keys = {
+        name: array.take(pa.array(np.repeat(np.arange(trials), heads * categories)))
+        for name, array in _keys(fed).items()
+    }
+    rows = trials * heads * categories
+    site = observation.site
+    return pa.table(
+        {
+            **keys,
+            "stack": _constant(site.stack, rows),
+            "block": _constant(site.block, rows),
+            "layer": pa.array(np.full(rows, site.layer), pa.int16()),
+            "head": pa.array(np.tile(np.repeat(head_numbers, categories), trials), pa.int16()),
+            observation.axis: pa.DictionaryArray.from_arrays(
+                pa.array(np.tile(np.arange(categories), trials * heads), pa.int8()),
+                pa.array(observation.categories),
+            ),
+            **{
+                name: pa.array(values.astype(np.float64).reshape(-1), pa.float64())
+                for name, values in observation.values.items()
+            },
+        }
+    )
+
+
+def _keys(fed: Sequence[Fed]) -> dict[str, pa.Array]:
+    return {
+        "example": pa.array([item.example for item in fed]).dictionary_encode(),
+        "cell": pa.array([item.cell for item in fed]).dictionary_encode(),
+    }
+
+
+def _constant(value: str, rows: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows), pa.int8()), pa.array([value]))

@@ -1,0 +1,184 @@
+"""What a user asks of `budgetlens run`, and how it is carried out: corpus, model, run, directory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from budgetlens.corpora.corpus import Corpus, read_corpus
+from budgetlens.design.analysis import Analysis
+from budgetlens.design.reach import require_feasible
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.loading import load_model, load_trial_tokenizer
+from budgetlens.model.observation import chosen_probes
+from budgetlens.model.tokenization import Limits
+from budgetlens.runs.known_models import model_path
+from budgetlens.runs.running import (
+    RunOptions,
+    default_run_path,
+    design_details,
+    run_analysis,
+    tokenized_units,
+)
+from budgetlens.runs.storage import RunDirectory, RunError
+from budgetlens.runs.token_attention import save_token_attention, stored_examples
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """An analysis with everything that a user may choose for it.
+
+    ``models`` are hub names or directories, one for an ordinary run. ``corpus``, ``n`` and
+    ``encoder_tokens`` None take the analysis's. ``out`` None takes a directory under ``runs`` named after
+    the run's identity. ``source`` is the finished run that a re-analysis reads.
+    ``tokens`` is the number of first examples whose attention is kept token by token.
+    """
+
+    analysis: Analysis
+    models: tuple[str, ...] = ("reference",)
+    revision: str | None = None
+    corpus: str | None = None
+    n: int | None = None
+    out: Path | None = None
+    source: Path | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    encoder_tokens: int | None = None
+    options: RunOptions = field(default_factory=RunOptions)
+    tokens: int = 0
+    quiet: bool = False
+    command: Sequence[str] = ()
+
+    @property
+    def limits(self) -> Limits:
+        """The longest inputs."""
+        tokens = self.encoder_tokens or self.analysis.encoder_tokens
+        return Limits(encoder=tokens) if tokens else Limits()
+
+    @property
+    def seed(self) -> int:
+        """Seed of the selection and of every random choice."""
+        return self.options.seed
+
+    def read_corpus(self) -> Corpus:
+        """The examples of this request, selected; a line about them on stderr."""
+        corpus = read_corpus(self.corpus or self.analysis.corpus, n=self.n or self.analysis.n, seed=self.seed)
+        print(corpus.describe(), file=sys.stderr)
+        return corpus
+
+
+def execute(request: RunRequest) -> RunDirectory:
+    """Run what is asked, or continue it; the directory, finished but for its tables.
+
+    What can be refused without the model's weights is refused before they are loaded. Raises ValueError for an
+    ``out`` that can't be a run's directory, for several models or a ``source`` where the analysis takes none, for
+    layers that the model lacks, for cells that can't be made, for levels that change nothing in any example and for a
+    design without anything to compare.
+    """
+    require_creatable(request.out or Path("runs"))
+    if request.analysis.runner is not None:
+        return request.analysis.runner(request)
+    if len(request.models) != 1:
+        raise ValueError(
+            f"{request.analysis.name} runs one model, {len(request.models)} were given: {', '.join(request.models)}; "
+            "exp09 takes several"
+        )
+    if request.source is not None:
+        raise ValueError(f"{request.analysis.name} runs a model and re-analyses no run; leave --from out")
+    _require_design(request)
+    corpus = request.read_corpus()
+    _require_feasible(request, corpus)
+    model = load_model(
+        model_path(request.models[0]),
+        revision=request.revision,
+        device=request.device,
+        dtype=request.dtype,
+        limits=request.limits,
+    )
+    path = request.out or default_run_path(request.analysis, model, corpus, request.options)
+    directory = RunDirectory(path)
+    run_analysis(
+        request.analysis,
+        model,
+        corpus,
+        directory,
+        request.options,
+        command=request.command,
+        progress=not request.quiet,
+    )
+    _renew_details(directory, design_details(request.analysis, request.options.protocol))
+    if request.tokens:
+        _keep_tokens(request, model, corpus, directory)
+    return directory
+
+
+def _keep_tokens(request: RunRequest, model: LoadedModel, corpus: Corpus, directory: RunDirectory) -> None:
+    """Token-level records of the first examples; those that are there are not computed again."""
+    there = stored_examples(directory)
+    cells = request.analysis.plan(request.options.protocol).design.cells
+    units = tokenized_units(cells, model, corpus, request.seed, count=request.tokens)
+    missing = [item for unit in units for item in unit.fed if item.example not in there]
+    layers = request.options.layers
+    save_token_attention(
+        directory, model, missing, layers=layers, rows=directory.manifest()["identity"]["rows"]
+    )
+
+
+def require_creatable(path: Path) -> None:
+    """Raise ValueError where ``path`` is or lies below a file, or below a directory that can't be written to.
+
+    RunError where it is a directory that holds something else than a run.
+    """
+    existing = path
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise ValueError(
+            f"--out {path} is a file; give a directory, which need not exist yet"
+            if existing == path
+            else f"--out {path} can't be made, since {existing} is a file; give another directory"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"--out {path} can't be written: no permission in {existing}; give another directory"
+        )
+    holds_more = existing == path and any(not entry.name.startswith(".") for entry in path.iterdir())
+    if holds_more and path != Path("runs") and not (path / "run.json").exists():
+        raise RunError(f"{path} is not empty and holds no run.json; give an empty or new directory")
+
+
+def _require_design(request: RunRequest) -> None:
+    """Raise ValueError for unknown names and levels and for a design without anything to compare."""
+    plan = request.analysis.plan(request.options.protocol)
+    # Names first: a misspelt level is not cured by a second one.
+    _ = plan.design.interventions
+    chosen_probes(request.options.probes or plan.probes)
+    if request.analysis.has_records and not plan.contrasts:
+        raise ValueError(
+            f"the design has {len(plan.design.cells)} cell(s) and nothing to compare; give a factor a second level"
+        )
+
+
+def _require_feasible(request: RunRequest, corpus: Corpus) -> None:
+    """Raise ValueError for what the model's configuration, its tokenizer and the corpus rule out by themselves."""
+    plan = request.analysis.plan(request.options.protocol)
+    tokenizer = load_trial_tokenizer(
+        model_path(request.models[0]), revision=request.revision, limits=request.limits
+    )
+    depth = tokenizer.depths["decoder"]
+    beyond = [layer for layer in request.options.layers or () if not 0 <= layer < depth]
+    if beyond:
+        raise ValueError(
+            f"layers {beyond} were asked for; {request.models[0]} has decoder layers 0 to {depth - 1}"
+        )
+    require_feasible(plan.design, corpus, tokenizer, request.seed, allow_idle=plan.allow_idle)
+
+
+def _renew_details(directory: RunDirectory, details: Mapping[str, Any]) -> None:
+    """Let run.json tell the design as it is now: a continued run may have other contrasts, aliases or words."""
+    with directory.locked():
+        directory.renew(details)

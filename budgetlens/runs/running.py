@@ -1,0 +1,396 @@
+"""Running an analysis: plan the work, capture part by part, leave records.
+
+A unit of work is one example with all its cells. Units are independent and deterministic; a part is some
+units of similar length, fixed by the plan alone, so that a resumed run computes exactly what an
+uninterrupted one computes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tqdm import tqdm
+
+from budgetlens.corpora.corpus import Corpus
+from budgetlens.design.analysis import Analysis
+from budgetlens.design.custom import design_mapping
+from budgetlens.design.design import Cell, context_of
+from budgetlens.design.intervention import Intervention
+from budgetlens.design.plan import Plan
+from budgetlens.design.reach import feed, idle_factors, require_feasible
+from budgetlens.model.batching import EncoderKey, encoder_key, make_batch, with_donors
+from budgetlens.model.capture import Capture, Reading, capture
+from budgetlens.model.contract import pad_token
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.observation import chosen_probes
+from budgetlens.model.trials import CutDocumentError
+from budgetlens.registry.discovery import plugin_of
+from budgetlens.runs.examples_shown import save_examples
+from budgetlens.runs.known_models import REFERENCE_MODEL
+from budgetlens.runs.records import Fed, likelihood_records, observation_records, trial_records
+from budgetlens.runs.storage import RunDirectory, file_hash, left_out_words, part_name
+
+#: Packages whose version can change a number.
+_NUMERIC_PACKAGES = ("torch", "transformers", "nnsight", "tokenizers", "numpy")
+
+#: Padded positions (encoder and decoder) per batch where ``batch_tokens`` is ``auto``.
+AUTOMATIC_BATCH_TOKENS = {"cpu": 12_288, "cuda": 131_072}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a user may choose for a run besides analysis, model and corpus.
+
+    ``layers`` None reads all; ``rows`` None takes the protocol's; ``batch_tokens`` None chooses by device;
+    ``encoder_rows`` also reads the encoder's document rows; ``probes`` None takes the analysis's.
+    """
+
+    protocol: str = "corrected"
+    seed: int = 42
+    layers: tuple[int, ...] | None = None
+    rows: str | None = None
+    batch_tokens: int | None = None
+    encoder_rows: bool = False
+    probes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One example with all its cells, tokenized."""
+
+    fed: tuple[Fed, ...]
+
+    @property
+    def encoder_length(self) -> int:
+        """Longest encoder input."""
+        return max(len(item.trial.encoder_ids) for item in self.fed)
+
+    @property
+    def donors(self) -> int:
+        """Encoder passes that the trials' state edits need besides their own."""
+        return len({encoder_key(donor) for item in self.fed for donor in with_donors(item.trial)[1:]})
+
+    @property
+    def decoder_length(self) -> int:
+        """Longest decoder input."""
+        return max(len(item.trial.decoder_ids) for item in self.fed)
+
+
+def run_analysis(
+    analysis: Analysis,
+    model: LoadedModel,
+    corpus: Corpus,
+    directory: RunDirectory,
+    options: RunOptions,
+    *,
+    command: Sequence[str] = (),
+    progress: bool = True,
+) -> None:
+    """Run ``analysis`` into ``directory``, or continue it there; returns when every part is whole.
+
+    Raises RunError where the directory belongs to another run, ValueError for layers the model lacks, and as
+    :func:`budgetlens.design.reach.require_feasible` does.
+    """
+    plan = analysis.plan(options.protocol)
+    rows, batch_tokens = _resolved(plan, model, options)
+    reading = _reading(plan, model, options)
+    # The command asks before it loads the weights; whoever has a model already comes here at once.
+    require_feasible(plan.design, corpus, model.trial_tokenizer, options.seed, allow_idle=plan.allow_idle)
+    with directory.locked():
+        directory.begin(
+            run_identity(analysis, plan, model, corpus, options, rows=rows, batch_tokens=batch_tokens),
+            run_details(analysis, plan, model, corpus, options, command),
+        )
+        units, left_out = fed_units(plan.design.cells, model, corpus, options.seed, progress=progress)
+        directory.renew({"left_out": left_out} if left_out else {})
+        for words in left_out_words(directory.manifest()):
+            print(words, file=sys.stderr)
+        parts = plan_parts(units, batch_tokens)
+        directory.plan_parts(len(parts))
+        save_examples(directory, units, model.trial_tokenizer)
+        done = {index for index in range(len(parts)) if directory.part_is_whole(part_name(index))}
+        with tqdm(
+            total=len(units),
+            initial=sum(len(parts[index]) for index in done),
+            unit="example",
+            desc=f"{analysis.name} {len(plan.design.cells)} cells",
+            disable=not progress,
+        ) as bar:
+            for index, part in enumerate(parts):
+                if index not in done:
+                    directory.write_part(
+                        part_name(index),
+                        capture_part(model, part, reading, rows=rows, batch_tokens=batch_tokens),
+                    )
+                    bar.update(len(part))
+
+
+def tokenized_units(
+    cells: Sequence[Cell],
+    model: LoadedModel,
+    corpus: Corpus,
+    seed: int,
+    *,
+    count: int | None = None,
+    progress: bool = False,
+) -> list[Unit]:
+    """The units of :func:`fed_units`."""
+    return fed_units(cells, model, corpus, seed, count=count, progress=progress)[0]
+
+
+def fed_units(
+    cells: Sequence[Cell],
+    model: LoadedModel,
+    corpus: Corpus,
+    seed: int,
+    *,
+    count: int | None = None,
+    progress: bool = False,
+) -> tuple[list[Unit], dict[str, str]]:
+    """Every example with all its cells, in the corpus's order; of the first ``count`` where it is given.
+
+    An example whose document the encoder's limit cuts, so that a cell can't copy states into it, is left out of every
+    cell: effects are paired. The second part tells why, by the example's identifier.
+    """
+    units, left_out = [], {}
+    for index, example in enumerate(
+        tqdm(corpus.examples[:count], desc="tokenizing", unit="example", disable=not progress, leave=False)
+    ):
+        context = context_of(corpus, index, model.trial_tokenizer, seed)
+        try:
+            made = [(cell, *feed(cell, example, context, model.trial_tokenizer)) for cell in cells]
+        except CutDocumentError as error:
+            left_out[example.identifier] = str(error)
+            continue
+        units.append(Unit(tuple(Fed(cell.name, trial, idle_factors(idle)) for cell, trial, idle in made)))
+    return units, left_out
+
+
+def plan_parts(units: Sequence[Unit], batch_tokens: int) -> list[list[Unit]]:
+    """Units of similar length in parts of about ``batch_tokens`` padded positions, at least one unit each."""
+    order = sorted(
+        range(len(units)), key=lambda index: (units[index].encoder_length, units[index].decoder_length, index)
+    )
+    parts: list[list[Unit]] = []
+    used = 0
+    for index in order:
+        unit = units[index]
+        size = len(unit.fed) * (unit.encoder_length + unit.decoder_length) + unit.donors * unit.encoder_length
+        if not parts or used + size > batch_tokens:
+            parts.append([])
+            used = 0
+        parts[-1].append(unit)
+        used += size
+    return parts
+
+
+def capture_part(
+    model: LoadedModel, part: Sequence[Unit], reading: Reading, *, rows: str, batch_tokens: int
+) -> dict[str, pa.Table]:
+    """Records of one part, by kind."""
+    collected: dict[str, list[pa.Table]] = {}
+    for fed in batches(part, batch_tokens):
+        batch = make_batch(
+            [item.trial for item in fed],
+            pad_token=pad_token(model),
+            rows=rows,
+            device=model.device,
+            pack=model.family.packs,
+        )
+        for kind, table in capture_records(fed, capture(model, batch, reading), reading).items():
+            collected.setdefault(kind, []).append(table)
+    return {kind: pa.concat_tables(tables).unify_dictionaries() for kind, tables in collected.items()}
+
+
+def capture_records(fed: Sequence[Fed], captured: Capture, reading: Reading) -> dict[str, pa.Table]:
+    """Records of one batch, by kind."""
+    tables = {"trials": trial_records(fed), "likelihood": likelihood_records(fed, captured)}
+    for name in dict.fromkeys(observation.probe for observation in captured.observations):
+        own = [observation for observation in captured.observations if observation.probe == name]
+        tables[name] = observation_records(fed, own)
+    return tables
+
+
+def batches(part: Sequence[Unit], batch_tokens: int) -> Iterator[list[Fed]]:
+    """The trials of a part in batches of about ``batch_tokens`` padded positions; those of one pass adjoin."""
+    items = [item for unit in part for item in unit.fed]
+    chunk: list[Fed] = []
+    donors: set[EncoderKey] = set()
+    width = 0
+    for item in sorted(items, key=_by_encoder_pass(items)):
+        passes = {encoder_key(donor): donor for donor in with_donors(item.trial)[1:]}
+        own = len(item.trial.encoder_ids) + len(item.trial.decoder_ids)
+        own = max(own, *(len(donor.encoder_ids) for donor in passes.values()), 0)
+        rows = len(chunk) + 1 + len(donors | passes.keys())
+        if chunk and max(width, own) * rows > batch_tokens * 1.25:
+            yield chunk
+            chunk, donors, width = [], set(), 0
+        chunk.append(item)
+        donors |= passes.keys()
+        width = max(width, own)
+    yield chunk
+
+
+def _by_encoder_pass(items: Sequence[Fed]) -> Any:
+    first: dict[Any, int] = {}
+    for index, item in enumerate(items):
+        first.setdefault(encoder_key(item.trial), index)
+    return lambda item: first[encoder_key(item.trial)]
+
+
+def _reading(plan: Plan, model: LoadedModel, options: RunOptions) -> Reading:
+    probes = chosen_probes(options.probes or plan.probes)
+    layers = None
+    if options.layers is not None:
+        depth = 1 + max(site.layer for site in model.sites("decoder"))
+        wrong = [layer for layer in options.layers if not 0 <= layer < depth]
+        if wrong:
+            raise ValueError(
+                f"layers {wrong} were asked for; {model.name} has decoder layers 0 to {depth - 1}"
+            )
+        layers = frozenset(options.layers)
+    return Reading(probes, layers=layers, encoder=options.encoder_rows)
+
+
+def run_identity(
+    analysis: Analysis,
+    plan: Plan,
+    model: LoadedModel,
+    corpus: Corpus,
+    options: RunOptions,
+    *,
+    rows: str,
+    batch_tokens: int,
+) -> dict[str, Any]:
+    """Everything that can change a number, and nothing else."""
+    return {
+        "analysis": analysis.name,
+        "protocol": options.protocol,
+        "cells": [cell.name for cell in plan.design.cells],
+        "files": file_hashes(plan.design.interventions),
+        "plugins": _plugins(plan, options),
+        "model": model.identity,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": model.device.type,
+        "attention": model.attention_implementation,
+        "limits": dataclasses.asdict(model.trial_tokenizer.limits),
+        "corpus": corpus.sha256,
+        "padding_pool": corpus.padding_sha256,
+        "seed": options.seed,
+        "layers": list(options.layers) if options.layers is not None else "all",
+        "rows": rows,
+        "probes": list(options.probes or plan.probes),
+        "encoder_rows": options.encoder_rows,
+        # Padding and order change no number beyond float noise, but a resumed run must repeat even that.
+        "batch_tokens": batch_tokens,
+        "packages": {name: version(name) for name in _NUMERIC_PACKAGES},
+    }
+
+
+def file_hashes(interventions: Iterable[Intervention]) -> list[str]:
+    """SHA-256 of every file whose content changes what the interventions do; where it lies changes nothing.
+
+    Raises ValueError that names the intervention where a file can't be read.
+    """
+    hashes = []
+    for intervention in interventions:
+        for path in intervention.files():
+            try:
+                hashes.append(file_hash(path))
+            except OSError as error:
+                raise ValueError(f"{intervention} reads {path}, which can't be read: {error}") from error
+    return hashes
+
+
+def _plugins(plan: Plan, options: RunOptions) -> dict[str, str]:
+    """Versions of the other distributions whose interventions and probes take part."""
+    probes = chosen_probes(options.probes or plan.probes)
+    found = [
+        *(plugin_of(type(one), "budgetlens.interventions") for one in plan.design.interventions),
+        *(plugin_of(type(one), "budgetlens.probes") for one in probes),
+    ]
+    return dict(sorted({origin for origin in found if origin is not None}))
+
+
+def design_details(analysis: Analysis, protocol: str) -> dict[str, Any]:
+    """What a reader needs of an analysis besides the records: its words, its cells and its whole design."""
+    return {
+        "analysis": analysis.name,
+        "title": analysis.title,
+        "question": analysis.question,
+        "protocol": protocol,
+        "cells": [
+            {"name": cell.name, "alias": cell.alias, "factors": cell.factors}
+            for cell in analysis.plan(protocol).design.cells
+        ],
+        "design": design_mapping(analysis, protocol),
+    }
+
+
+def run_details(
+    analysis: Analysis,
+    plan: Plan,
+    model: LoadedModel,
+    corpus: Corpus,
+    options: RunOptions,
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """What else a reader wants to know of a run."""
+    return {
+        **design_details(analysis, options.protocol),
+        "model": {
+            "name": "reference" if model.name == str(REFERENCE_MODEL) else model.name,
+            "revision": model.revision,
+            "hash": model.identity,
+            "family": model.family.name,
+            "parameters": sum(parameter.numel() for parameter in model.model.parameters()),
+        },
+        "corpus": {
+            "name": corpus.name,
+            "source": corpus.source,
+            "hash": corpus.sha256,
+            "n": len(corpus.examples),
+            "description": corpus.describe(),
+        },
+        "seed": options.seed,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": list(command),
+        "environment": {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "budgetlens": _own_version(),
+        },
+    }
+
+
+def _own_version() -> str:
+    try:
+        return version("budgetlens")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def default_run_path(analysis: Analysis, model: LoadedModel, corpus: Corpus, options: RunOptions) -> Path:
+    """A directory under ``runs`` whose name differs whenever the run's identity does."""
+    plan = analysis.plan(options.protocol)
+    rows, batch_tokens = _resolved(plan, model, options)
+    identity = run_identity(analysis, plan, model, corpus, options, rows=rows, batch_tokens=batch_tokens)
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    label = "reference" if model.name == str(REFERENCE_MODEL) else model.name.rstrip("/").rpartition("/")[2]
+    return Path("runs") / f"{analysis.name}-{label}-{digest}"
+
+
+def _resolved(plan: Plan, model: LoadedModel, options: RunOptions) -> tuple[str, int]:
+    automatic = AUTOMATIC_BATCH_TOKENS.get(model.device.type, AUTOMATIC_BATCH_TOKENS["cpu"])
+    return options.rows or plan.rows, options.batch_tokens or automatic

@@ -1,0 +1,274 @@
+"""Attention token by token: every answer row over every key, per layer and head, for one trial.
+
+The numbers come from the same capture as budgets: each answer row is made an owner of its own, and a probe
+whose categories are the keys reads it. Sums by role are therefore the budgets of the run's records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from einops import rearrange
+from pyarrow import parquet
+from torch import Tensor
+
+from budgetlens.model.attention import RowAttention, Site
+from budgetlens.model.batching import Rows, make_batch
+from budgetlens.model.capture import Reading, capture
+from budgetlens.model.contract import pad_token
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.observation import probe
+from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.model.trials import Edit
+from budgetlens.runs.storage import RunDirectory, replacing
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from budgetlens.runs.records import Fed
+
+#: Folder of token-level records in a run's directory.
+TOKENS = "tokens"
+
+COLUMNS = (
+    "cell",
+    "block",
+    "layer",
+    "head",
+    "row",
+    "row_token",
+    "key",
+    "key_token",
+    "role",
+    "share",
+    "hidden",
+)
+
+#: Pieces of words that follow a space begin with one of these in vocabularies (SentencePiece, byte-level).
+_SPACES = ("\u2581", "\u0120")
+_UNDECODABLE = "\ufffd"
+
+
+@probe("token_shares")
+@dataclass(frozen=True)
+class _TokenShares:
+    """Share of every key by itself. It knows the keys of one trial, so that it is no probe for a run."""
+
+    encoder_keys: int
+    decoder_keys: int
+    axis: str = "key"
+    averages_heads: bool = False
+
+    def categories(self, site: Site) -> tuple[str, ...]:
+        """The keys of a decoder site, as the model orders them: the decoder's before the encoder's."""
+        counts = {
+            "merged": self.decoder_keys + self.encoder_keys,
+            "self": self.decoder_keys,
+            "cross": self.encoder_keys,
+        }
+        return tuple(map(str, range(counts[site.block]))) if site.stack == "decoder" else ()
+
+    def observe(self, attention: RowAttention) -> Mapping[str, Tensor]:
+        """``share``: batch × head × row × key, between 0 and 1, exactly 0 at hidden keys."""
+        return {"share": attention.probabilities}
+
+
+def token_attention(
+    model: LoadedModel,
+    tokenized_trial: TokenizedTrial,
+    *,
+    layers: Iterable[int] | None = None,
+    rows: str = "predicting",
+    edits: Sequence[Edit] = (),
+    cell: str = "trial",
+) -> pd.DataFrame:
+    """Attention of every answer row over every key, per decoder layer and head: what `figures.token_view` draws.
+
+    The trial runs alone, under its own edits and those given here besides.
+
+    Args:
+        model: the model.
+        tokenized_trial: one trial.
+        layers: decoder layers; all by default.
+        rows: ``predicting`` reads the rows that predict the answer's tokens, ``holding`` those that hold them.
+        edits: further edits of attention calls.
+        cell: what the trial is called in the column ``cell``.
+
+    Returns:
+        One row per block, layer, head, answer row and key. ``row`` counts the answer's tokens from 0 and
+        ``row_token`` is that token's text, which the row predicts or holds; ``key`` counts the encoder's
+        positions from 0 and then the decoder's; ``role`` is the key's; ``share`` (0 to 1, float32) sums to 1 over
+        the keys of one block, and is exactly 0 where a key is hidden; ``hidden`` says of which keys the trial hides
+        from the decoder.
+
+    Raises:
+        ValueError: a layer that the decoder does not have, or unknown rows.
+        EditError: an edit matches no attention call.
+    """
+    wanted = _checked_layers(model, layers)
+    batch = make_batch([tokenized_trial], pad_token=pad_token(model), rows=rows, device=model.device)
+    index = batch.chosen.index
+    count = index.shape[1]
+    owner = rearrange(_arange_like(index), "row -> 1 row")
+    shares = _TokenShares(len(tokenized_trial.encoder_ids), len(tokenized_trial.decoder_ids))
+    captured = capture(
+        model,
+        replace(batch, chosen=Rows(index, owner, count)),
+        Reading((shares,), layers=wanted),
+        edits,
+    )
+    keys = _key_table(model.tokenizer, tokenized_trial)
+    answer = tokenized_trial.decoder_ids[-tokenized_trial.answer_tokens :]
+    row_tokens = token_texts(model.tokenizer, answer)
+    frames = [
+        _frame(observation.site, observation.values["share"], keys, row_tokens, cell)
+        for observation in captured.observations
+        if observation.site.stack == "decoder"
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def token_texts(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
+    """The text of every token by itself, with the space before it where the token begins with one."""
+    texts = []
+    for token, piece in zip(ids, tokenizer.convert_ids_to_tokens(list(ids)), strict=True):
+        text = str(tokenizer.decode([token]))
+        # A part of a character has no text of its own; its name in the vocabulary has.
+        if not text or _UNDECODABLE in text:
+            text = piece or f"<{token}>"
+        if piece and piece.startswith(_SPACES) and not text.startswith(" "):
+            text = f" {text}" if text.strip(_SPACES[0]) else " "
+        texts.append(text)
+    return texts
+
+
+def save_token_attention(
+    directory: RunDirectory,
+    model: LoadedModel,
+    fed: Sequence[Fed],
+    *,
+    layers: Iterable[int] | None = None,
+    rows: str = "predicting",
+) -> list[Path]:
+    """Token-level records of some trials, kept with their run: ``RUN/tokens/*.parquet``, one file per example.
+
+    The columns are those of :func:`token_attention` and ``example``. A file that is there is replaced.
+
+    Returns:
+        The paths, in the order in which the examples first occur.
+    """
+    chosen = None if layers is None else tuple(layers)
+    by_example: dict[str, list[Fed]] = {}
+    for item in fed:
+        by_example.setdefault(item.example, []).append(item)
+    paths = []
+    for example, items in by_example.items():
+        frames = [
+            token_attention(model, item.trial, layers=chosen, rows=rows, cell=item.cell) for item in items
+        ]
+        paths.append(_write(directory, example, pd.concat(frames, ignore_index=True)))
+    return paths
+
+
+def stored_examples(directory: RunDirectory) -> dict[str, Path]:
+    """Which examples have token-level records, and where; damaged files are left out."""
+    found = {}
+    for path in sorted((directory.path / TOKENS).glob("*.parquet")):
+        try:
+            metadata = parquet.read_schema(path).metadata or {}
+        except (OSError, pa.ArrowInvalid):
+            continue
+        if b"example" in metadata:
+            found[metadata[b"example"].decode()] = path
+    return found
+
+
+def read_token_attention(path: Path, *, cells: Sequence[str], layer: int) -> pd.DataFrame:
+    """The stored records of some cells of one example in one layer; empty where they were not stored."""
+    filters = [("cell", "in", list(cells)), ("layer", "==", layer)]
+    return parquet.read_table(path, filters=filters).to_pandas()
+
+
+def _write(directory: RunDirectory, example: str, frame: pd.DataFrame) -> Path:
+    folder = directory.path / TOKENS
+    folder.mkdir(parents=True, exist_ok=True)
+    # An identifier may hold anything; a file's name may not.
+    path = folder / f"example-{hashlib.sha256(example.encode()).hexdigest()[:16]}.parquet"
+    table = pa.Table.from_pandas(frame.assign(example=example), preserve_index=False)
+    metadata = {**(table.schema.metadata or {}), b"example": example.encode()}
+    with replacing(path) as temporary:
+        parquet.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+    return path
+
+
+def _checked_layers(model: LoadedModel, layers: Iterable[int] | None) -> frozenset[int] | None:
+    if layers is None:
+        return None
+    wanted = frozenset(layers)
+    known = {site.layer for site in model.sites("decoder")}
+    unknown = sorted(wanted - known)
+    if unknown or not wanted:
+        raise ValueError(
+            f"layers {unknown or 'none'} were asked for; {model.name} has decoder layers 0 to {max(known)}"
+        )
+    return wanted
+
+
+def _arange_like(index: Tensor) -> Tensor:
+    return index.new_ones(index.shape[1]).cumsum(0) - 1
+
+
+def _key_table(tokenizer: PreTrainedTokenizerBase, trial: TokenizedTrial) -> pd.DataFrame:
+    """key, key_token, role, hidden of every key: the encoder's positions, then the decoder's."""
+    texts = token_texts(tokenizer, [*trial.encoder_ids, *trial.decoder_ids])
+    roles = list(chain(trial.encoder_roles, trial.decoder_roles))
+    hidden = [not visible for visible in trial.visible] + [False] * len(trial.decoder_ids)
+    return pd.DataFrame(
+        {"key": np.arange(len(texts)), "key_token": texts, "role": roles, "hidden": hidden}
+    ).assign(encoder=np.arange(len(texts)) < len(trial.encoder_ids))
+
+
+def _frame(
+    site: Site, shares: np.ndarray, keys: pd.DataFrame, row_tokens: Sequence[str], cell: str
+) -> pd.DataFrame:
+    """Tidy rows of one site; ``shares`` is row × head × key in the model's order of the keys."""
+    encoder, decoder = keys[keys["encoder"]], keys[~keys["encoder"]]
+    own = {"merged": pd.concat([decoder, encoder]), "self": decoder, "cross": encoder}[site.block]
+    # In drawing order, in which the encoder's keys come first.
+    order = np.argsort(own["key"].to_numpy(), kind="stable")
+    own = own.iloc[order]
+    rows, heads, count = shares.shape
+    values = rearrange(shares[..., order], "row head key -> (head row key)").astype(np.float32)
+    each = heads * rows
+    return pd.DataFrame(
+        {
+            "cell": _constant(cell, values.size),
+            "block": _constant(site.block, values.size),
+            "layer": np.full(values.size, site.layer, dtype=np.int16),
+            "head": np.repeat(np.arange(heads, dtype=np.int16), rows * count),
+            "row": np.tile(np.repeat(np.arange(rows, dtype=np.int32), count), heads),
+            "row_token": _repeated(np.tile(np.repeat(np.arange(rows), count), heads), row_tokens),
+            "key": np.tile(own["key"].to_numpy(dtype=np.int32), each),
+            "key_token": _repeated(np.tile(np.arange(count), each), own["key_token"]),
+            "role": _repeated(np.tile(np.arange(count), each), own["role"]),
+            "share": values,
+            "hidden": np.tile(own["hidden"].to_numpy(), each),
+        }
+    )
+
+
+def _repeated(places: np.ndarray, texts: Iterable[str]) -> pd.Series:
+    """Texts at their places, without a copy of each on the way."""
+    return pd.Series(np.array(list(texts), dtype=object)[places], dtype="str")
+
+
+def _constant(text: str, count: int) -> pd.Series:
+    return pd.Series(np.full(count, text, dtype=object), dtype="str")

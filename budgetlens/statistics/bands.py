@@ -1,0 +1,446 @@
+"""Statistics of attention budgets: shares per layer and role, simultaneous bands, maps of heads.
+
+The unit is an example: a share is averaged over heads first where heads are not the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from budgetlens.statistics.adjustment import adjusted_p
+from budgetlens.statistics.budget_arrays import BudgetArray, budget_arrays
+from budgetlens.statistics.contrasts import Contrast
+from budgetlens.statistics.intervals import bca_interval, heavy_tails, left_out_sums, resampled_sums
+from budgetlens.statistics.permutations import sign_blocks
+from budgetlens.statistics.verdicts import CAUTION_TAILS, SMALLEST_SHARE, Quantity, verdict
+
+Budgets: TypeAlias = pd.DataFrame | BudgetArray | Sequence[BudgetArray]
+Over = Literal["layers", "layers and roles"]
+
+CELLS_TOGETHER = 16
+RESAMPLES = 1_999
+PERMUTATIONS = 4_999
+NAN = float("nan")
+ABSENT = "no example has this observation"
+#: Differences this small, beside what was subtracted, are rounding of the model's float32.
+ROUNDING = 1e-6
+CONSTANT = (
+    "all examples have the same value, but for rounding: nothing to estimate an interval or a test from"
+)
+
+
+def as_arrays(budgets: Budgets) -> list[BudgetArray]:
+    """Budgets in any accepted form as a list of arrays, one per stack and block."""
+    if isinstance(budgets, pd.DataFrame):
+        return budget_arrays(budgets)
+    return [budgets] if isinstance(budgets, BudgetArray) else list(budgets)
+
+
+def share_table(
+    budgets: Budgets, *, seed: int, confidence: float = 0.95, resamples: int = RESAMPLES
+) -> pd.DataFrame:
+    """Mean share of each role in each layer and cell, averaged over heads, with a BCa interval over examples.
+
+    Args:
+        budgets: `budgets` records (columns example, cell, stack, block, layer, head, role, share) or arrays
+            of them.
+        seed: seeds the bootstrap.
+        confidence: nominal coverage of each interval by itself.
+
+    Returns:
+        Columns cell, stack, block, layer, role, n, mean, sd (over examples), low, high, caution, reason.
+    """
+    frames = []
+    for budget in as_arrays(budgets):
+        # Cells together share their resamples, which are dear to draw; not all, for the sake of memory.
+        for first in range(0, len(budget.cells), CELLS_TOGETHER):
+            cells = range(first, min(first + CELLS_TOGETHER, len(budget.cells)))
+            shares = [_head_means(budget, cell).reshape(len(budget.examples), -1) for cell in cells]
+            described = _described_columns(
+                np.hstack(shares), seed=seed, confidence=confidence, resamples=resamples
+            )
+            for position, cell in enumerate(cells):
+                width = shares[position].shape[1]
+                own = slice(position * width, (position + 1) * width)
+                found = {name: column[own] for name, column in described.items()}
+                frames.append(_labelled(budget, found, cell=budget.cells[cell]))
+    return pd.concat(frames, ignore_index=True)
+
+
+def share_differences(
+    budgets: Budgets,
+    contrasts: Sequence[Contrast],
+    *,
+    seed: int,
+    over: Over = "layers",
+    quantity: Quantity = "share",
+    smallest_effect: float = SMALLEST_SHARE,
+    confidence: float = 0.95,
+    permutations: int = PERMUTATIONS,
+) -> pd.DataFrame:
+    """Contrasts of shares per layer and role, with bands that hold over all layers at once.
+
+    The statistic of a layer is |t|, that of the band its maximum over the layers of one role (or over
+    layers and roles). Its null distribution comes from flipping the signs of whole examples, all layers
+    together, which keeps the dependence between layers (Westfall and Young 1993, section 2.5; Nichols and
+    Holmes 2002). The p flips the differences themselves; the band flips their deviations from the mean.
+
+    Args:
+        budgets: as in `share_table`.
+        contrasts: weightings of cells, as for NLL; a difference is baseline - treatment, in share (0 to 1).
+        seed: seeds the sign patterns.
+        over: what the band and p_simultaneous hold over.
+        quantity: "share", or "entropy" where the arrays hold entropies; gives the verdict its words.
+        smallest_effect: smallest change of interest, the bound of the equivalence test; > 0.
+        confidence: probability that the band holds every layer (and role) of one contrast.
+        permutations: random sign patterns.
+
+    Returns:
+        Columns contrast, family, order, stack, block, layer, role, n, mean, standard_error, band_low, band_high,
+        p (of the layer alone), p_simultaneous, smallest_effect, p_tost (equivalence, t-based, of the layer alone),
+        p_tost_holm (over the layers of the contrast and role), verdict (of the layer), reason. An example counts
+        where it has every layer of the role.
+    """
+    if not (np.isfinite(smallest_effect) and smallest_effect > 0):
+        raise ValueError(f"smallest_effect is {smallest_effect}; expected a finite number above 0, e.g. 0.01")
+    frames = []
+    for budget in as_arrays(budgets):
+        extents = _extents(budget)
+        for contrast in contrasts:
+            values = _contrast_shares(budget, contrast)
+            scale = _extent(budget, extents, contrast).max(axis=1)
+            tested = _banded(
+                values, scale, seed=seed, over=over, confidence=confidence, permutations=permutations
+            )
+            table = _labelled(
+                budget,
+                tested,
+                contrast=contrast.name,
+                family=contrast.family,
+                order=contrast.effect_order,
+            )
+            frames.append(_with_verdicts(table, quantity, smallest_effect, 1 - confidence))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _with_verdicts(
+    table: pd.DataFrame, quantity: Quantity, smallest_effect: float, alpha: float
+) -> pd.DataFrame:
+    """The rows of one contrast with equivalence tests (Schuirmann 1987) and a verdict of every layer."""
+    mean, error, degrees = table["mean"], table["standard_error"], table["n"] - 1
+    above, under = (
+        special.stdtr(degrees, (sign * mean - smallest_effect) / error).to_numpy() for sign in (-1, 1)
+    )
+    table = table.assign(smallest_effect=smallest_effect, p_tost=np.maximum(above, under))
+    table["p_tost_holm"] = table.groupby("role", sort=False)["p_tost"].transform(
+        lambda p: adjusted_p(p.to_numpy())
+    )
+    columns = ("band_low", "band_high", "p_simultaneous", "p_tost_holm", "order")
+    table["verdict"] = [
+        verdict(low, high, p, p_equivalence, smallest_effect, alpha, order=order, quantity=quantity)
+        for low, high, p, p_equivalence, order in zip(*(table[name] for name in columns), strict=True)
+    ]
+    return table[[name for name in table.columns if name != "reason"] + ["reason"]]
+
+
+def head_map(
+    budgets: Budgets,
+    contrasts: Sequence[Contrast],
+    *,
+    rate: float = 0.05,
+    family: Literal["map", "contrast"] = "contrast",
+) -> pd.DataFrame:
+    """Contrasts of shares for every layer and head, with the false discovery rate controlled.
+
+    p is of a one-sample t test over examples: with thousands of heads, a permutation p cannot get small
+    enough for the correction, and a share cannot have the tails of an NLL. q is Benjamini and Hochberg's
+    (1995).
+
+    Args:
+        budgets: as in `share_table`.
+        contrasts: weightings of cells; a difference is baseline - treatment, in share (0 to 1).
+        rate: false discovery rate under which a head is marked.
+        family: "contrast" corrects over all layers, heads and roles of a contrast, "map" within each role.
+
+    Returns:
+        Columns contrast, family, stack, block, layer, head, role, n, mean, standard_error, p, q,
+        discovered, reason.
+    """
+    frames = []
+    for budget in as_arrays(budgets):
+        extents = _extents(budget)
+        for contrast in contrasts:
+            values = _weighted_cells(budget, contrast)
+            found = _t_tested(
+                values.reshape(len(budget.examples), -1), _extent(budget, extents, contrast).reshape(-1)
+            )
+            table = _labelled(budget, found, heads=True, contrast=contrast.name, family=contrast.family)
+            groups = (
+                [table.index] if family == "contrast" else table.groupby("role", sort=False).groups.values()
+            )
+            table["q"] = NAN
+            for rows in groups:
+                table.loc[rows, "q"] = _false_discovery(table.loc[rows, "p"].to_numpy())
+            table["discovered"] = table["q"] <= rate
+            frames.append(table)
+    result = pd.concat(frames, ignore_index=True)
+    return result[[name for name in result.columns if name != "reason"] + ["reason"]]
+
+
+def _head_means(budget: BudgetArray, cell: int) -> NDArray[np.float64]:
+    """Mean over heads of one cell, shape [example, layer, role]; NaN where a head is missing."""
+    return budget.values[cell].mean(axis=2, dtype=np.float64)
+
+
+def _weighted_cells(budget: BudgetArray, contrast: Contrast) -> NDArray[np.float32]:
+    """Contrast of the cells, shape [example, layer, head, role]."""
+    total: NDArray[np.float32] | None = None
+    for cell, weight in contrast.weights.items():
+        if cell not in budget.cells:
+            raise ValueError(
+                f"contrast {contrast.name!r} names cell {cell!r}; "
+                f"the {budget.stack} {budget.block} budgets hold {list(budget.cells)}"
+            )
+        if weight:
+            part = budget.values[budget.cells.index(cell)] * np.float32(weight)
+            total = part if total is None else total + part
+    assert total is not None  # a Contrast has a weight that is not 0
+    return total
+
+
+def _contrast_shares(budget: BudgetArray, contrast: Contrast) -> NDArray[np.float64]:
+    """Contrast of head-averaged shares, shape [example, layer, role]."""
+    return _weighted_cells(budget, contrast).mean(axis=2, dtype=np.float64)
+
+
+def _described_columns(
+    values: NDArray[np.float64], *, seed: int, confidence: float, resamples: int
+) -> dict[str, NDArray]:
+    """n, mean, sd and BCa interval of every column over its own finite examples."""
+    columns = values.shape[1]
+    found = _blank(columns, "mean", "sd", "low", "high")
+    reasons = found.pop("reason")
+    found["caution"] = np.full(columns, "", dtype=object)
+    found["reason"] = reasons
+    for rows, chosen in _complete_groups(values):
+        n = int(rows.sum())
+        found["n"][chosen] = n
+        if n == 0:
+            found["reason"][chosen] = ABSENT
+            continue
+        part = values[np.ix_(rows, chosen)]
+        found["mean"][chosen] = part.mean(axis=0)
+        found["reason"][chosen] = _partly(n, values.shape[0])
+        if n == 1:
+            found["reason"][chosen] = "one example: no interval"
+            continue
+        found["sd"][chosen] = part.std(axis=0, ddof=1)
+        varies = _varies(part)
+        found["reason"][chosen[~varies]] = CONSTANT
+        part = part[:, varies]
+        resampled = resampled_sums(part, seed=seed, resamples=resamples) / n
+        low, high = bca_interval(part.mean(axis=0), resampled, left_out_sums(part) / (n - 1), confidence)
+        found["low"][chosen[varies]], found["high"][chosen[varies]] = low, high
+        found["caution"][chosen[varies][heavy_tails(part)]] = CAUTION_TAILS
+    return found
+
+
+def _banded(
+    values: NDArray[np.float64],
+    scale: NDArray[np.float32],
+    *,
+    seed: int,
+    over: Over,
+    confidence: float,
+    permutations: int,
+) -> dict[str, NDArray]:
+    """Band and p of every layer and role of one contrast.
+
+    `values` has shape [example, layer, role]; `scale`, [layer, role], is the size of what was subtracted.
+    """
+    if over not in ("layers", "layers and roles"):
+        raise ValueError(f"over is {over!r}; expected 'layers' or 'layers and roles'")
+    examples, layers, roles = values.shape
+    found = _blank(layers * roles, "mean", "standard_error", "band_low", "band_high", "p", "p_simultaneous")
+    cube = {name: column.reshape(layers, roles) for name, column in found.items()}
+    # A layer that nobody observed must not empty the role; one that some lack leaves those examples out.
+    observed = np.asarray(np.isfinite(values).any(axis=0))
+    complete = np.asarray((np.isfinite(values) | ~observed).all(axis=1) & observed.any(axis=0))
+    for rows, chosen in _groups(complete):
+        n = int(rows.sum())
+        cube["n"][:, chosen] = n
+        seen = observed[:, chosen]
+        if n < 2:
+            cube["reason"][:, chosen] = ABSENT if n == 0 else "one example: no interval, no test"
+            continue
+        part = values[rows][:, :, chosen]
+        cube["mean"][:, chosen] = part.mean(axis=0)
+        flat = part.reshape(n, -1)
+        usable = seen.reshape(-1) & _varies(flat, scale[:, chosen].reshape(-1))
+        reasons = np.where(seen, np.where(usable.reshape(seen.shape), _partly(n, examples), CONSTANT), ABSENT)
+        cube["reason"][:, chosen] = reasons
+        cube["n"][:, chosen] = np.where(seen, n, 0)
+        if not usable.any():
+            continue
+        role_of = np.tile(np.arange(chosen.size), layers)[usable]
+        groups = role_of if over == "layers" else np.zeros_like(role_of)
+        tested = _max_statistic(flat[:, usable], groups, seed, confidence, permutations)
+        for name, column in tested.items():
+            block = np.full(usable.size, NAN)
+            block[usable] = column
+            cube[name][:, chosen] = block.reshape(layers, chosen.size)
+    return found
+
+
+def _max_statistic(
+    values: NDArray[np.float64], groups: NDArray[np.int64], seed: int, confidence: float, permutations: int
+) -> dict[str, NDArray[np.float64]]:
+    """Sign-flip distribution of the maximal |t| within each group of columns."""
+    n, columns = values.shape
+    mean = values.mean(axis=0)
+    error = values.std(axis=0, ddof=1) / np.sqrt(n)
+    observed = np.abs(mean) / error
+    # Unit scale lets float32 carry the products, which halves their time.
+    scale = np.sqrt((values**2).sum(axis=0))
+    scaled = (values / scale).astype(np.float32)
+    ratio, spread = mean / scale, (n - 1) * (error * np.sqrt(n) / scale) ** 2
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    reached = np.zeros(columns)
+    reached_maximum = np.zeros(columns)
+    maxima: list[list[NDArray[np.float64]]] = [[] for _ in members]
+    drawn = 0
+    for signs in sign_blocks(n, seed=seed, permutations=permutations, dtype=np.float32):
+        sums = (signs @ scaled).astype(np.float64)
+        flipped = _absolute_t(sums, n, np.ones(columns))
+        # Flipped deviations from the mean: the same products less what the mean contributes.
+        centred = _absolute_t(sums - signs.sum(axis=1, dtype=np.float64)[:, None] * ratio, n, spread)
+        tolerated = observed * (1 - 1e-5)
+        reached += (flipped >= tolerated).sum(axis=0)
+        for number, chosen in enumerate(members):
+            reached_maximum[chosen] += (flipped[:, chosen].max(axis=1)[:, None] >= tolerated[chosen]).sum(
+                axis=0
+            )
+            maxima[number].append(centred[:, chosen].max(axis=1))
+        drawn += signs.shape[0]
+    width = np.empty(columns)
+    rank = min(drawn, int(np.ceil(confidence * (drawn + 1)))) - 1
+    for number, chosen in enumerate(members):
+        width[chosen] = np.sort(np.concatenate(maxima[number]))[rank] * error[chosen]
+    return {
+        "standard_error": error,
+        "band_low": mean - width,
+        "band_high": mean + width,
+        "p": (reached + 1) / (drawn + 1),
+        "p_simultaneous": (reached_maximum + 1) / (drawn + 1),
+    }
+
+
+def _absolute_t(sums: NDArray[np.float64], n: int, squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """|t| of columns from their sums and sums of squares; flipping signs leaves the latter as they are."""
+    variance = (squares - sums**2 / n) / (n - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.abs(sums) / np.sqrt(n * np.maximum(variance, 0))
+
+
+def _t_tested(values: NDArray[np.float32], scale: NDArray[np.float32]) -> dict[str, NDArray]:
+    """n, mean, standard error and two-sided t-test p of every column over its finite examples.
+
+    `scale` is the size of what was subtracted for each column.
+    """
+    found = _blank(values.shape[1], "mean", "standard_error", "p")
+    n = np.isfinite(values).sum(axis=0)
+    found["n"][:] = n
+    found["reason"][n == 0] = ABSENT
+    found["reason"][n == 1] = "one example: no test"
+    found["reason"][(n > 1) & (n < values.shape[0])] = "some examples left out: not observed"
+    seen = np.flatnonzero(n > 0)
+    part = values[:, seen]
+    mean = np.asarray(np.nanmean(part, axis=0, dtype=np.float64))
+    found["mean"][seen] = mean
+    tested = n[seen] > 1
+    squares = np.asarray(np.nansum((part - mean.astype(np.float32)) ** 2, axis=0, dtype=np.float64))
+    extent = np.nanmax(np.abs(part), axis=0)
+    spread = np.nanmax(part, axis=0) - np.nanmin(part, axis=0)
+    constant = spread <= np.maximum(1e-6 * extent, ROUNDING * scale[seen])
+    found["reason"][seen[constant & tested]] = CONSTANT
+    tested &= ~constant
+    chosen = seen[tested]
+    error = np.sqrt(squares[tested] / (n[chosen] - 1) / n[chosen])
+    found["standard_error"][chosen] = error
+    found["p"][chosen] = 2 * stats.t.sf(np.abs(mean[tested]) / error, n[chosen] - 1)
+    return found
+
+
+def _false_discovery(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    q = np.full(p.shape, NAN)
+    known = np.isfinite(p)
+    if known.any():
+        q[known] = stats.false_discovery_control(p[known], method="bh")
+    return q
+
+
+def _varies(values: NDArray[np.float64], scale: NDArray | float = 0.0) -> NDArray[np.bool_]:
+    """Columns that differ by more than the rounding of float32, of themselves or of numbers of size `scale`."""
+    rounding = np.maximum(1e-7 * np.abs(values).max(axis=0), ROUNDING * np.asarray(scale))
+    return np.ptp(values, axis=0) > np.maximum(rounding, 1e-37)
+
+
+def _extents(budget: BudgetArray) -> NDArray[np.float32]:
+    """Largest |value| of every cell, shape [cell, layer, head, role]; 0 where nothing was observed."""
+    ends = [np.maximum(np.fmax.reduce(own, axis=0), -np.fmin.reduce(own, axis=0)) for own in budget.values]
+    return np.nan_to_num(np.stack(ends))
+
+
+def _extent(budget: BudgetArray, extents: NDArray[np.float32], contrast: Contrast) -> NDArray[np.float32]:
+    """Largest |value| in the cells of a contrast, shape [layer, head, role].
+
+    A layer that a treatment cannot reach differs by rounding alone, which is small beside what was subtracted.
+    """
+    used = [budget.cells.index(cell) for cell, weight in contrast.weights.items() if weight]
+    return extents[used].max(axis=0)
+
+
+def _complete_groups(values: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
+    return _groups(np.isfinite(values))
+
+
+def _groups(present: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
+    """Columns that share the same examples: (examples, columns) for each pattern of presence."""
+    patterns: dict[bytes, list[int]] = {}
+    for column, packed in enumerate(np.packbits(present, axis=0).T):
+        patterns.setdefault(packed.tobytes(), []).append(column)
+    for columns in patterns.values():
+        yield present[:, columns[0]], np.array(columns)
+
+
+def _partly(n: int, examples: int) -> str:
+    return "" if n == examples else f"{examples - n} of {examples} examples left out: not observed"
+
+
+def _blank(columns: int, *names: str) -> dict[str, NDArray]:
+    found: dict[str, NDArray] = {"n": np.zeros(columns, dtype=np.int64)}
+    found |= {name: np.full(columns, NAN) for name in names}
+    found["reason"] = np.full(columns, "", dtype=object)
+    return found
+
+
+def _labelled(
+    budget: BudgetArray, found: dict[str, NDArray], *, heads: bool = False, **labels: str | int
+) -> pd.DataFrame:
+    """Columns of statistics in the order [layer, (head,) role] with their labels in front."""
+    axes: list[tuple[str, Sequence[object]]] = [("layer", budget.layers), ("role", budget.roles)]
+    if heads:
+        axes.insert(1, ("head", budget.heads))
+    index = pd.MultiIndex.from_product([axis for _, axis in axes], names=[name for name, _ in axes])
+    front = index.to_frame(index=False)
+    for position, (name, label) in enumerate(
+        {**labels, "stack": budget.stack, "block": budget.block}.items()
+    ):
+        front.insert(position, name, label)
+    return pd.concat([front, pd.DataFrame(found)], axis=1)

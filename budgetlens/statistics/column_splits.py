@@ -1,0 +1,212 @@
+"""Means and splits of many quantities at once: a column per layer, head or role, a row per example.
+
+The statistics are those of :mod:`budgetlens.statistics.ratios`, for columns that each have a total of their own: a ratio
+of means with a paired bootstrap interval, withheld where the interval of its denominator holds 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from budgetlens.statistics.intervals import (
+    bca_interval,
+    left_out_sums,
+    resampled_sums,
+    standard_errors,
+    unit_sums,
+)
+from budgetlens.statistics.paired_inputs import unit_labels
+
+Floats = NDArray[np.float64]
+
+RESAMPLES = 1_999
+#: Columns that are resampled together; bounds the memory.
+CHUNK = 256
+#: Differences of shares below this are rounding of float32, not effects.
+ROUNDING = 1e-5
+NAN = float("nan")
+
+EXACT = f"no example differs by more than {ROUNDING:g}: rounding"
+TOO_FEW = "fewer than two examples: no interval"
+ONE_DOCUMENT = "one document: no interval"
+
+
+@dataclass(frozen=True)
+class ColumnMeans:
+    """Per column: examples, independent units among them, mean, BCa interval of the mean, its standard error
+    (cluster-robust where examples share documents), and why something is NaN.
+    """
+
+    n: NDArray[np.int64]
+    clusters: NDArray[np.int64]
+    mean: Floats
+    low: Floats
+    high: Floats
+    standard_error: Floats
+    reason: NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class ColumnSplit:
+    """Parts of a total, per column: ``parts[name]`` and their shares of the total, with intervals.
+
+    ``total`` is the first point less the last; the parts add up to it, example by example.
+    """
+
+    total: ColumnMeans
+    parts: dict[str, ColumnMeans]
+    share: dict[str, Floats] = field(default_factory=dict)
+    share_low: dict[str, Floats] = field(default_factory=dict)
+    share_high: dict[str, Floats] = field(default_factory=dict)
+    share_reason: dict[str, NDArray[np.object_]] = field(default_factory=dict)
+
+
+def means_of_columns(
+    values: Floats,
+    *,
+    seed: int,
+    clusters: Sequence[object] | NDArray | None = None,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> ColumnMeans:
+    """Mean and BCa interval of every column over its finite examples.
+
+    Args:
+        values: shape [examples, columns]; NaN leaves an example out of its column.
+        seed: seeds the bootstrap.
+        clusters: label per example; examples of one label (a shared document) are resampled together.
+    """
+    split = split_of_columns(
+        [values, np.zeros_like(values)],
+        ["whole"],
+        seed=seed,
+        clusters=clusters,
+        confidence=confidence,
+        resamples=resamples,
+    )
+    return split.total
+
+
+def split_of_columns(
+    points: Sequence[Floats],
+    names: Sequence[str],
+    *,
+    seed: int,
+    clusters: Sequence[object] | NDArray | None = None,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> ColumnSplit:
+    """Split of the way from the first point to the last into its steps, per column.
+
+    Args:
+        points: two or more arrays [examples, columns] of the same examples and columns.
+        names: a name per step; step i is ``points[i] - points[i + 1]``.
+        seed: seeds the bootstrap; the same resamples serve every column, step and total.
+        clusters: label per example; examples of one label (a shared document) are resampled together.
+
+    Returns:
+        Means of the steps and of the total over the examples that are finite at every point, and the ratio of
+        means of every step to the total, NaN with a reason where the total's interval holds 0.
+
+    Raises:
+        ValueError: the points have different shapes, or the names do not fit them.
+    """
+    shapes = {point.shape for point in points}
+    if len(shapes) != 1 or len(points) != len(names) + 1 or len(points) < 2:
+        raise ValueError(
+            f"{len(points)} points of shapes {sorted(shapes)} and {len(names)} steps; expected points of one "
+            "shape and one step fewer than points"
+        )
+    columns = points[0].shape[1]
+    blank = [_blank(columns) for _ in range(len(names) + 1)]
+    shares = np.full((3, len(names), columns), NAN)
+    reasons = np.full((len(names), columns), "", dtype=object)
+    finite = np.logical_and.reduce([np.isfinite(point) for point in points])
+    documents = unit_labels(clusters, len(finite))
+    for rows, chosen in _chunks(finite):
+        n = int(rows.sum())
+        # Numbered anew: a document whose examples are all left out is no unit.
+        labels = None if documents is None else pd.factorize(documents[rows])[0]
+        units = n if labels is None or not n else int(labels.max()) + 1
+        stacked = np.stack([np.asarray(point[np.ix_(rows, chosen)], dtype=np.float64) for point in points])
+        steps = np.concatenate([stacked[:-1] - stacked[1:], stacked[:1] - stacked[-1:]])
+        partly = "" if n == finite.shape[0] else f"{finite.shape[0] - n} examples left out: not defined"
+        for means in blank:
+            means.n[chosen], means.clusters[chosen], means.reason[chosen] = n, units, partly
+        if units < 2:
+            why = TOO_FEW if n < 2 else ONE_DOCUMENT
+            for number, means in enumerate(blank):
+                means.mean[chosen] = steps[number].mean(axis=0) if n else NAN
+                means.reason[chosen] = why
+            reasons[:, chosen] = why
+            continue
+        flat = np.concatenate(list(steps), axis=1)
+        summed, sizes = unit_sums(flat, labels, units), unit_sums(np.ones((n, 1)), labels, units)
+        resampled, left_out = (
+            sums[:, :-1] / sums[:, -1:]
+            for sums in (
+                resampled_sums(np.hstack([summed, sizes]), seed=seed, resamples=resamples),
+                left_out_sums(np.hstack([summed, sizes])),
+            )
+        )
+        mean = flat.mean(axis=0)
+        low, high = bca_interval(mean, resampled, left_out, confidence)
+        still = np.abs(flat).max(axis=0) <= ROUNDING
+        low, high = np.where(still, NAN, low), np.where(still, NAN, high)
+        error = standard_errors(flat, labels, units)
+        width = len(chosen)
+        for number, means in enumerate(blank):
+            own = slice(number * width, (number + 1) * width)
+            means.mean[chosen], means.low[chosen], means.high[chosen] = mean[own], low[own], high[own]
+            means.standard_error[chosen] = np.where(still[own], NAN, error[own])
+            means.reason[chosen] = np.where(still[own], EXACT, means.reason[chosen])
+        whole = slice(len(names) * width, None)
+        known = (low[whole] > 0) | (high[whole] < 0)
+        withheld = np.where(
+            still[whole],
+            "withheld: there is no total beyond rounding",
+            "withheld: the interval of the total holds 0",
+        )
+        for number in range(len(names)):
+            own = slice(number * width, (number + 1) * width)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                estimate = mean[own] / mean[whole]
+                ends = bca_interval(
+                    estimate,
+                    resampled[:, own] / resampled[:, whole],
+                    left_out[:, own] / left_out[:, whole],
+                    confidence,
+                )
+            for row, found in enumerate((estimate, *ends)):
+                shares[row, number, chosen] = np.where(known, found, NAN)
+            reasons[number, chosen] = np.where(known, "", withheld)
+    return ColumnSplit(
+        total=blank[-1],
+        parts=dict(zip(names, blank[:-1], strict=True)),
+        share=dict(zip(names, shares[0], strict=True)),
+        share_low=dict(zip(names, shares[1], strict=True)),
+        share_high=dict(zip(names, shares[2], strict=True)),
+        share_reason=dict(zip(names, reasons, strict=True)),
+    )
+
+
+def _blank(columns: int) -> ColumnMeans:
+    mean, low, high, error = (np.full(columns, NAN) for _ in range(4))
+    reason = np.full(columns, "", dtype=object)
+    n, units = np.zeros(columns, dtype=np.int64), np.zeros(columns, dtype=np.int64)
+    return ColumnMeans(n, units, mean, low, high, error, reason)
+
+
+def _chunks(finite: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
+    """Columns that share the same examples, at most `CHUNK` at a time: (examples, columns)."""
+    patterns: dict[bytes, list[int]] = {}
+    for column, packed in enumerate(np.packbits(finite, axis=0).T):
+        patterns.setdefault(packed.tobytes(), []).append(column)
+    for columns in patterns.values():
+        for start in range(0, len(columns), CHUNK):
+            yield finite[:, columns[0]], np.array(columns[start : start + CHUNK])

@@ -1,0 +1,294 @@
+"""Contrasts of cells: simple comparisons, main effects, simple effects and interactions of any order.
+
+All are one object: a weight per cell. Its value for an example is the weighted sum of that example's cells,
+so that an interaction is tested on per-example values (a difference of differences), never as a difference
+of two tests.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from budgetlens.statistics.verdicts import SLOPE
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A named weighting of cells; +1 stands by the baseline, -1 by the treatment.
+
+    `order` says what it is: 1 a difference of (averaged) cells, 2 an interaction (a difference of
+    differences), 3 and more a higher interaction. 0 reads it from the weights, whose positive ones sum to 1,
+    2, 4, ... where an effect is averaged over the other factors; give it where yours do not, and SLOPE where
+    the weights make an effect's slope along a quantity.
+
+    Raises:
+        ValueError: a weight is not finite, all are 0, they do not sum to 0, or there is no such order.
+    """
+
+    name: str
+    family: str
+    weights: Mapping[str, float]
+    order: int = 0
+
+    def __post_init__(self) -> None:
+        if self.order < 0 and self.order != SLOPE:
+            raise ValueError(
+                f"the order of contrast {self.name!r} is {self.order}; expected 0, 1, 2, ... or {SLOPE} (a slope)"
+            )
+        weights = list(self.weights.values())
+        if not all(np.isfinite(weights)) or not any(weights):
+            raise ValueError(
+                f"contrast {self.name!r} needs finite weights, not all 0; got {dict(self.weights)}"
+            )
+        if abs(sum(weights)) > 1e-9:
+            raise ValueError(
+                f"the weights of contrast {self.name!r} sum to {sum(weights):g}; those of a contrast sum to 0"
+            )
+
+    @property
+    def effect_order(self) -> int:
+        """1 for a difference, 2 for an interaction of two factors, 3 and more for higher ones; or SLOPE."""
+        if self.order:
+            return self.order
+        positive = sum(weight for weight in self.weights.values() if weight > 0)
+        return 1 + max(0, round(float(np.log2(positive))))
+
+    @property
+    def baseline(self) -> str:
+        """The cells with positive weight, in words."""
+        return _side({cell: weight for cell, weight in self.weights.items() if weight > 0})
+
+    @property
+    def treatment(self) -> str:
+        """The cells with negative weight, in words."""
+        return _side({cell: -weight for cell, weight in self.weights.items() if weight < 0})
+
+
+def _side(weights: Mapping[str, float]) -> str:
+    return " + ".join(cell if weight == 1 else f"{weight:g} × {cell}" for cell, weight in weights.items())
+
+
+def factor_steps(contrast: Contrast) -> dict[str, tuple[str, str]]:
+    """The factors that a contrast crosses, each with the level it goes from and the level it goes to.
+
+    Factors that it averages over are none of them. Where the ends of two factors are exchanged together an interaction
+    stays the same: the way told starts at the contrast's first cell.
+
+    Returns:
+        As many factors as the order of the contrast; none where its cells have no canonical names or are no crossing.
+    """
+    try:
+        cells = [(parse_cell(cell), weight) for cell, weight in contrast.weights.items()]
+    except ValueError:
+        return {}
+    weights = {frozenset(levels.items()): weight for levels, weight in cells}
+    steps: dict[str, tuple[str, str]] = {}
+    for factor in cells[0][0]:
+        ends = list(dict.fromkeys(levels.get(factor, "") for levels, _ in cells))
+        if len(ends) != 2:
+            continue
+        other = dict(zip(ends, reversed(ends), strict=True))
+        # To go to the other end turns the sign of every cell; of a factor averaged over it turns none.
+        turned = (
+            weights.get(frozenset({**levels, factor: other[levels.get(factor, "")]}.items())) == -weight
+            for levels, weight in cells
+        )
+        if all(turned):
+            steps[factor] = (ends[0], ends[1])
+    return steps if len(steps) == contrast.effect_order else {}
+
+
+def comparison(baseline: str, treatment: str, family: str, name: str | None = None) -> Contrast:
+    """baseline - treatment."""
+    return Contrast(name or f"{baseline} → {treatment}", family, {baseline: 1.0, treatment: -1.0})
+
+
+def parse_cell(name: str) -> dict[str, str]:
+    """Factor levels of a canonical cell name such as `prefix=oracle|hidden=none|prompt=query`.
+
+    Raises:
+        ValueError: a part of the name has no `=`, or a factor occurs twice.
+    """
+    levels: dict[str, str] = {}
+    for part in name.split("|"):
+        factor, equals, level = part.partition("=")
+        if not equals or factor in levels:
+            raise ValueError(f"cell {name!r} is not written factor=level|factor=level with distinct factors")
+        levels[factor] = level
+    return levels
+
+
+def factor_contrast(
+    cells: Iterable[str] | Mapping[str, Mapping[str, str]],
+    factors: Mapping[str, tuple[str, str]],
+    *,
+    family: str,
+    at: Mapping[str, str] | None = None,
+    name: str | None = None,
+) -> Contrast:
+    """Main effect, simple effect or interaction: product of (baseline - treatment) over the named factors.
+
+    Args:
+        cells: canonical cell names, or a mapping from any cell name to its factor levels.
+        factors: factor to its (baseline, treatment) levels; one factor gives a main or simple effect, two a
+            difference of differences, and so on.
+        family: the family of tests it belongs to.
+        at: other factors held at a level (a simple effect); factors not named at all are averaged over.
+        name: defaults to a description.
+
+    Raises:
+        ValueError: a crossing needed is missing, so that the average over the other factors would be
+            unbalanced.
+    """
+    held = dict(at or {})
+    levels = _levels(cells)
+    weights: dict[str, float] = {}
+    corners: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for cell, own in levels.items():
+        unknown = [factor for factor in (*factors, *held) if factor not in own]
+        if unknown:
+            raise ValueError(f"cell {cell!r} has no factor {unknown[0]!r}; it has {sorted(own)}")
+        if any(own[factor] != level for factor, level in held.items()):
+            continue
+        if any(own[factor] not in pair for factor, pair in factors.items()):
+            continue
+        corner = tuple(own[factor] for factor in factors)
+        free = sorted(set(own) - set(factors) - set(held))
+        corners.setdefault(corner, []).append(tuple(own[factor] for factor in free))
+        weights[cell] = float(np.prod([1 if own[f] == pair[0] else -1 for f, pair in factors.items()]))
+    wanted = list(itertools.product(*factors.values()))
+    rests = sorted(corners.get(wanted[0], []))
+    for corner in wanted:
+        if not corners.get(corner) or sorted(corners[corner]) != rests:
+            raise ValueError(
+                f"the cells do not cross {dict(factors)} fully"
+                + (f" at {held}" if held else "")
+                + f": {corner} has {len(corners.get(corner, []))} cells, {wanted[0]} has {len(rests)}"
+            )
+    weights = {cell: weight / len(rests) for cell, weight in weights.items()}
+    if name is None:
+        name = " × ".join(f"{factor} {pair[0]}→{pair[1]}" for factor, pair in factors.items())
+        name += "".join(f" | {factor}={level}" for factor, level in held.items())
+    return Contrast(name, family, weights, order=len(factors))
+
+
+def factorial_contrasts(
+    cells: Iterable[str] | Mapping[str, Mapping[str, str]],
+    factors: Mapping[str, Sequence[str]],
+    *,
+    family: str,
+    simple_effects: bool = True,
+) -> list[Contrast]:
+    """Every main effect, interaction and simple effect of a full crossing, each as a per-example contrast.
+
+    Args:
+        cells: as in `factor_contrast`.
+        factors: factor to its levels; the first level is the baseline that the others are compared with.
+        family: prefix of the families: `family: main effects`, `family: interactions`, `family: simple
+            effects`.
+        simple_effects: also give each effect of one factor at every crossing of the others.
+    """
+    levels = _levels(cells)
+    contrasts: list[Contrast] = []
+    names = list(factors)
+    for order in range(1, len(names) + 1):
+        kind = "main effects" if order == 1 else "interactions"
+        for chosen in itertools.combinations(names, order):
+            for treatments in itertools.product(*(list(factors[factor])[1:] for factor in chosen)):
+                pairs = {f: (factors[f][0], t) for f, t in zip(chosen, treatments, strict=True)}
+                contrasts.append(factor_contrast(levels, pairs, family=f"{family}: {kind}"))
+    if simple_effects and len(names) > 1:
+        for factor in names:
+            others = [other for other in names if other != factor]
+            for treatment in list(factors[factor])[1:]:
+                for held in itertools.product(*(factors[other] for other in others)):
+                    contrasts.append(
+                        factor_contrast(
+                            levels,
+                            {factor: (factors[factor][0], treatment)},
+                            family=f"{family}: simple effects",
+                            at=dict(zip(others, held, strict=True)),
+                        )
+                    )
+    return contrasts
+
+
+def contrast_values(cell_values: pd.DataFrame, contrasts: Sequence[Contrast]) -> pd.DataFrame:
+    """Per-example values of each contrast, index example, one column per contrast in order.
+
+    Args:
+        cell_values: index example, one column per cell (see `wide_cells`).
+
+    Raises:
+        ValueError: a contrast names a cell that is not there.
+    """
+    matrix = np.zeros((cell_values.shape[1], len(contrasts)))
+    positions = {cell: position for position, cell in enumerate(cell_values.columns)}
+    values = cell_values.to_numpy(dtype=np.float64)
+    result = np.empty((values.shape[0], len(contrasts)))
+    for column, contrast in enumerate(contrasts):
+        absent = [cell for cell in contrast.weights if cell not in positions]
+        if absent:
+            raise ValueError(
+                f"contrast {contrast.name!r} names cell {absent[0]!r}, which the records do not hold; "
+                f"they hold {list(cell_values.columns)}"
+            )
+        # Only the contrast's own cells: 0 times a missing value elsewhere would be NaN.
+        chosen = [positions[cell] for cell in contrast.weights]
+        matrix[chosen, column] = list(contrast.weights.values())
+        with np.errstate(invalid="ignore", over="ignore"):
+            result[:, column] = values[:, chosen] @ matrix[chosen, column]
+    return pd.DataFrame(result, index=cell_values.index, columns=[contrast.name for contrast in contrasts])
+
+
+def wide_cells(records: pd.DataFrame, value: str, *, missing: str = "refuse") -> pd.DataFrame:
+    """Long records to one row per example (sorted) and one column per cell.
+
+    Args:
+        records: columns example, cell and `value`, one row per example and cell.
+        missing: "refuse" raises where an example lacks a cell; "drop" leaves NaN there.
+
+    Raises:
+        ValueError: a column is missing, a pair occurs twice, or examples are not paired.
+    """
+    for column in ("example", "cell", value):
+        if column not in records.columns:
+            raise ValueError(f"the records have no column {column!r}; they have {list(records.columns)}")
+    # Categories without rows (records of other cells) would come back as empty rows and columns.
+    records = records.assign(**{key: _plain(records[key]) for key in ("example", "cell")})
+    doubled = records.duplicated(["example", "cell"])
+    if doubled.any():
+        first = records.loc[doubled].iloc[0]
+        raise ValueError(
+            f"{int(doubled.sum())} rows repeat an example and cell, first example {first['example']!r} "
+            f"in cell {first['cell']!r}; expected one row each"
+        )
+    marked = records[["example", "cell"]].assign(present=1)
+    present = marked.pivot(index="example", columns="cell", values="present").notna()
+    if missing == "refuse" and not present.to_numpy().all():
+        lacking = present.index[~present.all(axis=1)].tolist()
+        cells = list(present.columns[~present.loc[lacking[0]].to_numpy()])
+        raise ValueError(
+            f"{len(lacking)} of {len(present)} examples are unpaired, first {lacking[0]!r} "
+            f"without cell {cells[0]!r}; complete the run or leave them out (missing='drop')"
+        )
+    return records.pivot(index="example", columns="cell", values=value).sort_index()
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    return (
+        column.astype(column.cat.categories.dtype)
+        if isinstance(column.dtype, pd.CategoricalDtype)
+        else column
+    )
+
+
+def _levels(cells: Iterable[str] | Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    if isinstance(cells, Mapping):
+        return {cell: dict(levels) for cell, levels in cells.items()}
+    return {cell: parse_cell(cell) for cell in cells}

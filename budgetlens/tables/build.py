@@ -1,0 +1,266 @@
+"""The tables of a run: likelihood, effects, splits, attention shares, entropies, and what was fed.
+
+Everything here is read from records; nothing needs a model. Statistics live in :mod:`budgetlens.statistics.effects`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from budgetlens.design.catalogue import analysis_of
+from budgetlens.design.plan import Plan
+from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.runs.storage import RunDirectory, replacing
+from budgetlens.statistics.bands import head_map, share_differences, share_table
+from budgetlens.statistics.budget_arrays import BudgetArray, by_document, read_arrays, read_budgets
+from budgetlens.statistics.contrasts import Contrast, wide_cells
+from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.paired import one_sample_effects
+from budgetlens.statistics.paired_inputs import document_labels
+from budgetlens.statistics.ratios import decompositions
+from budgetlens.statistics.verdicts import CAUTION_TAILS, SMALLEST_ENTROPY
+from budgetlens.tables.run_statistics import anova_table, seeds_table, shared_documents, strata_tables
+
+#: Smallest effect on the answer's NLL that would matter, in nats per token, for equivalence tests.
+SMALLEST_EFFECT = 0.05
+
+
+def build_tables(
+    directory: RunDirectory, *, smallest_effect: float = SMALLEST_EFFECT
+) -> dict[str, pd.DataFrame]:
+    """Every table of a run, by name.
+
+    Raises RunError where the run is not finished.
+    """
+    directory.require_whole()
+    manifest = directory.manifest()
+    plan = analysis_of(manifest).plan(manifest["protocol"])
+    likelihood, trials = directory.read_records("likelihood"), directory.read_records("trials")
+    tables = likelihood_tables(plan, manifest, likelihood, trials, smallest_effect=smallest_effect)
+    tables |= attention_tables(plan, manifest, directory, documents=shared_documents(trials))
+    tables["trials"] = with_cell_columns(trials_table(trials), manifest["cells"])
+    return tables
+
+
+def likelihood_tables(
+    plan: Plan,
+    manifest: Mapping[str, Any],
+    likelihood: pd.DataFrame,
+    trials: pd.DataFrame,
+    *,
+    smallest_effect: float = SMALLEST_EFFECT,
+) -> dict[str, pd.DataFrame]:
+    """Every table of the answers' likelihood; a kind of table that the design does not allow is left out."""
+    cells, seed = manifest["cells"], int(manifest["seed"])
+    factors = {cell["name"]: cell["factors"] for cell in cells}
+    clusters = shared_documents(trials)
+    tests: dict[str, Any] = {
+        "seed": seed,
+        "smallest_effect": smallest_effect,
+        "correction": plan.correction,
+        "clusters": clusters,
+    }
+    tables = {"likelihood": likelihood_table(likelihood, cells, seed=seed, clusters=clusters)}
+    if plan.contrasts:
+        tables["effects"] = effects_table(likelihood, plan.contrasts, **tests)
+    if plan.splits:
+        splits = [(split.total, split.parts) for split in plan.splits]
+        tables["decomposition"] = decompositions(likelihood, splits, seed=seed, clusters=clusters)
+    facts = trials[trials["cell"] == cells[0]["name"]]
+    tables["anova"] = anova_table(likelihood, factors, clusters=clusters)
+    tables["strata"], tables["trends"] = strata_tables(likelihood, facts, plan.headline_contrasts, **tests)
+    tables["seeds"] = seeds_table(likelihood, factors, plan.contrasts, effects=tables.get("effects"), **tests)
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def attention_tables(
+    plan: Plan,
+    manifest: Mapping[str, Any],
+    directory: RunDirectory,
+    *,
+    documents: pd.Series | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Every table of attention shares and entropies: by cell, by contrast, by head.
+
+    Where examples share ``documents`` the document is the unit, and n counts documents.
+    """
+    cells, seed = manifest["cells"], int(manifest["seed"])
+    tables: dict[str, pd.DataFrame] = {}
+    headline = headline_shares(plan)
+    if "budgets" in directory.kinds():
+        budgets = by_document(read_budgets(directory.path / "records" / "budgets"), documents)
+        tables["shares"] = with_cell_columns(share_table(budgets, seed=seed), cells)
+        decoder = [budget for budget in budgets if budget.stack == "decoder"]
+        totals = stack_totals(decoder)
+        if totals:
+            tables["totals"] = with_cell_columns(share_table(totals, seed=seed), cells)
+        if plan.share_contrasts and decoder:
+            tables["share_effects"] = share_differences([*decoder, *totals], plan.share_contrasts, seed=seed)
+            tables["heads"] = head_map(decoder, headline)
+        del budgets, decoder, totals
+    for kind in ("entropies", "published_entropies"):
+        if kind not in directory.kinds():
+            continue
+        found = read_arrays(directory.path / "records" / kind, "part", ("mass", "entropy"))
+        arrays = {name: by_document(own, documents) for name, own in found.items()}
+        tables[kind] = with_cell_columns(entropy_table(arrays["mass"], arrays["entropy"], seed=seed), cells)
+        decoder = [budget for budget in arrays["entropy"] if budget.stack == "decoder"]
+        if headline and decoder:
+            differences = share_differences(
+                decoder, headline, seed=seed, quantity="entropy", smallest_effect=SMALLEST_ENTROPY
+            )
+            tables[f"{kind.removesuffix('ies')}y_effects"] = differences.rename(columns={"role": "part"})
+    return tables
+
+
+def headline_shares(plan: Plan) -> tuple[Contrast, ...]:
+    """The share contrasts among the plan's headlines; without any, the first of each family, six at most."""
+    names = {contrast.name for contrast in plan.headline_contrasts}
+    chosen = tuple(contrast for contrast in plan.share_contrasts if contrast.name in names)
+    return chosen or replace(plan, contrasts=plan.share_contrasts, headline=()).headline_contrasts
+
+
+def stack_totals(budgets: Sequence[BudgetArray]) -> list[BudgetArray]:
+    """``self total`` and ``cross total`` of every merged block: what goes to the decoder and to the encoder.
+
+    A separate block has no such totals: each of its softmaxes sums to 1 by itself.
+    """
+    totals = []
+    for budget in budgets:
+        if budget.block != "merged":
+            continue
+        groups = {"self total": DECODER_ROLES, "cross total": ENCODER_ROLES}
+        sums = [
+            budget.values[..., [budget.roles.index(role) for role in roles if role in budget.roles]].sum(
+                axis=-1
+            )
+            for roles in groups.values()
+        ]
+        totals.append(replace(budget, roles=tuple(groups), values=np.stack(sums, axis=-1)))
+    return totals
+
+
+def likelihood_table(
+    likelihood: pd.DataFrame,
+    cells: Sequence[dict[str, Any]],
+    *,
+    seed: int,
+    clusters: pd.Series | None = None,
+) -> pd.DataFrame:
+    """Answer NLL by cell: mean over examples in nats per answer token, with a BCa interval.
+
+    Columns cell, alias, factors, n, clusters (independent units), mean, low, high, sd, median, trimmed_mean,
+    token_weighted_mean, caution (of the interval) and reason. ``clusters`` names the document of each example where
+    some share one.
+    """
+    names = [cell["name"] for cell in cells]
+    wide = wide_cells(likelihood, "nll")[names]
+    tokens = likelihood.groupby("example", observed=True)["answer_tokens"].first().loc[wide.index]
+    labels = document_labels(clusters, wide.index)
+    # Only means and intervals are taken: a likelihood has no null to test.
+    described = one_sample_effects(
+        wide.to_numpy(), weights=tokens.to_numpy(), clusters=labels, seed=seed, permutations=1
+    )
+    rows = [
+        {
+            "cell": name,
+            "n": effect.n,
+            "clusters": effect.clusters,
+            "mean": effect.mean_difference,
+            "low": effect.low,
+            "high": effect.high,
+            "sd": effect.sd,
+            "median": effect.median,
+            "trimmed_mean": effect.trimmed_mean,
+            "token_weighted_mean": effect.token_weighted_mean,
+            "caution": CAUTION_TAILS if CAUTION_TAILS in effect.caution else "",
+            "reason": "; ".join(part for part in effect.reason.split("; ") if "Wilcoxon" not in part),
+        }
+        for name, effect in zip(names, described, strict=True)
+    ]
+    return with_cell_columns(pd.DataFrame(rows), cells)
+
+
+def entropy_table(
+    masses: Sequence[BudgetArray], entropies: Sequence[BudgetArray], *, seed: int
+) -> pd.DataFrame:
+    """Mass and entropy by cell, layer and part: heads averaged per example, then examples.
+
+    Args:
+        masses, entropies: one array per stack and block, parts in the place of roles.
+        seed: seeds the bootstrap.
+
+    Returns:
+        Columns cell, stack, block, layer, part, n (examples with a defined entropy), mass, mass_low,
+        mass_high, entropy, entropy_low, entropy_high (nats), entropy_sd (over examples), caution, reason.
+        Intervals are BCa over examples.
+    """
+    mass, entropy = share_table(masses, seed=seed), share_table(entropies, seed=seed)
+    keys = ["cell", "stack", "block", "layer", "role"]
+    table = entropy[[*keys, "n"]].rename(columns={"role": "part"})
+    for name, found in (("mass", mass), ("entropy", entropy)):
+        table[name] = found["mean"]
+        table[f"{name}_low"], table[f"{name}_high"] = found["low"], found["high"]
+    table["entropy_sd"] = entropy["sd"]
+    table["caution"] = [
+        "; ".join(dict.fromkeys(filter(None, own)))
+        for own in zip(mass["caution"], entropy["caution"], strict=True)
+    ]
+    table["reason"] = np.where(table["n"] > 0, entropy["reason"], "no example has mass in this part")
+    return table
+
+
+def trials_table(trials: pd.DataFrame) -> pd.DataFrame:
+    """What each cell fed the model: mean positions by role, and the boundary checks.
+
+    ``documents_changed`` counts examples whose document has other token ids than without its prefix;
+    ``truncated`` counts examples cut at the limit; ``idle`` those in which a level of the cell edits roles that are
+    not there, and so changes nothing.
+    """
+    means = [
+        column for column in trials.columns if column.endswith("_tokens") and column != "truncated_tokens"
+    ]
+    grouped = trials.groupby("cell", observed=True, sort=False)
+    table = grouped[means].mean().add_prefix("mean_")
+    table.insert(0, "n", grouped.size())
+    table["documents_changed"] = grouped["document_intact"].agg(lambda intact: int((~intact).sum()))
+    table["truncated"] = grouped["truncated_tokens"].agg(lambda cut: int((cut > 0).sum()))
+    # Records of earlier versions cannot tell.
+    if "idle" in trials:
+        table["idle"] = grouped["idle"].agg(
+            lambda factors: int((factors.astype(object).fillna("") != "").sum())
+        )
+    return table.reset_index()
+
+
+def with_cell_columns(table: pd.DataFrame, cells: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """``table`` in the order of the cells, with each cell's alias and factor levels beside its name."""
+    order = {cell["name"]: position for position, cell in enumerate(cells)}
+    rest = [column for column in table.columns if column != "cell"]
+    described = pd.DataFrame(
+        [{"cell": cell["name"], "alias": cell["alias"], **cell["factors"]} for cell in cells]
+    )
+    table = table.assign(cell=table["cell"].astype(str))
+    merged = table.merge(described, on="cell", how="left", validate="many_to_one")
+    merged = merged[[*described.columns, *rest]]
+    return merged.sort_values("cell", key=lambda column: column.map(order), kind="stable").reset_index(
+        drop=True
+    )
+
+
+def save_tables(directory: RunDirectory, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """Write every table as CSV, whole or not at all; the paths."""
+    folder = directory.path / "tables"
+    folder.mkdir(exist_ok=True)
+    written = []
+    for name, table in tables.items():
+        path = folder / f"{name}.csv"
+        with replacing(path) as temporary:
+            table.to_csv(temporary, index=False)
+        written.append(str(path))
+    return written

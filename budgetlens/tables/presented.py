@@ -1,0 +1,186 @@
+"""A run's tables with their captions: the form in which people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from budgetlens.design.catalogue import analysis_of
+from budgetlens.design.plan import Plan
+from budgetlens.model.roles import ROLES
+from budgetlens.runs.storage import examples_run, left_out_words
+from budgetlens.statistics.verdicts import CAUTION_RULE
+from budgetlens.tables.attention_presentation import band_table, entropy_tables, head_table, share_tables
+from budgetlens.tables.build import SMALLEST_EFFECT
+from budgetlens.tables.captions import Captions
+from budgetlens.tables.digits import counted
+from budgetlens.tables.presentation import (
+    Table,
+    documents_resampled,
+    effects_presentation,
+    shares_documents,
+)
+from budgetlens.tables.strata_presentation import seeds_presented, strata_presented
+
+__all__ = ["presented_tables"]
+
+
+def presented_tables(manifest: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, Table]:
+    """The tables that a reader wants first, captioned; the CSV files hold the rest.
+
+    ``manifest`` is the content of run.json, ``tables`` come from :func:`budgetlens.tables.build.build_tables`.
+    """
+    plan = analysis_of(manifest).plan(manifest["protocol"])
+    captions = Captions(
+        seed=int(manifest["seed"]),
+        n=examples_run(manifest),
+        correction=plan.correction,
+        labels={cell["name"]: cell["alias"] or cell["name"] for cell in manifest["cells"]},
+    )
+    presented = dict(_likelihood(captions, plan, tables))
+    presented |= _attention(captions, tables, manifest["identity"]["rows"])
+    presented["trials"] = _trials(captions, tables["trials"], manifest)
+    return presented
+
+
+def _likelihood(
+    captions: Captions, plan: Plan, tables: Mapping[str, pd.DataFrame]
+) -> Iterator[tuple[str, Table]]:
+    resampled = documents_resampled(shares_documents(tables["likelihood"]))
+    yield (
+        "likelihood",
+        captions.describing(
+            captions.conditions(tables["likelihood"]),
+            title="Answer NLL by cell",
+            estimand="mean over examples of the mean NLL of an answer's tokens",
+            unit="nats per answer token",
+            notes=("95 % BCa bootstrap intervals over examples", *resampled, CAUTION_RULE),
+            columns=(
+                "condition",
+                "n",
+                "mean",
+                "median",
+                "trimmed_mean",
+                "token_weighted_mean",
+                "caution",
+                "reason",
+            ),
+        ),
+    )
+    if "effects" in tables:
+        yield (
+            "effects",
+            effects_presentation(
+                tables["effects"],
+                seed=captions.seed,
+                smallest_effect=SMALLEST_EFFECT,
+                correction=plan.correction,
+            ),
+        )
+    if "decomposition" in tables:
+        yield (
+            "decomposition",
+            captions.describing(
+                tables["decomposition"],
+                title="Splits of effects on the mean",
+                estimand="mean over examples of each part; share = ratio of means, part over total",
+                unit="nats per answer token",
+                notes=(
+                    "95 % BCa bootstrap intervals over examples",
+                    *resampled,
+                    "shares are withheld where the interval of the total holds 0",
+                    "a share below 0 or above 1 means that the parts have opposite signs",
+                ),
+                columns=("contrast", "part", "mean_difference", "share", "caution", "reason"),
+            ),
+        )
+    if "anova" in tables:
+        yield from _anova(captions, tables["anova"])
+    if "strata" in tables:
+        yield from strata_presented(
+            tables["strata"], tables["trends"], seed=captions.seed, correction=plan.correction
+        )
+    if "seeds" in tables:
+        yield "seeds", seeds_presented(tables["seeds"], seed=captions.seed, correction=plan.correction)
+
+
+def _anova(captions: Captions, frame: pd.DataFrame) -> Iterator[tuple[str, Table]]:
+    for number, (crossing, own) in enumerate(frame.groupby("crossing", sort=False), start=1):
+        left_out = int(own["cells_left_out"].iloc[0])
+        units = int(own["n"].iloc[0])
+        yield (
+            "anova" if number == 1 else f"anova_{number}",
+            Table(
+                frame=own,
+                title=f"Analysis of variance of answer NLL: {crossing}",
+                estimand="main effects and interactions within examples, each against its interaction with examples",
+                unit="nats per answer token",
+                n=captions.n
+                if captions.n == counted(units, "example")
+                else f"{counted(units, 'document')} (means)",
+                family=f"the {counted(len(own), 'effect')} of this crossing",
+                correction="Holm on the Greenhouse-Geisser p",
+                seed=None,
+                notes=(
+                    f"{counted(left_out, 'cell')} outside this crossing left out; draws of one level averaged per example",
+                    "values of ε below 1 say how far sphericity fails; with two levels it is 1",
+                    "F supposes near-normal differences: where the effects table cautions, trust its sign-flip p",
+                ),
+                columns=(
+                    "effect",
+                    "df",
+                    "df_error",
+                    "f",
+                    "epsilon_greenhouse_geisser",
+                    "p_greenhouse_geisser",
+                    "p_huynh_feldt",
+                    "p_holm",
+                    "partial_eta_squared",
+                    "reason",
+                ),
+            ),
+        )
+
+
+def _attention(captions: Captions, tables: Mapping[str, pd.DataFrame], rows: str) -> dict[str, Table]:
+    presented: dict[str, Table] = {}
+    if "shares" in tables:
+        presented |= share_tables(captions, tables["shares"], rows)
+    if "share_effects" in tables:
+        presented["share_effects"] = band_table(captions, tables["share_effects"], "role")
+    if "heads" in tables:
+        presented["heads"] = head_table(captions, tables["heads"])
+    for kind in ("entropies", "published_entropies"):
+        if kind in tables:
+            presented |= entropy_tables(captions, kind, tables[kind])
+        effects = f"{kind.removesuffix('ies')}y_effects"
+        if effects in tables:
+            presented[effects] = band_table(captions, tables[effects], "part")
+    return presented
+
+
+def _trials(captions: Captions, frame: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
+    changed = int(frame["documents_changed"].sum())
+    return captions.describing(
+        captions.conditions(frame),
+        random=False,
+        title="What each cell fed the model",
+        estimand="mean number of positions by role",
+        unit="tokens",
+        notes=(
+            f"{counted(changed, 'trial')} with other token ids of the document than without its prefix"
+            if changed
+            else "every document has the same token ids with and without its prefix",
+            *left_out_words(manifest),
+        ),
+        columns=(
+            "condition",
+            *(f"mean_{role}_tokens" for role in ROLES),
+            "mean_hidden_tokens",
+            "documents_changed",
+            "truncated",
+            "idle",
+        ),
+    )
