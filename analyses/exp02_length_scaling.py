@@ -16,7 +16,7 @@ from analyses.studies.prefix_plans import (
 )
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS, Plan
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from budgetlens.tables.presentation import Table
 
 LENGTHS = ("256", "512", "1024", "2048", "4096")
@@ -44,9 +44,9 @@ def plan(protocol: str) -> Plan:
     )
 
 
-def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
+def tables(run: Run) -> Mapping[str, Table]:
     """Effects and ratios by length."""
-    return length_tables(directory, plan, STUDY)
+    return length_tables(run, STUDY)
 
 
 @analysis("exp02")

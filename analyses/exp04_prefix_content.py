@@ -10,7 +10,7 @@ from analyses.studies.prefix_ranking import ranking_figures, ranking_tables
 from analyses.studies.prefix_ratios import RatioOf, prefix_ratios, ratios_presented
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS, Plan, Split
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
 from budgetlens.tables.presentation import Table
 
@@ -52,12 +52,12 @@ def plan(protocol: str) -> Plan:
     )
 
 
-def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
+def tables(run: Run) -> Mapping[str, Table]:
     """Ranking, keyword curve and ratios."""
     own = RatioOf("specific part of keywords:5", SPECIFICITY, effect_name("keywords:5"))
     return {
-        **ranking_tables(directory, plan, STUDY),
-        "ratios": ratios_presented(directory, plan, (*prefix_ratios(STUDY), own)),
+        **ranking_tables(run, STUDY),
+        "ratios": ratios_presented(run, (*prefix_ratios(STUDY), own)),
     }
 
 

@@ -13,10 +13,9 @@ from analyses.studies.prefix_ratios import prefix_ratios, ratios_presented
 from analyses.studies.two_by_two import Property, TwoByTwo, effects_of
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS, Plan, Split
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from budgetlens.tables.build import SMALLEST_EFFECT
 from budgetlens.tables.presentation import TESTED_COLUMNS, Table, effects_presentation
-from budgetlens.tables.run_statistics import shared_documents
 
 COHERENCE = Property("coherence", "bag of words", "sentence")
 OVERLAP = Property("overlap", "another document", "this document")
@@ -105,20 +104,19 @@ def plan(protocol: str) -> Plan:
     )
 
 
-def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
+def tables(run: Run) -> Mapping[str, Table]:
     """The crossing with the published definition beside it, damage by length, ratios."""
-    manifest = directory.manifest()
-    seed, protocol = int(manifest["seed"]), manifest["protocol"]
+    plan, seed, protocol = run.plan, run.seed, run.manifest.protocol
     (bare,) = STUDY.find(protocol, "none")
     crossed = [contrast for contrast in plan.contrasts if contrast.family.startswith((PUBLISHED, CORRECTED))]
     frame = effects_of(
-        directory.read_records("likelihood"),
+        run.likelihood,
         crossed,
         bare,
         seed=seed,
         correction=plan.correction,
         smallest_effect=SMALLEST_EFFECT,
-        clusters=shared_documents(directory.read_records("trials")),
+        clusters=run.documents,
     )
     presented = effects_presentation(
         frame,
@@ -137,8 +135,8 @@ def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
     (first,) = STUDY.find(protocol, FIRST)
     return {
         "coherence_by_overlap": replace(presented, notes=(*presented.notes, *notes)),
-        **damage_tables(directory, plan, BY_LENGTH, measured_in=first),
-        "ratios": ratios_presented(directory, plan, prefix_ratios(STUDY)),
+        **damage_tables(run, BY_LENGTH, measured_in=first),
+        "ratios": ratios_presented(run, prefix_ratios(STUDY)),
     }
 
 

@@ -24,9 +24,8 @@ from analyses.studies.reanalysis import (
 )
 from analyses.studies.reanalysis_presentation import presented
 from budgetlens.design.analysis import Analysis, analysis
-from budgetlens.design.plan import Plan
 from budgetlens.runs.request import RunRequest
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from budgetlens.tables.build import SMALLEST_EFFECT
 from budgetlens.tables.presentation import Table
 from figures import effects_forest, interaction_plot
@@ -34,11 +33,11 @@ from figures import effects_forest, interaction_plot
 REANALYSED = "exp01"
 
 
-def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
+def tables(run: Run) -> Mapping[str, Table]:
     """Effects, answer NLL, ratios, trends and attention shares by the length of the answer."""
-    source, own_plan = source_of(directory)
-    records, manifest = read_source(source), source.manifest()
-    cells, seed = manifest["cells"], int(manifest["seed"])
+    source = source_of(run)
+    records, own_plan = read_source(source), source.plan
+    cells, seed = source.manifest.cells, source.seed
     frames = {
         "strata_likelihood": likelihood_by_stratum(records, cells, seed=seed),
         "strata_effects": effects_by_stratum(records, own_plan, seed=seed),
@@ -46,11 +45,12 @@ def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
         "strata_trends": trends(records, own_plan, seed=seed),
         "strata_shares": shares_by_stratum(records, cells, seed=seed),
     }
-    return presented(frames, manifest, own_plan)
+    return presented(frames, source)
 
 
-def figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:
+def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Effects in each stratum, for both stratifications, and answer NLL over the bins."""
+    setting = run.manifest.setting
     drawn = {}
     effects = tables["strata_effects"]
     for by, name in ((SPLIT, "effects_short_long"), (BINS, "effects_bins")):
@@ -79,7 +79,7 @@ def figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figur
 CONDITIONS = ("bare", "oracle_trunc", "random_trunc", "bare_nq", "oracle_trunc_nq")
 
 
-def runner(request: RunRequest) -> RunDirectory:
+def runner(request: RunRequest) -> Run:
     """Re-analyse the run that --from names, or one that is made first."""
     return reanalyse(request, REANALYSED)
 

@@ -10,7 +10,7 @@ from analyses.studies.sweep_tables import sweep_figures, sweep_tables
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS
 from budgetlens.runs.request import RunRequest
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 
 #: The random prefix of this analysis is words of a pool, as published.
 STUDY = PrefixStudy(
@@ -22,7 +22,7 @@ STUDY = PrefixStudy(
 SWEEP = "exp09-sweep"
 
 
-def runner(request: RunRequest) -> RunDirectory:
+def runner(request: RunRequest) -> Run:
     """Run every model that is asked for, one after another."""
     from budgetlens.command.finishing import finish
     from budgetlens.runs.model_sweep import sweep

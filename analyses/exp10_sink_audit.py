@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-    from budgetlens.runs.storage import RunDirectory
+    from budgetlens.runs.run import Run
     from budgetlens.tables.presentation import Table
 
 PROMPTS = ("none", "query")
@@ -141,24 +141,24 @@ def _plan(rows: str, probes: tuple[str, ...], correction: Correction) -> Plan:
     )
 
 
-def _tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
+def _tables(run: Run) -> Mapping[str, Table]:
     from analyses.studies.sink_presentation import sink_tables
 
     return sink_tables(
-        directory,
+        run,
         paths=[path for prompt in PROMPTS for path in sink_paths(prompt)],
         pairs=[pair for prompt in PROMPTS for pair in audit_pairs(prompt)],
         headline=sink_paths("query")[0],
     )
 
 
-def _figures(tables: Mapping[str, pd.DataFrame], setting: str) -> Mapping[str, Figure]:
+def _figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure]:
     from analyses.studies.sink_presentation import sink_figures
 
     bare_hidden, *_, first = (pair.name for pair in audit_pairs("query"))
     return sink_figures(
         tables,
-        setting,
+        run.manifest.setting,
         paths=[path for prompt in PROMPTS for path in sink_paths(prompt)[:2]],
         headline=sink_paths("query")[0],
         audited=[*(audit_pairs("none")[place].name for place in (0, -1)), bare_hidden, first],

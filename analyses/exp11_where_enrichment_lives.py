@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 from analyses.studies.encoder_by_prompt import BOS_VISIBLE
 from analyses.studies.enrichment import enrichment_figures, enrichment_plan, enrichment_tables, patches
 from budgetlens.design.analysis import Analysis, analysis
-from budgetlens.design.plan import Plan
 from budgetlens.model.trials import FIRST_POSITIONS
 
 if TYPE_CHECKING:
-    from budgetlens.runs.storage import RunDirectory
+    from budgetlens.runs.run import Run
     from budgetlens.tables.presentation import Table
 
 _HIDDEN = {"corrected": BOS_VISIBLE, "published": FIRST_POSITIONS}
 
 
-def _tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
-    return enrichment_tables(directory, patches(_HIDDEN[directory.manifest()["protocol"]]))
+def _tables(run: Run) -> Mapping[str, Table]:
+    return enrichment_tables(run, patches(_HIDDEN[run.manifest.protocol]))
 
 
 @analysis("exp11")

@@ -15,12 +15,11 @@ from analyses.studies.knockouts import (
     knockouts,
 )
 from budgetlens.design.analysis import Analysis, analysis
-from budgetlens.design.plan import Plan
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 from budgetlens.model.trials import FIRST_POSITIONS
 
 if TYPE_CHECKING:
-    from budgetlens.runs.storage import RunDirectory
+    from budgetlens.runs.run import Run
     from budgetlens.tables.presentation import Table
 
 _BASES = {
@@ -42,9 +41,9 @@ _ROWS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-def _tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
-    protocol = directory.manifest()["protocol"]
-    return knockout_tables(directory, plan, knockouts(_BASES[protocol], _ROWS[protocol]))
+def _tables(run: Run) -> Mapping[str, Table]:
+    protocol = run.manifest.protocol
+    return knockout_tables(run, knockouts(_BASES[protocol], _ROWS[protocol]))
 
 
 @analysis("exp12")

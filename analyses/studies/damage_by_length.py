@@ -14,36 +14,31 @@ import pandas as pd
 from plotly.graph_objects import Figure
 from scipy import stats
 
-from budgetlens.design.plan import Plan
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import contrast_values, wide_cells
 from budgetlens.statistics.strata import quantile_strata, strata_table, trend_test
 from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS, trend_rule
 from budgetlens.tables.digits import counted
 from budgetlens.tables.presentation import Table, documents_resampled, sample
-from budgetlens.tables.run_statistics import SHARED, shared_documents, with_trend_verdicts
+from budgetlens.tables.run_statistics import SHARED, with_trend_verdicts
 from figures import length_curves
 
 #: Strata of equal size; fewer where there are too few examples to fill them.
 FIFTHS, LEAST_PER_STRATUM = 5, 4
 
 
-def damage_tables(
-    directory: RunDirectory, plan: Plan, contrasts: Mapping[str, str], measured_in: str
-) -> dict[str, Table]:
+def damage_tables(run: Run, contrasts: Mapping[str, str], measured_in: str) -> dict[str, Table]:
     """``damage_by_length`` and ``damage_trend``.
 
     ``contrasts`` maps a word for the table to the name of a contrast of ``plan``; ``measured_in`` is the cell
     whose prefix's tokens are the length.
     """
-    manifest = directory.manifest()
-    seed = int(manifest["seed"])
+    plan, seed = run.plan, run.seed
     by_name = {contrast.name: contrast for contrast in plan.contrasts}
     chosen = [by_name[name] for name in contrasts.values()]
-    values = contrast_values(wide_cells(directory.read_records("likelihood"), "nll"), chosen)
+    values = contrast_values(wide_cells(run.likelihood, "nll"), chosen)
     values.columns = list(contrasts)
-    trials = directory.read_records("trials")
-    documents = shared_documents(trials)
+    trials, documents = run.trials, run.documents
     own = trials[trials["cell"] == measured_in]
     lengths = own.assign(example=own["example"].astype(str)).set_index("example")["prefix_tokens"]
     lengths = lengths.reindex(values.index.astype(str)).set_axis(values.index)
@@ -129,9 +124,7 @@ def damage_frames(
     return pd.concat(by_stratum, ignore_index=True), with_trend_verdicts(pd.DataFrame(trends))[columns]
 
 
-def damage_figures(
-    tables: Mapping[str, pd.DataFrame], setting: str, effects: Sequence[str]
-) -> dict[str, Figure]:
+def damage_figures(run: Run, tables: Mapping[str, pd.DataFrame], effects: Sequence[str]) -> dict[str, Figure]:
     """The effects over the length of the sentence, one line each."""
     strata = tables["damage_by_length"]
     curves = strata[strata["effect"].isin(effects)].rename(columns={"mean_difference": "mean"})
@@ -143,6 +136,6 @@ def damage_figures(
             line="effect",
             facet=None,
             length="first sentence's length",
-            title=f"Effect by the first sentence's length: {setting}",
+            title=f"Effect by the first sentence's length: {run.manifest.setting}",
         )
     }

@@ -20,8 +20,8 @@ from plotly.graph_objects import Figure
 from analyses.studies.sink_prediction import CROSS_TOTAL
 from budgetlens.design.design import Cell, Design, Factor
 from budgetlens.design.plan import Plan
-from budgetlens.runs.storage import RunDirectory, left_out_words
-from budgetlens.statistics.budget_arrays import BudgetArray, read_budgets
+from budgetlens.runs.run import Run
+from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.column_splits import ColumnMeans, means_of_columns, split_of_columns
 from budgetlens.statistics.contrasts import Contrast, comparison, wide_cells
 from budgetlens.statistics.effects import Correction
@@ -30,7 +30,6 @@ from budgetlens.statistics.ratios import Ratio, ratio_of_means
 from budgetlens.tables.build import stack_totals
 from budgetlens.tables.extract import Extract
 from budgetlens.tables.presentation import Table, documents_resampled, sample
-from budgetlens.tables.run_statistics import shared_documents
 from figures import effect_map, interaction_plot
 
 #: Where states are copied: at the output of the layer that stands there in the depth of any encoder, or at the
@@ -246,15 +245,13 @@ def _restored_shares(
     )
 
 
-def enrichment_tables(directory: RunDirectory, every: Sequence[Patch]) -> dict[str, Table]:
+def enrichment_tables(run: Run, every: Sequence[Patch]) -> dict[str, Table]:
     """Both tables with their captions."""
-    manifest = directory.manifest()
-    seed, rows = int(manifest["seed"]), manifest["identity"]["rows"]
-    trials = directory.read_records("trials")
-    documents = shared_documents(trials)
+    seed, rows = run.seed, run.manifest.rows
+    trials, documents = run.trials, run.documents
     count = sample(trials["example"].nunique(), documents)
-    frame = restoration_table(directory.read_records("likelihood"), every, seed=seed, clusters=documents)
-    budgets = read_budgets(directory.path / "records" / "budgets")
+    frame = restoration_table(run.likelihood, every, seed=seed, clusters=documents)
+    budgets = run.budgets()
     shifts = budget_restoration_table(budgets, every, seed=seed, clusters=documents)
     there = [roles for roles in ROLE_SETS if any(trials[f"{role}_tokens"].sum() for role in roles.split("+"))]
     frame, shifts = (_only_there(table, there) for table in (frame, shifts))
@@ -269,7 +266,7 @@ def enrichment_tables(directory: RunDirectory, every: Sequence[Patch]) -> dict[s
         "depth: the encoder layer at whose output states are copied, counted as part of the depth; final: what "
         "the decoder is given",
         "roles that the model's inputs do not have are not shown",
-        *left_out_words(manifest),
+        *run.manifest.left_out_words,
     )
     columns = ("direction", "prompt", "roles", "depth", "mean_difference", "enrichment", "share", "reason")
     return {
@@ -312,8 +309,9 @@ def _only_there(table: pd.DataFrame, there: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def enrichment_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:
+def enrichment_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Shares of the effect by depth, as curves and as a map, and of the shift in attention as a map."""
+    setting = run.manifest.setting
     frame = _drawn(tables["restoration"])
     shifts = _drawn(tables["restored_shares"])
     main = CROSS_TOTAL if (shifts["role"] == CROSS_TOTAL).any() else "document"

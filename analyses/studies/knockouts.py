@@ -13,14 +13,13 @@ from plotly.graph_objects import Figure
 from budgetlens.design.design import Cell, Design, Factor
 from budgetlens.design.plan import Plan
 from budgetlens.model.roles import ROLES
-from budgetlens.runs.storage import RunDirectory
-from budgetlens.statistics.budget_arrays import BudgetArray, read_budgets
+from budgetlens.runs.run import Run
+from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.contrasts import Contrast, comparison
 from budgetlens.statistics.effects import Correction, effects_table
 from budgetlens.statistics.verdicts import HELPS, HURTS, rule
 from budgetlens.tables.build import SMALLEST_EFFECT
 from budgetlens.tables.presentation import Table, documents_resampled, sample
-from budgetlens.tables.run_statistics import shared_documents
 from figures import effect_map, interaction_plot
 from interventions.levels.layer_windows import parse_window
 
@@ -179,21 +178,19 @@ def _share(budgets: Sequence[BudgetArray], knocked: Knocked) -> float:
     return float("nan")
 
 
-def knockout_tables(directory: RunDirectory, plan: Plan, knocked: Sequence[Knocked]) -> dict[str, Table]:
+def knockout_tables(run: Run, knocked: Sequence[Knocked]) -> dict[str, Table]:
     """The table of knockouts with its caption."""
-    manifest = directory.manifest()
-    seed, rows = int(manifest["seed"]), manifest["identity"]["rows"]
-    trials = directory.read_records("trials")
-    documents = shared_documents(trials)
+    plan, seed, rows = run.plan, run.seed, run.manifest.rows
+    trials, documents = run.trials, run.documents
     effects = effects_table(
-        directory.read_records("likelihood"),
+        run.likelihood,
         plan.contrasts,
         seed=seed,
         smallest_effect=SMALLEST_EFFECT,
         correction=plan.correction,
         clusters=documents,
     )
-    budgets = read_budgets(directory.path / "records" / "budgets")
+    budgets = run.budgets()
     positions = {role: int(trials[f"{role}_tokens"].sum()) for role in ROLES}
     frame = knockout_table(effects, budgets, knocked, positions)
     sizes = effects.groupby("family", sort=False).size()
@@ -218,8 +215,9 @@ def knockout_tables(directory: RunDirectory, plan: Plan, knocked: Sequence[Knock
     return {"knockouts": table}
 
 
-def knockout_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:
+def knockout_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Maps of the rise by role and window, by role and rows, and of the attention that the keys had got."""
+    setting = run.manifest.setting
     frame = tables["knockouts"]
     frame = frame.assign(marked=frame["verdict"].str.startswith((HELPS, HURTS)))
     first = frame["rows"].iloc[0]

@@ -12,13 +12,12 @@ from plotly.graph_objects import Figure
 from analyses.studies.prefix_plans import UNPADDED, PrefixStudy, effect_name
 from analyses.studies.prefix_ratios import SHOWN, prefix_ratios, presented, ratio_frame
 from budgetlens.design.plan import Plan
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast, wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.verdicts import CAUTION_RULE, SLOPE, rule
 from budgetlens.tables.build import SMALLEST_EFFECT
 from budgetlens.tables.presentation import TESTED_COLUMNS, Table, documents_resampled, sample
-from budgetlens.tables.run_statistics import shared_documents
 from figures import length_curves
 
 #: Family of the trends over length.
@@ -74,13 +73,10 @@ def _name(level: str, condition: Condition, padding: str) -> str:
     return effect_name(level, condition.prompt, bos_hidden=condition.bos_hidden, padding=padding)
 
 
-def length_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> dict[str, Table]:
+def length_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
     """``effects_by_length``, ``length_trends`` and ``ratios_by_length``."""
-    manifest = directory.manifest()
-    seed = int(manifest["seed"])
-    likelihood = directory.read_records("likelihood")
-    trials = directory.read_records("trials")
-    lengths, documents = mean_lengths(trials), shared_documents(trials)
+    plan, seed, likelihood = run.plan, run.seed, run.likelihood
+    lengths, documents = mean_lengths(run.trials), run.documents
     effects = effects_by_length(likelihood, plan, study, lengths, seed=seed, clusters=documents)
     ratios = ratios_by_length(
         wide_cells(likelihood, "nll"), plan, study, lengths, seed=seed, clusters=documents
@@ -221,8 +217,9 @@ def ratios_by_length(
     )
 
 
-def length_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:
+def length_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Effects over length by prompt, and the ratio of the two prompts over length."""
+    setting = run.manifest.setting
     effects = tables["effects_by_length"].rename(columns={"mean_difference": "mean"})
     ratios = tables["ratios_by_length"].rename(columns={"ratio": "mean"})
     surviving = ratios[ratios["quantity"].str.contains("survives")]

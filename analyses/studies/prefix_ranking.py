@@ -12,31 +12,27 @@ from plotly.graph_objects import Figure
 from analyses.studies.prefix_plans import PrefixStudy, effect_name
 from analyses.studies.prefix_ratios import ratio_of_d
 from budgetlens.design.plan import Plan
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import contrast_values, wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.paired_inputs import document_labels
 from budgetlens.statistics.ratios import ratio_of_means
 from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS
 from budgetlens.tables.presentation import Table, documents_resampled, sample
-from budgetlens.tables.run_statistics import shared_documents
 from figures import keyword_curve
 
 _KEYWORDS = re.compile(r"keywords:(?P<count>[0-9]+)")
 
 
-def ranking_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> dict[str, Table]:
+def ranking_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
     """``ranking`` and, where there are keywords of several counts, ``keyword_curve``."""
-    manifest = directory.manifest()
-    seed = int(manifest["seed"])
-    trials = directory.read_records("trials")
-    documents = shared_documents(trials)
+    plan, seed, documents = run.plan, run.seed, run.documents
     frame = ranking_frame(
-        directory.read_records("likelihood"),
-        trials,
+        run.likelihood,
+        run.trials,
         plan,
         study,
-        manifest["protocol"],
+        run.manifest.protocol,
         seed=seed,
         clusters=documents,
     )
@@ -159,8 +155,9 @@ def curve_frame(ranking: pd.DataFrame) -> pd.DataFrame:
     return curve.sort_values("keywords")[columns].reset_index(drop=True)
 
 
-def ranking_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:
+def ranking_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """The curve over the number of keywords, with the other prefixes as level lines."""
+    setting = run.manifest.setting
     if "keyword_curve" not in tables:
         return {}
     ranking = tables["ranking"]

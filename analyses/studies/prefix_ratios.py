@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from analyses.studies.prefix_plans import WORDS_OF_NO_QUESTION, PrefixStudy, effect_name
 from budgetlens.design.plan import Plan
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import contrast_values, wide_cells
 from budgetlens.statistics.paired_inputs import document_labels
 from budgetlens.statistics.ratios import ratio_of_means
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.presentation import Table, documents_resampled, sample, shares_documents
-from budgetlens.tables.run_statistics import shared_documents
 
 #: What the published table calls the two ratios that every study of prefixes has.
 SURVIVES, STRUCTURE = "survives the query prompt", "structural fraction"
@@ -67,22 +66,20 @@ def prefix_ratios(study: PrefixStudy, padding: str | None = None) -> tuple[Ratio
     return (*surviving, *ratios)
 
 
-def ratio_tables(ratios: Sequence[RatioOf]) -> Callable[[RunDirectory, Plan], Mapping[str, Table]]:
+def ratio_tables(ratios: Sequence[RatioOf]) -> Callable[[Run], Mapping[str, Table]]:
     """The hook that gives an analysis its table of ``ratios``."""
 
-    def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
-        return {"ratios": ratios_presented(directory, plan, ratios)}
+    def tables(run: Run) -> Mapping[str, Table]:
+        return {"ratios": ratios_presented(run, ratios)}
 
     return tables
 
 
-def ratios_presented(directory: RunDirectory, plan: Plan, ratios: Sequence[RatioOf]) -> Table:
+def ratios_presented(run: Run, ratios: Sequence[RatioOf]) -> Table:
     """The table of ``ratios`` of a finished run; those whose contrasts the plan lacks are left out."""
-    manifest = directory.manifest()
-    seed = int(manifest["seed"])
-    wide = wide_cells(directory.read_records("likelihood"), "nll")
-    documents = shared_documents(directory.read_records("trials"))
-    frame = ratio_frame(wide, plan, ratios, seed=seed, clusters=documents)
+    seed, documents = run.seed, run.documents
+    wide = wide_cells(run.likelihood, "nll")
+    frame = ratio_frame(wide, run.plan, ratios, seed=seed, clusters=documents)
     return presented(frame, sample(len(wide), documents), seed)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +17,14 @@ from typing import Any
 import pandas as pd
 
 from analyses.studies.prefix_ratios import RatioOf, ratio_frame
-from budgetlens.design.catalogue import analysis_of, find_analysis
+from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.plan import Plan
+from budgetlens.runs.manifest import CellFacts, Manifest, RunError
 from budgetlens.runs.request import RunRequest, execute
-from budgetlens.runs.storage import RunDirectory, RunError
+from budgetlens.runs.run import Run
+from budgetlens.runs.storage import RunDirectory
 from budgetlens.statistics.bands import share_table
-from budgetlens.statistics.budget_arrays import BudgetArray, by_document, read_budgets
+from budgetlens.statistics.budget_arrays import BudgetArray, by_document
 from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
 from budgetlens.statistics.effects import with_verdicts
 from budgetlens.statistics.paired import one_sample_effects
@@ -35,7 +37,7 @@ from budgetlens.statistics.strata import (
     trend_tests,
 )
 from budgetlens.tables.build import SMALLEST_EFFECT, with_cell_columns
-from budgetlens.tables.run_statistics import shared_documents, with_trend_verdicts
+from budgetlens.tables.run_statistics import with_trend_verdicts
 
 #: The published stratifications by words of the answer.
 SPLIT, BINS = "short or long", "bins"
@@ -64,42 +66,37 @@ class Records:
         }
 
 
-def read_source(directory: RunDirectory) -> Records:
-    """The records of a finished run. Raises RunError where it is unfinished or too old to know the answers' words."""
-    directory.require_whole()
-    nll = wide_cells(directory.read_records("likelihood"), "nll")
-    trials = directory.read_records("trials")
+def read_source(run: Run) -> Records:
+    """The records of a run. Raises RunError where it is too old to know the answers' words."""
+    nll = wide_cells(run.likelihood, "nll")
+    trials = run.trials
     if "answer_words" not in trials.columns:
-        raise RunError(
-            f"the records of {directory.path} hold no answer_words; run it again with this version"
-        )
+        raise RunError(f"the records of {run.path} hold no answer_words; run it again with this version")
     words = trials.assign(example=trials["example"].astype(str)).groupby("example")["answer_words"].first()
-    budgets = directory.path / "records" / "budgets"
     return Records(
         nll,
         words.reindex(nll.index.astype(str)).set_axis(nll.index),
-        tuple(read_budgets(budgets)) if budgets.is_dir() else (),
-        shared_documents(trials),
+        tuple(run.budgets()),
+        run.documents,
     )
 
 
-def reanalyse(request: RunRequest, of: str) -> RunDirectory:
-    """The directory of a re-analysis of ``request.source``, or of a run of analysis ``of`` that is made first.
+def reanalyse(request: RunRequest, of: str) -> Run:
+    """The re-analysis of ``request.source``, or of a run of analysis ``of`` that is made first.
 
     That run takes its own default place, or, beside ``--out RUN``, RUN-NAME. Raises ValueError where the
     source is a run of another analysis, or where options ask for another run than the source is.
     """
-    source = RunDirectory(request.source) if request.source is not None else _made_first(request, of)
-    source.require_whole()
-    manifest = source.manifest()
-    if manifest["analysis"] != of:
+    source = Run.open(request.source) if request.source is not None else _made_first(request, of)
+    manifest = source.manifest
+    if manifest.analysis != of:
         raise ValueError(
-            f"{source.path} is a run of {manifest['analysis']}; {request.analysis.name} re-analyses runs of {of}"
+            f"{source.path} is a run of {manifest.analysis}; {request.analysis.name} re-analyses runs of {of}"
         )
     if request.source is not None:
         _refuse_other(request, manifest)
     # Everything that can change a number is in the source's own identity.
-    identity = {"analysis": request.analysis.name, "source": manifest["identity"]}
+    identity = {"analysis": request.analysis.name, "source": manifest.identity}
     directory = RunDirectory(request.out or _default_path(request.analysis.name, manifest, identity))
     if directory.path.resolve() == source.path.resolve():
         raise ValueError(f"--out {directory.path} is the run that is re-analysed; give another directory")
@@ -107,7 +104,7 @@ def reanalyse(request: RunRequest, of: str) -> RunDirectory:
         directory.begin(
             identity,
             {
-                **{key: value for key, value in manifest.items() if key not in ("format", "identity")},
+                **{key: value for key, value in manifest.content.items() if key != "identity"},
                 "analysis": request.analysis.name,
                 "title": request.analysis.title,
                 "question": request.analysis.question,
@@ -116,44 +113,43 @@ def reanalyse(request: RunRequest, of: str) -> RunDirectory:
                 "command": list(request.command),
             },
         )
-    return directory
+    return Run.open(directory.path)
 
 
-def _made_first(request: RunRequest, of: str) -> RunDirectory:
+def _made_first(request: RunRequest, of: str) -> Run:
     out = None if request.out is None else request.out.with_name(f"{request.out.name}-{of}")
     return execute(replace(request, analysis=find_analysis(of), out=out))
 
 
-def _refuse_other(request: RunRequest, manifest: Mapping[str, Any]) -> None:
+def _refuse_other(request: RunRequest, manifest: Manifest) -> None:
     given = [name for name, value in (("--corpus", request.corpus), ("--n", request.n)) if value is not None]
-    if request.options.protocol == "published" and manifest["protocol"] != "published":
+    if request.options.protocol == "published" and manifest.protocol != "published":
         given.append("--protocol published")
     if given:
         raise ValueError(
-            f"--from re-analyses a run as it is (protocol {manifest['protocol']}, corpus "
-            f"{manifest['corpus']['name']}, n {manifest['corpus']['n']}); leave {' and '.join(given)} out"
+            f"--from re-analyses a run as it is (protocol {manifest.protocol}, corpus "
+            f"{manifest.corpus.name}, n {manifest.corpus.n}); leave {' and '.join(given)} out"
         )
 
 
-def _default_path(name: str, manifest: Mapping[str, Any], identity: Mapping[str, Any]) -> Path:
+def _default_path(name: str, manifest: Manifest, identity: Mapping[str, Any]) -> Path:
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    label = str(manifest["model"]["name"]).rstrip("/").rpartition("/")[2]
+    label = manifest.model.name.rstrip("/").rpartition("/")[2]
     return Path("runs") / f"{name}-{label}-{digest}"
 
 
-def source_of(directory: RunDirectory) -> tuple[RunDirectory, Plan]:
-    """The run that a re-analysis reads, and its plan. Raises RunError where it is gone or another run by now."""
-    manifest = directory.manifest()
-    source = RunDirectory(Path(manifest["source"]))
-    if not source.manifest_path.is_file():
+def source_of(run: Run) -> Run:
+    """The run that a re-analysis reads. Raises RunError where it is gone or another run by now."""
+    path = Path(str(run.manifest.source))
+    if not (path / "run.json").is_file():
         raise RunError(
-            f"{directory.path} re-analyses {source.path}, where no run is any more; bring it back, or re-analyse it "
+            f"{run.path} re-analyses {path}, where no run is any more; bring it back, or re-analyse it "
             "where it is now with --from into another directory"
         )
-    theirs = source.manifest()
-    if theirs["identity"] != manifest["identity"]["source"]:
-        raise RunError(f"{source.path} is another run than the one that {directory.path} re-analysed")
-    return source, analysis_of(theirs).plan(theirs["protocol"])
+    source = Run.open(path)
+    if source.manifest.identity != run.manifest.identity["source"]:
+        raise RunError(f"{path} is another run than the one that {run.path} re-analysed")
+    return source
 
 
 def effects_by_stratum(records: Records, plan: Plan, *, seed: int) -> pd.DataFrame:
@@ -216,9 +212,9 @@ def trends(records: Records, plan: Plan, *, seed: int) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def likelihood_by_stratum(records: Records, cells: list[dict[str, Any]], *, seed: int) -> pd.DataFrame:
+def likelihood_by_stratum(records: Records, cells: Sequence[CellFacts], *, seed: int) -> pd.DataFrame:
     """Answer NLL of every cell in every stratum: by, stratum, n, clusters, mean answer words, mean, low, high."""
-    names = [cell["name"] for cell in cells]
+    names = [cell.name for cell in cells]
     frames = []
     for by, stratum, members in _members(records):
         described = one_sample_effects(
@@ -260,7 +256,7 @@ def ratios_by_stratum(
     return pd.concat(frames, ignore_index=True)
 
 
-def shares_by_stratum(records: Records, cells: list[dict[str, Any]], *, seed: int) -> pd.DataFrame:
+def shares_by_stratum(records: Records, cells: Sequence[CellFacts], *, seed: int) -> pd.DataFrame:
     """Attention shares of the decoder in the two strata of the split: stratum, and the columns of `share_table`."""
     strata = records.strata()[SPLIT]
     frames = []

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from analyses.studies.prefix_ratios import SHOWN
 from analyses.studies.prefix_ratios import presented as ratios_presented
-from budgetlens.design.plan import Plan
 from budgetlens.model.roles import ROLES
+from budgetlens.runs.run import Run
 from budgetlens.statistics.verdicts import CAUTION_RULE, trend_rule
 from budgetlens.tables.attention_presentation import UNIT_OF_SHARES, shown_layers
 from budgetlens.tables.build import SMALLEST_EFFECT
@@ -28,11 +27,10 @@ STRATA = "strata by words of the answer"
 BY_STRATUM = ("contrast", "by", "stratum")
 
 
-def presented(
-    frames: Mapping[str, pd.DataFrame], manifest: Mapping[str, Any], plan: Plan
-) -> dict[str, Table]:
-    """Tables by name; ``frames`` are those of :mod:`analyses.studies.reanalysis`, ``manifest`` that of the run analysed."""
-    seed, n = int(manifest["seed"]), f"{manifest['corpus']['n']} examples in all, as in the column by stratum"
+def presented(frames: Mapping[str, pd.DataFrame], run: Run) -> dict[str, Table]:
+    """Tables by name; ``frames`` are those of :mod:`analyses.studies.reanalysis`, ``run`` is the one analysed."""
+    plan, seed = run.plan, run.seed
+    n = f"{run.manifest.corpus.n} examples in all, as in the column by stratum"
     effects = effects_presentation(
         frames["strata_effects"],
         seed=seed,
@@ -79,11 +77,11 @@ def presented(
         ),
     }
     if len(frames["strata_shares"]):
-        tables["strata_shares"] = _shares(frames["strata_shares"], n, manifest)
+        tables["strata_shares"] = _shares(frames["strata_shares"], n, run.manifest.rows)
     return tables
 
 
-def _shares(shares: pd.DataFrame, n: str, manifest: Mapping[str, Any]) -> Table:
+def _shares(shares: pd.DataFrame, n: str, rows: str) -> Table:
     """Shares of bare and oracle at chosen layers, a column per role; the frame keeps every row."""
     chosen = shares[shares["alias"].isin(("bare", "oracle_trunc", "bare_nq", "oracle_trunc_nq"))]
     wide = (
@@ -103,7 +101,7 @@ def _shares(shares: pd.DataFrame, n: str, manifest: Mapping[str, Any]) -> Table:
         frame=frame,
         title="Attention shares by answer length, decoder",
         estimand="mean over a stratum's examples and heads of the share that the answer's "
-        f"{manifest['identity']['rows']} rows give to each role",
+        f"{rows} rows give to each role",
         unit="percent",
         n=n,
         family="none",

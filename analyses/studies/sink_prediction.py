@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, ROLES, parse_roles
 from budgetlens.model.trials import FIRST_POSITIONS
-from budgetlens.runs.storage import RunDirectory, RunError
+from budgetlens.runs.manifest import RunError
+from budgetlens.runs.run import Run
 from probes.renormalised import REMOVED
 
 KIND = "renormalised"
@@ -88,7 +88,7 @@ class SinkReadings:
         return replace(self, quantities=tuple(chosen), values=values)
 
 
-def read_sinks(directory: RunDirectory, paths: Iterable[Path]) -> SinkReadings:
+def read_sinks(run: Run, paths: Iterable[Path]) -> SinkReadings:
     """The readings that ``paths`` need, from a run with the probe ``renormalised``.
 
     In a merged block the quantities hold the totals of both stacks as well.
@@ -96,18 +96,18 @@ def read_sinks(directory: RunDirectory, paths: Iterable[Path]) -> SinkReadings:
     Raises RunError where the run has no such records or lacks a cell.
     """
     points = [point for path in paths for point in path.points]
-    trials = directory.read_records("trials").astype({"cell": str, "example": str})
+    trials = run.trials.astype({"cell": str, "example": str})
     cells = {point.cell for point in points} | {point.like for point in points if point.like}
     absent = sorted(cells - set(trials["cell"]))
     if absent:
-        raise RunError(f"{directory.path} has no cell {absent[0]!r}; it has {sorted(set(trials['cell']))}")
+        raise RunError(f"{run.path} has no cell {absent[0]!r}; it has {sorted(set(trials['cell']))}")
     examples = tuple(sorted(set(trials["example"])))
     hidden = {cell: _hidden_sets(trials[trials["cell"] == cell], examples) for cell in sorted(cells)}
     wanted = {(point.cell, "none") for point in points}
     for point in points:
         if point.like:
             wanted |= {(point.cell, removed) for removed in hidden[point.like] if removed}
-    return _read(directory, wanted, examples, hidden)
+    return _read(run, wanted, examples, hidden)
 
 
 def _hidden_sets(trials: pd.DataFrame, examples: tuple[object, ...]) -> tuple[str, ...]:
@@ -140,18 +140,15 @@ def _set_name(roles: frozenset[str]) -> str:
 
 
 def _read(
-    directory: RunDirectory,
+    run: Run,
     wanted: set[tuple[str, str]],
     examples: tuple[object, ...],
     hidden: Mapping[str, tuple[str, ...]],
 ) -> SinkReadings:
-    paths = sorted((directory.path / "records" / KIND).glob("*.parquet"))
-    if not paths:
-        raise RunError(f"{directory.path} has no {KIND!r} records; run it with that probe")
     frames: dict[tuple[str, str], list[pd.DataFrame]] = {key: [] for key in wanted}
     blocks: set[str] = set()
-    for path in paths:
-        frame = parquet.read_table(path).to_pandas()
+    for part in run.parts(KIND):
+        frame = part.to_pandas()
         blocks |= set(frame["block"].astype(str))
         for key, rows in frame.groupby(["cell", "removed"], observed=True):
             if key in frames:

@@ -21,13 +21,12 @@ from analyses.studies.sink_tables import (
     shift_table,
 )
 from budgetlens.model.roles import ROLES
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from budgetlens.statistics.column_splits import ROUNDING
 from budgetlens.tables.attention_presentation import shown_layers
 from budgetlens.tables.build import with_cell_columns
 from budgetlens.tables.extract import Extract
 from budgetlens.tables.presentation import Table, documents_resampled, sample
-from budgetlens.tables.run_statistics import shared_documents
 from figures import effect_map, shift_by_layer, sink_audit
 
 #: How many heads the table of heads shows.
@@ -90,20 +89,19 @@ class _Audit:
 
 
 def sink_tables(
-    directory: RunDirectory, *, paths: Sequence[Path], pairs: Sequence[Path], headline: Path
+    run: Run, *, paths: Sequence[Path], pairs: Sequence[Path], headline: Path
 ) -> dict[str, Table]:
     """Every table of the audit, by name.
 
     ``paths`` are split into steps, ``pairs`` compare measured shares with predicted ones; of ``headline``,
     which is one of the paths, layers and heads are shown.
     """
-    manifest = directory.manifest()
-    seed, clusters = int(manifest["seed"]), shared_documents(directory.read_records("trials"))
-    readings = read_sinks(directory, [*paths, *pairs])
+    seed, clusters = run.seed, run.documents
+    readings = read_sinks(run, [*paths, *pairs])
     audit = _Audit(
         readings=readings,
-        labels={cell["name"]: cell["alias"] or cell["name"] for cell in manifest["cells"]},
-        rows=manifest["identity"]["rows"],
+        labels=run.manifest.labels,
+        rows=run.manifest.rows,
         n=sample(len(readings.examples), clusters),
         seed=seed,
         resampling=(INTERVALS, *documents_resampled(clusters is not None)),
@@ -121,7 +119,7 @@ def sink_tables(
         "sink_exactness": _exactness(audit, exactness_table(readings, pairs)),
         "sink_shifts": _shifts(audit, shifts[over_all].reset_index(drop=True)),
         "sink_layers": _layers(audit, _numbered(shifts[~over_all]), headline),
-        "sink_audit": _shares(audit, with_cell_columns(shares, manifest["cells"])),
+        "sink_audit": _shares(audit, with_cell_columns(shares, run.manifest.cells)),
         "sink_heads": _heads(audit, _numbered(heads), headline),
         "sink_entropies": _entropies(audit, entropies, shown),
     }

@@ -10,13 +10,13 @@ from plotly.graph_objects import Figure
 
 from analyses.studies.prefix_plans import effect_name
 from analyses.studies.prefix_ratios import RatioOf, ratio_frame
-from budgetlens.design.catalogue import analysis_of
 from budgetlens.design.plan import Plan
 from budgetlens.model.roles import ROLES
+from budgetlens.runs.manifest import Manifest
 from budgetlens.runs.model_sweep import finished, read_swept
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from budgetlens.statistics.bands import share_table
-from budgetlens.statistics.budget_arrays import by_document, read_budgets
+from budgetlens.statistics.budget_arrays import by_document
 from budgetlens.statistics.contrasts import wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS
@@ -30,7 +30,6 @@ from budgetlens.tables.presentation import (
     effects_presentation,
     shares_documents,
 )
-from budgetlens.tables.run_statistics import shared_documents
 from figures import effects_forest, interaction_plot
 
 ORACLE, RANDOM = effect_name("oracle"), effect_name("pool")
@@ -41,22 +40,18 @@ FRACTION = RatioOf("structural fraction", RANDOM, ORACLE)
 REPORTED = {"oracle": ORACLE, "random": RANDOM, "query_prompt": PROMPT}
 
 
-def sweep_tables(directory: RunDirectory, plan: Plan) -> dict[str, Table]:
+def sweep_tables(sweep: Run) -> dict[str, Table]:
     """``models``, ``model_effects``, ``model_likelihood`` and ``model_shares``. RunError where no model is finished."""
-    manifest = directory.manifest()
-    seed, n = int(manifest["seed"]), f"{manifest['corpus']['n']} examples of each model"
+    seed, n = sweep.seed, f"{sweep.manifest.corpus.n} examples of each model"
     rows: list[dict[str, Any]] = []
     effects, likelihoods, shares = [], [], []
-    runs = finished(directory)
-    for swept in read_swept(directory):
+    runs = finished(sweep)
+    for swept in read_swept(sweep):
         if swept.failure:
             rows.append({"model": swept.name, "failure": swept.failure})
             continue
         run = runs[swept.name]
-        own = run.manifest()
-        own_plan = analysis_of(own).plan(own["protocol"])
-        likelihood = run.read_records("likelihood")
-        documents = shared_documents(run.read_records("trials"))
+        own, own_plan, likelihood, documents = run.manifest, run.plan, run.likelihood, run.documents
         table = effects_table(
             likelihood,
             own_plan.contrasts,
@@ -67,18 +62,14 @@ def sweep_tables(directory: RunDirectory, plan: Plan) -> dict[str, Table]:
         )
         table.insert(0, "model", swept.name)
         effects.append(table)
-        means = likelihood_table(likelihood, own["cells"], seed=seed, clusters=documents)
+        means = likelihood_table(likelihood, own.cells, seed=seed, clusters=documents)
         likelihoods.append(means.assign(model=swept.name))
         ratio = ratio_frame(
             wide_cells(likelihood, "nll"), own_plan, [FRACTION], seed=seed, clusters=documents
         ).iloc[0]
         rows.append(_row(swept.name, own, table, means, ratio, own_plan))
-        budgets = [
-            budget
-            for budget in by_document(read_budgets(run.path / "records" / "budgets"), documents)
-            if budget.stack == "decoder"
-        ]
-        own_shares = with_cell_columns(share_table(budgets, seed=seed), own["cells"])
+        budgets = [budget for budget in by_document(run.budgets(), documents) if budget.stack == "decoder"]
+        own_shares = with_cell_columns(share_table(budgets, seed=seed), own.cells)
         shares.append(own_shares.assign(model=swept.name))
     frame = pd.DataFrame(rows)
     for text in ("failure", "reason", "family", *REPORTED, "structural_fraction"):
@@ -89,7 +80,7 @@ def sweep_tables(directory: RunDirectory, plan: Plan) -> dict[str, Table]:
     tables = {"models": _models_presented(frame, n, seed, shared)}
     if effects:
         tables |= {
-            "model_effects": _effects_presented(pd.concat(effects, ignore_index=True), plan, seed),
+            "model_effects": _effects_presented(pd.concat(effects, ignore_index=True), sweep.plan, seed),
             "model_likelihood": Table(
                 frame=pd.concat(likelihoods, ignore_index=True),
                 title="Answer NLL by model and cell",
@@ -109,7 +100,7 @@ def sweep_tables(directory: RunDirectory, plan: Plan) -> dict[str, Table]:
 
 def _row(
     name: str,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     effects: pd.DataFrame,
     means: pd.DataFrame,
     ratio: pd.Series,
@@ -119,8 +110,8 @@ def _row(
     by_name = effects.set_index("contrast")
     row: dict[str, Any] = {
         "model": name,
-        "family": manifest["model"]["family"],
-        "parameters": int(manifest["model"]["parameters"]),
+        "family": manifest.model.family,
+        "parameters": manifest.model.parameters,
         "n": int(by_name["n"].iloc[0]),
         "clusters": int(by_name["clusters"].iloc[0]),
         **{f"nll_{alias}": mean for alias, mean in zip(means["alias"], means["mean"], strict=True)},
@@ -221,8 +212,9 @@ def _shares_presented(frame: pd.DataFrame, n: str) -> Table:
     )
 
 
-def sweep_figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:
+def sweep_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Effects by model, and the cell means of every model."""
+    setting = run.manifest.setting
     if "model_effects" not in tables:
         return {}
     effects = tables["model_effects"]

@@ -37,6 +37,7 @@ from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Example, Trial
 from budgetlens.runs.known_models import REFERENCE_MODEL
+from budgetlens.runs.run import Run
 from budgetlens.runs.running import RunOptions, Unit, run_analysis, tokenized_units
 from budgetlens.runs.storage import RunDirectory
 
@@ -115,9 +116,8 @@ def bench_job(repeats: int) -> bool:
         with tempfile.TemporaryDirectory() as folder:
             directory = RunDirectory(Path(folder) / "run")
             run_analysis(analysis, model, corpus, directory, RunOptions(), progress=False)
-            results["ours"] = {
-                kind: directory.read_records(kind) for kind in ("likelihood", "budgets", "entropies")
-            }
+            run = Run.open(directory.path)
+            results["ours"] = {kind: run.records(kind) for kind in ("likelihood", "budgets", "entropies")}
 
     def published() -> None:
         results["published"] = published_job(slow, units)

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from budgetlens.design.catalogue import analysis_of
 from budgetlens.report.document import write_report
 from budgetlens.report.drawing import draw_figures, save_figures
 from budgetlens.report.findings import caveats
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from budgetlens.tables.attention_presentation import UNIT_OF_SHARES
-from budgetlens.tables.build import build_tables, save_tables
+from budgetlens.tables.build import build_tables
 from budgetlens.tables.extract import Extract
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table
 from budgetlens.tables.presented import presented_tables
-from budgetlens.tables.run_statistics import SHARED, shared_documents
+from budgetlens.tables.run_statistics import SHARED
 from budgetlens.tables.terminal_text import visible
 
 #: Columns of a table that is printed into a pipe or a file.
@@ -35,37 +34,35 @@ ALLOWING = frozenset((DOCUMENTS_RESAMPLED, UNIT_OF_SHARES, SHARED))
 MOST_PRINTED = 40
 
 
-def tables_of(directory: RunDirectory) -> tuple[dict[str, pd.DataFrame], dict[str, Table]]:
+def tables_of(run: Run) -> tuple[dict[str, pd.DataFrame], dict[str, Table]]:
     """Every table of a finished run: the frames by name, and those with captions that are read first."""
-    manifest = directory.manifest()
-    analysis = analysis_of(manifest)
     frames: dict[str, pd.DataFrame] = {}
     presented: dict[str, Table] = {}
-    if analysis.has_records:
-        frames |= build_tables(directory)
-        presented |= presented_tables(manifest, frames)
-    if analysis.tables is not None:
-        own = analysis.tables(directory, analysis.plan(manifest["protocol"]))
+    if run.has_records:
+        frames |= build_tables(run)
+        presented |= presented_tables(run, frames)
+    if run.analysis.tables is not None:
+        own = run.analysis.tables(run)
         doubled = sorted(own.keys() & frames.keys())
         if doubled:
-            raise ValueError(f"{analysis.name} names tables that every run has: {doubled}; rename them")
+            raise ValueError(f"{run.analysis.name} names tables that every run has: {doubled}; rename them")
         frames |= {name: table.frame for name, table in own.items()}
-        presented |= _with_dependence(own, directory) if analysis.has_records else own
+        presented |= _with_dependence(own, run) if run.has_records else own
     return frames, presented
 
 
-def report(directory: RunDirectory) -> Path:
+def report(run: Run) -> Path:
     """Write the report of a run and nothing else; its path."""
-    frames, presented = tables_of(directory)
-    return write_report(directory, presented, draw_figures(directory, frames))
+    frames, presented = tables_of(run)
+    return write_report(run, presented, draw_figures(run, frames))
 
 
-def _with_dependence(own: Mapping[str, Table], directory: RunDirectory) -> dict[str, Table]:
+def _with_dependence(own: Mapping[str, Table], run: Run) -> dict[str, Table]:
     """An analysis's own tables, which say so where examples share documents and they do not allow for it.
 
     The tables of this project allow for it; those that another distribution adds may not.
     """
-    if shared_documents(directory.read_records("trials")) is None:
+    if run.documents is None:
         return dict(own)
     return {
         name: table if _allows(table) else replace(table, notes=(*table.notes, INDEPENDENT))
@@ -87,19 +84,19 @@ def first_rows(table: Table) -> Table:
     return Extract(**own, shown_rows=tuple(range(MOST_PRINTED)))
 
 
-def finish(directory: RunDirectory) -> None:
+def finish(run: Run) -> None:
     """Tables, figures and report of a run: computed, saved, and the tables printed."""
-    frames, presented = tables_of(directory)
-    save_tables(directory, frames)
-    figures = draw_figures(directory, frames)
-    saved = save_figures(directory, figures)
-    page = write_report(directory, presented, figures)
+    frames, presented = tables_of(run)
+    run.directory.write_tables(frames)
+    figures = draw_figures(run, frames)
+    saved = save_figures(run, figures)
+    page = write_report(run, presented, figures)
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     for table in presented.values():
         print(first_rows(table).to_terminal(width))
-    for caveat in caveats(directory.manifest(), presented):
+    for caveat in caveats(run.manifest, presented):
         print(f"caveat:  {visible(caveat)}")
-    print(f"tables:  {directory.path / 'tables'} ({', '.join(frames)})")
+    print(f"tables:  {run.path / 'tables'} ({', '.join(frames)})")
     for path in saved:
         print(f"figure:  {path}")
     print(f"report:  {page}")

@@ -360,17 +360,17 @@ def _choices(options: argparse.Namespace, analysis: Analysis) -> RunOptions:
 def tables_command(options: argparse.Namespace) -> None:
     """Compute a run's tables and figures again and print them."""
     from budgetlens.command.finishing import finish
-    from budgetlens.runs.storage import RunDirectory
+    from budgetlens.runs.run import Run
 
-    finish(RunDirectory(options.run))
+    finish(Run.open(options.run))
 
 
 def report_command(options: argparse.Namespace) -> None:
     """Write a run's report again."""
     from budgetlens.command.finishing import report
-    from budgetlens.runs.storage import RunDirectory
+    from budgetlens.runs.run import Run
 
-    print(f"report:  {report(RunDirectory(options.run))}")
+    print(f"report:  {report(Run.open(options.run))}")
 
 
 def compare_command(options: argparse.Namespace) -> int:

@@ -9,12 +9,10 @@ unlike.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -26,7 +24,7 @@ from budgetlens.comparison.published import (
     short_cell_names,
     unlike_parts,
 )
-from budgetlens.runs.storage import RunDirectory, replacing
+from budgetlens.runs.run import Run
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, render
 from figures import published_beside_measured, write_html
 
@@ -69,13 +67,11 @@ RULE = (
 )
 
 
-def compare(
-    run_directory: str | Path, force: bool = False, *, model: str | None = None, resamples: int = 9_999
-) -> Table:
+def compare(run: Run, force: bool = False, *, model: str | None = None, resamples: int = 9_999) -> Table:
     """Published beside measured for every published quantity of the run's analysis.
 
     Args:
-        run_directory: a directory with `run.json` and `records/`.
+        run: a finished run.
         force: compare even where model, corpus or protocol differ; every row then says so.
         model: published model to compare with; by default the run's own, else the main one.
         resamples: bootstrap resamples.
@@ -87,34 +83,32 @@ def compare(
         the interval.
 
     Raises:
-        FileNotFoundError: the directory holds no run.
         ValueError: nothing was published for the analysis, or unlike things were compared without `force`.
     """
-    directory = Path(run_directory)
-    manifest = _manifest(directory)
-    figures = published_figures(manifest["analysis"])
-    chosen = chosen_model(figures, manifest["model"]["name"], model)
+    manifest = run.manifest
+    figures = published_figures(manifest.analysis)
+    chosen = chosen_model(figures, manifest.model.name, model)
     figures = figures[figures["model"] == chosen]
     unlike = unlike_parts(manifest, chosen, str(figures["corpus"].iloc[0]))
     if unlike and not force:
         raise ValueError(
-            f"{directory} is unlike the published runs ({unlike}); compare a like run, or insist with --force"
+            f"{run.path} is unlike the published runs ({unlike}); compare a like run, or insist with --force"
         )
-    found = Measurements(directory, manifest, resamples)
-    short = short_cell_names(manifest["analysis"])
+    found = Measurements(run, resamples)
+    short = short_cell_names(manifest.analysis)
     rows = [
         {**_row(figure, found(figure), unlike), "cells": _cells_in_words(figure, short)}
         for _, figure in figures.iterrows()
     ]
     return Table(
         frame=pd.DataFrame(rows),
-        title=f"{manifest['analysis']}: published and measured",
+        title=f"{manifest.analysis}: published and measured",
         estimand="measured - published, per quantity",
         unit="as in the column",
         n=f"published {int(figures['n'].iloc[0])}, measured as in the column",
         family="none: every row stands for itself",
         correction="none",
-        seed=int(manifest["seed"]),
+        seed=run.seed,
         notes=(
             "95 % BCa intervals of the measured figure over examples (Wilson for win %)",
             *(() if found.documents is None else (DOCUMENTS_RESAMPLED, WINS)),
@@ -193,25 +187,11 @@ def _row(figure: pd.Series, measured: Measured, unlike: str) -> dict[str, object
     }
 
 
-def _manifest(directory: Path) -> dict[str, Any]:
-    path = directory / "run.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{directory} holds no run.json; give the directory that `budgetlens run` wrote"
-        )
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    absent = [
-        key for key in ("analysis", "protocol", "model", "corpus", "seed", "cells") if key not in manifest
-    ]
-    if absent:
-        raise ValueError(f"{path} has no {absent[0]!r}; it was not written by `budgetlens run`")
-    return manifest
-
-
 def main(arguments: argparse.Namespace) -> int:
     """Run `budgetlens compare`: print the table, keep it and its figure with the run; the exit status."""
-    table = compare(arguments.run, arguments.force, model=arguments.published_model)
-    for path in save_comparison(RunDirectory(arguments.run), table):
+    run = Run.open(arguments.run)
+    table = compare(run, arguments.force, model=arguments.published_model)
+    for path in save_comparison(run, table):
         print(f"saved: {path}", file=sys.stderr)
     text = render(table, arguments.format)
     if arguments.out is None:
@@ -221,15 +201,10 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def save_comparison(directory: RunDirectory, table: Table) -> list[Path]:
+def save_comparison(run: Run, table: Table) -> list[Path]:
     """Write the comparison as ``RUN/tables/NAME.csv`` and ``RUN/figures/NAME.html``; the paths."""
-    with replacing(_made(directory.path / "tables") / f"{NAME}.csv") as temporary:
-        table.frame.to_csv(temporary, index=False)
+    (written,) = run.directory.write_tables({NAME: table.frame})
     figure = published_beside_measured(table.frame, title=table.title)
-    page = write_html(figure, _made(directory.path / "figures") / f"{NAME}.html")
-    return [directory.path / "tables" / f"{NAME}.csv", Path(page)]
-
-
-def _made(folder: Path) -> Path:
+    folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
-    return folder
+    return [written, Path(write_html(figure, folder / f"{NAME}.html"))]

@@ -5,22 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from budgetlens.comparison.published import own_cell_names, same_levels
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
-from budgetlens.statistics.budget_arrays import BudgetArray, read_budgets
+from budgetlens.runs.run import Run
+from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
 from budgetlens.statistics.intervals import proportion_interval
 from budgetlens.statistics.paired import PairedEffect, one_sample_effects
 from budgetlens.statistics.paired_inputs import document_labels, unit_labels
 from budgetlens.statistics.ratios import ratio_of_means
-from budgetlens.tables.run_statistics import shared_documents
 
 NAN = float("nan")
 
@@ -54,21 +51,16 @@ class Measurements:
     independent units of every interval and test.
     """
 
-    def __init__(self, directory: Path, manifest: Mapping[str, Any], resamples: int) -> None:
-        self._directory = directory
-        self._seed, self._resamples = int(manifest["seed"]), resamples
-        self._cells = own_cell_names(manifest)
-        self._wide = wide_cells(_read(directory, "likelihood"), "nll")
-        known = (directory / "records" / "trials").is_dir()
-        self.documents = shared_documents(self._trials) if known else None
+    def __init__(self, run: Run, resamples: int) -> None:
+        self._run = run
+        self._seed, self._resamples = run.seed, resamples
+        self._cells = own_cell_names(run.manifest)
+        self._wide = wide_cells(run.likelihood, "nll")
+        self.documents = run.documents
         self._effects: dict[str, PairedEffect] = {}
         self._budget: BudgetArray | str | None = None
         self._entropies: pd.DataFrame | str | None = None
         self._words: pd.Series | None = None
-
-    @cached_property
-    def _trials(self) -> pd.DataFrame:
-        return _read(self._directory, "trials")
 
     def __call__(self, figure: pd.Series) -> Measured:
         sides = ("baseline", "treatment", "whole_baseline", "whole_treatment")
@@ -122,9 +114,9 @@ class Measurements:
         if not stratum:
             return self._wide.index
         if self._words is None:
-            if "answer_words" not in self._trials.columns:
+            if "answer_words" not in self._run.trials.columns:
                 return "the run's trials do not count the words of the answers"
-            self._words = self._trials.groupby("example", observed=True)["answer_words"].first()
+            self._words = self._run.trials.groupby("example", observed=True)["answer_words"].first()
         low, _, high = stratum.removeprefix("answer words ").rstrip("+").partition("-")
         words = self._words.reindex(self._wide.index)
         within = words.between(
@@ -133,7 +125,7 @@ class Measurements:
         return self._wide.index[within.to_numpy()]
 
     def _document_tokens(self, cell: str) -> Measured:
-        own = self._trials[self._trials["cell"] == cell].set_index("example")
+        own = self._run.trials[self._run.trials["cell"] == cell].set_index("example")
         return _mean(self._described(f"document tokens {cell}", own["document_tokens"].sort_index()))
 
     def _of_d(self, quantity: str, wide: pd.DataFrame, names: Mapping[str, str | None]) -> Measured:
@@ -185,7 +177,7 @@ class Measurements:
 
     def _share(self, cell: str, layer: int, part: str) -> PairedEffect | str:
         if self._budget is None:
-            self._budget = _merged_budget(self._directory)
+            self._budget = _merged_budget(self._run)
         budget = self._budget
         if isinstance(budget, str):
             return budget
@@ -200,7 +192,7 @@ class Measurements:
 
     def _entropy(self, cell: str, layer: int, part: str) -> PairedEffect | str:
         if self._entropies is None:
-            self._entropies = _published_entropies(self._directory)
+            self._entropies = _published_entropies(self._run)
         records = self._entropies
         if isinstance(records, str):
             return records
@@ -241,20 +233,9 @@ def _statistic(quantity: str, effect: PairedEffect) -> Measured:
     raise ValueError(f"published_figures.csv names quantity {quantity!r}, which nothing here measures")
 
 
-def _read(directory: Path, kind: str) -> pd.DataFrame:
-    paths = sorted((directory / "records" / kind).glob("*.parquet"))
-    if not paths:
-        raise FileNotFoundError(f"{directory} has no {kind} records; finish the run first")
-    frames = [pd.read_parquet(path) for path in paths]
-    # Parts may carry different categories; plain text concatenates.
-    texts = [frame.astype({name: str for name in ("cell", "part") if name in frame}) for frame in frames]
-    return pd.concat(texts, ignore_index=True)
-
-
-def _merged_budget(directory: Path) -> BudgetArray | str:
-    try:
-        budgets = read_budgets(directory / "records" / "budgets")
-    except FileNotFoundError:
+def _merged_budget(run: Run) -> BudgetArray | str:
+    budgets = run.budgets()
+    if not budgets:
         return "the run has no budgets"
     merged = [budget for budget in budgets if (budget.stack, budget.block) == ("decoder", "merged")]
     if not merged:
@@ -262,12 +243,11 @@ def _merged_budget(directory: Path) -> BudgetArray | str:
     return merged[0]
 
 
-def _published_entropies(directory: Path) -> pd.DataFrame | str:
+def _published_entropies(run: Run) -> pd.DataFrame | str:
     for kind in ("published_entropies", "entropies"):
-        try:
-            records = _read(directory, kind)
-        except FileNotFoundError:
+        if kind not in run.kinds:
             continue
+        records = run.records(kind).astype({"cell": str, "part": str})
         own = records[records["part"].str.startswith("published_") & (records["stack"] == "decoder")]
         if len(own):
             return own

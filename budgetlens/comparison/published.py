@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import resources
-from typing import Any
 
 import pandas as pd
 
+from budgetlens.runs.manifest import Manifest
 from budgetlens.statistics.contrasts import parse_cell
 
 MAIN_MODEL = "google/t5gemma-2-4b-4b"
@@ -53,13 +52,13 @@ def chosen_model(figures: pd.DataFrame, own: str, asked: str | None) -> str:
     return MAIN_MODEL if MAIN_MODEL in known else known[0]
 
 
-def unlike_parts(manifest: Mapping[str, Any], model: str, corpus: str) -> str:
+def unlike_parts(manifest: Manifest, model: str, corpus: str) -> str:
     """What differs between the run and the published one, in words; empty where nothing does."""
-    rows = manifest.get("identity", {}).get("rows", ROWS)
+    rows = manifest.rows or ROWS
     pairs = (
-        ("model", manifest["model"]["name"], model),
-        ("corpus", manifest["corpus"]["name"], corpus),
-        ("protocol", manifest["protocol"], PROTOCOL),
+        ("model", manifest.model.name, model),
+        ("corpus", manifest.corpus.name, corpus),
+        ("protocol", manifest.protocol, PROTOCOL),
         ("rows of attention", rows, ROWS),
     )
     return "; ".join(f"{what} {own}, published {theirs}" for what, own, theirs in pairs if own != theirs)
@@ -72,12 +71,12 @@ def short_cell_names(analysis: str) -> dict[str, str]:
     return dict(zip(cells["cell"], cells["published_name"], strict=True))
 
 
-def own_cell_names(manifest: Mapping[str, Any]) -> dict[str, str]:
+def own_cell_names(manifest: Manifest) -> dict[str, str]:
     """Published cell name to the run's: the same levels in any order, else the published short name as alias."""
-    by_levels = {_levels(cell["name"]): cell["name"] for cell in manifest["cells"]}
-    by_alias = {cell.get("alias"): cell["name"] for cell in manifest["cells"] if cell.get("alias")}
+    by_levels = {_levels(name): name for name in manifest.cell_names}
+    by_alias = {cell.alias: cell.name for cell in manifest.cells if cell.alias}
     matched = {}
-    for name, short in short_cell_names(manifest["analysis"]).items():
+    for name, short in short_cell_names(manifest.analysis).items():
         own = by_levels.get(_levels(name), by_alias.get(short))
         if own is not None:
             matched[name] = own

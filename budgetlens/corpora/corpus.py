@@ -17,7 +17,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,8 @@ class Corpus:
     ``padding_pool`` holds unselected passages of 20-200 words, none of which is the selected passage of a
     row that was read. ``sha256`` is a hash of the examples in their order, all fields;
     ``padding_sha256`` one of the pool. ``candidates`` counts the usable rows that the examples were
-    drawn from.
+    drawn from. ``asked`` is the name or the absolute path, and ``asked_n`` the number of examples, with which
+    :func:`read_corpus` finds it again.
     """
 
     name: str
@@ -126,6 +127,8 @@ class Corpus:
     rows_read: int
     candidates: int
     seed: int
+    asked: str = ""
+    asked_n: int | None = None
 
     @property
     def sha256(self) -> str:
@@ -185,9 +188,10 @@ def read_corpus(
         dataset = load_hub_dataset(known.repository, known.configuration, known.split, revision)
         parts = (known.repository, known.configuration, known.split, revision and f"revision {revision}")
         source = " ".join(part for part in parts if part)
-        return corpus_of_rows(
+        found = corpus_of_rows(
             rows_of_dataset(dataset), name=known.name, source=source, n=n, seed=seed, selection=selection
         )
+        return replace(found, asked=known.name, asked_n=n)
     if revision is not None:
         raise CorpusError(
             f"revision {revision!r} was given for {name_or_path}, which is not on the hub; leave it out"
@@ -199,14 +203,16 @@ def read_corpus(
                 "is missing; reinstall the package, or make it with 'make reference'"
             )
         name, path, source = known.name, known.file, f"built in, {known.file.name}"
+        asked = known.name
     else:
         path = Path(name_or_path).expanduser()
         if not path.exists():
             raise CorpusError(
                 f"{str(name_or_path)!r} is neither a known corpus ({', '.join(CORPORA)}) nor an existing file"
             )
-        name, source = path.stem, f"file {path.name}"
-    return corpus_of_rows(rows_of_file(path), name=name, source=source, n=n, seed=seed, selection=selection)
+        name, source, asked = path.stem, f"file {path.name}", str(path.resolve())
+    found = corpus_of_rows(rows_of_file(path), name=name, source=source, n=n, seed=seed, selection=selection)
+    return replace(found, asked=asked, asked_n=n)
 
 
 def corpus_of_rows(

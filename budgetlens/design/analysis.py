@@ -17,11 +17,13 @@ CUSTOM = "custom"
 class Analysis:
     """A named question with its plans. ``corpus``, ``n`` and ``seed`` are the defaults of a run.
 
-    ``tables`` gives further tables of a finished run, ``figures`` further figures from all tables by name and
-    the setting that titles name. ``runner`` takes the place of the ordinary run where an analysis does not
-    run one model over one design (a re-analysis, a sweep over models). ``has_records`` is False where a run
-    directory holds no records of its own, only what ``tables`` gives. ``encoder_tokens`` is the longest
-    encoder input by default. ``listed`` is False for the part of another analysis that nobody runs by itself.
+    ``tables`` gives further tables (:class:`budgetlens.tables.presentation.Table`) of a finished
+    :class:`budgetlens.runs.run.Run` by name, ``figures`` further figures (plotly) of it from the frames of all tables
+    by name; both live on higher floors, so that they are not named in the types here. ``runner`` takes the place of
+    the ordinary run where an analysis does not run one model over one design (a re-analysis, a sweep over models).
+    ``has_records`` is False where a run directory holds no records of its own, only what ``tables`` gives.
+    ``encoder_tokens`` is the longest encoder input by default. ``listed`` is False for the part of another analysis
+    that nobody runs by itself.
     """
 
     name: str
@@ -31,8 +33,8 @@ class Analysis:
     corpus: str = "reference"
     n: int = 500
     seed: int = 42
-    tables: Callable[[Any, Plan], Mapping[str, Any]] | None = None
-    figures: Callable[[Mapping[str, Any], str], Mapping[str, Any]] | None = None
+    tables: Callable[[Any], Mapping[str, Any]] | None = None
+    figures: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] | None = None
     runner: Callable[[Any], Any] | None = None
     has_records: bool = True
     encoder_tokens: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from budgetlens.design.analysis import CUSTOM, Analysis
@@ -44,26 +44,24 @@ def _no_options() -> Analysis:
     )
 
 
-def analysis_of(manifest: Mapping[str, Any]) -> Analysis:
-    """The analysis that a run's manifest names.
+def analysis_of(name: str, design: Mapping[str, Any] | None, protocol: str, cells: Sequence[str]) -> Analysis:
+    """The analysis that made a run, of which run.json keeps its name, design, protocol and cell names.
 
     It is the registered one, with its own tables and figures, while that has the cells of the run, or where its
     runs have no records but read those of others, whose cells may be of an earlier version. A custom analysis, one
-    whose code has other cells by now, and one whose distribution is gone are made again from the design in the
-    manifest. Raises RegistryError for an unknown name where the manifest holds no design.
+    whose code has other cells by now, and one whose distribution is gone are made again from the design. Raises
+    RegistryError for an unknown name without a design.
     """
-    name, design = manifest["analysis"], manifest.get("design")
     if name == CUSTOM:
         return custom_analysis(design)
     known = available_analyses()
     if name in known or design is None:
         found = lookup("analysis", name, known)()
-        if design is None or not found.has_records or _has_cells_of(found, manifest):
+        if design is None or not found.has_records or _has_cells(found, protocol, cells):
             return found
     return custom_analysis(design, name=name)
 
 
-def _has_cells_of(analysis: Analysis, manifest: Mapping[str, Any]) -> bool:
-    plan = analysis.plans.get(manifest["protocol"])
-    cells = [cell["name"] for cell in manifest.get("cells", ())]
-    return plan is not None and (not cells or cells == [cell.name for cell in plan.design.cells])
+def _has_cells(analysis: Analysis, protocol: str, cells: Sequence[str]) -> bool:
+    plan = analysis.plans.get(protocol)
+    return plan is not None and (not cells or list(cells) == [cell.name for cell in plan.design.cells])

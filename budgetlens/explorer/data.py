@@ -6,19 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from budgetlens.corpora.corpus import Corpus
-from budgetlens.design.catalogue import analysis_of
 from budgetlens.design.plan import Plan
 from budgetlens.model.roles import ROLES
 from budgetlens.model.trials import Example
-from budgetlens.runs.storage import RunDirectory, RunError
-from budgetlens.runs.texts import read_texts
-from budgetlens.statistics.budget_arrays import BudgetArray, read_budgets
+from budgetlens.runs.manifest import Manifest, RunError
+from budgetlens.runs.run import Run
+from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.contrasts import Contrast, comparison, wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.tables.build import SMALLEST_EFFECT
@@ -34,9 +32,7 @@ class RunData:
     """
 
     key: str
-    directory: RunDirectory
-    manifest: Mapping[str, Any]
-    plan: Plan
+    run: Run
     nll: pd.DataFrame
     answer_tokens: pd.Series
     counts: pd.DataFrame
@@ -48,15 +44,24 @@ class RunData:
     _labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def manifest(self) -> Manifest:
+        """What the run says of itself."""
+        return self.run.manifest
+
+    @property
+    def plan(self) -> Plan:
+        """Its cells and what is compared."""
+        return self.run.plan
+
+    @property
     def cells(self) -> tuple[str, ...]:
         """The names of the cells that have records, in the design's order."""
-        return tuple(cell["name"] for cell in self.manifest["cells"] if cell["name"] in self.nll.columns)
+        return tuple(name for name in self.manifest.cell_names if name in self.nll.columns)
 
     @cached_property
     def labels(self) -> dict[str, str]:
         """A short name for every cell: its alias, else its levels."""
-        aliases = {cell["name"]: cell["alias"] for cell in self.manifest["cells"]}
-        names = {cell: aliases.get(cell) or cell for cell in self.cells}
+        names = {cell: self.manifest.labels[cell] for cell in self.cells}
         doubled = {label for label in names.values() if list(names.values()).count(label) > 1}
         return {cell: cell if label in doubled else label for cell, label in names.items()}
 
@@ -118,8 +123,8 @@ class RunData:
         """What the run is, in a line."""
         manifest = self.manifest
         return (
-            f"{manifest['analysis']} ({manifest['protocol']}) · {manifest['model']['name']} · "
-            f"{manifest['corpus']['name']}, n = {len(self.nll):,}"
+            f"{manifest.analysis} ({manifest.protocol}) · {manifest.model.name} · "
+            f"{manifest.corpus.name}, n = {len(self.nll):,}"
         )
 
 
@@ -142,15 +147,12 @@ def load_runs(paths: Sequence[Path], *, corpus: str | None = None) -> dict[str, 
 
 def load_run(path: Path, *, key: str | None = None, corpus: str | None = None) -> RunData:
     """Read a finished run once. Raises RunError where it is none, or not finished."""
-    directory = RunDirectory(Path(path))
-    manifest = directory.manifest()
-    directory.require_whole()
-    plan = analysis_of(manifest).plan(manifest["protocol"])
-    if "likelihood" not in directory.kinds():
+    run = Run.open(path)
+    if "likelihood" not in run.kinds:
         raise RunError(
-            f"{path} has no records of its own (analysis {manifest['analysis']}); give one of the runs that it rests on"
+            f"{path} has no records of its own (analysis {run.manifest.analysis}); give one of the runs that it rests on"
         )
-    likelihood = directory.read_records("likelihood")
+    likelihood = run.likelihood
     nll = wide_cells(likelihood, "nll", missing="drop")
     nll.index = nll.index.astype(str)
     nll.columns = nll.columns.astype(str)
@@ -159,18 +161,16 @@ def load_run(path: Path, *, key: str | None = None, corpus: str | None = None) -
         .groupby("example")["answer_tokens"]
         .first()
     )
-    trials = directory.read_records("trials", ["example", "document_tokens"])
+    trials = run.trials[["example", "document_tokens"]]
     counts = trials.assign(example=trials["example"].astype(str)).groupby("example").max().reindex(nll.index)
-    texts, reason = read_texts(manifest, corpus)
+    texts, reason = run.texts(corpus)
     data = RunData(
-        key=key or Path(path).resolve().name,
-        directory=directory,
-        manifest=manifest,
-        plan=plan,
+        key=key or run.name,
+        run=run,
         nll=nll,
         answer_tokens=tokens.reindex(nll.index),
         counts=counts,
-        budgets=tuple(_budgets(directory, nll)),
+        budgets=tuple(_budgets(run, nll)),
         tables={},
         corpus=texts,
         no_texts=reason,
@@ -178,11 +178,9 @@ def load_run(path: Path, *, key: str | None = None, corpus: str | None = None) -
     return replace(data, tables=_tables(data))
 
 
-def _budgets(directory: RunDirectory, nll: pd.DataFrame) -> list[BudgetArray]:
-    if "budgets" not in directory.kinds():
-        return []
+def _budgets(run: Run, nll: pd.DataFrame) -> list[BudgetArray]:
     arrays = []
-    for budget in read_budgets(directory.path / "records" / "budgets"):
+    for budget in run.budgets():
         # In the order of the NLL's examples, so that one mask serves both.
         order = pd.Index([str(example) for example in budget.examples]).get_indexer(nll.index)
         same = (
@@ -197,35 +195,14 @@ def _budgets(directory: RunDirectory, nll: pd.DataFrame) -> list[BudgetArray]:
 
 def _tables(data: RunData) -> dict[str, pd.DataFrame]:
     """The run's own tables where they lie beside the records; the effects are computed where they do not."""
-    tables = {}
-    for name in ("effects", "shares", "share_effects"):
-        path = data.directory.path / "tables" / f"{name}.csv"
-        if path.is_file():
-            tables[name] = pd.read_csv(path, dtype=_TEXTS, keep_default_na=True, na_values=[])
-            for column in set(_TEXTS) & set(tables[name].columns):
-                tables[name][column] = tables[name][column].fillna("")
+    there = data.run.table_names
+    tables: dict[str, pd.DataFrame] = {
+        name: data.run.table(name) for name in ("effects", "shares", "share_effects") if name in there
+    }
     if "effects" not in tables:
         tables["effects"] = subset_effects(data, np.ones(len(data.nll), dtype=bool), resamples=9_999)
     return tables
 
-
-#: Columns that hold text even where every entry of them looks like a number.
-_TEXTS = dict.fromkeys(
-    (
-        "contrast",
-        "family",
-        "baseline",
-        "treatment",
-        "caution",
-        "reason",
-        "stars",
-        "small",
-        "verdict",
-        "cell",
-        "alias",
-    ),
-    "str",
-)
 
 #: Resamples and sign patterns for a part of the examples: enough to look, and done in a tenth of a second.
 RESAMPLES = 1_999
@@ -240,7 +217,8 @@ def subset_effects(data: RunData, chosen: np.ndarray, *, resamples: int = RESAMP
     return effects_table(
         long,
         contrasts,
-        seed=int(data.manifest["seed"]),
+        seed=data.run.seed,
+        clusters=data.run.documents,
         smallest_effect=SMALLEST_EFFECT,
         correction=data.plan.correction,
         resamples=resamples,

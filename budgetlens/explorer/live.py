@@ -19,12 +19,12 @@ from budgetlens.model.capture import Reading
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import load_model
 from budgetlens.model.observation import chosen_probes
+from budgetlens.model.token_attention import token_attention
 from budgetlens.model.tokenization import Limits
 from budgetlens.model.trials import Example
 from budgetlens.runs.known_models import model_path
 from budgetlens.runs.records import Fed
 from budgetlens.runs.running import Unit, capture_part
-from budgetlens.runs.token_attention import token_attention
 from budgetlens.statistics.budget_arrays import AXES, SITE
 
 #: Token views and measured texts that are kept.
@@ -41,7 +41,7 @@ class LiveModel:
 
     def __init__(self, data: RunData, asked: str | None = None) -> None:
         self.data = data
-        self.source = model_path(asked or data.manifest["model"]["name"])
+        self.source = model_path(asked or data.manifest.model.name)
         self.state = "waiting"
         self.reason = ""
         self.note = ""
@@ -64,7 +64,7 @@ class LiveModel:
     @property
     def words(self) -> str:
         """The state in a sentence."""
-        name = self.data.manifest["model"]["name"]
+        name = self.data.manifest.model.name
         return {
             "waiting": f"The model {name} is not loaded.",
             "loading": f"The model {name} is being loaded …",
@@ -80,12 +80,12 @@ class LiveModel:
         return self._model
 
     def _load(self) -> None:
-        identity = self.data.manifest["identity"]
+        identity = self.data.manifest.identity
         try:
             same_device = _device_here() == identity["device"]
             model = load_model(
                 self.source,
-                revision=self.data.manifest["model"].get("revision"),
+                revision=self.data.manifest.model.revision,
                 dtype=identity["dtype"] if same_device else "auto",
                 limits=Limits(**identity["limits"]),
             )
@@ -144,8 +144,8 @@ class LiveModel:
                 model,
                 [Unit(fed)],
                 Reading(chosen_probes(("budgets",))),
-                rows=self.data.manifest["identity"]["rows"],
-                batch_tokens=int(self.data.manifest["identity"]["batch_tokens"]),
+                rows=self.data.manifest.rows,
+                batch_tokens=int(self.data.manifest.identity["batch_tokens"]),
             )
             frames = {kind: tables[kind].to_pandas() for kind in ("likelihood", "budgets")}
             texts_of = {"likelihood": ("example", "cell"), "budgets": (*AXES, *SITE)}
@@ -188,12 +188,12 @@ class LiveModel:
             examples=examples,
             tokenizer=model.trial_tokenizer,
             vocabulary_size=model.tokenizer.vocab_size,
-            seed=int(self.data.manifest["seed"]),
+            seed=self.data.run.seed,
             padding_pool=self.data.corpus.padding_pool if self.data.corpus is not None else (),
         )
 
     def _attention(self, model: LoadedModel, fed: Fed, layer: int) -> pd.DataFrame:
-        rows = self.data.manifest["identity"]["rows"]
+        rows = self.data.manifest.rows
         return token_attention(model, fed.trial, layers=[layer], rows=rows, cell=fed.cell)
 
     def _cached(self, key: Any, make: Callable[[], Result]) -> Result:

@@ -27,7 +27,7 @@ def tokens_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT
     """
     cells = _sides(state.left, state.right)
     layer = int(state.layer)
-    stored = stored_examples(data.directory)
+    stored = stored_examples(data.run.directory)
     parts, kept = [], []
     for cell in cells:
         part = (

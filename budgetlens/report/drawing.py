@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from budgetlens.design.catalogue import analysis_of
 from budgetlens.design.plan import Plan
 from budgetlens.model.roles import ROLES
-from budgetlens.runs.storage import RunDirectory
-from budgetlens.runs.texts import read_texts
+from budgetlens.runs.manifest import CellFacts
+from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
 from budgetlens.tables.build import SMALLEST_EFFECT, headline_shares
 from figures import (
@@ -38,30 +36,24 @@ MOST_SCATTERS = 3
 MAPPED_ROLES = ("document", "bos")
 
 
-def draw_figures(directory: RunDirectory, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
+def draw_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Every figure that the run's tables allow, by name: the analysis' own first, then those of every run."""
-    manifest = directory.manifest()
-    analysis = analysis_of(manifest)
-    plan = analysis.plan(manifest["protocol"])
-    setting = (
-        f"{manifest['analysis']} {manifest['protocol']}, model {manifest['model']['name']}, "
-        f"corpus {manifest['corpus']['name']}"
-    )
-    own = {} if analysis.figures is None else dict(analysis.figures(tables, setting))
-    common = likelihood_figures(plan, manifest, tables, setting)
-    if analysis.has_records:
-        common |= example_figures(directory, plan, setting)
+    plan, setting = run.plan, run.manifest.setting
+    own = {} if run.analysis.figures is None else dict(run.analysis.figures(run, tables))
+    common = likelihood_figures(plan, run.manifest.cells, tables, setting)
+    if run.has_records:
+        common |= example_figures(run, plan, setting)
     common |= attention_figures(plan, tables, setting)
     if "effects" in tables:
         common |= further_effects(plan, tables["effects"], setting)
     doubled = sorted(own.keys() & common.keys())
     if doubled:
-        raise ValueError(f"{analysis.name} names figures that every run has: {doubled}; rename them")
+        raise ValueError(f"{run.analysis.name} names figures that every run has: {doubled}; rename them")
     return own | common
 
 
 def likelihood_figures(
-    plan: Plan, manifest: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], setting: str
+    plan: Plan, cells: Sequence[CellFacts], tables: Mapping[str, pd.DataFrame], setting: str
 ) -> dict[str, Figure]:
     """Effects, the interaction of the plan's factors, splits."""
     figures: dict[str, Figure] = {}
@@ -71,13 +63,13 @@ def likelihood_figures(
         figures["effects"] = effects_forest(first, SMALLEST_EFFECT, title=f"Paired effects{of}: {setting}")
     if plan.interaction and "likelihood" in tables:
         x, line, facet = (*plan.interaction, None)[:3]
-        likelihood, held = _held(tables["likelihood"], manifest, plan.interaction)
+        likelihood, held = _held(tables["likelihood"], cells, plan.interaction)
         figures["interaction"] = interaction_plot(
             likelihood,
             x=x,
             line=line,
             facet=facet,
-            order=_levels(manifest, plan.interaction, likelihood),
+            order=_levels(cells, plan.interaction, likelihood),
             title=f"Answer NLL{held}: {setting}",
         )
     if "decomposition" in tables:
@@ -129,7 +121,7 @@ def further_effects(plan: Plan, effects: pd.DataFrame, setting: str) -> dict[str
     }
 
 
-def example_figures(directory: RunDirectory, plan: Plan, setting: str) -> dict[str, Figure]:
+def example_figures(run: Run, plan: Plan, setting: str) -> dict[str, Figure]:
     """The first headline contrasts of two cells, a point per example, with its text where that is at hand.
 
     Texts of hub corpora are not copied into a page that may be passed on; `budgetlens explore` shows them.
@@ -137,14 +129,13 @@ def example_figures(directory: RunDirectory, plan: Plan, setting: str) -> dict[s
     pairs = [
         contrast for contrast in plan.headline_contrasts if sorted(contrast.weights.values()) == [-1.0, 1.0]
     ]
-    if not pairs or "likelihood" not in directory.kinds():
+    if not pairs or "likelihood" not in run.kinds:
         return {}
-    manifest = directory.manifest()
-    aliases = {cell["name"]: cell["alias"] for cell in manifest["cells"]}
-    records = directory.read_records("likelihood")[["example", "cell", "nll"]]
+    aliases = {cell.name: cell.alias for cell in run.manifest.cells}
+    records = run.likelihood[["example", "cell", "nll"]]
     records = records.astype({"example": str, "cell": str})
     records["alias"] = records["cell"].map(aliases)
-    corpus, _ = read_texts(manifest, hub=False)
+    corpus, _ = run.texts(hub=False)
     text: tuple[str, ...] = ()
     if corpus is not None:
         text = ("query", "answer")
@@ -230,10 +221,10 @@ def _sides(contrast: Contrast) -> tuple[str, str]:
 
 
 def _held(
-    table: pd.DataFrame, manifest: Mapping[str, Any], factors: Sequence[str]
+    table: pd.DataFrame, cells: Sequence[CellFacts], factors: Sequence[str]
 ) -> tuple[pd.DataFrame, str]:
     """The cells at the first level of every factor that the plot has no room for, and words that name these levels."""
-    first: Mapping[str, str] = manifest["cells"][0]["factors"]
+    first = cells[0].factors
     held = {
         factor: first[factor] for factor in first if factor not in factors and table[factor].nunique() > 1
     }
@@ -244,14 +235,13 @@ def _held(
 
 
 def _levels(
-    manifest: Mapping[str, Any], factors: Sequence[str], likelihood: pd.DataFrame
+    cells: Sequence[CellFacts], factors: Sequence[str], likelihood: pd.DataFrame
 ) -> dict[str, list[str]]:
     """The levels of each factor in the design's order, *none* first and the position control after it.
 
     Of the factor by line (the second), only levels that have a line: two places along the axis in some panel.
     """
-    cells = manifest["cells"]
-    levels = {factor: list(dict.fromkeys(cell["factors"][factor] for cell in cells)) for factor in factors}
+    levels = {factor: list(dict.fromkeys(cell.factors[factor] for cell in cells)) for factor in factors}
     for found in levels.values():
         if "none" in found:
             first = [level for level in ("none", "position") if level in found]
@@ -262,8 +252,8 @@ def _levels(
     return levels | {line: drawn or levels[line]}
 
 
-def save_figures(directory: RunDirectory, figures: Mapping[str, Figure]) -> list[Path]:
+def save_figures(run: Run, figures: Mapping[str, Figure]) -> list[Path]:
     """Write every figure as a page that opens without a network; the paths."""
-    folder = directory.path / "figures"
+    folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
     return [Path(write_html(figure, folder / f"{name}.html")) for name, figure in figures.items()]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from budgetlens.report.page import Section, escaped, foreign, paragraph
+from budgetlens.runs.manifest import Manifest
 from figures.theme import ROLE_COLOURS
 
 #: A longer text is shown once per example; where it comes again, its first characters stand for it.
@@ -15,11 +16,11 @@ LONGEST_REPEATED, REPEATED_FIRST = 160, 60
 LONGEST_SHOWN, SHOWN_FIRST, SHOWN_LAST = 700, 400, 200
 
 
-def examples_section(manifest: Mapping[str, Any], examples: Sequence[Mapping[str, Any]]) -> Section:
+def examples_section(manifest: Manifest, examples: Sequence[Mapping[str, Any]]) -> Section:
     """One example in every cell, further examples folded.
 
     Args:
-        manifest: the content of run.json, for the cells' short names.
+        manifest: what run.json says, for the cells' short names.
         examples: the content of RUN/examples.json (:mod:`budgetlens.runs.examples_shown`); may be empty.
     """
     if not examples:
@@ -28,7 +29,7 @@ def examples_section(manifest: Mapping[str, Any], examples: Sequence[Mapping[str
             "of what was fed counts its positions by role."
         )
         return Section("fed", "What each cell saw", content)
-    aliases = {cell["name"]: cell.get("alias") or "" for cell in manifest.get("cells", [])}
+    aliases = {cell.name: cell.alias for cell in manifest.cells}
     lead = paragraph(
         "Text as it was fed, by position: the encoder reads a prefix and the document, the decoder a prompt "
         "and the answer. What is struck through was encoded and is hidden from the decoder. ⏎ is a line break."

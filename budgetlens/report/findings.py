@@ -10,7 +10,7 @@ import pandas as pd
 
 from budgetlens.model.families import FAMILIES
 from budgetlens.report.page import Section, escaped, foreign, heading
-from budgetlens.runs.storage import left_out_words
+from budgetlens.runs.manifest import Manifest
 from budgetlens.statistics.verdicts import (
     CHANGE,
     CHANGE_OF_CHANGE,
@@ -75,13 +75,11 @@ FEW = 100
 """Examples below which a run is called small."""
 
 
-def summary_section(
-    manifest: Mapping[str, Any], tables: Mapping[str, Table], headline: Sequence[str] = ()
-) -> Section:
+def summary_section(manifest: Manifest, tables: Mapping[str, Table], headline: Sequence[str] = ()) -> Section:
     """Conclusions and caveats, for the top of the report.
 
     Args:
-        manifest: the content of run.json.
+        manifest: what run.json says.
         tables: the presented tables; ``effects`` gives the conclusions, ``decomposition`` the parts.
         headline: names of the contrasts that come first; the others are folded.
     """
@@ -237,13 +235,13 @@ def _signed(value: float) -> str:
     return f"{value:.3f}".replace("-", "−")
 
 
-def caveats(manifest: Mapping[str, Any], tables: Mapping[str, Table]) -> list[str]:
+def caveats(manifest: Manifest, tables: Mapping[str, Table]) -> list[str]:
     """What a reader of this run must hold against it, each as a sentence; only what applies."""
     return list(
         dict.fromkeys(
             [
                 *_of_the_setting(manifest),
-                *left_out_words(manifest),
+                *manifest.left_out_words,
                 *_of_the_inputs(tables.get("trials")),
                 *_of_the_encoder(tables.get("trials"), manifest),
                 *_of_the_effects(tables.get("effects"), manifest),
@@ -253,14 +251,14 @@ def caveats(manifest: Mapping[str, Any], tables: Mapping[str, Table]) -> list[st
     )
 
 
-def _of_the_setting(manifest: Mapping[str, Any]) -> Iterable[str]:
-    model, identity = manifest.get("model", {}), manifest.get("identity", {})
-    if model.get("name") == "reference":
+def _of_the_setting(manifest: Manifest) -> Iterable[str]:
+    model, identity = manifest.model, manifest.identity
+    if model.name == "reference":
         yield (
             "The built-in model demonstrates the tool: it is small and was trained on generated English. "
             "Its numbers are no results about any other model."
         )
-    if manifest.get("protocol") == "published":
+    if manifest.protocol == "published":
         yield (
             "The published protocol is kept for replication. It hides the encoder's BOS, an attention sink, "
             "together with the prefix and leaves the line break after the prefix visible; it reads the rows "
@@ -268,7 +266,7 @@ def _of_the_setting(manifest: Mapping[str, Any]) -> Iterable[str]:
             "unnormalised attention; its random prompts are uniform ids with unused and control tokens. "
             "The corrected protocol controls for each of these."
         )
-    elif identity.get("rows") == "holding":
+    elif manifest.rows == "holding":
         yield (
             "Attention was read from the rows that hold the answer's tokens; the rows that predict them are "
             "one position earlier."
@@ -282,8 +280,8 @@ def _of_the_setting(manifest: Mapping[str, Any]) -> Iterable[str]:
         )
     if identity.get("layers") not in (None, "all"):
         yield "Attention was read in some layers only; which, the design says."
-    if model.get("family") in RELATIVE_FAMILIES and any(
-        "position" in cell.get("factors", {}).values() for cell in manifest.get("cells", [])
+    if model.family in RELATIVE_FAMILIES and any(
+        "position" in cell.factors.values() for cell in manifest.cells
     ):
         yield (
             "This family of models reads relative positions only: moving the decoder's positions changes "
@@ -333,12 +331,12 @@ def _of_idle_cells(trials: pd.DataFrame) -> Iterable[str]:
         yield f"In {cells} a level edits roles that are not there, {words}: {'; '.join(named)}{more}."
 
 
-def _of_the_encoder(trials: Table | None, manifest: Mapping[str, Any]) -> Iterable[str]:
+def _of_the_encoder(trials: Table | None, manifest: Manifest) -> Iterable[str]:
     """Where a prefix moves nothing in the encoder, so that taking positions and attention apart tells nothing."""
     if trials is None or "mean_bos_tokens" not in trials.frame or trials.frame["mean_bos_tokens"].any():
         return
-    levels = {cell.get("factors", {}).get("prefix_attention", "none") for cell in manifest.get("cells", [])}
-    if levels - {"none"} and manifest.get("model", {}).get("family") in RELATIVE_ENCODERS:
+    levels = {cell.factors.get("prefix_attention", "none") for cell in manifest.cells}
+    if levels - {"none"} and manifest.model.family in RELATIVE_ENCODERS:
         yield (
             "This family's encoder reads relative positions only and its inputs have no BOS: a prefix moves nothing "
             "that the document could measure. By construction the position part of its effect is 0, alone and "
@@ -346,9 +344,9 @@ def _of_the_encoder(trials: Table | None, manifest: Mapping[str, Any]) -> Iterab
         )
 
 
-def _of_the_effects(effects: Table | None, manifest: Mapping[str, Any]) -> Iterable[str]:
-    count = manifest.get("corpus", {}).get("n")
-    if isinstance(count, int) and count < FEW:
+def _of_the_effects(effects: Table | None, manifest: Manifest) -> Iterable[str]:
+    count = manifest.corpus.n
+    if count < FEW:
         yield (
             f"n = {count} examples is small: intervals are wide, and an undecided contrast may hide an effect "
             "that matters."

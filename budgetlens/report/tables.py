@@ -6,7 +6,6 @@ import base64
 import gzip
 import io
 from collections.abc import Mapping
-from pathlib import Path
 
 import pandas as pd
 
@@ -15,24 +14,18 @@ from budgetlens.report.page import heading as section_heading
 from budgetlens.tables.presentation import Table, heading
 
 
-def tables_section(tables: Mapping[str, Table], folder: Path) -> Section:
-    """The presented tables, then those files of RUN/tables that no presented table shows.
-
-    Args:
-        tables: by name.
-        folder: RUN/tables; files that are missing are left out.
-    """
+def tables_section(tables: Mapping[str, Table], further: Mapping[str, str]) -> Section:
+    """The presented tables, then the run's further ones as CSV, both by name."""
     parts = [(slug("table", name), table.title) for name, table in tables.items()]
     shown = "\n".join(_presented(name, table) for name, table in tables.items())
-    files = sorted(path for path in folder.glob("*.csv") if path.stem not in tables)
-    further = _further(files)
-    if further:
+    downloads = _further(further)
+    if downloads:
         parts.append(("further-tables", "Further tables"))
     about = (
         "<p>Each table shows its main columns; the CSV holds every column and every digit. "
         "Numbers are rounded to what their interval supports.</p>"
     )
-    return Section("tables", "Tables", f"{about}\n{shown}\n{further}", tuple(parts))
+    return Section("tables", "Tables", f"{about}\n{shown}\n{downloads}", tuple(parts))
 
 
 def _presented(name: str, table: Table) -> str:
@@ -104,15 +97,14 @@ def download(name: str, content: str, rows: int) -> str:
     )
 
 
-def _further(files: list[Path]) -> str:
-    if not files:
+def _further(tables: Mapping[str, str]) -> str:
+    if not tables:
         return ""
     entries = []
-    for path in files:
-        content = path.read_bytes()
-        frame = pd.read_csv(io.BytesIO(content), dtype=str) if content else pd.DataFrame()
+    for name, content in tables.items():
+        frame = pd.read_csv(io.StringIO(content), dtype=str) if content else pd.DataFrame()
         entries.append(
-            f"<li><b>{escaped(path.stem)}</b>: {escaped(', '.join(map(str, frame.columns)))}"
-            f"{download(path.stem, content.decode('utf-8'), len(frame))}</li>"
+            f"<li><b>{escaped(name)}</b>: {escaped(', '.join(map(str, frame.columns)))}"
+            f"{download(name, content, len(frame))}</li>"
         )
     return f"{section_heading(3, 'further-tables', 'Further tables')}\n<ul>{''.join(entries)}</ul>"

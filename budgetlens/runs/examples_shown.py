@@ -7,18 +7,14 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
-from budgetlens.runs.storage import RunDirectory, write_text
-
 if TYPE_CHECKING:
     from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
     from budgetlens.runs.records import Fed
 
-FILE = "examples.json"
-
 #: Longest run of text that is kept whole, and what is kept of the beginning and the end of a longer one.
 LONGEST_RUN, KEPT_FIRST, KEPT_LAST = 2_000, 1_200, 400
 
-Run = tuple[str, str, bool]
+Stretch = tuple[str, str, bool]
 """Text of adjoining positions with the same role and visibility, the role, and whether the decoder sees them."""
 
 
@@ -37,7 +33,7 @@ def shown_examples(
 
     Returns:
         One dictionary per example: ``example`` (identifier) and ``cells``, a list of dictionaries with
-        ``cell`` (name), ``encoder`` and ``decoder`` (lists of :data:`Run`), ``notes`` (sentences about what
+        ``cell`` (name), ``encoder`` and ``decoder`` (lists of :data:`Stretch`), ``notes`` (sentences about what
         the text does not show). Runs of more than 2,000 characters are cut in the middle and say so.
 
     Raises:
@@ -63,18 +59,20 @@ def shown_examples(
     ]
 
 
-def encoder_runs(trial: TokenizedTrial, tokenizer: TrialTokenizer) -> list[Run]:
+def encoder_runs(trial: TokenizedTrial, tokenizer: TrialTokenizer) -> list[Stretch]:
     """The encoder's positions as runs of text."""
     keys = list(zip(trial.encoder_roles, trial.visible, strict=True))
     return text_runs(trial.encoder_ids, keys, tokenizer)
 
 
-def decoder_runs(trial: TokenizedTrial, tokenizer: TrialTokenizer) -> list[Run]:
+def decoder_runs(trial: TokenizedTrial, tokenizer: TrialTokenizer) -> list[Stretch]:
     """The decoder's positions as runs of text; the decoder sees all of them."""
     return text_runs(trial.decoder_ids, [(role, True) for role in trial.decoder_roles], tokenizer)
 
 
-def text_runs(ids: Sequence[int], keys: Sequence[tuple[str, bool]], tokenizer: TrialTokenizer) -> list[Run]:
+def text_runs(
+    ids: Sequence[int], keys: Sequence[tuple[str, bool]], tokenizer: TrialTokenizer
+) -> list[Stretch]:
     """Adjoining positions with the same key, decoded together."""
     runs = []
     for (role, visible), group in groupby(zip(keys, ids, strict=True), key=lambda item: item[0]):
@@ -110,18 +108,6 @@ def notes_on(trial: TokenizedTrial) -> list[str]:
     return notes
 
 
-def save_examples(
-    directory: RunDirectory, units: Sequence[FedUnit], tokenizer: TrialTokenizer, count: int = 3
-) -> None:
-    """Write ``RUN/examples.json``."""
-    content = json.dumps(shown_examples(units, tokenizer, count), ensure_ascii=False, indent=1)
-    write_text(directory.path / FILE, content + "\n")
-
-
-def read_examples(directory: RunDirectory) -> list[dict[str, Any]]:
-    """The content of ``RUN/examples.json``; nothing where the run has none or it is damaged."""
-    try:
-        content = json.loads((directory.path / FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return []
-    return content if isinstance(content, list) else []
+def examples_text(units: Sequence[FedUnit], tokenizer: TrialTokenizer, count: int = 3) -> str:
+    """The content of ``RUN/examples.json``."""
+    return json.dumps(shown_examples(units, tokenizer, count), ensure_ascii=False, indent=1) + "\n"

@@ -26,10 +26,13 @@ from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.analysis import Analysis
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.loading import load_model
+from budgetlens.runs.files import write_text
 from budgetlens.runs.known_models import model_path
+from budgetlens.runs.manifest import RunError
 from budgetlens.runs.request import RunRequest
-from budgetlens.runs.running import design_details, run_analysis
-from budgetlens.runs.storage import RunDirectory, RunError, write_text
+from budgetlens.runs.run import Run
+from budgetlens.runs.running import corpus_details, design_details, run_analysis
+from budgetlens.runs.storage import RunDirectory
 
 #: Longest reason of a failure that the table shows.
 LONGEST_REASON = 300
@@ -48,8 +51,8 @@ class Swept:
     failure: str = ""
 
 
-def sweep(request: RunRequest, swept_as: str, finish: Callable[[RunDirectory], None]) -> RunDirectory:
-    """Run ``request.analysis`` on every model of the request, or continue; the sweep's directory.
+def sweep(request: RunRequest, swept_as: str, finish: Callable[[Run], None]) -> Run:
+    """Run ``request.analysis`` on every model of the request, or continue; the sweep.
 
     ``swept_as`` is the analysis that the directory of the sweep belongs to; ``finish`` makes its tables where the
     sweep ends with an error, since nobody else does then. Raises ValueError for a model given twice, a ``source``
@@ -66,7 +69,7 @@ def sweep(request: RunRequest, swept_as: str, finish: Callable[[RunDirectory], N
     with directory.locked():
         directory.begin(identity, details)
         # Models of an earlier command stay: each has a row of its own, whoever else is swept.
-        earlier = {one.name: one for one in read_swept(directory)}
+        earlier = {one.name: one for one in _read_swept(directory)}
         known = {**earlier, **{name: Swept(name, label) for name, label in labels.items()}}
         for name, label in labels.items():
             failure = _run_one(request, name, corpus, RunDirectory(directory.path / "models" / label))
@@ -76,13 +79,13 @@ def sweep(request: RunRequest, swept_as: str, finish: Callable[[RunDirectory], N
     failed = [one for one in known.values() if one.failure and one.name in labels]
     if failed:
         if len(failed) < len(known):
-            finish(directory)
+            finish(Run.open(directory.path))
         raise SweepError(
             f"{len(failed)} of {len(labels)} models failed: "
             + "; ".join(f"{one.name}: {one.failure}" for one in failed)
             + f". What the others gave is in {directory.path}; the same command tries the failed ones again"
         )
-    return directory
+    return Run.open(directory.path)
 
 
 def _run_one(request: RunRequest, name: str, corpus: Corpus, directory: RunDirectory) -> str:
@@ -136,8 +139,12 @@ def labels_of(models: Sequence[str]) -> dict[str, str]:
     }
 
 
-def read_swept(directory: RunDirectory) -> tuple[Swept, ...]:
-    """The models of a sweep in order; none where it has not begun."""
+def read_swept(run: Run) -> tuple[Swept, ...]:
+    """The models of a sweep in order."""
+    return _read_swept(run.directory)
+
+
+def _read_swept(directory: RunDirectory) -> tuple[Swept, ...]:
     path = directory.path / "sweep.json"
     if not path.is_file():
         return ()
@@ -147,16 +154,9 @@ def read_swept(directory: RunDirectory) -> tuple[Swept, ...]:
         raise RunError(f"{path} is damaged ({error}); remove it and give the same command again") from error
 
 
-def finished(directory: RunDirectory) -> dict[str, RunDirectory]:
+def finished(run: Run) -> dict[str, Run]:
     """The run of every model that did not fail, by its name. Raises RunError where one is unfinished."""
-    runs = {
-        one.name: RunDirectory(directory.path / "models" / one.label)
-        for one in read_swept(directory)
-        if not one.failure
-    }
-    for run in runs.values():
-        run.require_whole()
-    return runs
+    return {one.name: Run.open(run.path / "models" / one.label) for one in read_swept(run) if not one.failure}
 
 
 def _write_swept(directory: RunDirectory, swept: Any) -> None:
@@ -183,13 +183,7 @@ def _details(request: RunRequest, corpus: Corpus, swept_as: str) -> Mapping[str,
     return {
         **design_details(replace(swept, plans=request.analysis.plans), request.options.protocol),
         "model": {"name": "several models", "parameters": 0},
-        "corpus": {
-            "name": corpus.name,
-            "source": corpus.source,
-            "hash": corpus.sha256,
-            "n": len(corpus.examples),
-            "description": corpus.describe(),
-        },
+        "corpus": corpus_details(corpus),
         "seed": request.seed,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": list(request.command),

@@ -17,6 +17,8 @@ from budgetlens.model.loading import load_model, load_trial_tokenizer
 from budgetlens.model.observation import chosen_probes
 from budgetlens.model.tokenization import Limits
 from budgetlens.runs.known_models import model_path
+from budgetlens.runs.manifest import RunError
+from budgetlens.runs.run import Run
 from budgetlens.runs.running import (
     RunOptions,
     default_run_path,
@@ -24,8 +26,8 @@ from budgetlens.runs.running import (
     run_analysis,
     tokenized_units,
 )
-from budgetlens.runs.storage import RunDirectory, RunError
-from budgetlens.runs.token_attention import save_token_attention, stored_examples
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.tokens import save_token_attention, stored_examples
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ class RunRequest:
         return corpus
 
 
-def execute(request: RunRequest) -> RunDirectory:
-    """Run what is asked, or continue it; the directory, finished but for its tables.
+def execute(request: RunRequest) -> Run:
+    """Run what is asked, or continue it; the run, finished but for its tables.
 
     What can be refused without the model's weights is refused before they are loaded. Raises ValueError for an
     ``out`` that can't be a run's directory, for several models or a ``source`` where the analysis takes none, for
@@ -113,7 +115,7 @@ def execute(request: RunRequest) -> RunDirectory:
     _renew_details(directory, design_details(request.analysis, request.options.protocol))
     if request.tokens:
         _keep_tokens(request, model, corpus, directory)
-    return directory
+    return Run.open(path)
 
 
 def _keep_tokens(request: RunRequest, model: LoadedModel, corpus: Corpus, directory: RunDirectory) -> None:
@@ -123,9 +125,7 @@ def _keep_tokens(request: RunRequest, model: LoadedModel, corpus: Corpus, direct
     units = tokenized_units(cells, model, corpus, request.seed, count=request.tokens)
     missing = [item for unit in units for item in unit.fed if item.example not in there]
     layers = request.options.layers
-    save_token_attention(
-        directory, model, missing, layers=layers, rows=directory.manifest()["identity"]["rows"]
-    )
+    save_token_attention(directory, model, missing, layers=layers, rows=directory.manifest().rows)
 
 
 def require_creatable(path: Path) -> None:

@@ -36,10 +36,11 @@ from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import chosen_probes
 from budgetlens.model.trials import CutDocumentError
 from budgetlens.registry.discovery import plugin_of
-from budgetlens.runs.examples_shown import save_examples
+from budgetlens.runs.examples_shown import examples_text
+from budgetlens.runs.files import file_hash
 from budgetlens.runs.known_models import REFERENCE_MODEL
 from budgetlens.runs.records import Fed, likelihood_records, observation_records, trial_records
-from budgetlens.runs.storage import RunDirectory, file_hash, left_out_words, part_name
+from budgetlens.runs.storage import RunDirectory, part_name
 
 #: Packages whose version can change a number.
 _NUMERIC_PACKAGES = ("torch", "transformers", "nnsight", "tokenizers", "numpy")
@@ -114,11 +115,10 @@ def run_analysis(
         )
         units, left_out = fed_units(plan.design.cells, model, corpus, options.seed, progress=progress)
         directory.renew({"left_out": left_out} if left_out else {})
-        for words in left_out_words(directory.manifest()):
+        for words in directory.manifest().left_out_words:
             print(words, file=sys.stderr)
         parts = plan_parts(units, batch_tokens)
-        directory.plan_parts(len(parts))
-        save_examples(directory, units, model.trial_tokenizer)
+        directory.plan_parts(len(parts), examples_text(units, model.trial_tokenizer))
         done = {index for index in range(len(parts)) if directory.part_is_whole(part_name(index))}
         with tqdm(
             total=len(units),
@@ -356,13 +356,7 @@ def run_details(
             "family": model.family.name,
             "parameters": sum(parameter.numel() for parameter in model.model.parameters()),
         },
-        "corpus": {
-            "name": corpus.name,
-            "source": corpus.source,
-            "hash": corpus.sha256,
-            "n": len(corpus.examples),
-            "description": corpus.describe(),
-        },
+        "corpus": corpus_details(corpus),
         "seed": options.seed,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": list(command),
@@ -371,6 +365,18 @@ def run_details(
             "platform": platform.platform(),
             "budgetlens": _own_version(),
         },
+    }
+
+
+def corpus_details(corpus: Corpus) -> dict[str, Any]:
+    """What run.json tells of a corpus, and with what it is found again."""
+    return {
+        "name": corpus.name,
+        "source": corpus.source,
+        "hash": corpus.sha256,
+        "n": len(corpus.examples),
+        "description": corpus.describe(),
+        "asked": {"corpus": corpus.asked, "n": corpus.asked_n},
     }
 
 

@@ -1,21 +1,24 @@
-"""A run's directory: what is in it, and how it survives a kill at any moment.
+"""Writing a run's directory, so that it survives a kill at any moment.
 
     RUN/run.json                     what was run: identity, versions, corpus, cells, command, examples left out
     RUN/records/KIND/part-00000.parquet   one file per kind of record and part
+    RUN/parts/plan.json              how many parts there are; the hash of examples.json
     RUN/parts/part-00000.json        written last: the hashes of the part's files
-    RUN/tables/*.csv, RUN/figures/*.html
+    RUN/examples.json                the first examples as every cell fed them
+    RUN/tokens/*.parquet             attention token by token, where it was asked for
+    RUN/tables/*.csv, RUN/tables/index.json    tables, and their hashes
+    RUN/figures/*.html, RUN/report.html
 
 A part counts only when its marker is there and every file has the hash that the marker tells. Every file
-is written under another name and renamed, so that a cut file is never taken for a whole one.
+is written under another name and renamed, so that a cut file is never taken for a whole one. Reading a run is the
+task of :class:`budgetlens.runs.run.Run`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,19 +28,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-FORMAT = 1
+from budgetlens.runs.files import file_hash, read_json, replacing, write_text
+from budgetlens.runs.manifest import FORMAT, Manifest, RunError, sealed
 
-#: So many of the examples that were left out are named in notes.
-LEFT_OUT_NAMED = 5
-
-
-class RunError(ValueError):
-    """A run directory that can't be used as asked; the message says what to do."""
+EXAMPLES = "examples.json"
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """One run's directory."""
+    """One run's directory, as its only writer sees it."""
 
     path: Path
 
@@ -46,31 +45,32 @@ class RunDirectory:
         """Where run.json lies."""
         return self.path / "run.json"
 
-    def manifest(self) -> dict[str, Any]:
-        """The content of run.json. Raises RunError where there is none or it is no run's."""
+    def manifest(self) -> Manifest:
+        """What run.json says. Raises RunError where there is none, where it is damaged, altered or no run's."""
         if not self.manifest_path.is_file():
             raise RunError(f"{self.path} holds no run.json; give the directory that `budgetlens run` wrote")
         try:
-            manifest = json.loads(self.manifest_path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            content = json.loads(self.manifest_path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
             raise RunError(
                 f"{self.manifest_path} is damaged ({error}); run into another directory"
             ) from error
-        if manifest.get("format") != FORMAT:
-            raise RunError(
-                f"{self.path} has format {manifest.get('format')!r}, this version reads format {FORMAT}; run it again"
-            )
-        return manifest
+        return Manifest.parse(content, self.manifest_path)
 
     def begin(self, identity: Mapping[str, Any], details: Mapping[str, Any]) -> None:
         """Write run.json, or check that the one there has the same identity.
 
         ``identity`` is everything that can change a number; ``details`` the rest. Raises RunError that
-        names what differs where the directory belongs to another run.
+        names what differs where the directory belongs to another run, or to an earlier version's.
         """
         if self.manifest_path.exists():
-            theirs = self.manifest()["identity"]
-            ours = json.loads(json.dumps(identity))
+            manifest = self.manifest()
+            if manifest.format != FORMAT:
+                raise RunError(
+                    f"{self.path} holds a run of an earlier version (format {manifest.format}), which this version "
+                    "reads but can't continue; give another --out"
+                )
+            theirs, ours = manifest.identity, json.loads(json.dumps(identity))
             differing = sorted(key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key))
             if differing:
                 lines = "; ".join(
@@ -83,16 +83,17 @@ class RunDirectory:
         if self.path.exists() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
             raise RunError(f"{self.path} is not empty and holds no run.json; give an empty or new directory")
         self.path.mkdir(parents=True, exist_ok=True)
-        content = {"format": FORMAT, "identity": dict(identity), **details}
-        write_text(self.manifest_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        self._write_manifest({"identity": dict(identity), **details})
 
     def renew(self, details: Mapping[str, Any]) -> None:
         """Let run.json tell other details than it does; its identity stays. To be called under the lock."""
         details = json.loads(json.dumps(details))
-        manifest = self.manifest()
-        if any(manifest.get(key) != value for key, value in details.items()):
-            content = json.dumps({**manifest, **details}, indent=2, ensure_ascii=False)
-            write_text(self.manifest_path, content + "\n")
+        content = self.manifest().content
+        if any(content.get(key) != value for key, value in details.items()):
+            self._write_manifest({**content, **details})
+
+    def _write_manifest(self, content: Mapping[str, Any]) -> None:
+        write_text(self.manifest_path, json.dumps(sealed(content), indent=2, ensure_ascii=False) + "\n")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -109,37 +110,44 @@ class RunDirectory:
                 leftover.unlink()
             yield
 
-    def plan_parts(self, count: int) -> None:
-        """Note how many parts the run has, so that an unfinished run is never taken for a whole one."""
-        write_text(self._plan_path, json.dumps({"parts": count}) + "\n")
+    def plan_parts(self, count: int, examples: str) -> None:
+        """Note how many parts the run has, so that an unfinished run is never taken for a whole one.
 
-    def require_whole(self) -> None:
-        """Raise RunError where parts are missing or altered."""
-        self.manifest()
-        content = _read_json(self._plan_path)
-        count = content.get("parts") if isinstance(content, dict) else None
-        whole = sum(self.part_is_whole(part_name(index)) for index in range(count or 0))
-        if count is None or whole < count:
-            command = " ".join(self.manifest().get("command", ["budgetlens", "run", "…"]))
-            raise RunError(
-                f"{self.path} is not finished ({whole} of {'unknown' if count is None else count} parts are whole); "
-                f"continue it with the same command: {command}"
-            )
+        ``examples`` is the content of examples.json, which is written with it.
+        """
+        write_text(self.path / EXAMPLES, examples)
+        files = {EXAMPLES: file_hash(self.path / EXAMPLES)}
+        write_text(self._plan_path, json.dumps({"parts": count, "files": files}) + "\n")
 
     @property
     def _plan_path(self) -> Path:
         return self.path / "parts" / "plan.json"
 
+    def plan(self) -> tuple[int | None, dict[str, str]]:
+        """How many parts there are, None where that is not known, and the hashes of the files beside them."""
+        content = read_json(self._plan_path)
+        count = content.get("parts") if isinstance(content, dict) else None
+        files = content.get("files") if isinstance(content, dict) else None
+        known = isinstance(count, int) and not isinstance(count, bool) and count >= 0
+        return (count if known else None), (files if isinstance(files, dict) else {})
+
+    def part_files(self, part: str) -> dict[str, str]:
+        """The hash of every file of ``part`` by its path below the run; empty without a sound marker."""
+        content = read_json(self.path / "parts" / f"{part}.json")
+        files = content.get("files") if isinstance(content, dict) else None
+        if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
+            return {}
+        return files
+
     def part_is_whole(self, part: str) -> bool:
         """Whether every file of ``part`` is there and unaltered."""
-        content = _read_json(self.path / "parts" / f"{part}.json")
-        files = content.get("files") if isinstance(content, dict) else None
-        if not isinstance(files, dict) or not files:
-            return False
-        return all(
-            (self.path / name).is_file() and file_hash(self.path / name) == digest
-            for name, digest in files.items()
-        )
+        files = self.part_files(part)
+        return bool(files) and all(self.is_unaltered(name, digest) for name, digest in files.items())
+
+    def is_unaltered(self, name: str, digest: str | None) -> bool:
+        """Whether the file ``name`` below the run is there and has the hash ``digest``."""
+        path = self.path / name
+        return digest is not None and path.is_file() and file_hash(path) == digest
 
     def write_part(self, part: str, records: Mapping[str, pa.Table]) -> None:
         """Write a part's records, kind by kind, and then its marker."""
@@ -149,85 +157,61 @@ class RunDirectory:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
                 parquet.write_table(table, temporary, compression="zstd")
-                files[str(path.relative_to(self.path))] = file_hash(temporary)
-        marker = self.path / "parts" / f"{part}.json"
-        marker.parent.mkdir(exist_ok=True)
-        write_text(marker, json.dumps({"files": files}, indent=1) + "\n")
+                files[path.relative_to(self.path).as_posix()] = file_hash(temporary)
+        write_text(self.path / "parts" / f"{part}.json", json.dumps({"files": files}, indent=1) + "\n")
 
-    def kinds(self) -> list[str]:
-        """The kinds of record that the run has."""
-        return sorted(path.name for path in (self.path / "records").glob("*") if path.is_dir())
+    def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
+        """Write tables as CSV, whole or not at all, and note their hashes and which columns are texts; the paths."""
+        index = self.table_index()
+        written = []
+        for name, table in tables.items():
+            path = self.path / "tables" / f"{name}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                table.to_csv(temporary, index=False)
+                digest = file_hash(temporary)
+            index[path.name] = {"sha256": digest, "texts": text_columns(table)}
+            written.append(path)
+        write_text(self._index_path, json.dumps({"files": index}, indent=1) + "\n")
+        return written
 
-    def read_records(self, kind: str, columns: list[str] | None = None) -> pd.DataFrame:
-        """All records of a kind, in the order of the parts. Raises RunError where there are none."""
-        paths = sorted((self.path / "records" / kind).glob("*.parquet"))
-        if not paths:
-            raise RunError(
-                f"{self.path} has no {kind!r} records; it has {', '.join(self.kinds()) or 'none'}. Finish the run first"
-            )
-        tables = [parquet.read_table(path, columns=columns) for path in paths]
-        # A run that an earlier version began may lack a column in its first parts: nothing is known there.
-        return pa.concat_tables(tables, promote_options="default").unify_dictionaries().to_pandas()
+    @property
+    def _index_path(self) -> Path:
+        return self.path / "tables" / "index.json"
+
+    def table_index(self) -> dict[str, dict[str, Any]]:
+        """``sha256`` and ``texts`` (columns that hold text) of every table by its file's name."""
+        content = read_json(self._index_path)
+        files = content.get("files") if isinstance(content, dict) else None
+        sound = isinstance(files, dict) and all(isinstance(entry, dict) for entry in files.values())
+        return dict(files) if sound and files else {}
+
+    def write_tokens(self, name: str, table: pa.Table) -> Path:
+        """Write token-level records as ``RUN/tokens/NAME.parquet``; the path."""
+        path = self.path / "tokens" / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            parquet.write_table(table, temporary, compression="zstd")
+        return path
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a text file below the run, whole or not at all; its path."""
+        write_text(self.path / name, text)
+        return self.path / name
 
 
-def examples_run(manifest: Mapping[str, Any]) -> str:
-    """How many examples a run has in every cell, for captions: those of its corpus without those left out."""
-    count = int(manifest["corpus"]["n"]) - len(manifest.get("left_out", {}))
-    return f"{count} example{'' if count == 1 else 's'}"
-
-
-def left_out_words(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """A note about the examples that a run left out of every cell, with the first of them; none where there are none."""
-    left_out = manifest.get("left_out", {})
-    if not left_out:
-        return ()
-    shown = list(left_out)[:LEFT_OUT_NAMED]
-    more = (
-        f" and {len(left_out) - len(shown)} more, which run.json names" if len(left_out) > len(shown) else ""
-    )
-    return (
-        f"{len(left_out)} of {manifest['corpus']['n']} examples are left out of every cell, since the encoder's limit cuts "
-        f"their document, so that states can't be copied position by position: {', '.join(shown)}{more}",
-    )
+def text_columns(table: pd.DataFrame) -> list[str]:
+    """The columns of a table that are no numbers and no truth values."""
+    return [
+        str(name)
+        for name in table.columns
+        if not (pd.api.types.is_numeric_dtype(table[name]) or pd.api.types.is_bool_dtype(table[name]))
+    ]
 
 
 def part_name(index: int) -> str:
     """Name of a part's files."""
     return f"part-{index:05d}"
-
-
-def _read_json(path: Path) -> Any:
-    """The content of a small JSON file, None where it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _short(value: Any) -> str:

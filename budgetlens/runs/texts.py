@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from budgetlens.corpora.corpus import CORPORA, Corpus, read_corpus
-from budgetlens.design.catalogue import analysis_of
+from budgetlens.runs.manifest import Manifest
 
 
 def read_texts(
-    manifest: Mapping[str, Any], asked: str | None = None, *, hub: bool = True
+    manifest: Manifest, asked: str | None = None, *, default_n: int, hub: bool = True
 ) -> tuple[Corpus | None, str]:
     """The corpus of a run, or None and why it could not be read: wrong texts are never shown.
 
-    Tried are ``asked``, the corpus of the run's command line, and its name; only the selection with the hash of
-    the run's manifest counts. Without ``hub``, corpora of the hub are left alone: nothing is asked of a
-    network, and their rows are not copied into a page.
+    Tried are ``asked``, the corpus that the run was asked for, and its name, with the number of examples that was
+    asked for, ``default_n`` (the analysis's) and the number that was found; only the selection with the hash of the
+    run's manifest counts. Without ``hub``, corpora of the hub are left alone: nothing is asked of a network, and
+    their rows are not copied into a page.
     """
-    given = manifest["corpus"]
-    command = list(manifest.get("command", []))
-    sources = [asked, given.get("path"), _option(command, "--corpus"), given["name"]]
-    number = _option(command, "--n")
-    counts = [int(number)] if number and number.isdigit() else []
-    counts += [analysis_of(manifest).n, int(given["n"])]
+    given = manifest.corpus
+    counts = [count for count in (given.asked_n, default_n, given.n) if count]
     reasons = []
-    for source in dict.fromkeys(filter(None, sources)):
+    for source in dict.fromkeys(filter(None, (asked, given.asked, given.name))):
         if source in CORPORA:
             if not hub and CORPORA[source].repository is not None:
                 reasons.append(f"{source} is a corpus of the hub")
@@ -36,28 +31,18 @@ def read_texts(
             continue
         for count in dict.fromkeys(counts):
             try:
-                corpus = read_corpus(source, n=count, seed=int(manifest["seed"]))
+                corpus = read_corpus(source, n=count, seed=manifest.seed)
             except (ValueError, OSError, ModuleNotFoundError) as error:
                 reasons.append(f"{source}: {_first_line(error)}")
                 break
-            if corpus.sha256 == given["hash"]:
+            if corpus.sha256 == given.hash:
                 return corpus, ""
         else:
             reasons.append(f"{source} holds other texts than those of the run")
     return None, (
-        f"The texts of the corpus {given['name']} can't be shown: {'; '.join(dict.fromkeys(reasons))}. "
+        f"The texts of the corpus {given.name} can't be shown: {'; '.join(dict.fromkeys(reasons))}. "
         "Give where they lie with --corpus."
     )
-
-
-def _option(command: Sequence[str], name: str) -> str | None:
-    """The value of an option in a command line, ``--n 5`` or ``--n=5``."""
-    for place, word in enumerate(command):
-        if word == name and place + 1 < len(command):
-            return command[place + 1]
-        if word.startswith(f"{name}="):
-            return word.removeprefix(f"{name}=")
-    return None
 
 
 def _first_line(error: Exception) -> str:

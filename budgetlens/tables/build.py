@@ -5,63 +5,47 @@ Everything here is read from records; nothing needs a model. Statistics live in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from budgetlens.design.catalogue import analysis_of
 from budgetlens.design.plan import Plan
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
-from budgetlens.runs.storage import RunDirectory, replacing
+from budgetlens.runs.manifest import CellFacts
+from budgetlens.runs.run import Run
 from budgetlens.statistics.bands import head_map, share_differences, share_table
-from budgetlens.statistics.budget_arrays import BudgetArray, by_document, read_arrays, read_budgets
+from budgetlens.statistics.budget_arrays import BudgetArray, by_document
 from budgetlens.statistics.contrasts import Contrast, wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.paired import one_sample_effects
 from budgetlens.statistics.paired_inputs import document_labels
 from budgetlens.statistics.ratios import decompositions
 from budgetlens.statistics.verdicts import CAUTION_TAILS, SMALLEST_ENTROPY
-from budgetlens.tables.run_statistics import anova_table, seeds_table, shared_documents, strata_tables
+from budgetlens.tables.run_statistics import anova_table, seeds_table, strata_tables
 
 #: Smallest effect on the answer's NLL that would matter, in nats per token, for equivalence tests.
 SMALLEST_EFFECT = 0.05
 
 
-def build_tables(
-    directory: RunDirectory, *, smallest_effect: float = SMALLEST_EFFECT
-) -> dict[str, pd.DataFrame]:
-    """Every table of a run, by name.
-
-    Raises RunError where the run is not finished.
-    """
-    directory.require_whole()
-    manifest = directory.manifest()
-    plan = analysis_of(manifest).plan(manifest["protocol"])
-    likelihood, trials = directory.read_records("likelihood"), directory.read_records("trials")
-    tables = likelihood_tables(plan, manifest, likelihood, trials, smallest_effect=smallest_effect)
-    tables |= attention_tables(plan, manifest, directory, documents=shared_documents(trials))
-    tables["trials"] = with_cell_columns(trials_table(trials), manifest["cells"])
+def build_tables(run: Run) -> dict[str, pd.DataFrame]:
+    """Every table of a run, by name."""
+    tables = likelihood_tables(run)
+    tables |= attention_tables(run)
+    tables["trials"] = with_cell_columns(trials_table(run.trials), run.manifest.cells)
     return tables
 
 
-def likelihood_tables(
-    plan: Plan,
-    manifest: Mapping[str, Any],
-    likelihood: pd.DataFrame,
-    trials: pd.DataFrame,
-    *,
-    smallest_effect: float = SMALLEST_EFFECT,
-) -> dict[str, pd.DataFrame]:
+def likelihood_tables(run: Run) -> dict[str, pd.DataFrame]:
     """Every table of the answers' likelihood; a kind of table that the design does not allow is left out."""
-    cells, seed = manifest["cells"], int(manifest["seed"])
-    factors = {cell["name"]: cell["factors"] for cell in cells}
-    clusters = shared_documents(trials)
+    plan, cells, seed = run.plan, run.manifest.cells, run.seed
+    likelihood, trials, clusters = run.likelihood, run.trials, run.documents
+    factors = run.manifest.factors
     tests: dict[str, Any] = {
         "seed": seed,
-        "smallest_effect": smallest_effect,
+        "smallest_effect": SMALLEST_EFFECT,
         "correction": plan.correction,
         "clusters": clusters,
     }
@@ -71,29 +55,23 @@ def likelihood_tables(
     if plan.splits:
         splits = [(split.total, split.parts) for split in plan.splits]
         tables["decomposition"] = decompositions(likelihood, splits, seed=seed, clusters=clusters)
-    facts = trials[trials["cell"] == cells[0]["name"]]
+    facts = trials[trials["cell"] == cells[0].name]
     tables["anova"] = anova_table(likelihood, factors, clusters=clusters)
     tables["strata"], tables["trends"] = strata_tables(likelihood, facts, plan.headline_contrasts, **tests)
     tables["seeds"] = seeds_table(likelihood, factors, plan.contrasts, effects=tables.get("effects"), **tests)
     return {name: table for name, table in tables.items() if len(table)}
 
 
-def attention_tables(
-    plan: Plan,
-    manifest: Mapping[str, Any],
-    directory: RunDirectory,
-    *,
-    documents: pd.Series | None = None,
-) -> dict[str, pd.DataFrame]:
+def attention_tables(run: Run) -> dict[str, pd.DataFrame]:
     """Every table of attention shares and entropies: by cell, by contrast, by head.
 
-    Where examples share ``documents`` the document is the unit, and n counts documents.
+    Where examples share documents the document is the unit, and n counts documents.
     """
-    cells, seed = manifest["cells"], int(manifest["seed"])
+    plan, cells, seed, documents = run.plan, run.manifest.cells, run.seed, run.documents
     tables: dict[str, pd.DataFrame] = {}
     headline = headline_shares(plan)
-    if "budgets" in directory.kinds():
-        budgets = by_document(read_budgets(directory.path / "records" / "budgets"), documents)
+    if "budgets" in run.kinds:
+        budgets = by_document(run.budgets(), documents)
         tables["shares"] = with_cell_columns(share_table(budgets, seed=seed), cells)
         decoder = [budget for budget in budgets if budget.stack == "decoder"]
         totals = stack_totals(decoder)
@@ -104,9 +82,9 @@ def attention_tables(
             tables["heads"] = head_map(decoder, headline)
         del budgets, decoder, totals
     for kind in ("entropies", "published_entropies"):
-        if kind not in directory.kinds():
+        if kind not in run.kinds:
             continue
-        found = read_arrays(directory.path / "records" / kind, "part", ("mass", "entropy"))
+        found = run.arrays(kind, "part", ("mass", "entropy"))
         arrays = {name: by_document(own, documents) for name, own in found.items()}
         tables[kind] = with_cell_columns(entropy_table(arrays["mass"], arrays["entropy"], seed=seed), cells)
         decoder = [budget for budget in arrays["entropy"] if budget.stack == "decoder"]
@@ -147,7 +125,7 @@ def stack_totals(budgets: Sequence[BudgetArray]) -> list[BudgetArray]:
 
 def likelihood_table(
     likelihood: pd.DataFrame,
-    cells: Sequence[dict[str, Any]],
+    cells: Sequence[CellFacts],
     *,
     seed: int,
     clusters: pd.Series | None = None,
@@ -158,7 +136,7 @@ def likelihood_table(
     token_weighted_mean, caution (of the interval) and reason. ``clusters`` names the document of each example where
     some share one.
     """
-    names = [cell["name"] for cell in cells]
+    names = [cell.name for cell in cells]
     wide = wide_cells(likelihood, "nll")[names]
     tokens = likelihood.groupby("example", observed=True)["answer_tokens"].first().loc[wide.index]
     labels = document_labels(clusters, wide.index)
@@ -238,29 +216,14 @@ def trials_table(trials: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def with_cell_columns(table: pd.DataFrame, cells: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def with_cell_columns(table: pd.DataFrame, cells: Sequence[CellFacts]) -> pd.DataFrame:
     """``table`` in the order of the cells, with each cell's alias and factor levels beside its name."""
-    order = {cell["name"]: position for position, cell in enumerate(cells)}
+    order = {cell.name: position for position, cell in enumerate(cells)}
     rest = [column for column in table.columns if column != "cell"]
-    described = pd.DataFrame(
-        [{"cell": cell["name"], "alias": cell["alias"], **cell["factors"]} for cell in cells]
-    )
+    described = pd.DataFrame([{"cell": cell.name, "alias": cell.alias, **cell.factors} for cell in cells])
     table = table.assign(cell=table["cell"].astype(str))
     merged = table.merge(described, on="cell", how="left", validate="many_to_one")
     merged = merged[[*described.columns, *rest]]
     return merged.sort_values("cell", key=lambda column: column.map(order), kind="stable").reset_index(
         drop=True
     )
-
-
-def save_tables(directory: RunDirectory, tables: dict[str, pd.DataFrame]) -> list[str]:
-    """Write every table as CSV, whole or not at all; the paths."""
-    folder = directory.path / "tables"
-    folder.mkdir(exist_ok=True)
-    written = []
-    for name, table in tables.items():
-        path = folder / f"{name}.csv"
-        with replacing(path) as temporary:
-            table.to_csv(temporary, index=False)
-        written.append(str(path))
-    return written

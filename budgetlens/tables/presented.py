@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import pandas as pd
 
-from budgetlens.design.catalogue import analysis_of
 from budgetlens.design.plan import Plan
 from budgetlens.model.roles import ROLES
-from budgetlens.runs.storage import examples_run, left_out_words
+from budgetlens.runs.manifest import Manifest
+from budgetlens.runs.run import Run
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.attention_presentation import band_table, entropy_tables, head_table, share_tables
 from budgetlens.tables.build import SMALLEST_EFFECT
@@ -27,20 +26,17 @@ from budgetlens.tables.strata_presentation import seeds_presented, strata_presen
 __all__ = ["presented_tables"]
 
 
-def presented_tables(manifest: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, Table]:
+def presented_tables(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Table]:
     """The tables that a reader wants first, captioned; the CSV files hold the rest.
 
-    ``manifest`` is the content of run.json, ``tables`` come from :func:`budgetlens.tables.build.build_tables`.
+    ``tables`` come from :func:`budgetlens.tables.build.build_tables`.
     """
-    plan = analysis_of(manifest).plan(manifest["protocol"])
+    plan, manifest = run.plan, run.manifest
     captions = Captions(
-        seed=int(manifest["seed"]),
-        n=examples_run(manifest),
-        correction=plan.correction,
-        labels={cell["name"]: cell["alias"] or cell["name"] for cell in manifest["cells"]},
+        seed=run.seed, n=manifest.examples_words, correction=plan.correction, labels=manifest.labels
     )
     presented = dict(_likelihood(captions, plan, tables))
-    presented |= _attention(captions, tables, manifest["identity"]["rows"])
+    presented |= _attention(captions, tables, manifest.rows)
     presented["trials"] = _trials(captions, tables["trials"], manifest)
     return presented
 
@@ -161,7 +157,7 @@ def _attention(captions: Captions, tables: Mapping[str, pd.DataFrame], rows: str
     return presented
 
 
-def _trials(captions: Captions, frame: pd.DataFrame, manifest: Mapping[str, Any]) -> Table:
+def _trials(captions: Captions, frame: pd.DataFrame, manifest: Manifest) -> Table:
     changed = int(frame["documents_changed"].sum())
     return captions.describing(
         captions.conditions(frame),
@@ -173,7 +169,7 @@ def _trials(captions: Captions, frame: pd.DataFrame, manifest: Mapping[str, Any]
             f"{counted(changed, 'trial')} with other token ids of the document than without its prefix"
             if changed
             else "every document has the same token ids with and without its prefix",
-            *left_out_words(manifest),
+            *manifest.left_out_words,
         ),
         columns=(
             "condition",

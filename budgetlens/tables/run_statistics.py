@@ -40,18 +40,6 @@ REGRESSION = (
 SHARED = "examples share documents: the document's mean is the unit of this trend"
 
 
-def shared_documents(trials: pd.DataFrame) -> pd.Series | None:
-    """The document of each example (index example) where some examples share one, else None.
-
-    The trials records name a document by a digest of its text, column `document`. Records without the column
-    cannot tell: every example then counts as independent.
-    """
-    if "document" not in trials.columns:
-        return None
-    documents = trials.groupby("example", observed=True)["document"].first().astype(str)
-    return documents if documents.duplicated().any() else None
-
-
 def anova_table(
     likelihood: pd.DataFrame,
     cells: Mapping[str, Mapping[str, str]],

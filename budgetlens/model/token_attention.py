@@ -6,18 +6,14 @@ whose categories are the keys reads it. Sums by role are therefore the budgets o
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from einops import rearrange
-from pyarrow import parquet
 from torch import Tensor
 
 from budgetlens.model.attention import RowAttention, Site
@@ -28,15 +24,9 @@ from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import probe
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
-from budgetlens.runs.storage import RunDirectory, replacing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from budgetlens.runs.records import Fed
-
-#: Folder of token-level records in a run's directory.
-TOKENS = "tokens"
 
 COLUMNS = (
     "cell",
@@ -148,65 +138,6 @@ def token_texts(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[
             text = f" {text}" if text.strip(_SPACES[0]) else " "
         texts.append(text)
     return texts
-
-
-def save_token_attention(
-    directory: RunDirectory,
-    model: LoadedModel,
-    fed: Sequence[Fed],
-    *,
-    layers: Iterable[int] | None = None,
-    rows: str = "predicting",
-) -> list[Path]:
-    """Token-level records of some trials, kept with their run: ``RUN/tokens/*.parquet``, one file per example.
-
-    The columns are those of :func:`token_attention` and ``example``. A file that is there is replaced.
-
-    Returns:
-        The paths, in the order in which the examples first occur.
-    """
-    chosen = None if layers is None else tuple(layers)
-    by_example: dict[str, list[Fed]] = {}
-    for item in fed:
-        by_example.setdefault(item.example, []).append(item)
-    paths = []
-    for example, items in by_example.items():
-        frames = [
-            token_attention(model, item.trial, layers=chosen, rows=rows, cell=item.cell) for item in items
-        ]
-        paths.append(_write(directory, example, pd.concat(frames, ignore_index=True)))
-    return paths
-
-
-def stored_examples(directory: RunDirectory) -> dict[str, Path]:
-    """Which examples have token-level records, and where; damaged files are left out."""
-    found = {}
-    for path in sorted((directory.path / TOKENS).glob("*.parquet")):
-        try:
-            metadata = parquet.read_schema(path).metadata or {}
-        except (OSError, pa.ArrowInvalid):
-            continue
-        if b"example" in metadata:
-            found[metadata[b"example"].decode()] = path
-    return found
-
-
-def read_token_attention(path: Path, *, cells: Sequence[str], layer: int) -> pd.DataFrame:
-    """The stored records of some cells of one example in one layer; empty where they were not stored."""
-    filters = [("cell", "in", list(cells)), ("layer", "==", layer)]
-    return parquet.read_table(path, filters=filters).to_pandas()
-
-
-def _write(directory: RunDirectory, example: str, frame: pd.DataFrame) -> Path:
-    folder = directory.path / TOKENS
-    folder.mkdir(parents=True, exist_ok=True)
-    # An identifier may hold anything; a file's name may not.
-    path = folder / f"example-{hashlib.sha256(example.encode()).hexdigest()[:16]}.parquet"
-    table = pa.Table.from_pandas(frame.assign(example=example), preserve_index=False)
-    metadata = {**(table.schema.metadata or {}), b"example": example.encode()}
-    with replacing(path) as temporary:
-        parquet.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
-    return path
 
 
 def _checked_layers(model: LoadedModel, layers: Iterable[int] | None) -> frozenset[int] | None:

@@ -1,0 +1,326 @@
+"""What a run says of itself: the content of run.json, checked and typed.
+
+Two formats are read. Format 2 ends with a digest of everything before it, so that an altered run.json is never taken
+for the one that was written. Format 1 (budgetlens 0.1) has none: what it says twice, in its identity and beside it,
+must agree. Only this module knows how run.json is laid out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from budgetlens.design.analysis import Analysis
+from budgetlens.design.catalogue import analysis_of
+
+#: What is written, and what is read.
+FORMAT, FORMATS = 2, (1, 2)
+
+#: So many of the examples that were left out are named in notes.
+LEFT_OUT_NAMED = 5
+
+#: The key of the digest of everything else.
+DIGEST = "digest"
+
+
+class RunError(ValueError):
+    """A run directory that can't be used as asked; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class CellFacts:
+    """A cell as run.json names it: canonical name, alias (may be empty) and level by factor."""
+
+    name: str
+    alias: str
+    factors: Mapping[str, str]
+
+    @property
+    def label(self) -> str:
+        """The alias, else the name."""
+        return self.alias or self.name
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The model of a run; a sweep over several names none."""
+
+    name: str
+    revision: str | None = None
+    hash: str | None = None
+    family: str | None = None
+    parameters: int | None = None
+
+
+@dataclass(frozen=True)
+class CorpusFacts:
+    """The corpus of a run, and what the user asked for: a name or file, and a number of examples (None: the default)."""
+
+    name: str
+    n: int
+    hash: str = ""
+    source: str = ""
+    description: str = ""
+    asked: str | None = None
+    asked_n: int | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of run.json.
+
+    ``identity`` is everything that can change a number; the rest is what a reader wants to know besides.
+    ``left_out`` tells, by identifier, why an example is in no cell. ``source`` is the run that a re-analysis reads.
+    ``content`` is the whole as it was written.
+    """
+
+    analysis: str
+    title: str
+    question: str
+    protocol: str
+    seed: int
+    model: ModelFacts
+    corpus: CorpusFacts
+    identity: Mapping[str, Any]
+    cells: tuple[CellFacts, ...] = ()
+    design: Mapping[str, Any] | None = None
+    command: tuple[str, ...] = ()
+    started: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    source: str | None = None
+    format: int = FORMAT
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, content: Any, where: object = "run.json") -> Manifest:
+        """The manifest that ``content`` holds, of either format.
+
+        Raises RunError that names ``where`` and what is missing, of a wrong type or unlike itself.
+        """
+        try:
+            return _parsed(content)
+        except RunError as error:
+            raise RunError(
+                f"{where} {error}; bring the run back as it was written, or run it again"
+            ) from None
+
+    @cached_property
+    def cell_names(self) -> tuple[str, ...]:
+        """Canonical names in the design's order."""
+        return tuple(cell.name for cell in self.cells)
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """What readers see of each cell: its alias, else its name."""
+        return {cell.name: cell.label for cell in self.cells}
+
+    @property
+    def factors(self) -> dict[str, Mapping[str, str]]:
+        """Level by factor of every cell."""
+        return {cell.name: cell.factors for cell in self.cells}
+
+    @property
+    def rows(self) -> str:
+        """Whose attention was read: ``predicting`` or ``holding``; empty where a run has no identity of its own."""
+        return str(self.identity.get("rows") or "")
+
+    @property
+    def examples(self) -> int:
+        """How many examples are in every cell: those of the corpus without those left out."""
+        return self.corpus.n - len(self.left_out)
+
+    @property
+    def examples_words(self) -> str:
+        """That number, for captions."""
+        return f"{self.examples} example{'' if self.examples == 1 else 's'}"
+
+    @property
+    def left_out_words(self) -> tuple[str, ...]:
+        """A note about the examples that are left out, with the first of them; none where there are none."""
+        if not self.left_out:
+            return ()
+        shown = list(self.left_out)[:LEFT_OUT_NAMED]
+        hidden = len(self.left_out) - len(shown)
+        more = f" and {hidden} more, which run.json names" if hidden else ""
+        return (
+            f"{len(self.left_out)} of {self.corpus.n} examples are left out of every cell, since the encoder's limit "
+            "cuts their document, so that states can't be copied position by position: "
+            f"{', '.join(shown)}{more}",
+        )
+
+    @property
+    def setting(self) -> str:
+        """Analysis, protocol, model and corpus in a line, for titles."""
+        return f"{self.analysis} {self.protocol}, model {self.model.name}, corpus {self.corpus.name}"
+
+    @cached_property
+    def found_analysis(self) -> Analysis:
+        """The analysis that made the run (:func:`budgetlens.design.catalogue.analysis_of`)."""
+        return analysis_of(self.analysis, self.design, self.protocol, self.cell_names)
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of run.json with its format and, at its end, its digest."""
+    whole = {
+        "format": FORMAT,
+        **{key: value for key, value in content.items() if key not in ("format", DIGEST)},
+    }
+    return {**whole, DIGEST: _digest(whole)}
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _parsed(content: Any) -> Manifest:
+    if not isinstance(content, Mapping):
+        raise RunError(f"holds {_kind(content)}; expected the table that `budgetlens run` writes")
+    form = content.get("format")
+    if form not in FORMATS or isinstance(form, bool):
+        raise RunError(
+            f"has format {form!r}; this version reads the formats {' and '.join(map(str, FORMATS))}"
+        )
+    if form == FORMAT:
+        unsealed = {key: value for key, value in content.items() if key != DIGEST}
+        if content.get(DIGEST) != _digest(unsealed):
+            raise RunError("was altered after it was written: its content does not have its digest")
+    identity = _table(content, "identity")
+    command = tuple(_texts(content, "command"))
+    manifest = Manifest(
+        analysis=_text(content, "analysis"),
+        title=_text(content, "title"),
+        question=_text(content, "question"),
+        protocol=_text(content, "protocol"),
+        seed=_whole(content, "seed"),
+        model=_model(_table(content, "model")),
+        corpus=_corpus(_table(content, "corpus")),
+        identity=identity,
+        cells=_cells(content),
+        design=_table(content, "design") if content.get("design") is not None else None,
+        command=command,
+        started=str(content.get("started") or ""),
+        environment=_table(content, "environment", needed=False),
+        left_out=_table(content, "left_out", needed=False),
+        source=_text(content, "source") if content.get("source") is not None else None,
+        format=form,
+        content=content,
+    )
+    if form == 1:
+        manifest = _upgraded(manifest)
+    _require_agreement(manifest)
+    return manifest
+
+
+def _upgraded(manifest: Manifest) -> Manifest:
+    """Format 1 kept what the user asked of the corpus in the command line alone."""
+    number = _option(manifest.command, "--n")
+    asked_n = int(number) if number and number.isdecimal() and number.isascii() else None
+    asked = _option(manifest.command, "--corpus")
+    return replace(manifest, corpus=replace(manifest.corpus, asked=asked, asked_n=asked_n))
+
+
+def _option(command: Sequence[str], name: str) -> str | None:
+    """The value of an option in a command line, ``--n 5`` or ``--n=5``."""
+    for place, word in enumerate(command):
+        if word == name and place + 1 < len(command):
+            return command[place + 1]
+        if word.startswith(f"{name}="):
+            return word.removeprefix(f"{name}=")
+    return None
+
+
+def _require_agreement(manifest: Manifest) -> None:
+    """Raise RunError where something that run.json says twice is not the same."""
+    identity = manifest.identity
+    twice = {
+        "analysis": (manifest.analysis, identity.get("analysis")),
+        "protocol": (manifest.protocol, identity.get("protocol")),
+        "seed": (manifest.seed, identity.get("seed")),
+        "cells": (list(manifest.cell_names), identity.get("cells")),
+        "corpus hash": (manifest.corpus.hash, identity.get("corpus")),
+        "model hash": (manifest.model.hash, identity.get("model")),
+    }
+    for what, (beside, inside) in twice.items():
+        if inside is not None and beside != inside:
+            raise RunError(f"says of its {what} {beside!r}, and in its identity {inside!r}: it was altered")
+
+
+def _model(table: Mapping[str, Any]) -> ModelFacts:
+    return ModelFacts(
+        name=_text(table, "name", "model."),
+        revision=table.get("revision"),
+        hash=table.get("hash"),
+        family=table.get("family"),
+        parameters=table.get("parameters"),
+    )
+
+
+def _corpus(table: Mapping[str, Any]) -> CorpusFacts:
+    asked = _table(table, "asked", "corpus.", needed=False)
+    return CorpusFacts(
+        name=_text(table, "name", "corpus."),
+        n=_whole(table, "n", "corpus."),
+        hash=str(table.get("hash") or ""),
+        source=str(table.get("source") or ""),
+        description=str(table.get("description") or ""),
+        asked=asked.get("corpus"),
+        asked_n=asked.get("n"),
+    )
+
+
+def _cells(content: Mapping[str, Any]) -> tuple[CellFacts, ...]:
+    found = []
+    for number, cell in enumerate(content.get("cells") or ()):
+        path = f"cells[{number}]."
+        if not isinstance(cell, Mapping):
+            raise RunError(f"has as cells[{number}] {_kind(cell)}; expected a table with name and factors")
+        factors = _table(cell, "factors", path)
+        levels = {str(factor): str(level) for factor, level in factors.items()}
+        found.append(CellFacts(_text(cell, "name", path), str(cell.get("alias") or ""), levels))
+    return tuple(found)
+
+
+def _need(table: Mapping[str, Any], key: str, path: str) -> Any:
+    if key not in table:
+        raise RunError(f"has no {path}{key}: it was not written by `budgetlens run`, or was altered")
+    return table[key]
+
+
+def _text(table: Mapping[str, Any], key: str, path: str = "") -> str:
+    value = _need(table, key, path)
+    if not isinstance(value, str):
+        raise RunError(f"has as {path}{key} {_kind(value)}; expected text")
+    return value
+
+
+def _texts(table: Mapping[str, Any], key: str) -> list[str]:
+    value = table.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise RunError(f"has as {key} {_kind(value)}; expected a list of texts")
+    return value
+
+
+def _whole(table: Mapping[str, Any], key: str, path: str = "") -> int:
+    value = _need(table, key, path)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise RunError(f"has as {path}{key} {value!r}; expected a whole number of at least 0")
+    return value
+
+
+def _table(table: Mapping[str, Any], key: str, path: str = "", *, needed: bool = True) -> Mapping[str, Any]:
+    value = _need(table, key, path) if needed else table.get(key)
+    if value is None and not needed:
+        return {}
+    if not isinstance(value, Mapping):
+        raise RunError(f"has as {path}{key} {_kind(value)}; expected a table")
+    return value
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"

@@ -1,0 +1,245 @@
+"""A finished run, as everybody reads it: typed, checked against its hashes, read when first asked for."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from budgetlens.corpora.corpus import Corpus
+from budgetlens.design.analysis import Analysis
+from budgetlens.design.plan import Plan
+from budgetlens.runs.arrays import read_arrays
+from budgetlens.runs.files import read_json
+from budgetlens.runs.manifest import FORMAT, Manifest, RunError
+from budgetlens.runs.storage import EXAMPLES, RunDirectory, part_name
+from budgetlens.runs.texts import read_texts
+from budgetlens.statistics.budget_arrays import BudgetArray
+
+#: Records that every capture leaves beside those of its probes.
+TRIALS, LIKELIHOOD, BUDGETS = "trials", "likelihood", "budgets"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run: what it says of itself, its records, its tables and the texts behind it.
+
+    Made by :meth:`open`, which checks every part against its hashes. Records, tables and texts are read when they
+    are first asked for; what a reader is shown has the hash with which it was written, or a RunError says so.
+    """
+
+    directory: RunDirectory
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """The finished run in a directory.
+
+        Raises RunError where there is none, where its run.json is damaged, altered or of an unknown format, and where
+        parts are missing or altered: the message says which, and what to do.
+        """
+        directory = RunDirectory(Path(path))
+        run = cls(directory, directory.manifest())
+        if run.has_records:
+            run._require_whole()
+        return run
+
+    @property
+    def path(self) -> Path:
+        """Where the run lies."""
+        return self.directory.path
+
+    @property
+    def name(self) -> str:
+        """The name of its directory."""
+        return self.path.resolve().name
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """The analysis that made it: the registered one while that has the same cells, else the run's own design."""
+        return self.manifest.found_analysis
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Its cells and what is compared."""
+        return self.analysis.plan(self.manifest.protocol)
+
+    @property
+    def seed(self) -> int:
+        """Seed of the selection, of every random choice and of the statistics."""
+        return self.manifest.seed
+
+    @property
+    def has_records(self) -> bool:
+        """Whether it holds records of its own; re-analyses and sweeps read those of other runs."""
+        return self.analysis.has_records
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of record that it has, sorted."""
+        return tuple(sorted(self._files))
+
+    @cached_property
+    def _files(self) -> dict[str, list[Path]]:
+        """The record files that the parts' markers name, by kind, in the order of the parts."""
+        found: dict[str, list[Path]] = {}
+        for index in range(self.directory.plan()[0] or 0):
+            for name in self.directory.part_files(part_name(index)):
+                folder, kind, _ = name.split("/")
+                if folder == "records":
+                    found.setdefault(kind, []).append(self.path / name)
+        return found
+
+    def records(self, kind: str, columns: list[str] | None = None) -> pd.DataFrame:
+        """All records of a kind, one row per observation, in the order of the parts.
+
+        Raises RunError where there are none.
+        """
+        tables = [self._parquet(path, columns) for path in self._of(kind)]
+        # A run that an earlier version began may lack a column in its first parts: nothing is known there.
+        return pa.concat_tables(tables, promote_options="default").unify_dictionaries().to_pandas()
+
+    def parts(self, kind: str) -> Iterator[pa.Table]:
+        """The records of a kind part by part, for what is too large to be held at once."""
+        for path in self._of(kind):
+            yield self._parquet(path, None)
+
+    def _parquet(self, path: Path, columns: list[str] | None) -> pa.Table:
+        try:
+            return parquet.read_table(path, columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            raise RunError(f"{path} can't be read ({error}); run it again") from error
+
+    def _of(self, kind: str) -> list[Path]:
+        if kind not in self._files:
+            raise RunError(
+                f"{self.path} has no {kind!r} records; it has {', '.join(self.kinds) or 'none'}. Run it again with "
+                "what records them"
+            )
+        return self._files[kind]
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """What was fed, one row per example and cell."""
+        return self.records(TRIALS)
+
+    @cached_property
+    def likelihood(self) -> pd.DataFrame:
+        """The answers' negative log-likelihood, one row per example and cell."""
+        return self.records(LIKELIHOOD)
+
+    @cached_property
+    def documents(self) -> pd.Series | None:
+        """The document of each example (index example) where some examples share one, else None.
+
+        The trials name a document by a digest of its text, column ``document``. Records without the column cannot
+        tell: every example then counts as independent.
+        """
+        return shared_documents(self.trials)
+
+    def arrays(self, kind: str, category: str, quantities: Sequence[str]) -> dict[str, list[BudgetArray]]:
+        """Records of attention as dense arrays (:func:`budgetlens.runs.arrays.read_arrays`), per quantity.
+
+        They are read anew each time, since they may fill the memory.
+        """
+        return read_arrays(self._of(kind), category, quantities)
+
+    def budgets(self) -> list[BudgetArray]:
+        """Shares of attention, one array per stack and block; none where the run recorded none."""
+        return self.arrays(BUDGETS, "role", ("share",))["share"] if BUDGETS in self.kinds else []
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """The tables that lie beside the records and that this version wrote, sorted."""
+        there = self.directory.table_index()
+        return tuple(
+            sorted(name.removesuffix(".csv") for name in there if (self._table_path(name)).is_file())
+        )
+
+    def _table_path(self, file: str) -> Path:
+        return self.path / "tables" / file
+
+    def table_text(self, name: str) -> str:
+        """The CSV of a table. Raises RunError where it is not there or is another than the one that was written."""
+        file = f"{name}.csv"
+        entry = self.directory.table_index().get(file)
+        if entry is None or not self._table_path(file).is_file():
+            raise RunError(
+                f"{self.path} has no table {name!r}; it has {', '.join(self.table_names) or 'none'}. "
+                f"`budgetlens tables` writes all of them"
+            )
+        self._require_unaltered(f"tables/{file}", entry.get("sha256"), "`budgetlens tables` writes it again")
+        return self._table_path(file).read_text(encoding="utf-8")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table as it was computed: texts stay texts. Raises RunError as :meth:`table_text` does."""
+        content = self.table_text(name)
+        texts = self.directory.table_index()[f"{name}.csv"].get("texts", [])
+        frame = pd.read_csv(
+            io.StringIO(content), dtype=dict.fromkeys(texts, "str"), keep_default_na=True, na_values=[]
+        )
+        for column in set(texts) & set(frame.columns):
+            frame[column] = frame[column].fillna("")
+        return frame
+
+    def shown_examples(self) -> list[Mapping[str, Any]]:
+        """The first examples as every cell fed them; none where the run has none.
+
+        Raises RunError where the file is another than the one that was written.
+        """
+        digest = self.directory.plan()[1].get(EXAMPLES)
+        if digest is None and self.manifest.format == FORMAT:
+            return []
+        if digest is not None:
+            self._require_unaltered(EXAMPLES, digest, "the command that made the run writes it again")
+        content = read_json(self.path / EXAMPLES)
+        return content if isinstance(content, list) else []
+
+    def texts(self, asked: str | None = None, *, hub: bool = True) -> tuple[Corpus | None, str]:
+        """The run's corpus, or None and why it could not be read (:func:`budgetlens.runs.texts.read_texts`)."""
+        return read_texts(self.manifest, asked, default_n=self.analysis.n, hub=hub)
+
+    def _require_unaltered(self, name: str, digest: object, remedy: str) -> None:
+        if not self.directory.is_unaltered(name, digest if isinstance(digest, str) else None):
+            raise RunError(f"{self.path / name} is not as it was written; {remedy}")
+
+    def _require_whole(self) -> None:
+        """Raise RunError where parts are missing or altered, or where they hold other examples than run.json says."""
+        count, _ = self.directory.plan()
+        whole = sum(self.directory.part_is_whole(part_name(index)) for index in range(count or 0))
+        if count is None or whole < count:
+            raise RunError(
+                f"{self.path} is not finished ({whole} of {'unknown' if count is None else count} parts are whole); "
+                f"{self._continuation}"
+            )
+        found = self.records(TRIALS, ["example"])["example"].nunique() if TRIALS in self.kinds else None
+        if found is not None and found != self.manifest.examples:
+            raise RunError(
+                f"{self.path} holds {found} examples, and its run.json says {self.manifest.examples}: parts were taken "
+                "away or added; run it again into another directory"
+            )
+
+    @property
+    def _continuation(self) -> str:
+        if self.manifest.format != FORMAT:
+            return (
+                "an earlier version began it (format "
+                f"{self.manifest.format}), which this one can't continue: finish it with that version, or run it again "
+                "into another directory"
+            )
+        return f"continue it with the same command: {' '.join(self.manifest.command) or 'budgetlens run …'}"
+
+
+def shared_documents(trials: pd.DataFrame) -> pd.Series | None:
+    """The document of each example (index example) where some examples share one, else None."""
+    if "document" not in trials.columns:
+        return None
+    documents = trials.groupby("example", observed=True)["document"].first().astype(str)
+    return documents if documents.duplicated().any() else None

@@ -1,0 +1,72 @@
+"""Attention token by token, kept with a run: ``RUN/tokens/*.parquet``, one file per example."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.token_attention import token_attention
+from budgetlens.runs.records import Fed
+from budgetlens.runs.storage import RunDirectory
+
+
+def save_token_attention(
+    directory: RunDirectory,
+    model: LoadedModel,
+    fed: Sequence[Fed],
+    *,
+    layers: Iterable[int] | None = None,
+    rows: str = "predicting",
+) -> list[Path]:
+    """Token-level records of some trials, kept with their run: ``RUN/tokens/*.parquet``, one file per example.
+
+    The columns are those of :func:`budgetlens.model.token_attention.token_attention` and ``example``. A file that is
+    there is replaced.
+
+    Returns:
+        The paths, in the order in which the examples first occur.
+    """
+    chosen = None if layers is None else tuple(layers)
+    by_example: dict[str, list[Fed]] = {}
+    for item in fed:
+        by_example.setdefault(item.example, []).append(item)
+    paths = []
+    for example, items in by_example.items():
+        frames = [
+            token_attention(model, item.trial, layers=chosen, rows=rows, cell=item.cell) for item in items
+        ]
+        paths.append(_write(directory, example, pd.concat(frames, ignore_index=True)))
+    return paths
+
+
+def stored_examples(directory: RunDirectory) -> dict[str, Path]:
+    """Which examples have token-level records, and where; damaged files are left out."""
+    found = {}
+    for path in sorted((directory.path / "tokens").glob("*.parquet")):
+        try:
+            metadata = parquet.read_schema(path).metadata or {}
+        except (OSError, pa.ArrowInvalid):
+            continue
+        if b"example" in metadata:
+            found[metadata[b"example"].decode()] = path
+    return found
+
+
+def read_token_attention(path: Path, *, cells: Sequence[str], layer: int) -> pd.DataFrame:
+    """The stored records of some cells of one example in one layer; empty where they were not stored."""
+    filters = [("cell", "in", list(cells)), ("layer", "==", layer)]
+    return parquet.read_table(path, filters=filters).to_pandas()
+
+
+def _write(directory: RunDirectory, example: str, frame: pd.DataFrame) -> Path:
+    table = pa.Table.from_pandas(frame.assign(example=example), preserve_index=False)
+    metadata = {**(table.schema.metadata or {}), b"example": example.encode()}
+    # An identifier may hold anything; a file's name may not.
+    name = f"example-{hashlib.sha256(example.encode()).hexdigest()[:16]}"
+    return directory.write_tokens(name, table.replace_schema_metadata(metadata))
