@@ -1,0 +1,39 @@
+"""Exact attention budgets, interventions and paired effects in encoder-decoder language models.
+
+What an extension needs comes from here with one import, and is loaded when it is first asked for: importing
+`budgetlens` loads no torch.
+
+    from budgetlens import Context, Intervention, Segment, Trial, intervention
+"""
+
+from importlib import import_module
+from typing import Any
+
+#: Where each name lives.
+_FACE = {
+    "Analysis": "budgetlens.design.analysis",
+    "Context": "budgetlens.design.intervention",
+    "Example": "budgetlens.model.trials",
+    "Inference": "budgetlens.statistics.inference",
+    "Intervention": "budgetlens.design.intervention",
+    "Plan": "budgetlens.design.plan",
+    "Run": "budgetlens.runs.run",
+    "Segment": "budgetlens.model.trials",
+    "Trial": "budgetlens.model.trials",
+    "analysis": "budgetlens.design.analysis",
+    "intervention": "budgetlens.design.intervention",
+    "probe": "budgetlens.model.observation",
+}
+
+__all__ = [*_FACE]
+
+
+def __getattr__(name: str) -> Any:
+    """The thing called ``name``, from the module where it lives. Raises AttributeError for any other name."""
+    if name not in _FACE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(_FACE)}")
+    return getattr(import_module(_FACE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FACE})

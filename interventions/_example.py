@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from budgetlens.design.intervention import Context, Intervention, intervention
-from budgetlens.model.trials import Segment, Trial
+from budgetlens import Context, Intervention, Segment, Trial, intervention
 
 
 @intervention("hint")  # the factor's name in designs: --factor hint=none,It may help:2

@@ -83,7 +83,7 @@ def synthetic_run(path: Path, *, examples: int, layers: int, heads: int, seed: i
         "limits": {"encoder": 2048, "prompt": 512, "answer": 256},
     }
     directory.begin(identity, manifest)
-    directory.plan_parts(1)
+    directory.plan_parts(1, "[]\n")
     shape = (len(cells), examples, layers, heads, len(ROLES))
     shares = generator.dirichlet(np.full(len(ROLES), 0.5), size=shape[:-1])
     cell, example, layer, head, role = (axis.ravel() for axis in np.indices(shape, dtype=np.int32))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 import figures
+from budgetlens.runs.manifest import Manifest
 from budgetlens.tables.presentation import Table
 from tests import figure_tables
 
@@ -77,13 +78,13 @@ def report_figures(marked: str = "", layers: int = 6) -> dict[str, Figure]:
     }
 
 
-def manifest(marked: str = "", **changes: Any) -> dict[str, Any]:
-    """The content of a run.json."""
+def manifest(marked: str = "", **changes: Any) -> Manifest:
+    """What a run.json says, of the first format; changes of a table of it are of its entries."""
     cells = [
         {"name": f"{cell}{marked}", "alias": f"cell {i}", "factors": figure_tables.factors(cell)}
         for i, cell in enumerate(figure_tables.CELLS)
     ]
-    return {
+    content = {
         "format": 1,
         "identity": {
             "rows": "predicting",
@@ -103,8 +104,12 @@ def manifest(marked: str = "", **changes: Any) -> dict[str, Any]:
         "cells": cells,
         "command": ["budgetlens", "run", f"exp08{marked}"],
         "environment": {"python": "3.11", "budgetlens": "0.1.0"},
-        **changes,
     }
+    for key, change in changes.items():
+        old = content.get(key)
+        both = isinstance(old, Mapping) and isinstance(change, Mapping)
+        content[key] = {**old, **change} if both else change
+    return Manifest.parse(content)
 
 
 def examples(marked: str = "", count: int = 2) -> list[dict[str, Any]]:

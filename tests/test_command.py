@@ -24,6 +24,7 @@ from budgetlens.design.custom import custom_analysis
 from budgetlens.design.edit_words import edit_words
 from budgetlens.model.edits import HideKeys
 from budgetlens.model.tokenization import TrialTokenizer
+from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.statistics.contrasts import wide_cells
 from budgetlens.tables.terminal_text import visible
@@ -78,16 +79,17 @@ def test_a_custom_run_end_to_end(
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "prefix none→oracle × prompt none→query" in " ".join(printed.split())
-    directory = RunDirectory(out)
-    manifest = directory.manifest()
-    assert manifest["design"]["factors"] == {
+    run = Run.open(out)
+    manifest = run.manifest
+    assert manifest.design is not None
+    assert manifest.design["factors"] == {
         "prefix": ["none", "oracle"],
         "prompt": ["none", "query"],
         "knockout": ["none", "answer->bos@0-1"],
     }
-    assert (manifest["identity"]["rows"], manifest["identity"]["probes"]) == ("holding", ["budgets"])
-    assert directory.kinds() == ["budgets", "likelihood", "trials"]
-    budgets = directory.read_records("budgets").astype({"cell": str})
+    assert (manifest.identity["rows"], manifest.identity["probes"]) == ("holding", ["budgets"])
+    assert run.kinds == ("budgets", "likelihood", "trials")
+    budgets = run.records("budgets").astype({"cell": str})
     assert set(budgets["layer"]) == {0, 3}
     cut = budgets[(budgets["layer"] == 0) & (budgets["role"] == "bos")]
     knocked = cut["cell"].str.endswith("knockout=answer->bos@0-1")
@@ -95,7 +97,7 @@ def test_a_custom_run_end_to_end(
     assert (cut.loc[~knocked, "share"] > 0).all()
     # The table's main effect is the mean over examples of the mean over the other factors' cells.
     effects = pd.read_csv(out / "tables" / "effects.csv").set_index("contrast")
-    wide = wide_cells(directory.read_records("likelihood"), "nll")
+    wide = wide_cells(run.likelihood, "nll")
     oracle = [cell for cell in wide if "prefix=oracle" in cell]
     bare = [cell for cell in wide if "prefix=none" in cell]
     assert len(oracle) == len(bare) == 4
@@ -137,13 +139,13 @@ def test_a_design_file_is_run_and_other_contrasts_need_no_other_run(
     file.write_text(DESIGN.format(contrasts=ONE % "first"))
     assert main(command) == 0
     directory = RunDirectory(out)
-    before = directory.manifest()
+    before = directory.manifest().content
     assert [contrast["name"] for contrast in before["design"]["contrasts"]] == ["first"]
     assert before["title"] == "Does the query help?"
     written = {path: path.stat().st_mtime_ns for path in (out / "records").rglob("*.parquet")}
     file.write_text(DESIGN.format(contrasts=ONE % "second").replace("bare", "alone"))
     assert main(command) == 0
-    after = directory.manifest()
+    after = directory.manifest().content
     assert [contrast["name"] for contrast in after["design"]["contrasts"]] == ["second"]
     assert after["cells"][0]["alias"] == "alone"
     assert after["identity"] == before["identity"]

@@ -6,18 +6,27 @@ import argparse
 import io
 import json
 import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from budgetlens.comparison.compare import TOLERANCES, Measured, add_arguments, agreement, compare, main
+from budgetlens.comparison import compare as comparing
+from budgetlens.comparison.compare import TOLERANCES, Measured, add_arguments, agreement, main
 from budgetlens.comparison.published import MAIN_MODEL, own_cell_names, published_figures, short_cell_names
 from budgetlens.design.catalogue import find_analysis
+from budgetlens.design.custom import design_mapping
+from budgetlens.runs.manifest import Manifest, RunError, sealed
+from budgetlens.runs.run import Run
+from budgetlens.runs.storage import RunDirectory, part_name
 from budgetlens.statistics.contrasts import parse_cell
+from budgetlens.tables.presentation import Table
 
 SHORT = {"none": "bare", "oracle": "oracle_trunc"}
 PROMPTS = {"none": "nq", "random": "random_q", "query": "q"}
@@ -30,6 +39,66 @@ MEANS = {
     ("oracle", "random"): 3.0264482421875,
     ("oracle", "query"): 2.39665234375,
 }
+
+
+def compare(path: Path, force: bool = False, **options: Any) -> Table:
+    """The comparison of the run in a directory."""
+    return comparing.compare(Run.open(path), force, **options)
+
+
+def contents(analysis: str, cells: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
+    """What run.json says beside its identity."""
+    return {
+        "analysis": analysis,
+        "title": "t",
+        "question": "q",
+        "protocol": "published",
+        "model": {"name": MAIN_MODEL},
+        "corpus": {"name": "ms_marco", "n": 1},
+        "seed": 42,
+        "cells": [{"factors": {}, **cell} for cell in cells],
+        **more,
+    }
+
+
+def cells_of(analysis: str, cells: Sequence[Mapping[str, Any]]) -> Manifest:
+    """What the run.json of a run with these cells says."""
+    return Manifest.parse(sealed({"identity": {}, **contents(analysis, cells)}))
+
+
+def save_run(
+    path: Path, rows: str, details: Mapping[str, Any], parts: Sequence[Mapping[str, pd.DataFrame]]
+) -> None:
+    """Write a run as the tool writes it: run.json, and its records part by part and kind by kind."""
+    directory = RunDirectory(path)
+    directory.begin({"rows": rows}, details)
+    directory.plan_parts(len(parts), "[]")
+    for number, part in enumerate(parts):
+        write_part(directory, number, part)
+
+
+def write_part(directory: RunDirectory, number: int, part: Mapping[str, pd.DataFrame]) -> None:
+    records = {kind: pa.Table.from_pandas(frame, preserve_index=False) for kind, frame in part.items()}
+    directory.write_part(part_name(number), records)
+
+
+def rewrite_records(path: Path, kind: str, change: Callable[[pd.DataFrame], pd.DataFrame] | None) -> None:
+    """Write every part of a run again, with changed records of one kind, or without them."""
+    count = len(list((path / "parts").glob("part-*.json")))
+    for number in range(count):
+        files = {
+            folder.name: folder / f"{part_name(number)}.parquet" for folder in (path / "records").iterdir()
+        }
+        part = {name: pd.read_parquet(file) for name, file in files.items() if file.is_file()}
+        old = part.pop(kind)
+        files[kind].unlink()
+        write_part(RunDirectory(path), number, part if change is None else {**part, kind: change(old)})
+
+
+def rewrite_manifest(path: Path, **changes: Any) -> None:
+    """Write run.json again, whole and sealed, with changed entries."""
+    content = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps(sealed(content | changes)))
 
 
 def write_run(
@@ -74,32 +143,28 @@ def write_run(
             # The encoder's, which no published figure is about.
             values = {"part": "published_self", "mass": 1.0, "entropy": 9.0}
             entropies.append(pd.DataFrame({**keys, "stack": "encoder", **site, **values}))
-    manifest = {
-        "format": 1,
-        "identity": {"rows": rows},
-        "analysis": analysis,
-        "protocol": protocol,
-        "model": {"name": model, "revision": None, "hash": "0"},
-        "corpus": {"name": corpus, "hash": "0", "n": n},
-        "seed": 42,
-        "cells": cells,
-    }
-    path.mkdir(parents=True)
-    (path / "run.json").write_text(json.dumps(manifest))
+    details = contents(
+        analysis,
+        cells,
+        protocol=protocol,
+        model={"name": model, "revision": None, "hash": "0"},
+        corpus={"name": corpus, "hash": "0", "n": n},
+    )
+    trials = [frame[["example", "cell"]] for frame in likelihood]
+    parts: list[dict[str, pd.DataFrame]] = [{}, {}]
     for kind, frames in {
         "likelihood": likelihood,
+        "trials": trials,
         "budgets": budgets,
         "published_entropies": entropies,
     }.items():
-        folder = path / "records" / kind
-        folder.mkdir(parents=True)
         records = pd.concat(frames, ignore_index=True)
         for name in ("example", "cell", "part"):
             if name in records:
                 records[name] = records[name].astype("category")
         half = len(records) // 2
-        records.iloc[:half].to_parquet(folder / "part-00000.parquet", index=False)
-        records.iloc[half:].to_parquet(folder / "part-00001.parquet", index=False)
+        parts[0][kind], parts[1][kind] = records.iloc[:half], records.iloc[half:]
+    save_run(path, rows, details, parts)
     return path
 
 
@@ -235,11 +300,8 @@ def test_separate_softmaxes_are_not_compared_with_a_merged_budget(tmp_path):
 
 def test_cells_and_records_that_a_run_lacks_have_a_reason(tmp_path):
     run = write_run(tmp_path / "run", n=20)
-    for part in (run / "records" / "budgets").iterdir():
-        part.unlink()
-    manifest = json.loads((run / "run.json").read_text())
-    manifest["cells"] = manifest["cells"][:-1]
-    (run / "run.json").write_text(json.dumps(manifest))
+    rewrite_records(run, "budgets", None)
+    rewrite_manifest(run, cells=json.loads((run / "run.json").read_text())["cells"][:-1])
     frame = compare(run, resamples=99).frame
     last = frame[frame["baseline"] == "prefix=oracle|hidden=first-n|prompt=query"].iloc[0]
     assert last["reason"] == "the run has no such cell"
@@ -249,18 +311,24 @@ def test_cells_and_records_that_a_run_lacks_have_a_reason(tmp_path):
 
 
 def test_things_that_cannot_be_compared_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no run\.json"):
+    with pytest.raises(RunError, match=r"no run\.json"):
         compare(tmp_path)
     run = write_run(tmp_path / "run", n=5)
-    manifest = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(manifest | {"analysis": "mine"}))
+    rewrite_manifest(run, analysis="mine", design=design_mapping(find_analysis("exp08"), "published"))
     with pytest.raises(ValueError, match="no published figures for analysis 'mine'"):
         compare(run)
-    (run / "run.json").write_text(json.dumps(manifest))
+    rewrite_manifest(run, analysis="exp08", design=None)
     with pytest.raises(ValueError, match="nothing was published for model"):
         compare(run, model="gpt")
-    (run / "run.json").write_text(json.dumps({"analysis": "exp08"}))
-    with pytest.raises(ValueError, match="has no 'protocol'"):
+    content = json.loads((run / "run.json").read_text())
+    for key in ("analysis", "protocol", "model", "corpus", "seed"):
+        lacking = {name: value for name, value in content.items() if name != key}
+        (run / "run.json").write_text(json.dumps(sealed(lacking)))
+        with pytest.raises(RunError, match=rf"run\.json has no {key}"):
+            compare(run)
+    (run / "run.json").write_text(json.dumps(content))
+    next((run / "records" / "likelihood").iterdir()).unlink()
+    with pytest.raises(RunError, match=r"is not finished \(1 of 2 parts are whole\)"):
         compare(run)
 
 
@@ -285,11 +353,11 @@ def test_every_cell_of_the_published_plans_is_known_to_the_published_table():
     for number in (1, 2, 3, 4, 5, 7, 8):
         plan = find_analysis(f"exp{number:02d}").plan("published")
         cells = [{"name": cell.name, "alias": cell.alias} for cell in plan.design.cells]
-        matched = own_cell_names({"analysis": f"exp{number:02d}", "cells": cells})
+        matched = own_cell_names(cells_of(f"exp{number:02d}", cells))
         assert set(matched) == set(short_cell_names(f"exp{number:02d}"))
         # By their levels, not only by their short names.
         unnamed = [{"name": cell["name"]} for cell in cells]
-        assert own_cell_names({"analysis": f"exp{number:02d}", "cells": unnamed}) == matched
+        assert own_cell_names(cells_of(f"exp{number:02d}", unnamed)) == matched
 
 
 def test_levels_match_in_any_order_and_none_does_nothing():
@@ -297,7 +365,7 @@ def test_levels_match_in_any_order_and_none_does_nothing():
         {"name": "prompt=query|padding=none|prefix=oracle"},
         {"name": "prompt=query|prefix=none|hidden=none", "alias": "bare"},
     ]
-    matched = own_cell_names({"analysis": "exp01", "cells": cells})
+    matched = own_cell_names(cells_of("exp01", cells))
     assert matched["prefix=oracle|hidden=none|prompt=query"] == cells[0]["name"]
     assert matched["prefix=none|hidden=first-n|prompt=query"] == cells[1]["name"]
     assert len(matched) == 2
@@ -312,6 +380,7 @@ def write_cells(
     wide = pd.DataFrame({cell: mean + generator.gamma(1, 0.5, n) for cell, mean in means.items()})
     wide.index = pd.Index([f"e{i:03d}" for i in range(n)], name="example")
     words = 1 + np.arange(n) % 25
+    part = {}
     for kind in ("likelihood", "trials"):
         frames = []
         for cell in means:
@@ -321,20 +390,10 @@ def write_cells(
             else:
                 count = (tokens or {}).get(cell, 100) + np.arange(n) % 3
                 frames.append(own.assign(answer_words=words, document_tokens=count))
-        folder = path / "records" / kind
-        folder.mkdir(parents=True)
-        pd.concat(frames, ignore_index=True).to_parquet(folder / "part-00000.parquet", index=False)
-    manifest = {
-        "format": 1,
-        "identity": {"rows": "holding"},
-        "analysis": analysis,
-        "protocol": "published",
-        "model": {"name": MAIN_MODEL},
-        "corpus": {"name": "ms_marco", "n": n},
-        "seed": 42,
-        "cells": [{"name": cell, "alias": short[cell], "factors": {}} for cell in means],
-    }
-    (path / "run.json").write_text(json.dumps(manifest))
+        part[kind] = pd.concat(frames, ignore_index=True)
+    cells = [{"name": cell, "alias": short[cell]} for cell in means]
+    details = contents(analysis, cells, corpus={"name": "ms_marco", "n": n})
+    save_run(path, "holding", details, [part])
     return path, wide
 
 
@@ -387,8 +446,7 @@ def test_strata_of_exp06_are_by_words_of_the_answer(tmp_path):
     # Published: 130 + 80 + 63 + 100 + 127 examples, which are 210 + 290.
     counts = published_figures("exp06").query("quantity == 'examples'").set_index("stratum")["value"]
     assert counts["answer words 1-2"] + counts["answer words 3-5"] == counts["answer words 1-5"] == 210
-    for trials in (run / "records" / "trials").iterdir():
-        pd.read_parquet(trials).drop(columns="answer_words").to_parquet(trials, index=False)
+    rewrite_records(run, "trials", lambda trials: trials.drop(columns="answer_words"))
     again = compare(run, resamples=99).frame
     untold = again[again["stratum"] != ""]
     assert (untold["agreement"] == "not measured").all()
@@ -443,8 +501,7 @@ def test_spreads_over_examples(tmp_path):
     alone = alone[alone["quantity"].str.startswith("sd of") & (alone["layer"] == 33)]
     assert (alone["agreement"] == "not measured").all()
     assert (alone["reason"] != "").all()
-    for part in (run / "records" / "budgets").iterdir():
-        pd.read_parquet(part).assign(share=0.25).to_parquet(part, index=False)
+    rewrite_records(run, "budgets", lambda shares: shares.assign(share=0.25))
     equal = compare(run, resamples=99).frame
     equal = equal[(equal["quantity"] == "sd of attention share") & (equal["layer"] == 33)]
     assert (equal["measured"] == 0).all()
@@ -461,10 +518,9 @@ def test_p_values_agree_on_the_same_side_of_the_level(published, measured, expec
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_undefined_records_are_not_measured(tmp_path, value):
     run, _ = write_cells(tmp_path / "run", "exp01", dict.fromkeys(short_cell_names("exp01"), 2.0))
-    path = next((run / "records" / "likelihood").iterdir())
-    records = pd.read_parquet(path)
+    records = Run.open(run).likelihood
     records.loc[0, "nll"] = value
-    records.to_parquet(path, index=False)
+    rewrite_records(run, "likelihood", lambda _: records)
     frame = compare(run, resamples=99).frame
     bare = records.loc[0, "cell"]
     touched = frame[(frame["baseline"] == bare) & ~frame["quantity"].isin(["ratio of d_z"])]
@@ -500,8 +556,7 @@ def test_only_the_chosen_model_s_figures_are_compared(tmp_path, capsys):
         frame = compare(run, force=True, model=str(model), resamples=99).frame
         assert frame["published"].tolist() == own["value"].tolist()
         assert (frame["unlike"] == "").all() == (model == MAIN_MODEL)
-    manifest = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(manifest | {"model": {"name": "google/flan-t5-xl"}}))
+    rewrite_manifest(run, model={"name": "google/flan-t5-xl"})
     frame = compare(run, resamples=99).frame
     assert len(frame) == (figures["model"] == "google/flan-t5-xl").sum()
     assert (frame["unlike"] == "").all()

@@ -14,30 +14,32 @@ from plotly.graph_objects import Figure
 
 from analyses.studies.knockouts import QUARTERS, knockout_figures
 from budgetlens.command.finishing import tables_of
-from budgetlens.design.catalogue import analysis_of, find_analysis
+from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.roles import ROLES
 from budgetlens.report import drawing
+from budgetlens.runs.manifest import CellFacts
+from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.texts import read_texts
 from figures.labels import visible_text
-from tests import figure_tables
+from tests import figure_tables, report_pages
 from tests.explorer_runs import HOSTILE, hostile_run
 
 
 @pytest.fixture(scope="module")
 def run(
     tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path
-) -> tuple[RunDirectory, dict[str, pd.DataFrame]]:
+) -> tuple[Run, dict[str, pd.DataFrame]]:
     """A run of exp08 with a tiny model over hostile texts, and its tables."""
-    directory = RunDirectory(hostile_run(tmp_path_factory.mktemp("drawn"), tiny_directory))
-    return directory, tables_of(directory)[0]
+    made = Run.open(hostile_run(tmp_path_factory.mktemp("drawn"), tiny_directory))
+    return made, tables_of(made)[0]
 
 
 def test_every_run_has_the_figures_its_tables_allow(
-    run: tuple[RunDirectory, dict[str, pd.DataFrame]],
+    run: tuple[Run, dict[str, pd.DataFrame]],
 ) -> None:
-    directory, tables = run
-    figures = drawing.draw_figures(directory, tables)
+    made, tables = run
+    figures = drawing.draw_figures(made, tables)
     assert list(figures) == [
         "effects",
         "interaction",
@@ -52,7 +54,7 @@ def test_every_run_has_the_figures_its_tables_allow(
         "entropies",
     ]
     # The figure of differences has one line per role and headline contrast, with the table's numbers.
-    plan = analysis_of(directory.manifest()).plan("corrected")
+    plan = made.analysis.plan("corrected")
     lines = [trace for trace in figures["differences"].data if "band" not in trace.meta]
     table = tables["share_effects"].set_index(["contrast", "role"])
     assert {trace.meta["role"] for trace in lines} <= set(ROLES)
@@ -63,10 +65,10 @@ def test_every_run_has_the_figures_its_tables_allow(
     assert {trace.meta["contrast"] for trace in lines} <= {c.name for c in plan.share_contrasts}
 
 
-def test_points_of_examples_are_the_records(run: tuple[RunDirectory, dict[str, pd.DataFrame]]) -> None:
-    directory, tables = run
-    drawn = drawing.draw_figures(directory, tables)["examples"]
-    nll = directory.read_records("likelihood").astype({"example": str, "cell": str})
+def test_points_of_examples_are_the_records(run: tuple[Run, dict[str, pd.DataFrame]]) -> None:
+    made, tables = run
+    drawn = drawing.draw_figures(made, tables)["examples"]
+    nll = made.likelihood.astype({"example": str, "cell": str})
     wide = nll.pivot(index="example", columns="cell", values="nll")
     (points,) = [trace for trace in drawn.data if trace.meta and "x" in trace.meta]
     names = [entry[0] for entry in points.customdata]
@@ -79,7 +81,7 @@ def test_points_of_examples_are_the_records(run: tuple[RunDirectory, dict[str, p
     assert all(len(part) <= 80 for entry in points.customdata for part in visible_lines(entry[1]))
     assert len(names) == len(HOSTILE)
     # x is the baseline: below the diagonal the treatment helps.
-    contrast = analysis_of(directory.manifest()).plan("corrected").headline_contrasts[0]
+    contrast = made.analysis.plan("corrected").headline_contrasts[0]
     assert contrast.weights[points.meta["x"]] > 0 > contrast.weights[points.meta["y"]]
 
 
@@ -88,11 +90,11 @@ def visible_lines(hover: str) -> list[str]:
     return [visible_text(line) for line in hover.replace("</i>", "<br>").split("<br>")]
 
 
-def test_a_role_that_is_0_everywhere_has_no_panel(run: tuple[RunDirectory, dict[str, pd.DataFrame]]) -> None:
-    directory, tables = run
+def test_a_role_that_is_0_everywhere_has_no_panel(run: tuple[Run, dict[str, pd.DataFrame]]) -> None:
+    made, tables = run
     changed = tables["share_effects"].copy()
     changed.loc[changed["role"] == "eos", ["mean", "band_low", "band_high"]] = 0.0
-    drawn = drawing.draw_figures(directory, tables | {"share_effects": changed})["differences"]
+    drawn = drawing.draw_figures(made, tables | {"share_effects": changed})["differences"]
     assert "eos" not in {trace.meta["role"] for trace in drawn.data}
     assert "document" in {trace.meta["role"] for trace in drawn.data}
 
@@ -172,6 +174,11 @@ def test_a_family_in_several_forests_says_which_part_it_is() -> None:
     ]
 
 
+def no_run() -> Run:
+    """A run of which nothing is read but what it says of itself."""
+    return Run(RunDirectory(Path("nowhere")), report_pages.manifest())
+
+
 def test_curves_of_knockouts_are_the_quarters_of_the_table() -> None:
     rows = [
         {
@@ -189,7 +196,7 @@ def test_curves_of_knockouts_are_the_quarters_of_the_table() -> None:
         )
     ]
     table = pd.DataFrame(rows)
-    figure = knockout_figures({"knockouts": table}, "run")["knockout_curves"]
+    figure = knockout_figures(no_run(), {"knockouts": table})["knockout_curves"]
     drawn = {(trace.meta["facet"], trace.meta["line"]): trace for trace in figure.data}
     assert list(drawn) == [(keys, base) for keys in ("bos", "document") for base in ("seen", "hidden")]
     for (keys, base), trace in drawn.items():
@@ -211,7 +218,7 @@ def test_maps_of_knockouts_frame_what_was_found_however_small() -> None:
         {"window": (*QUARTERS, "all"), "verdict": verdicts, "mean": 0.1, "low": 0.0, "high": 0.2}
     )
     table = table.assign(base="seen", rows="answer", keys="document", n=40, share=0.1)
-    figure = knockout_figures({"knockouts": table}, "run")["knockout_windows"]
+    figure = knockout_figures(no_run(), {"knockouts": table})["knockout_windows"]
     framed = [trace for trace in figure.data if trace.type == "scatter" and trace.mode == "lines"]
     # A frame is a closed line of five points and a gap.
     assert sum(pd.notna(pd.Series(trace.x)).sum() // 5 for trace in framed) == 3
@@ -219,26 +226,30 @@ def test_maps_of_knockouts_frame_what_was_found_however_small() -> None:
 
 def test_lines_of_an_interaction_have_two_places_and_none_comes_first() -> None:
     cells = [
-        {"factors": {"prompt": prompt, "prefix": prefix}}
-        for prompt, prefix in (("query", "none"), ("query", "oracle"), ("query", "pool"), ("none", "none"))
-    ] + [
-        {"factors": {"prompt": "none", "prefix": "oracle"}},
-        {"factors": {"prompt": "position", "prefix": "none"}},
+        CellFacts(f"{prompt}, {prefix}", "", {"prompt": prompt, "prefix": prefix})
+        for prompt, prefix in (
+            ("query", "none"),
+            ("query", "oracle"),
+            ("query", "pool"),
+            ("none", "none"),
+            ("none", "oracle"),
+            ("position", "none"),
+        )
     ]
-    table = pd.DataFrame([cell["factors"] for cell in cells])
-    levels = drawing._levels({"cells": cells}, ("prompt", "prefix"), table)
+    table = pd.DataFrame([cell.factors for cell in cells])
+    levels = drawing._levels(cells, ("prompt", "prefix"), table)
     assert levels == {"prompt": ["none", "position", "query"], "prefix": ["none", "oracle"]}
 
 
 def test_a_figure_names_the_levels_at_which_it_holds_other_factors() -> None:
     factors = {"prompt": ("none", "query"), "hidden": ("nothing", "bos"), "probe": ("same",)}
     crossed = [dict(zip(factors, levels, strict=True)) for levels in itertools.product(*factors.values())]
-    manifest = {"cells": [{"factors": each} for each in crossed]}
+    cells = [CellFacts(str(number), "", each) for number, each in enumerate(crossed)]
     table = pd.DataFrame(crossed)
-    kept, words = drawing._held(table, manifest, ("prompt",))
+    kept, words = drawing._held(table, cells, ("prompt",))
     assert kept[["prompt", "hidden"]].to_numpy().tolist() == [["none", "nothing"], ["query", "nothing"]]
     assert words == " at hidden=nothing"
-    whole, words = drawing._held(table, manifest, ("prompt", "hidden"))
+    whole, words = drawing._held(table, cells, ("prompt", "hidden"))
     assert (len(whole), words) == (4, "")
 
 
@@ -248,17 +259,13 @@ def test_texts_of_hub_corpora_are_not_copied_into_figures(tmp_path: Path) -> Non
     ]
     path = tmp_path / "own.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    manifest = {
-        "analysis": "exp08",
-        "protocol": "corrected",
-        "seed": 42,
-        "command": [],
-        "corpus": {"name": str(path), "n": 3, "hash": "another"},
-    }
-    corpus, reason = read_texts(manifest, hub=False)
+    default = find_analysis("exp08").n
+    given = {"name": str(path), "n": 3, "hash": "another"}
+    manifest = report_pages.manifest(command=[], corpus=given)
+    corpus, reason = read_texts(manifest, default_n=default, hub=False)
     assert corpus is None
     assert "holds other texts" in reason
-    manifest["corpus"] = {"name": "ms_marco", "n": 3, "hash": "another"}
-    corpus, reason = read_texts(manifest, hub=False)
+    manifest = report_pages.manifest(command=[], corpus=given | {"name": "ms_marco"})
+    corpus, reason = read_texts(manifest, default_n=default, hub=False)
     assert corpus is None
     assert "ms_marco is a corpus of the hub" in reason

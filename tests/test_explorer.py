@@ -42,9 +42,11 @@ from budgetlens.explorer.strata import levels_of, mask_of, strata_of
 from budgetlens.explorer.tokens_view import own_view, tokens_view
 from budgetlens.explorer.views import Link, NothingToShow
 from budgetlens.model.trials import Example
+from budgetlens.runs.manifest import RunError, sealed
 from budgetlens.runs.records import Fed
-from budgetlens.runs.storage import RunDirectory, RunError
-from budgetlens.runs.token_attention import save_token_attention
+from budgetlens.runs.run import Run
+from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.tokens import save_token_attention
 from tests.conftest import measured
 from tests.explorer_runs import HOSTILE, hostile_run, synthetic_run
 
@@ -91,17 +93,17 @@ def chosen(data: RunData, **choices: object) -> State:
 
 
 def test_arrays_hold_the_records(numbers: RunData) -> None:
-    records = numbers.directory.read_records("likelihood")
+    records = numbers.run.likelihood
     pivoted = records.pivot(index="example", columns="cell", values="nll")
     np.testing.assert_array_equal(numbers.nll[pivoted.columns], pivoted)
-    assert numbers.cells == tuple(cell["name"] for cell in numbers.manifest["cells"])
+    assert numbers.cells == numbers.manifest.cell_names
     assert numbers.layers == tuple(range(LAYERS))
     assert numbers.heads == tuple(range(HEADS))
     assert set(numbers.contrasts) == {c.name for c in find_analysis("exp08").plan("corrected").contrasts}
 
 
 def test_an_unfinished_run_is_refused(numbers: RunData, tmp_path: Path) -> None:
-    shutil.copytree(numbers.directory.path, tmp_path / "cut")
+    shutil.copytree(numbers.run.path, tmp_path / "cut")
     (tmp_path / "cut" / "parts" / "part-00000.json").unlink()
     with pytest.raises(RunError, match="is not finished"):
         load_run(tmp_path / "cut")
@@ -110,19 +112,19 @@ def test_an_unfinished_run_is_refused(numbers: RunData, tmp_path: Path) -> None:
 
 
 def test_runs_of_one_name_get_different_keys(numbers: RunData, tmp_path: Path) -> None:
-    shutil.copytree(numbers.directory.path, tmp_path / "run")
-    assert list(load_runs([numbers.directory.path, tmp_path / "run"])) == ["run", "run-2"]
+    shutil.copytree(numbers.run.path, tmp_path / "run")
+    assert list(load_runs([numbers.run.path, tmp_path / "run"])) == ["run", "run-2"]
 
 
 def test_texts_come_from_the_runs_corpus_only(texts: RunData, hostile: Path, tmp_path: Path) -> None:
     assert {example.query for example in texts.texts.values()} == {row["query"] for row in HOSTILE}
     moved = json.loads((hostile / "run.json").read_text())
-    corpus = Path(moved["command"][moved["command"].index("--corpus") + 1])
+    corpus = Path(moved["corpus"]["asked"]["corpus"])
     other = tmp_path / "other.jsonl"
     other.write_text(json.dumps({"query": "q", "document": "d", "answer": "a"}) + "\n")
     shutil.copytree(hostile, tmp_path / "run")
-    moved["command"][moved["command"].index("--corpus") + 1] = str(other)
-    (tmp_path / "run" / "run.json").write_text(json.dumps(moved))
+    moved["corpus"]["asked"]["corpus"] = str(other)
+    (tmp_path / "run" / "run.json").write_text(json.dumps(sealed(moved)))
     refused = load_run(tmp_path / "run")
     assert refused.texts == {}
     assert "holds other texts than those of the run" in refused.no_texts
@@ -231,7 +233,7 @@ def test_shares_of_a_part_are_means_over_what_was_chosen(numbers: RunData) -> No
         stratum="1 of 5",
     )
     mask = mask_of(numbers, "hardness", "1 of 5")
-    records = numbers.directory.read_records("budgets")
+    records = numbers.run.records("budgets")
     kept = records[
         records["cell"].isin([BARE, ORACLE])
         & records["layer"].isin([0, 2])
@@ -249,7 +251,7 @@ def test_shares_of_a_part_are_means_over_what_was_chosen(numbers: RunData) -> No
 
 
 def test_maps_of_heads(numbers: RunData) -> None:
-    records = numbers.directory.read_records("budgets")
+    records = numbers.run.records("budgets")
     state = chosen(numbers, view="budgets", map="heads", cells=(BARE,), roles=("bos",))
     frame = budgets_view(numbers, state).frame
     assert frame is not None
@@ -293,7 +295,7 @@ def test_examples_of_a_contrast(numbers: RunData) -> None:
 
 def test_stored_tokens_are_shown_without_a_model(texts: RunData, live: LiveModel, tmp_path: Path) -> None:
     state = chosen(texts, view="tokens", layer="1", right=NONE)
-    shutil.copytree(texts.directory.path, tmp_path / "run")
+    shutil.copytree(texts.run.path, tmp_path / "run")
     absent = LiveModel(texts, str(tmp_path / "no model"))
     absent.start()
     assert absent.wait(60)
@@ -312,7 +314,7 @@ def test_stored_tokens_are_shown_without_a_model(texts: RunData, live: LiveModel
     cell = next(cell for cell in texts.plan.design.cells if cell.name == state.left)
     trial = model.trial_tokenizer(cell.trial(corpus.examples[place], context))
     save_token_attention(RunDirectory(tmp_path / "run"), model, [Fed(cell.name, trial)])
-    stored = tokens_view(replace(texts, directory=RunDirectory(tmp_path / "run")), state, absent)
+    stored = tokens_view(replace(texts, run=Run.open(tmp_path / "run")), state, absent)
     assert "from the run's stored records" in stored.lead
     assert stored.frame is not None
     assert computed.frame is not None
@@ -326,7 +328,7 @@ def test_live_tokens_add_up_to_the_runs_budgets(texts: RunData, live: LiveModel)
     frame = tokens_view(texts, state, live).frame
     assert frame is not None
     sums = frame.groupby(["head", "row", "role"])["share"].sum().groupby(["head", "role"]).mean()
-    records = texts.directory.read_records("budgets")
+    records = texts.run.records("budgets")
     own = records[
         (records["example"] == state.example) & (records["cell"] == ORACLE) & (records["layer"] == 2)
     ]

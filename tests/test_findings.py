@@ -10,6 +10,7 @@ import pytest
 from budgetlens.report.findings import caveats, kind_of, sentence, split_sentences
 from budgetlens.statistics.verdicts import SLOPE
 from budgetlens.tables.presentation import Table
+from tests import report_pages
 
 
 def table(frame: pd.DataFrame) -> Table:
@@ -109,17 +110,16 @@ def test_shared_documents_are_a_caveat() -> None:
     frame = pd.DataFrame(
         {"n": [600], "clusters": [200], "verdict": ["helps"], "mean_difference": [0.1], "caution": [""]}
     )
-    told = caveats({}, {"effects": table(frame)})
+    told = caveats(report_pages.manifest(), {"effects": table(frame)})
     assert told == [
         "Examples share documents: 200 documents are the independent units of 600 examples, and intervals and tests "
         "resample documents."
     ]
-    assert caveats({}, {"effects": table(frame.assign(clusters=600))}) == []
+    assert caveats(report_pages.manifest(), {"effects": table(frame.assign(clusters=600))}) == []
 
 
 @pytest.mark.parametrize(("dtype", "told"), [("bfloat16", True), ("float32", False), ("auto", False)])
 def test_activations_are_called_rounded_where_it_is_known(dtype: str, told: bool) -> None:
     """A sweep's own directory holds what was asked for, auto, which says nothing about its models."""
-    assert (
-        any("activations are rounded" in own for own in caveats({"identity": {"dtype": dtype}}, {})) == told
-    )
+    found = caveats(report_pages.manifest(identity={"dtype": dtype}), {})
+    assert any("activations are rounded" in own for own in found) == told

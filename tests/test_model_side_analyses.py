@@ -24,8 +24,8 @@ from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.design import Cell
 from budgetlens.model.loading import load_model
 from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.runs.run import Run
 from budgetlens.runs.running import tokenized_units
-from budgetlens.runs.storage import RunDirectory
 from budgetlens.statistics.budget_arrays import empty_budget
 from budgetlens.statistics.contrasts import factor_contrast, parse_cell
 from budgetlens.statistics.effects import effects_table
@@ -74,7 +74,7 @@ def corrected_lives(runs: Runs) -> Path:
 
 
 def nll(out: Path) -> pd.DataFrame:
-    records = RunDirectory(out).read_records("likelihood").astype({"example": str, "cell": str})
+    records = Run.open(out).likelihood.astype({"example": str, "cell": str})
     return records.pivot(index="example", columns="cell", values="nll")
 
 
@@ -254,7 +254,7 @@ def test_all_final_states_of_the_enriched_run_restore_all_of_it(corrected_lives:
 def test_a_run_of_what_the_answer_needs(needs: Path) -> None:
     table = pd.read_csv(needs / "tables" / "knockouts.csv")
     found = nll(needs)
-    plan = find_analysis("exp12").plan(RunDirectory(needs).manifest()["protocol"])
+    plan = find_analysis("exp12").plan(Run.open(needs).manifest.protocol)
     assert len(table) == len(plan.contrasts)
     for contrast, mean in zip(plan.contrasts, table["mean"], strict=True):
         (base,) = [cell for cell, weight in contrast.weights.items() if weight > 0]
@@ -273,15 +273,15 @@ def test_a_run_of_where_enrichment_lives(lives: Path) -> None:
     assert set(shares["role"]) >= {"document", "cross total", "self total"}
     figures = {path.stem for path in (lives / "figures").glob("*.html")}
     assert figures >= {"restoration", "restoration_map", "restored_shares_map"}
-    budgets = RunDirectory(lives).read_records("budgets").astype({"cell": str, "role": str})
+    run = Run.open(lives)
+    budgets = run.records("budgets").astype({"cell": str, "role": str})
     means = (
         budgets[(budgets["stack"] == "decoder") & (budgets["role"] == "document")]
         .groupby("cell")["share"]
         .mean()
     )
     hidden = {"corrected": "prefix+separator", "published": "first-n"}
-    manifest = RunDirectory(lives).manifest()
-    patch = enrichment.Patch(enrichment.LOST, "document", "25%-26%", "query", hidden[manifest["protocol"]])
+    patch = enrichment.Patch(enrichment.LOST, "document", "25%-26%", "query", hidden[run.manifest.protocol])
     own = shares[
         (shares["direction"] == patch.direction)
         & (shares["prompt"] == "query")

@@ -13,7 +13,7 @@ import pytest
 import budgetlens.runs.model_sweep as model_sweep
 from budgetlens.command.main import main
 from budgetlens.runs.model_sweep import labels_of
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from tests.conftest import save_tiny
 from tests.test_analyses import long_corpus
 
@@ -76,12 +76,10 @@ def test_one_row_per_model_and_one_model_at_a_time(
     table = pd.read_csv(out / "tables" / "models.csv").set_index("model")
     assert list(table.index) == list(models.values())
     for path in models.values():
-        run = RunDirectory(out / "models" / Path(path).name)
-        run.require_whole()
-        manifest = run.manifest()
-        assert manifest["analysis"] == "exp09"
-        alias = {cell["name"]: cell["alias"] for cell in manifest["cells"]}
-        records = run.read_records("likelihood").astype({"cell": str})
+        run = Run.open(out / "models" / Path(path).name)
+        assert run.manifest.analysis == "exp09"
+        alias = {cell.name: cell.alias for cell in run.manifest.cells}
+        records = run.likelihood.astype({"cell": str})
         nll = records.assign(alias=records["cell"].map(alias)).pivot(
             index="example", columns="alias", values="nll"
         )

@@ -11,6 +11,7 @@ from budgetlens.design.design import Cell
 from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
 from budgetlens.report.drawing import likelihood_figures
 from budgetlens.report.findings import caveats
+from budgetlens.runs.manifest import CellFacts
 from tests import report_pages
 from tests.cells import EXAMPLES, Models, captured, context_of
 from tests.reference import tiny_models
@@ -58,7 +59,7 @@ def test_without_bos_a_prefix_moves_nothing_where_positions_are_relative(
 
 
 def told(family: str, bos: float, level: str) -> bool:
-    cells = [{"factors": {"prefix_attention": each}} for each in ("none", level)]
+    cells = [{"name": each, "factors": {"prefix_attention": each}} for each in dict.fromkeys(("none", level))]
     manifest = report_pages.manifest(model={"family": family}, cells=cells)
     trials = report_pages.table(pd.DataFrame({"condition": ["a", "b"], "mean_bos_tokens": [bos, bos]}), "t")
     return any("a prefix moves nothing" in caveat for caveat in caveats(manifest, {"trials": trials}))
@@ -75,15 +76,15 @@ def test_the_report_says_where_it_is_so() -> None:
 def test_the_interaction_plot_has_the_cells_that_are_not_taken_apart() -> None:
     """Three points of one panel would stand at one place otherwise: whole, masked and unshifted."""
     plan = find_analysis("exp01").plan("corrected")
-    cells = [{"name": cell.name, "alias": cell.alias, "factors": cell.factors} for cell in plan.design.cells]
+    cells = [CellFacts(cell.name, cell.alias, cell.factors) for cell in plan.design.cells]
     table = pd.DataFrame(
         [
-            {"cell": cell["name"], "alias": cell["alias"], **cell["factors"], "n": 9}  # type: ignore[dict-item]
+            {"cell": cell.name, "alias": cell.alias, **cell.factors, "n": 9}
             | {"mean": number, "low": number - 0.5, "high": number + 0.5, "reason": ""}
             for number, cell in enumerate(cells)
         ]
     )
-    figure = likelihood_figures(plan, {"cells": cells}, {"likelihood": table}, "t")["interaction"]
+    figure = likelihood_figures(plan, cells, {"likelihood": table}, "t")["interaction"]
     drawn = sorted(float(y) for trace in figure.data if trace.y is not None for y in trace.y)
     apart = [
         number for number, cell in enumerate(plan.design.cells) if cell.factors["prefix_attention"] != "none"

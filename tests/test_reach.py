@@ -27,7 +27,8 @@ from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
 from budgetlens.model.trials import StateError
 from budgetlens.report.findings import caveats
 from budgetlens.runs.known_models import model_path
-from budgetlens.runs.storage import RunDirectory, examples_run, left_out_words
+from budgetlens.runs.run import Run
+from budgetlens.runs.storage import RunDirectory
 from budgetlens.tables.build import trials_table
 from tests import report_pages
 from tests.cells import EXAMPLES, Models, captured, context_of, losses, tokenized
@@ -262,7 +263,7 @@ def test_a_crossing_says_in_which_cells_a_level_is_idle(
     printed = " ".join(capsys.readouterr().out.split())
     assert f"caveat: {told} and no finding: {cell}." in printed
     assert told in (tmp_path / "run" / "report.html").read_text()
-    records = RunDirectory(tmp_path / "run").read_records("trials").astype({"cell": str, "idle": str})
+    records = Run.open(tmp_path / "run").trials.astype({"cell": str, "idle": str})
     assert records.groupby("cell")["idle"].agg(set).to_dict() == {
         "prompt=none|knockout=none": {""},
         "prompt=query|knockout=none": {""},
@@ -283,10 +284,11 @@ def test_parts_of_an_earlier_version_count_as_nothing_known(tmp_path: Path) -> N
         "truncated_tokens": pa.array([0, 0], pa.int32()),
         "bos_tokens": pa.array([1, 1], pa.int32()),
     }
+    directory.plan_parts(2, "[]")
     directory.write_part("part-00000", {"trials": pa.table(columns)})
     idle = pa.array(["", "knockout"]).dictionary_encode()
     directory.write_part("part-00001", {"trials": pa.table({**columns, "idle": idle})})
-    table = trials_table(directory.read_records("trials"))
+    table = trials_table(Run(directory, report_pages.manifest()).trials)
     assert table[["n", "idle"]].to_numpy().tolist() == [[4, 1]]
 
 
@@ -353,15 +355,15 @@ def test_cut_documents_are_left_out_counted_and_named(
     out = tmp_path / "run"
     assert run(tiny_directory, uneven, out, "exp11", "--max-encoder-tokens", str(limit)) == 0
     captured_text = capsys.readouterr()
-    manifest = RunDirectory(out).manifest()
+    found = Run.open(out)
+    manifest = found.manifest
     corpus = read_corpus(str(uneven), n=LONG + 1, seed=42)
     long = {example.identifier for example in corpus.examples if example.document.startswith("bread bread")}
     assert len(long) == 2
-    assert set(manifest["left_out"]) == long
-    assert all("copying needs as many" in reason for reason in manifest["left_out"].values())
-    likelihood = RunDirectory(out).read_records("likelihood")
-    assert set(likelihood["example"]) == {example.identifier for example in corpus.examples} - long
-    assert examples_run(manifest) == "4 examples"
+    assert set(manifest.left_out) == long
+    assert all("copying needs as many" in reason for reason in manifest.left_out.values())
+    assert set(found.likelihood["example"]) == {example.identifier for example in corpus.examples} - long
+    assert manifest.examples_words == "4 examples"
     words = "2 of 6 examples are left out of every cell"
     assert words in captured_text.err
     printed = " ".join(captured_text.out.split())
@@ -394,12 +396,12 @@ def test_roles_that_never_fit_are_the_design_s_fault(corpus: Corpus) -> None:
 
 
 def test_long_lists_of_examples_left_out_are_cut() -> None:
-    manifest = {"corpus": {"n": 9}, "left_out": dict.fromkeys("abcdefg", "why")}
-    (words,) = left_out_words(manifest)
+    manifest = report_pages.manifest(corpus={"n": 9}, left_out=dict.fromkeys("abcdefg", "why"))
+    (words,) = manifest.left_out_words
     assert words.endswith("a, b, c, d, e and 2 more, which run.json names")
-    assert examples_run(manifest) == "2 examples"
-    assert left_out_words({"corpus": {"n": 9}}) == ()
-    assert examples_run({"corpus": {"n": 1}}) == "1 example"
+    assert manifest.examples_words == "2 examples"
+    assert report_pages.manifest(corpus={"n": 9}).left_out_words == ()
+    assert report_pages.manifest(corpus={"n": 1}).examples_words == "1 example"
 
 
 def test_the_built_in_model_s_analyses_are_feasible() -> None:

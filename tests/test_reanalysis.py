@@ -23,11 +23,12 @@ from analyses.studies.reanalysis import (
 )
 from budgetlens.command.main import main
 from budgetlens.design.catalogue import analysis_of, find_analysis
+from budgetlens.runs.manifest import CellFacts, sealed
 from budgetlens.statistics.budget_arrays import BudgetArray
 from tests.test_analyses import long_corpus
 
 PLAN = find_analysis("exp01").plan("published")
-CELLS = [{"name": cell.name, "alias": cell.alias, "factors": cell.factors} for cell in PLAN.design.cells]
+CELLS = [CellFacts(cell.name, cell.alias, cell.factors) for cell in PLAN.design.cells]
 NAME = {cell.alias: cell.name for cell in PLAN.design.cells}
 ORACLE = "oracle prefix | prompt=query"
 #: The published bins, written out by hand.
@@ -222,6 +223,10 @@ def test_sources_that_are_none(runs: Path, tmp_path: Path, capsys: pytest.Captur
     manifest = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps({**manifest, "analysis": "exp08"}))
     assert main(["run", "exp06", "--from", str(copy), *out]) == 2
+    assert "was altered after it was written" in capsys.readouterr().err
+    other = {**manifest, "analysis": "exp08", "identity": {**manifest["identity"], "analysis": "exp08"}}
+    (copy / "run.json").write_text(json.dumps(sealed(other)))
+    assert main(["run", "exp06", "--from", str(copy), *out]) == 2
     assert "is a run of exp08; exp06 re-analyses runs of exp01" in capsys.readouterr().err
 
     (copy / "run.json").write_text(json.dumps(manifest))
@@ -242,7 +247,6 @@ def test_a_source_that_went_away(runs: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_reanalysis_of_cells_of_an_earlier_version_is_still_one() -> None:
-    cells = [{"name": "prefix=none|hidden=bos|prompt=query", "factors": {}}]
-    manifest = {"analysis": "exp06", "protocol": "corrected", "cells": cells, "design": {}}
-    assert analysis_of(manifest).has_records is False
-    assert analysis_of(manifest).name == "exp06"
+    found = analysis_of("exp06", {}, "corrected", ["prefix=none|hidden=bos|prompt=query"])
+    assert found.has_records is False
+    assert found.name == "exp06"

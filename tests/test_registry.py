@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from budgetlens.model.observation import available_probes, chosen_probes
 from budgetlens.registry.discovery import plugin_of
 from budgetlens.registry.names import RegistryError, lookup, registered
 from budgetlens.registry.parameters import ParameterError, from_text, parameters_of
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from tests.conformance import Bench, check_identity, check_sample
 from tests.conftest import write_corpus
 from tests.distributions import THIRD_PARTY, install, write_metadata
@@ -370,25 +369,22 @@ def test_a_third_party_s_intervention_and_probe_work_in_a_run(tmp_path: Path, ti
         timeout=300,
     )
     assert result.returncode == 0, result.stderr
-    directory = RunDirectory(out)
-    peak = directory.read_records("peak")
-    shares = directory.read_records("budgets")
+    # The distribution is not here, in this process, and its run can still be read.
+    assert "shout" not in available_interventions()
+    run = Run.open(out)
+    peak = run.records("peak")
+    shares = run.records("budgets")
     keys = ["example", "cell", "layer", "head"]
     assert set(peak["cell"]) == {"shout=none", "shout=loud:2"}
     # Rows are averaged after the power was taken, so that one-token answers alone could be compared exactly.
     largest = shares.groupby(keys, observed=True)["share"].max()
     found = peak.set_index(keys)["peak"].loc[largest.index]
     assert ((found >= largest**2 - 1e-6) & (found <= 1)).all()
-    trials = directory.read_records("trials").set_index(["cell", "example"])["answer_tokens"]
+    trials = run.trials.set_index(["cell", "example"])["answer_tokens"]
     assert (trials["shout=loud:2"] > trials["shout=none"]).all()
-    manifest = json.loads((out / "run.json").read_text())
-    assert manifest["identity"]["plugins"] == {"budgetlens-shout": "1.2.3"}
-    assert manifest["identity"]["probes"] == ["budgets", "peak:power=2"]
-    # The distribution is not here, in this process, and its run can still be read.
-    assert "shout" not in available_interventions()
-    from budgetlens.design.catalogue import analysis_of
-
-    assert [cell.name for cell in analysis_of(manifest).plan("corrected").design.cells] == [
+    assert run.manifest.identity["plugins"] == {"budgetlens-shout": "1.2.3"}
+    assert run.manifest.identity["probes"] == ["budgets", "peak:power=2"]
+    assert [cell.name for cell in run.plan.design.cells] == [
         "shout=none",
         "shout=loud:2",
     ]

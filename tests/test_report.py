@@ -18,13 +18,15 @@ import pytest
 import figures
 from budgetlens.model.tokenization import Limits, TrialTokenizer
 from budgetlens.model.trials import Example, Segment, Trial
-from budgetlens.report.document import report_page
+from budgetlens.report.document import report_page, write_report
 from budgetlens.report.examples import examples_section
 from budgetlens.report.figures import table_link
 from budgetlens.report.findings import caveats, kind_of, sentence, split_sentences
 from budgetlens.report.tables import table_markup, tables_section
-from budgetlens.runs.examples_shown import cut, read_examples, save_examples, shown_examples
+from budgetlens.runs.examples_shown import cut, examples_text, shown_examples
+from budgetlens.runs.manifest import RunError
 from budgetlens.runs.records import Fed
+from budgetlens.runs.run import Run
 from budgetlens.runs.running import Unit
 from budgetlens.runs.storage import RunDirectory
 from tests import figure_tables, report_pages
@@ -89,22 +91,25 @@ def csvs(page: str) -> dict[str, str]:
     return found
 
 
-def whole_page(marked: str = "", folder: Path = Path("."), **changes: Any) -> str:
+def whole_page(marked: str = "", **changes: Any) -> str:
     return report_page(
         report_pages.manifest(marked, **changes),
         report_pages.report_tables(marked),
         report_pages.report_figures(marked),
         examples=report_pages.examples(marked),
-        table_folder=folder,
     )
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("tables")
-    report_pages.report_tables()["effects"].frame.to_csv(folder / "effects.csv", index=False)
-    (folder / "shares.csv").write_text('cell,mean\na,0.5\n"b\nc",0.25\n', encoding="utf-8")
-    return whole_page(folder=folder)
+    """As it is written for a run, with two tables beside the records: one is presented, one is not."""
+    directory = RunDirectory(tmp_path_factory.mktemp("run"))
+    directory.plan_parts(1, json.dumps(report_pages.examples()))
+    tables = report_pages.report_tables()
+    shares = pd.DataFrame({"cell": ["a", "b\nc"], "mean": [0.5, 0.25]})
+    directory.write_tables({"effects": tables["effects"].frame, "shares": shares})
+    run = Run(directory, report_pages.manifest())
+    return write_report(run, tables, report_pages.report_figures()).read_text(encoding="utf-8")
 
 
 def without_scripts(page: str) -> str:
@@ -188,7 +193,7 @@ def test_hostile_text_is_shown_as_text() -> None:
 
 
 def test_long_words_are_cut_and_say_so() -> None:
-    text = examples_section({"cells": []}, report_pages.examples()).content
+    text = examples_section(report_pages.manifest(cells=[]), report_pages.examples()).content
     assert "x" * 401 not in text
     assert text.count("[9,400 characters left out]") == 2
     assert text.count("[as above]") >= 2
@@ -208,7 +213,7 @@ def test_hidden_text_is_struck_through_and_roles_are_told(page: str) -> None:
 
 
 def test_report_without_texts_says_where_they_are() -> None:
-    assert "budgetlens show" in examples_section({}, []).content
+    assert "budgetlens show" in examples_section(report_pages.manifest(), []).content
 
 
 @pytest.fixture(scope="module")
@@ -253,11 +258,16 @@ def test_examples_hold_the_texts_that_went_in(units: tuple[list[Unit], TrialToke
 
 def test_examples_are_kept_with_the_run(units: tuple[list[Unit], TrialTokenizer], tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
-    assert read_examples(directory) == []
-    save_examples(directory, *units, count=1)
-    assert read_examples(directory) == json.loads(json.dumps(shown_examples(*units, count=1)))
+    run = Run(directory, report_pages.manifest())
+    assert run.shown_examples() == []
+    directory.plan_parts(1, examples_text(*units, count=1))
+    assert run.shown_examples() == json.loads(json.dumps(shown_examples(*units, count=1)))
     (tmp_path / "examples.json").write_text('[{"exam', encoding="utf-8")
-    assert read_examples(directory) == []
+    with pytest.raises(RunError, match=r"examples\.json is not as it was written"):
+        run.shown_examples()
+    # Runs of an earlier version have no hash of it.
+    (tmp_path / "parts" / "plan.json").write_text('{"parts": 1}', encoding="utf-8")
+    assert run.shown_examples() == []
     with pytest.raises(ValueError, match="count = 0 examples were asked for; give at least 1"):
         shown_examples(*units, count=0)
 
@@ -347,7 +357,7 @@ def test_splits_are_told_where_their_shares_are_not_withheld() -> None:
 
 
 def test_run_without_effects_is_reported_all_the_same() -> None:
-    manifest = {"analysis": "sweep", "title": "t", "question": "q", "protocol": "corrected", "seed": 1}
+    manifest = report_pages.manifest(analysis="sweep", title="t", question="q", seed=1, cells=[])
     text = report_page(manifest, {"models": report_pages.table(pd.DataFrame({"model": ["a"]}), "Models")}, {})
     assert "no table of paired effects" in text
     assert "This run has no cells of its own." in text
@@ -367,7 +377,10 @@ def test_run_without_effects_is_reported_all_the_same() -> None:
         ({"identity": {"layers": [0, 3]}}, "in some layers only"),
         ({"corpus": {"n": 20}}, "n = 20 examples is small"),
         (
-            {"model": {"family": "t5"}, "cells": [{"factors": {"prompt": "position"}}]},
+            {
+                "model": {"family": "t5"},
+                "cells": [{"name": "prompt=position", "factors": {"prompt": "position"}}],
+            },
             "position control shows an effect of 0",
         ),
     ],
@@ -406,18 +419,17 @@ def test_tables_have_scopes_and_the_text_of_their_columns() -> None:
     assert heads == ["col"] * len(shown.columns) + ["row"] * len(shown)
 
 
-def test_missing_folder_leaves_further_tables_out(tmp_path: Path) -> None:
-    section = tables_section(report_pages.report_tables(), tmp_path / "none")
+def test_a_run_without_further_tables_names_none() -> None:
+    section = tables_section(report_pages.report_tables(), {})
     assert "Further tables" not in section.content
 
 
-def test_page_of_a_large_model_stays_under_ten_megabytes(tmp_path: Path) -> None:
+def test_page_of_a_large_model_stays_under_ten_megabytes() -> None:
     """34 layers, 13 cells, 33 contrasts of shares: as many numbers as the largest published model gives."""
     contrasts = tuple(f"contrast {number}" for number in range(33))
     differences = figure_tables.differences_table(34, contrasts)
     shares = figure_tables.shares_table()
-    differences.to_csv(tmp_path / "share_effects.csv", index=False)
-    shares.to_csv(tmp_path / "shares.csv", index=False)
+    further = {"share_effects": differences.to_csv(index=False), "shares": shares.to_csv(index=False)}
     drawn = report_pages.report_figures(layers=34)
     drawn["differences"] = figures.budget_differences(differences, contrasts=contrasts[:6])
     drawn["entropies"] = figures.entropy_against_mass(figure_tables.entropies_table())
@@ -428,11 +440,11 @@ def test_page_of_a_large_model_stays_under_ten_megabytes(tmp_path: Path) -> None
         report_pages.report_tables(),
         drawn,
         examples=report_pages.examples(count=3),
-        table_folder=tmp_path,
+        further=further,
     )
     assert len(text.encode("utf-8")) < 10_000_000
     found = csvs(text)
-    assert found["share_effects.csv"] == (tmp_path / "share_effects.csv").read_text(encoding="utf-8")
+    assert found["share_effects.csv"] == further["share_effects"]
 
 
 def test_numbered_figures_lead_to_the_table_of_the_first() -> None:

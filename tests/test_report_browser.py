@@ -46,15 +46,13 @@ def browser() -> Iterator[Browser]:
 def write_page(folder: Path, marked: str = "") -> Path:
     """A report over seeded tables whose foreign texts all carry `marked`."""
     tables = report_pages.report_tables(marked)
-    (folder / "tables").mkdir()
-    tables["likelihood"].frame.to_csv(folder / "tables" / "shares.csv", index=False)
     text = report_page(
         report_pages.manifest(marked),
         tables,
         report_pages.report_figures(marked),
         examples=report_pages.examples(marked),
         headline=report_pages.headline(tables["effects"].frame),
-        table_folder=folder / "tables",
+        further={"shares": tables["likelihood"].frame.to_csv(index=False)},
     )
     path = folder / "report.html"
     path.write_text(text, encoding="utf-8")

@@ -13,16 +13,16 @@ import pytest
 from scipy import stats
 
 from budgetlens.command.finishing import MOST_PRINTED, first_rows, tables_of
-from budgetlens.design.catalogue import analysis_of
-from budgetlens.statistics.budget_arrays import read_arrays
+from budgetlens.runs.files import file_hash
+from budgetlens.runs.run import Run
 from budgetlens.tables.presentation import Table
 from tests.test_table_scale import write_run
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    directory = write_run(tmp_path_factory.mktemp("tables") / "run", 30, layers=3, heads=2)
-    return directory, *tables_of(directory)
+    run = write_run(tmp_path_factory.mktemp("tables") / "run", 30, layers=3, heads=2)
+    return run, *tables_of(run)
 
 
 def test_every_kind_of_table_is_there_with_a_caption(finished):
@@ -48,8 +48,8 @@ def test_tables_fit_the_terminal_and_lose_nothing(finished, width):
 
 
 def test_entropies_have_intervals_and_equal_the_records(finished):
-    directory, frames, _ = finished
-    records = directory.read_records("entropies")
+    run, frames, _ = finished
+    records = run.records("entropies")
     table = frames["entropies"]
     by_example = records.groupby(["cell", "layer", "part", "example"], observed=True)[
         ["mass", "entropy"]
@@ -62,15 +62,15 @@ def test_entropies_have_intervals_and_equal_the_records(finished):
         half = stats.t.ppf(0.975, 29) * own["entropy"].std() / math.sqrt(30)
         assert row.entropy_high - row.entropy_low == pytest.approx(2 * half, rel=0.2)
         assert row.mass_low < row.mass < row.mass_high
-    arrays = read_arrays(directory.path / "records" / "entropies", "part", ("mass", "entropy"))
+    arrays = run.arrays("entropies", "part", ("mass", "entropy"))
     assert arrays["mass"][0].roles == ("all", "cross", "self")
 
 
 def test_heads_are_the_headline_contrasts_of_shares(finished):
-    directory, frames, presented = finished
+    run, frames, presented = finished
     heads = frames["heads"]
     assert len(heads) == heads["contrast"].nunique() * 3 * 2 * 8
-    records = directory.read_records("budgets")
+    records = run.records("budgets")
     row = heads[(heads["layer"] == 1) & (heads["head"] == 1) & (heads["role"] == "answer")].iloc[0]
     effects = frames["share_effects"]
     assert row["contrast"] in set(effects["contrast"])
@@ -85,33 +85,27 @@ def test_heads_are_the_headline_contrasts_of_shares(finished):
     assert "false discovery rate" in presented["heads"].caption
 
 
-def analysis_plan(directory):
-    manifest = directory.manifest()
-    return analysis_of(manifest).plan(manifest["protocol"])
-
-
 def test_shared_documents_reach_every_test_of_the_likelihood(tmp_path):
-    directory = write_run(tmp_path / "run", 30, layers=1, heads=1)
+    directory = write_run(tmp_path / "run", 30, layers=1, heads=1).directory
     for path in (directory.path / "records" / "trials").glob("*.parquet"):
         trials = pd.read_parquet(path)
         trials["document"] = trials["example"].astype(str).str[1:].astype(int) // 3
         trials.to_parquet(path, index=False)
         marker = directory.path / "parts" / f"{path.stem}.json"
         files = json.loads(marker.read_text())
-        from budgetlens.runs.storage import file_hash
-
         files["files"][f"records/trials/{path.name}"] = file_hash(path)
         marker.write_text(json.dumps(files))
-    frames, presented = tables_of(directory)
+    run = Run.open(directory.path)
+    frames, presented = tables_of(run)
     assert (frames["effects"]["clusters"] == 10).all()
     assert "share a document" in presented["effects"].caption
     assert set(frames["anova"]["n"]) == {10}
     assert frames["trends"]["caution"].str.contains("examples share documents").all()
     assert set(frames["trends"]["n"]) == {10}
     # Attention: the tests are those of the documents' means.
-    records = directory.read_records("budgets")
+    records = run.records("budgets")
     row = frames["share_effects"].query("role == 'document'").iloc[0]
-    contrast = next(own for own in analysis_plan(directory).share_contrasts if own.name == row["contrast"])
+    contrast = next(own for own in run.plan.share_contrasts if own.name == row["contrast"])
     chosen = records[(records["role"] == "document") & (records["block"] == row["block"])]
     wide = chosen.pivot_table(index="example", columns="cell", values="share", observed=True)
     example = sum(wide[cell] * weight for cell, weight in contrast.weights.items())

@@ -24,7 +24,9 @@ from transformers import PreTrainedModel
 import budgetlens.runs.request
 import budgetlens.runs.running
 from budgetlens.command.main import main
-from budgetlens.runs.storage import RunDirectory, RunError
+from budgetlens.runs.manifest import RunError
+from budgetlens.runs.run import Run
+from budgetlens.runs.storage import RunDirectory
 from tests.conftest import corpus_rows, write_corpus
 from tests.reference import eager, tiny_models
 
@@ -123,12 +125,12 @@ def test_a_run_leaves_what_the_design_says(finished: Path) -> None:
 
 
 def test_columns_of_records_and_tables(finished: Path) -> None:
-    whole = RunDirectory(finished)
+    whole = Run.open(finished)
     keys = ["example", "cell"]
     site = ["stack", "block", "layer", "head"]
-    assert list(whole.read_records("likelihood").columns) == [*keys, "answer_tokens", "nll", "nll_sum"]
-    assert list(whole.read_records("budgets").columns) == [*keys, *site, "role", "share"]
-    assert list(whole.read_records("entropies").columns) == [*keys, *site, "part", "mass", "entropy"]
+    assert list(whole.records("likelihood").columns) == [*keys, "answer_tokens", "nll", "nll_sum"]
+    assert list(whole.records("budgets").columns) == [*keys, *site, "role", "share"]
+    assert list(whole.records("entropies").columns) == [*keys, *site, "part", "mass", "entropy"]
     expected = {
         "likelihood": {"cell", "alias", "prefix", "hidden", "prompt", "n", "mean", "low", "high"},
         "effects": {
@@ -150,7 +152,7 @@ def test_columns_of_records_and_tables(finished: Path) -> None:
     for name, columns in expected.items():
         table = pd.read_csv(finished / "tables" / f"{name}.csv")
         assert columns <= set(table.columns), (name, sorted(columns - set(table.columns)))
-    budgets = whole.read_records("budgets")
+    budgets = whole.records("budgets")
     # Examples × cells × layers × heads × roles.
     assert len(budgets) == EXAMPLES * 13 * 5 * 6 * 8
     assert not budgets.duplicated([*keys, *site, "role"]).any()
@@ -226,9 +228,7 @@ def test_tables_are_the_oracle_s_means(
 
 
 def test_effects_are_differences_of_the_likelihood_records(finished: Path) -> None:
-    wide = (
-        RunDirectory(finished).read_records("likelihood").pivot(index="example", columns="cell", values="nll")
-    )
+    wide = Run.open(finished).likelihood.pivot(index="example", columns="cell", values="nll")
     hidden = "prefix+separator"
     bare, oracle_cell = (f"prefix={prefix}|hidden={hidden}|prompt=none" for prefix in ("none", "oracle"))
     difference = wide[bare] - wide[oracle_cell]
@@ -250,7 +250,7 @@ def test_batch_size_and_packing_of_a_run_change_nothing(
         ("budgets", ["share"]),
         ("entropies", ["mass", "entropy"]),
     ):
-        one, two = (RunDirectory(path).read_records(kind) for path in (finished, out))
+        one, two = (Run.open(path).records(kind) for path in (finished, out))
         keys = [column for column in one.columns if column not in (*values, "nll_sum")]
         frames = [frame.astype(dict.fromkeys(keys, str)).set_index(keys).sort_index() for frame in (one, two)]
         assert frames[0].index.equals(frames[1].index)
@@ -275,13 +275,13 @@ def test_options_reach_the_run(tmp_path: Path, tiny_directory: Path, corpus: Pat
         "oracle_trunc_nq",
         "oracle_trunc_q",
     ]
-    budgets = RunDirectory(out).read_records("budgets")
+    budgets = Run.open(out).records("budgets")
     assert set(budgets["layer"]) == {1, 3}
     assert set(budgets["stack"]) == {"encoder", "decoder"}
     assert budgets["example"].nunique() == 3
     assert manifest["identity"]["rows"] == "holding"
     assert (out / "tables" / "published_entropies.csv").is_file()
-    hidden = RunDirectory(out).read_records("trials").groupby("cell", observed=True)["hidden_tokens"].min()
+    hidden = Run.open(out).records("trials").groupby("cell", observed=True)["hidden_tokens"].min()
     assert (hidden > 0).sum() == 2
 
 
@@ -464,7 +464,7 @@ def test_five_kills_at_random_moments_change_no_byte(tmp_path: Path, tiny_direct
         if number < 4:
             # What is there is no whole run, and is not taken for one.
             with pytest.raises(RunError, match="is not finished"):
-                RunDirectory(killed).require_whole()
+                Run.open(killed)
     assert parts == sorted(parts)
     assert 0 < parts[3] < parts[4] == KILLED_EXAMPLES
     process = start(killed, tmp_path / "last.log")
@@ -579,22 +579,24 @@ def test_a_foreign_directory_is_refused(
     assert (tmp_path / "thesis.tex").read_text() == "text"
 
 
-def test_damaged_and_old_manifests_are_refused(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_and_old_manifests_are_refused(
+    copied: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     manifest = copied / "run.json"
     content = manifest.read_text()
     manifest.write_text(content[:100])
     assert main(["tables", str(copied)]) == 2
     assert "run.json is damaged" in errors_of(capsys)
-    manifest.write_text(content.replace('"format": 1', '"format": 0', 1))
+    manifest.write_text(content.replace('"format": 2', '"format": 0', 1))
     assert main(["tables", str(copied)]) == 2
-    assert "has format 0, this version reads format 1; run it again" in errors_of(capsys)
+    assert "has format 0; this version reads the formats 1 and 2" in errors_of(capsys)
     manifest.unlink()
     assert main(["tables", str(copied)]) == 2
     assert "holds no run.json; give the directory that `budgetlens run` wrote" in errors_of(capsys)
     with pytest.raises(
         RunError, match="has no 'heads' records; it has budgets, entropies, likelihood, trials"
     ):
-        RunDirectory(copied).read_records("heads")
+        Run.open(finished).records("heads")
 
 
 # The other commands.

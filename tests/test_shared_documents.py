@@ -39,8 +39,10 @@ from analyses.studies.sink_tables import audit_table, entropy_table, head_table,
 from analyses.studies.two_by_two import effects_of
 from budgetlens.command.finishing import INDEPENDENT, tables_of
 from budgetlens.comparison.compare import compare
-from budgetlens.design.catalogue import analysis_of, find_analysis
+from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.runs.manifest import CellFacts
+from budgetlens.runs.run import Run, shared_documents
 from budgetlens.runs.storage import RunDirectory, part_name
 from budgetlens.statistics.budget_arrays import budget_arrays
 from budgetlens.statistics.column_splits import ONE_DOCUMENT, means_of_columns, split_of_columns
@@ -50,7 +52,7 @@ from budgetlens.statistics.paired_inputs import document_labels
 from budgetlens.statistics.ratios import decomposition, ratio_of_means
 from budgetlens.tables.attention_presentation import UNIT_OF_SHARES
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, effects_presentation
-from budgetlens.tables.run_statistics import SHARED, shared_documents
+from budgetlens.tables.run_statistics import SHARED
 from tests import test_compare
 from tests.run_records import records
 from tests.test_table_scale import observed, write_run
@@ -331,7 +333,7 @@ def strata_effects(records, clusters):
 
 def strata_likelihood(records, clusters):
     cells = find_analysis("exp01").plan("corrected").design.cells[:2]
-    own = [{"name": cell.name, "alias": cell.alias, "factors": cell.factors} for cell in cells]
+    own = [CellFacts(cell.name, cell.alias, cell.factors) for cell in cells]
     return likelihood_by_stratum(reanalysed(records, clusters), own, seed=1)
 
 
@@ -438,7 +440,7 @@ def test_reanalysed_trends_and_shares_are_those_of_documents():
     assert together[columns].to_numpy() == pytest.approx(alone[columns].to_numpy(), nan_ok=True)
     site = {"stack": "decoder", "block": "merged", "layer": 0, "head": 0, "role": "document"}
     cells = few.design.cells[:1]
-    own = [{"name": cell.name, "alias": cell.alias, "factors": cell.factors} for cell in cells]
+    own = [CellFacts(cell.name, cell.alias, cell.factors) for cell in cells]
     tables = []
     for likelihood, clusters in pair:
         shares = likelihood[likelihood["cell"] == cells[0].name].assign(share=likelihood["nll"] / 20, **site)
@@ -451,31 +453,27 @@ def test_reanalysed_trends_and_shares_are_those_of_documents():
 # Published figures beside measured ones
 
 
-def with_trials(run: Path, owners: pd.Series) -> Path:
-    """Trials records that name a document of each example."""
-    cells = sorted(set(pd.concat(map(pd.read_parquet, (run / "records" / "likelihood").iterdir()))["cell"]))
-    frames = [
-        pd.DataFrame(
-            {"example": owners.index, "cell": cell, "document": owners.to_numpy(), "document_tokens": 9}
-        )
-        for cell in cells
-    ]
-    (run / "records" / "trials").mkdir()
-    pd.concat(frames).to_parquet(run / "records" / "trials" / "part-00000.parquet", index=False)
-    return run
+def with_documents(path: Path, owners: pd.Series) -> Run:
+    """The run with trials that name a document of each example."""
+
+    def owned(trials: pd.DataFrame) -> pd.DataFrame:
+        return trials.assign(document=trials["example"].astype(str).map(owners), document_tokens=9)
+
+    test_compare.rewrite_records(path, "trials", owned)
+    return Run.open(path)
 
 
 def test_comparisons_resample_documents(tmp_path):
     once = test_compare.write_run(tmp_path / "once", n=50)
     twice = test_compare.write_run(tmp_path / "twice", n=50)
-    for path in (twice / "records").glob("*/*.parquet"):
-        repeated(pd.read_parquet(path).astype({"example": str})).to_parquet(path, index=False)
-    naive = compare(twice, resamples=999)
+    for kind in Run.open(twice).kinds:
+        test_compare.rewrite_records(twice, kind, lambda own: repeated(own.astype({"example": str})))
+    test_compare.rewrite_manifest(twice, corpus={"name": "ms_marco", "hash": "0", "n": 100})
+    naive = compare(Run.open(twice), resamples=999)
     names = [f"e{number:03d}{end}" for end in ("", "x") for number in range(50)]
-    together = compare(
-        with_trials(twice, pd.Series([name[:4] for name in names], index=names)), resamples=999
-    )
-    alone = compare(once, resamples=999)
+    owners = pd.Series([name[:4] for name in names], index=names)
+    together = compare(with_documents(twice, owners), resamples=999)
+    alone = compare(Run.open(once), resamples=999)
     resampled = alone.frame["quantity"].isin(
         ["mean NLL", "mean difference", "share of the whole", "attention share"]
     )
@@ -505,7 +503,7 @@ def test_comparisons_resample_documents(tmp_path):
 # Captions of a whole run
 
 
-def write_run_of(analysis: str, path: Path, documents: list[str]) -> RunDirectory:
+def write_run_of(analysis: str, path: Path, documents: list[str]) -> Run:
     """A finished run of random records, one example for each entry of ``documents``."""
     plan = find_analysis(analysis).plan("corrected")
     cells = [cell.name for cell in plan.design.cells]
@@ -528,7 +526,7 @@ def write_run_of(analysis: str, path: Path, documents: list[str]) -> RunDirector
             ],
         },
     )
-    directory.plan_parts(1)
+    directory.plan_parts(1, "[]\n")
     example = [name for name in names for _ in cells]
     cell = cells * len(names)
     trials = len(example)
@@ -558,17 +556,17 @@ def write_run_of(analysis: str, path: Path, documents: list[str]) -> RunDirector
             "budgets": observed(example, cell, "role", ROLES, {"share": shares}),
         },
     )
-    return directory
+    return Run.open(path)
 
 
 @pytest.mark.parametrize("analysis", ["exp01", "exp02", "exp04", "exp05", "exp11", "exp12"])
 def test_captions_say_that_documents_are_resampled(tmp_path, analysis):
     documents = [f"d{number // 2}" for number in range(24)]
-    directory = write_run_of(analysis, tmp_path / "shared", documents)
-    frames, presented = tables_of(directory)
+    run = write_run_of(analysis, tmp_path / "shared", documents)
+    frames, presented = tables_of(run)
     own = find_analysis(analysis)
     assert own.tables is not None
-    names = set(own.tables(directory, own.plan("corrected")))
+    names = set(own.tables(run))
     assert names
     for name in names:
         assert {DOCUMENTS_RESAMPLED, SHARED} & set(presented[name].notes), name
@@ -597,25 +595,25 @@ def test_captions_count_examples_and_documents(n, clusters, expected):
 
 
 def test_captions_of_runs_without_shared_documents_do_not_speak_of_them(tmp_path):
-    directory = write_run_of("exp04", tmp_path / "own", [f"d{number}" for number in range(24)])
-    for table in tables_of(directory)[1].values():
+    run = write_run_of("exp04", tmp_path / "own", [f"d{number}" for number in range(24)])
+    for table in tables_of(run)[1].values():
         assert not {DOCUMENTS_RESAMPLED, SHARED, INDEPENDENT} & set(table.notes)
 
 
 def test_tables_that_allow_for_nothing_are_marked(tmp_path, monkeypatch):
     """Tables of other distributions: with an interval or a test they are marked unless they say what they do."""
-    directory = write_run(tmp_path / "run", 12, layers=1, heads=1)
+    run = write_run(tmp_path / "run", 12, layers=1, heads=1)
     table = Table(pd.DataFrame({"x": [1]}), "T", "e", "u", "n", "none", "none", 1)
     tested = replace(table, seed=None, correction="Holm")
     counted = replace(table, seed=None)
     allowing = {note: replace(table, notes=(note,)) for note in (DOCUMENTS_RESAMPLED, SHARED, UNIT_OF_SHARES)}
     every = {"own": table, "tested": tested, "counted": counted, **allowing}
-    own = replace(analysis_of(directory.manifest()), tables=lambda run, plan: every)
-    monkeypatch.setattr("budgetlens.command.finishing.analysis_of", lambda manifest: own)
-    assert {name: tables_of(directory)[1][name] for name in every} == every
-    monkeypatch.setattr(
-        "budgetlens.command.finishing.shared_documents", lambda trials: pd.Series({"a": "1", "b": "1"})
+    # Cached properties of the run, so that its analysis has these tables and its examples share documents.
+    monkeypatch.setitem(vars(run), "analysis", replace(run.analysis, tables=lambda run: every))
+    assert {name: tables_of(run)[1][name] for name in every} == every
+    monkeypatch.setitem(
+        vars(run), "documents", run.trials.groupby("example", observed=True).size().astype(str)
     )
-    presented = tables_of(directory)[1]
+    presented = tables_of(run)[1]
     assert {name for name in every if INDEPENDENT in presented[name].notes} == {"own", "tested"}
     assert "share a document count as independent" in presented["own"].caption

@@ -22,7 +22,7 @@ from budgetlens.command.main import main
 from budgetlens.model.capture import Reading, capture
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.tokenization import TokenizedTrial
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from budgetlens.statistics.column_splits import means_of_columns, split_of_columns
 from budgetlens.statistics.ratios import ratio_of_means
 from budgetlens.tables.extract import Extract
@@ -312,7 +312,7 @@ def test_a_run_of_the_audit(audited: Path) -> None:
     assert figures >= {"sink_audit", "sink_propagation", "sink_layers", "sink_heads", "effects"}
     shifts = tables["sink_shifts"][lambda rows: rows["role"] == "cross total"]
     assert set(tables["sink_layers"]["layer"]) == set(range(5))
-    budgets = RunDirectory(audited).read_records("budgets").astype({"cell": str, "role": str})
+    budgets = Run.open(audited).records("budgets").astype({"cell": str, "role": str})
     cross = budgets[(budgets["stack"] == "decoder") & budgets["role"].isin(ROLES[:5])]
     means = cross.groupby("cell")["share"].sum() / (6 * 5 * 6)
     for path in (path for prompt in exp10.PROMPTS for path in exp10.sink_paths(prompt)):
@@ -323,13 +323,13 @@ def test_a_run_of_the_audit(audited: Path) -> None:
 
 
 def test_measured_entropies_are_the_entropies_of_the_run(audited: Path) -> None:
-    run = RunDirectory(audited)
+    run = Run.open(audited)
     if json.loads((audited / "run.json").read_text())["protocol"] == "published":
-        assert "published_entropies" in run.kinds()
-        assert "entropies" not in run.kinds()
+        assert "published_entropies" in run.kinds
+        assert "entropies" not in run.kinds
         return
     readings = read_sinks(run, exp10.sink_paths("query"))
-    entropies = run.read_records("entropies").astype({"cell": str, "part": str, "example": str})
+    entropies = run.records("entropies").astype({"cell": str, "part": str, "example": str})
     for cell in {point.cell for path in exp10.sink_paths("query") for point in path.points}:
         own = entropies[(entropies["cell"] == cell) & (entropies["part"] == "cross")]
         expected = own.pivot(index="example", columns=["layer", "head"], values="entropy").sort_index(axis=1)

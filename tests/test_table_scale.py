@@ -21,6 +21,7 @@ import pytest
 
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory, part_name
 
 LAYERS, HEADS, ROLES = 34, 8, (*ENCODER_ROLES, *DECODER_ROLES)
@@ -31,12 +32,11 @@ MEASURE = """
 import json, resource, sys, time
 from pathlib import Path
 from budgetlens.command.finishing import tables_of
-from budgetlens.runs.storage import RunDirectory
-from budgetlens.tables.build import save_tables
-directory = RunDirectory(Path(sys.argv[1]))
+from budgetlens.runs.run import Run
 began = time.perf_counter()
-frames, presented = tables_of(directory)
-save_tables(directory, frames)
+run = Run.open(Path(sys.argv[1]))
+frames, presented = tables_of(run)
+run.directory.write_tables(frames)
 texts = [table.to_terminal(160) for table in presented.values()]
 usage = resource.getrusage(resource.RUSAGE_SELF)
 # Not ru_maxrss, which a process keeps from the one that started it.
@@ -57,9 +57,7 @@ def keys(values: list[str], repeats: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(values))
 
 
-def write_run(
-    path: Path, examples: int, *, layers: int = LAYERS, heads: int = HEADS, seed: int = 1
-) -> RunDirectory:
+def write_run(path: Path, examples: int, *, layers: int = LAYERS, heads: int = HEADS, seed: int = 1) -> Run:
     """A finished run of exp08 with random records in the form that a run writes."""
     plan = find_analysis("exp08").plan("corrected")
     cells = [cell.name for cell in plan.design.cells]
@@ -68,6 +66,8 @@ def write_run(
         {"rows": plan.rows},
         {
             "analysis": "exp08",
+            "title": "t",
+            "question": "q",
             "protocol": "corrected",
             "model": {"name": "random numbers"},
             "corpus": {"name": "random numbers", "n": examples},
@@ -80,11 +80,11 @@ def write_run(
     )
     generator = np.random.default_rng(seed)
     numbers = range(0, examples, EXAMPLES_PER_PART)
-    directory.plan_parts(len(numbers))
+    directory.plan_parts(len(numbers), "[]\n")
     for number, first in enumerate(numbers):
         names = [f"q{index:05d}" for index in range(first, min(first + EXAMPLES_PER_PART, examples))]
         directory.write_part(part_name(number), part(generator, names, cells, layers, heads))
-    return directory
+    return Run.open(path)
 
 
 def part(

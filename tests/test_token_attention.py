@@ -17,18 +17,12 @@ from budgetlens.model.edits import EditError, HideKeys
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import prepare_model
 from budgetlens.model.observation import available_probes
+from budgetlens.model.token_attention import COLUMNS, token_attention, token_texts
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Example, Trial
 from budgetlens.runs.records import Fed
 from budgetlens.runs.storage import RunDirectory
-from budgetlens.runs.token_attention import (
-    COLUMNS,
-    read_token_attention,
-    save_token_attention,
-    stored_examples,
-    token_attention,
-    token_texts,
-)
+from budgetlens.runs.tokens import read_token_attention, save_token_attention, stored_examples
 from figures.tokens import TOKEN_COLUMNS
 from probes.budgets import Budgets
 from tests.conftest import SHAPES, batch_of
@@ -227,7 +221,7 @@ def test_records_are_kept_with_the_run(loaded: Loaded, tmp_path: Path) -> None:
     )
     assert set(found["example"]) == {names[1]}
     assert read_token_attention(paths[1], cells=["two"], layer=1).empty
-    paths[2].write_bytes(paths[2].read_bytes()[:100])
+    paths[2].write_bytes(paths[2].read_bytes()[:-1])
     assert set(stored_examples(directory)) == set(names[:2])
     assert save_token_attention(directory, model, fed[4:], layers=[0]) == [paths[2]]
     assert set(stored_examples(directory)) == set(names)

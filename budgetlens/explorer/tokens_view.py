@@ -13,7 +13,7 @@ from budgetlens.explorer.examples_view import passages
 from budgetlens.explorer.live import LiveModel, OwnTexts
 from budgetlens.explorer.state import MEAN, NONE, State, own_cell_names, own_labels
 from budgetlens.explorer.views import LIGHT, Listing, NothingToShow, View
-from budgetlens.runs.token_attention import read_token_attention, stored_examples
+from budgetlens.runs.tokens import read_token_attention, stored_examples
 from figures import budget_ledger, token_view
 from figures.labels import plain_number, signed
 from figures.looks import Look

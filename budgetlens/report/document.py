@@ -30,13 +30,15 @@ def write_report(run: Run, tables: Mapping[str, Table], figures: Mapping[str, Fi
         tables: the presented tables by name, in reading order.
         figures: by name, in reading order.
     """
+    further, altered = run.further_tables(tables)
     text = report_page(
         run.manifest,
         tables,
         figures,
         examples=run.shown_examples(),
         headline=[contrast.name for contrast in run.plan.headline_contrasts],
-        further={name: run.table_text(name) for name in run.table_names if name not in tables},
+        further=further,
+        altered=altered,
     )
     return run.directory.write_text("report.html", text)
 
@@ -49,6 +51,7 @@ def report_page(
     examples: Sequence[Mapping[str, Any]] = (),
     headline: Sequence[str] = (),
     further: Mapping[str, str] | None = None,
+    altered: Sequence[str] = (),
 ) -> str:
     """The page as text. Every piece of text that comes from a model, corpus or user is escaped.
 
@@ -58,6 +61,7 @@ def report_page(
         examples: the content of RUN/examples.json.
         headline: contrasts that the summary tells first; by default the first of each family.
         further: CSV of further tables, by name.
+        altered: further tables that are not as they were written, and not shown.
     """
     title = f"{manifest.analysis}: {manifest.title}"
     lead = (
@@ -70,7 +74,7 @@ def report_page(
         design_section(manifest),
         examples_section(manifest, examples),
         figures_section(figures, tables),
-        tables_section(tables, further or {}),
+        tables_section(tables, further or {}, altered),
         manifest_section(manifest),
     ]
     return page(title, lead, sections)

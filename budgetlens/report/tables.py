@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -14,11 +14,13 @@ from budgetlens.report.page import heading as section_heading
 from budgetlens.tables.presentation import Table, heading
 
 
-def tables_section(tables: Mapping[str, Table], further: Mapping[str, str]) -> Section:
-    """The presented tables, then the run's further ones as CSV, both by name."""
+def tables_section(
+    tables: Mapping[str, Table], further: Mapping[str, str], altered: Sequence[str] = ()
+) -> Section:
+    """The presented tables, then the run's further ones as CSV, both by name; ``altered`` ones are named only."""
     parts = [(slug("table", name), table.title) for name, table in tables.items()]
     shown = "\n".join(_presented(name, table) for name, table in tables.items())
-    downloads = _further(further)
+    downloads = _further(further, altered)
     if downloads:
         parts.append(("further-tables", "Further tables"))
     about = (
@@ -97,10 +99,13 @@ def download(name: str, content: str, rows: int) -> str:
     )
 
 
-def _further(tables: Mapping[str, str]) -> str:
-    if not tables:
+def _further(tables: Mapping[str, str], altered: Sequence[str]) -> str:
+    if not tables and not altered:
         return ""
-    entries = []
+    entries = [
+        f"<li><b>{escaped(name)}</b>: not shown, since its file is not as it was written</li>"
+        for name in altered
+    ]
     for name, content in tables.items():
         frame = pd.read_csv(io.StringIO(content), dtype=str) if content else pd.DataFrame()
         entries.append(

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from budgetlens.design.analysis import Analysis
 from budgetlens.design.catalogue import analysis_of
+
+Fact = TypeVar("Fact")
 
 #: What is written, and what is read.
 FORMAT, FORMATS = 2, (1, 2)
@@ -204,10 +206,10 @@ def _parsed(content: Any) -> Manifest:
         cells=_cells(content),
         design=_table(content, "design") if content.get("design") is not None else None,
         command=command,
-        started=str(content.get("started") or ""),
+        started=_maybe(_text, content, "started", "") or "",
         environment=_table(content, "environment", needed=False),
         left_out=_table(content, "left_out", needed=False),
-        source=_text(content, "source") if content.get("source") is not None else None,
+        source=_maybe(_text, content, "source", ""),
         format=form,
         content=content,
     )
@@ -238,6 +240,8 @@ def _option(command: Sequence[str], name: str) -> str | None:
 def _require_agreement(manifest: Manifest) -> None:
     """Raise RunError where something that run.json says twice is not the same."""
     identity = manifest.identity
+    if manifest.examples < 0:
+        raise RunError(f"leaves {len(manifest.left_out)} of {manifest.corpus.n} examples out: it was altered")
     twice = {
         "analysis": (manifest.analysis, identity.get("analysis")),
         "protocol": (manifest.protocol, identity.get("protocol")),
@@ -252,12 +256,13 @@ def _require_agreement(manifest: Manifest) -> None:
 
 
 def _model(table: Mapping[str, Any]) -> ModelFacts:
+    revision, digest, family = (_maybe(_text, table, key, "model.") for key in ("revision", "hash", "family"))
     return ModelFacts(
         name=_text(table, "name", "model."),
-        revision=table.get("revision"),
-        hash=table.get("hash"),
-        family=table.get("family"),
-        parameters=table.get("parameters"),
+        revision=revision,
+        hash=digest,
+        family=family,
+        parameters=_maybe(_whole, table, "parameters", "model."),
     )
 
 
@@ -266,17 +271,20 @@ def _corpus(table: Mapping[str, Any]) -> CorpusFacts:
     return CorpusFacts(
         name=_text(table, "name", "corpus."),
         n=_whole(table, "n", "corpus."),
-        hash=str(table.get("hash") or ""),
-        source=str(table.get("source") or ""),
-        description=str(table.get("description") or ""),
-        asked=asked.get("corpus"),
-        asked_n=asked.get("n"),
+        hash=_maybe(_text, table, "hash", "corpus.") or "",
+        source=_maybe(_text, table, "source", "corpus.") or "",
+        description=_maybe(_text, table, "description", "corpus.") or "",
+        asked=_maybe(_text, asked, "corpus", "corpus.asked."),
+        asked_n=_maybe(_whole, asked, "n", "corpus.asked."),
     )
 
 
 def _cells(content: Mapping[str, Any]) -> tuple[CellFacts, ...]:
     found = []
-    for number, cell in enumerate(content.get("cells") or ()):
+    given = _need(content, "cells", "")
+    if not isinstance(given, list):
+        raise RunError(f"has as cells {_kind(given)}; expected a list of tables")
+    for number, cell in enumerate(given):
         path = f"cells[{number}]."
         if not isinstance(cell, Mapping):
             raise RunError(f"has as cells[{number}] {_kind(cell)}; expected a table with name and factors")
@@ -297,6 +305,13 @@ def _text(table: Mapping[str, Any], key: str, path: str = "") -> str:
     if not isinstance(value, str):
         raise RunError(f"has as {path}{key} {_kind(value)}; expected text")
     return value
+
+
+def _maybe(
+    read: Callable[[Mapping[str, Any], str, str], Fact], table: Mapping[str, Any], key: str, path: str
+) -> Fact | None:
+    """What is there, or None where it is not or is said to be nothing."""
+    return None if table.get(key) is None else read(table, key, path)
 
 
 def _texts(table: Mapping[str, Any], key: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,7 +43,8 @@ class Run:
         """The finished run in a directory.
 
         Raises RunError where there is none, where its run.json is damaged, altered or of an unknown format, and where
-        parts are missing or altered: the message says which, and what to do.
+        parts are missing or altered: the message says which, and what to do. Raises RegistryError where neither the
+        run nor any distribution knows the analysis that made it.
         """
         directory = RunDirectory(Path(path))
         run = cls(directory, directory.manifest())
@@ -166,6 +167,18 @@ class Run:
     def _table_path(self, file: str) -> Path:
         return self.path / "tables" / file
 
+    def further_tables(self, known: Collection[str]) -> tuple[dict[str, str], list[str]]:
+        """The CSV of every table whose name is not ``known``, and the names of those that were altered."""
+        texts, altered = {}, []
+        for name in self.table_names:
+            if name in known:
+                continue
+            try:
+                texts[name] = self.table_text(name)
+            except RunError:
+                altered.append(name)
+        return texts, altered
+
     def table_text(self, name: str) -> str:
         """The CSV of a table. Raises RunError where it is not there or is another than the one that was written."""
         file = f"{name}.csv"
@@ -175,7 +188,9 @@ class Run:
                 f"{self.path} has no table {name!r}; it has {', '.join(self.table_names) or 'none'}. "
                 f"`budgetlens tables` writes all of them"
             )
-        self._require_unaltered(f"tables/{file}", entry.get("sha256"), "`budgetlens tables` writes it again")
+        self._require_unaltered(
+            f"tables/{file}", entry.get("sha256"), "remove it, or give the command that wrote it again"
+        )
         return self._table_path(file).read_text(encoding="utf-8")
 
     def table(self, name: str) -> pd.DataFrame:
@@ -183,7 +198,7 @@ class Run:
         content = self.table_text(name)
         texts = self.directory.table_index()[f"{name}.csv"].get("texts", [])
         frame = pd.read_csv(
-            io.StringIO(content), dtype=dict.fromkeys(texts, "str"), keep_default_na=True, na_values=[]
+            io.StringIO(content), dtype=dict.fromkeys(texts, "str"), keep_default_na=False, na_values=[""]
         )
         for column in set(texts) & set(frame.columns):
             frame[column] = frame[column].fillna("")

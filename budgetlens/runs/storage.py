@@ -5,7 +5,7 @@
     RUN/parts/plan.json              how many parts there are; the hash of examples.json
     RUN/parts/part-00000.json        written last: the hashes of the part's files
     RUN/examples.json                the first examples as every cell fed them
-    RUN/tokens/*.parquet             attention token by token, where it was asked for
+    RUN/tokens/*.parquet             attention token by token, where it was asked for, and tokens/index.json, its hashes
     RUN/tables/*.csv, RUN/tables/index.json    tables, and their hashes
     RUN/figures/*.html, RUN/report.html
 
@@ -187,12 +187,21 @@ class RunDirectory:
         return dict(files) if sound and files else {}
 
     def write_tokens(self, name: str, table: pa.Table) -> Path:
-        """Write token-level records as ``RUN/tokens/NAME.parquet``; the path."""
+        """Write token-level records as ``RUN/tokens/NAME.parquet`` and note their hash; the path."""
         path = self.path / "tokens" / f"{name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             parquet.write_table(table, temporary, compression="zstd")
+            digest = file_hash(temporary)
+        index = {**self.token_index(), path.name: digest}
+        write_text(path.parent / "index.json", json.dumps({"files": index}, indent=1) + "\n")
         return path
+
+    def token_index(self) -> dict[str, str]:
+        """The hash of every file of token-level records by its name."""
+        content = read_json(self.path / "tokens" / "index.json")
+        files = content.get("files") if isinstance(content, dict) else None
+        return dict(files) if isinstance(files, dict) else {}
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file below the run, whole or not at all; its path."""

@@ -46,15 +46,12 @@ def save_token_attention(
 
 
 def stored_examples(directory: RunDirectory) -> dict[str, Path]:
-    """Which examples have token-level records, and where; damaged files are left out."""
+    """Which examples have token-level records, and where; files that are not as they were written are left out."""
     found = {}
-    for path in sorted((directory.path / "tokens").glob("*.parquet")):
-        try:
-            metadata = parquet.read_schema(path).metadata or {}
-        except (OSError, pa.ArrowInvalid):
-            continue
-        if b"example" in metadata:
-            found[metadata[b"example"].decode()] = path
+    for name, digest in sorted(directory.token_index().items()):
+        if directory.is_unaltered(f"tokens/{name}", digest):
+            path = directory.path / "tokens" / name
+            found[(parquet.read_schema(path).metadata or {})[b"example"].decode()] = path
     return found
 
 
