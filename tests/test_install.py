@@ -69,13 +69,13 @@ def hiding_package(folder: Path, name: str) -> Path:
 @pytest.mark.parametrize("name", FOLDERS)
 @pytest.mark.parametrize("form", ["package", "module"])
 def test_the_command_names_what_hides_a_package(name: str, form: str, tmp_path: Path) -> None:
-    """Python puts the folder where it is started first with -m."""
+    """Python puts the folder where it is started first with -m. Told before anything else, whatever is asked for."""
     if form == "package":
         other = hiding_package(tmp_path, name)
     else:
         other = tmp_path / f"{name}.py"
         other.write_text("")
-    done = call(sys.executable, "-m", "budgetlens", "list", cwd=tmp_path, path=ROOT, status=2)
+    done = call(sys.executable, "-m", "budgetlens", "--help", cwd=tmp_path, path=ROOT, status=2)
     assert done.stdout == ""
     assert done.stderr == (
         f"budgetlens: {other} hides the package '{name}' of budgetlens, which is {ROOT / name}, because Python looks "
