@@ -106,6 +106,18 @@ def test_a_package_that_is_not_there(tmp_path: Path) -> None:
     )
 
 
+def test_a_bare_folder_where_ours_are_not_on_the_path(tmp_path: Path) -> None:
+    """As in setuptools' other editable modes, whose finder is asked after Python's own."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from budgetlens.registry.folders import require_own_folders; "
+    code += "sys.path.remove(sys.argv[1]); require_own_folders()"
+    done = call(sys.executable, "-S", "-c", code, ROOT, cwd=bare_folders(tmp_path), status=1)
+    told = done.stderr.splitlines()[-1]
+    assert (
+        f"{tmp_path / 'probes'} hides the package 'probes' of budgetlens, which is {ROOT / 'probes'}, "
+        in told
+    )
+
+
 def test_the_same_folder_by_a_link_hides_nothing(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(ROOT)

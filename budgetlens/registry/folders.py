@@ -18,7 +18,7 @@ def require_own_folders() -> None:
     """Raise HiddenFolderError where an import of one of FOLDERS would not find the one beside this engine.
 
     Nothing is imported: Python is only asked where it would import from, or did. Folders without an ``__init__.py`` do
-    no harm, since Python prefers any package of that name that comes later on its path.
+    no harm where ours are on Python's path, since it prefers a package of that name that comes later there.
     """
     for name in FOLDERS:
         spec = importlib.util.find_spec(name)
@@ -41,11 +41,21 @@ def _is_own(spec: ModuleSpec | None) -> bool:
 
 def _sentence(name: str, spec: ModuleSpec | None) -> str:
     own = _home() / name
-    if spec is None or spec.origin is None:
+    other = _found(spec)
+    if other is None or not own.is_dir() or other == own:
         return f"the package {name!r} of budgetlens is missing, expected in {own}; install budgetlens again"
-    origin = Path(spec.origin)
-    other = origin.parent if origin.name == "__init__.py" else origin
     return (
         f"{other} hides the package {name!r} of budgetlens, which is {own}, because Python looks in {other.parent} "
         "first; rename it, or start from another directory, with that one off PYTHONPATH"
     )
+
+
+def _found(spec: ModuleSpec | None) -> Path | None:
+    """The folder or file that Python would import."""
+    if spec is None:
+        return None
+    if spec.origin is not None:
+        origin = Path(spec.origin)
+        return origin.parent if origin.name == "__init__.py" else origin
+    # A bare folder comes before ours only where ours is not on the path itself, as in setuptools' other editable modes.
+    return next((Path(folder) for folder in spec.submodule_search_locations or ()), None)
