@@ -30,6 +30,7 @@ FLOORS = (
     ("budgetlens.report", "budgetlens.comparison", "budgetlens.explorer"),
     ("budgetlens.reference",),
     ("budgetlens.command",),
+    ("budgetlens.__main__",),
     ("probes", "interventions"),
     ("analyses.studies",),
     ("analyses",),

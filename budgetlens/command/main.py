@@ -14,6 +14,7 @@ from budgetlens.command import effects_options
 from budgetlens.comparison import options as compare_options
 from budgetlens.design.schema import FORMATS
 from budgetlens.explorer import command as explorer_command
+from budgetlens.registry.folders import require_own_folders
 
 if TYPE_CHECKING:
     from budgetlens.design.analysis import Analysis
@@ -26,10 +27,11 @@ FAILED, INTERRUPTED = 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = make_parser()
-    options = parser.parse_args(given)
-    options.command_line = ["budgetlens", *given]
     try:
+        # First of all: with another's package in the place of one of ours, any error may follow.
+        require_own_folders()
+        options = make_parser().parse_args(given)
+        options.command_line = ["budgetlens", *given]
         return int(options.function(options) or 0)
     except KeyboardInterrupt:
         print("\nbudgetlens: interrupted; the same command continues a run where it stopped", file=sys.stderr)

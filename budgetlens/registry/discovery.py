@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from budgetlens.registry.folders import require_own_folders
 from budgetlens.registry.names import MARK, RegistryError
 
 #: The name of this project's own distribution.
@@ -36,7 +37,7 @@ def discover(kind: str, group: str) -> Mapping[str, Any]:
 
     Raises RegistryError where nothing names the group (budgetlens is not installed), where two different things share
     a name, where a thing can't be one of its kind, and for an entry point that can't be loaded or holds nothing of
-    the kind; the message names the distribution.
+    the kind; the message names the distribution. HiddenFolderError where another package hides one of our own.
     """
     found: dict[str, Any] = {}
     named = entry_points(group=group)
@@ -149,6 +150,8 @@ def _origin(entry_point: EntryPoint) -> str:
 
 
 def _loaded(entry_point: EntryPoint, kind: str) -> Any:
+    if _is_own(entry_point):
+        require_own_folders()
     try:
         return entry_point.load()
     # A plugin's module may fail in any way while it is imported.
