@@ -14,7 +14,7 @@ from analyses.studies.two_by_two import Property, TwoByTwo, effects_of
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS, Plan, Split
 from budgetlens.runs.storage import RunDirectory
-from budgetlens.tables.build import SMALLEST_EFFECT
+from budgetlens.statistics.inference import Inference
 from budgetlens.tables.presentation import TESTED_COLUMNS, Table, effects_presentation
 from budgetlens.tables.run_statistics import shared_documents
 
@@ -109,22 +109,14 @@ def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
     """The crossing with the published definition beside it, damage by length, ratios."""
     manifest = directory.manifest()
     seed, protocol = int(manifest["seed"]), manifest["protocol"]
+    documents = shared_documents(directory.read_records("trials"))
+    inference = Inference(seed=seed, correction=plan.correction, clusters=documents)
     (bare,) = STUDY.find(protocol, "none")
     crossed = [contrast for contrast in plan.contrasts if contrast.family.startswith((PUBLISHED, CORRECTED))]
-    frame = effects_of(
-        directory.read_records("likelihood"),
-        crossed,
-        bare,
-        seed=seed,
-        correction=plan.correction,
-        smallest_effect=SMALLEST_EFFECT,
-        clusters=shared_documents(directory.read_records("trials")),
-    )
+    frame = effects_of(directory.read_records("likelihood"), crossed, bare, inference)
     presented = effects_presentation(
         frame,
-        seed=seed,
-        smallest_effect=SMALLEST_EFFECT,
-        correction=plan.correction,
+        inference,
         title="Coherence × overlap",
         columns=("contrast", *TESTED_COLUMNS[:-1], "difference_of_d", TESTED_COLUMNS[-1]),
     )

@@ -27,7 +27,8 @@ from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import Plan
 from budgetlens.runs.request import RunRequest
 from budgetlens.runs.storage import RunDirectory
-from budgetlens.tables.build import SMALLEST_EFFECT
+from budgetlens.statistics.inference import Inference
+from budgetlens.statistics.verdicts import SMALLEST_EFFECT
 from budgetlens.tables.presentation import Table
 from figures import effects_forest, interaction_plot
 
@@ -39,14 +40,15 @@ def tables(directory: RunDirectory, plan: Plan) -> Mapping[str, Table]:
     source, own_plan = source_of(directory)
     records, manifest = read_source(source), source.manifest()
     cells, seed = manifest["cells"], int(manifest["seed"])
+    inference = Inference(seed=seed, correction=own_plan.correction, clusters=records.documents)
     frames = {
-        "strata_likelihood": likelihood_by_stratum(records, cells, seed=seed),
-        "strata_effects": effects_by_stratum(records, own_plan, seed=seed),
-        "strata_ratios": ratios_by_stratum(records, own_plan, prefix_ratios(STUDY), seed=seed),
-        "strata_trends": trends(records, own_plan, seed=seed),
-        "strata_shares": shares_by_stratum(records, cells, seed=seed),
+        "strata_likelihood": likelihood_by_stratum(records, cells, inference),
+        "strata_effects": effects_by_stratum(records, own_plan, inference),
+        "strata_ratios": ratios_by_stratum(records, own_plan, prefix_ratios(STUDY), inference),
+        "strata_trends": trends(records, own_plan, inference),
+        "strata_shares": shares_by_stratum(records, cells, inference),
     }
-    return presented(frames, manifest, own_plan)
+    return presented(frames, manifest, inference)
 
 
 def figures(tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:

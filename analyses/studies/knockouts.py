@@ -17,8 +17,8 @@ from budgetlens.runs.storage import RunDirectory
 from budgetlens.statistics.budget_arrays import BudgetArray, read_budgets
 from budgetlens.statistics.contrasts import Contrast, comparison
 from budgetlens.statistics.effects import Correction, effects_table
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import HELPS, HURTS, rule
-from budgetlens.tables.build import SMALLEST_EFFECT
 from budgetlens.tables.presentation import Table, documents_resampled, sample
 from budgetlens.tables.run_statistics import shared_documents
 from figures import effect_map, interaction_plot
@@ -185,14 +185,8 @@ def knockout_tables(directory: RunDirectory, plan: Plan, knocked: Sequence[Knock
     seed, rows = int(manifest["seed"]), manifest["identity"]["rows"]
     trials = directory.read_records("trials")
     documents = shared_documents(trials)
-    effects = effects_table(
-        directory.read_records("likelihood"),
-        plan.contrasts,
-        seed=seed,
-        smallest_effect=SMALLEST_EFFECT,
-        correction=plan.correction,
-        clusters=documents,
-    )
+    inference = Inference(seed=seed, correction=plan.correction, clusters=documents)
+    effects = effects_table(directory.read_records("likelihood"), plan.contrasts, inference)
     budgets = read_budgets(directory.path / "records" / "budgets")
     positions = {role: int(trials[f"{role}_tokens"].sum()) for role in ROLES}
     frame = knockout_table(effects, budgets, knocked, positions)
@@ -210,7 +204,7 @@ def knockout_tables(directory: RunDirectory, plan: Plan, knocked: Sequence[Knock
         notes=(
             "95 % BCa bootstrap intervals over examples",
             *documents_resampled(documents is not None),
-            f"verdict, of the knockout as treatment: {rule(SMALLEST_EFFECT)}",
+            f"verdict, of the knockout as treatment: {rule(inference.smallest_difference, inference.alpha)}",
             "windows are parts of the decoder's depth; a knockout cuts the direct look alone, and what rows took "
             "in below the window stays",
         ),

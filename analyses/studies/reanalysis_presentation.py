@@ -9,11 +9,10 @@ import pandas as pd
 
 from analyses.studies.prefix_ratios import SHOWN
 from analyses.studies.prefix_ratios import presented as ratios_presented
-from budgetlens.design.plan import Plan
 from budgetlens.model.roles import ROLES
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import CAUTION_RULE, trend_rule
 from budgetlens.tables.attention_presentation import UNIT_OF_SHARES, shown_layers
-from budgetlens.tables.build import SMALLEST_EFFECT
 from budgetlens.tables.presentation import (
     TESTED_COLUMNS,
     Table,
@@ -29,15 +28,13 @@ BY_STRATUM = ("contrast", "by", "stratum")
 
 
 def presented(
-    frames: Mapping[str, pd.DataFrame], manifest: Mapping[str, Any], plan: Plan
+    frames: Mapping[str, pd.DataFrame], manifest: Mapping[str, Any], inference: Inference
 ) -> dict[str, Table]:
     """Tables by name; ``frames`` are those of :mod:`analyses.studies.reanalysis`, ``manifest`` that of the run analysed."""
-    seed, n = int(manifest["seed"]), f"{manifest['corpus']['n']} examples in all, as in the column by stratum"
+    seed, n = inference.seed, f"{manifest['corpus']['n']} examples in all, as in the column by stratum"
     effects = effects_presentation(
         frames["strata_effects"],
-        seed=seed,
-        smallest_effect=SMALLEST_EFFECT,
-        correction=plan.correction,
+        inference,
         title="Effects by answer length",
         columns=(*BY_STRATUM, *TESTED_COLUMNS),
     )

@@ -23,6 +23,7 @@ from analyses.studies.sink_tables import (
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.statistics.column_splits import ROUNDING
+from budgetlens.statistics.inference import Inference
 from budgetlens.tables.attention_presentation import shown_layers
 from budgetlens.tables.build import with_cell_columns
 from budgetlens.tables.extract import Extract
@@ -99,6 +100,7 @@ def sink_tables(
     """
     manifest = directory.manifest()
     seed, clusters = int(manifest["seed"]), shared_documents(directory.read_records("trials"))
+    inference = Inference(seed=seed, clusters=clusters)
     readings = read_sinks(directory, [*paths, *pairs])
     audit = _Audit(
         readings=readings,
@@ -108,12 +110,12 @@ def sink_tables(
         seed=seed,
         resampling=(INTERVALS, *documents_resampled(clusters is not None)),
     )
-    shifts = shift_table(readings, paths, seed=seed, clusters=clusters)
+    shifts = shift_table(readings, paths, inference)
     over_all = shifts["layer"] == ALL_LAYERS
-    shares = audit_table(readings, pairs, seed=seed, clusters=clusters)
-    heads = head_table(readings, paths, seed=seed, clusters=clusters)
+    shares = audit_table(readings, pairs, inference)
+    heads = head_table(readings, paths, inference)
     named = [_named(pair, audit.labels) for pair in pairs]
-    entropies = entropy_table(readings, [*paths, *named], seed=seed, clusters=clusters)
+    entropies = entropy_table(readings, [*paths, *named], inference)
     shown = [
         path.name for path in paths if path.points[0].cell == headline.points[0].cell or len(path.steps) == 2
     ]

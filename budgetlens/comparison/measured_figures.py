@@ -16,9 +16,10 @@ from budgetlens.comparison.published import own_cell_names, same_levels
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 from budgetlens.statistics.budget_arrays import BudgetArray, read_budgets
 from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import proportion_interval
 from budgetlens.statistics.paired import PairedEffect, one_sample_effects
-from budgetlens.statistics.paired_inputs import document_labels, unit_labels
+from budgetlens.statistics.paired_inputs import unit_labels
 from budgetlens.statistics.ratios import ratio_of_means
 from budgetlens.tables.run_statistics import shared_documents
 
@@ -56,11 +57,11 @@ class Measurements:
 
     def __init__(self, directory: Path, manifest: Mapping[str, Any], resamples: int) -> None:
         self._directory = directory
-        self._seed, self._resamples = int(manifest["seed"]), resamples
         self._cells = own_cell_names(manifest)
         self._wide = wide_cells(_read(directory, "likelihood"), "nll")
         known = (directory / "records" / "trials").is_dir()
         self.documents = shared_documents(self._trials) if known else None
+        self._inference = Inference(seed=int(manifest["seed"]), resamples=resamples, clusters=self.documents)
         self._effects: dict[str, PairedEffect] = {}
         self._budget: BudgetArray | str | None = None
         self._entropies: pd.DataFrame | str | None = None
@@ -105,13 +106,8 @@ class Measurements:
         if quantity == "share of the whole":
             whole = as_contrast(str(names["whole_baseline"]), str(names["whole_treatment"]))
             pair = contrast_values(wide, [contrast, whole]).to_numpy()
-            ratio = ratio_of_means(
-                pair[:, 0],
-                pair[:, 1],
-                self._seed,
-                clusters=document_labels(self.documents, wide.index),
-                resamples=self._resamples,
-            )
+            labels = self._inference.labels(wide.index)
+            ratio = ratio_of_means(pair[:, 0], pair[:, 1], self._inference, clusters=labels)
             return Measured(ratio.n, ratio.ratio, ratio.low, ratio.high, ratio.reason)
         values = contrast_values(wide, [contrast]).iloc[:, 0]
         effect = self._described(key, values)
@@ -169,18 +165,17 @@ class Measurements:
         if key not in self._effects:
             self._effects[key] = one_sample_effects(
                 values.to_numpy(dtype=np.float64)[:, None],
-                clusters=document_labels(self.documents, values.index),
-                seed=self._seed,
-                resamples=self._resamples,
-                permutations=1,
+                self._inference,
+                clusters=self._inference.labels(values.index),
+                sign_flips=0,
             )[0]
         return self._effects[key]
 
     def _won(self, effect: PairedEffect, values: pd.Series) -> Measured:
         if math.isnan(effect.win_percent):
             return Measured(effect.n, reason=effect.reason)
-        labels = unit_labels(document_labels(self.documents, values.index), len(values))
-        ends = proportion_interval(values.to_numpy() > 0, labels, effect.clusters)
+        labels = unit_labels(self._inference.labels(values.index), len(values))
+        ends = proportion_interval(values.to_numpy() > 0, labels, effect.clusters, self._inference.confidence)
         return Measured(effect.n, effect.win_percent, 100 * ends[0], 100 * ends[1])
 
     def _share(self, cell: str, layer: int, part: str) -> PairedEffect | str:

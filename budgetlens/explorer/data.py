@@ -21,7 +21,7 @@ from budgetlens.runs.texts import read_texts
 from budgetlens.statistics.budget_arrays import BudgetArray, read_budgets
 from budgetlens.statistics.contrasts import Contrast, comparison, wide_cells
 from budgetlens.statistics.effects import effects_table
-from budgetlens.tables.build import SMALLEST_EFFECT
+from budgetlens.statistics.inference import Inference
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ class RunData:
         names = {cell: aliases.get(cell) or cell for cell in self.cells}
         doubled = {label for label in names.values() if list(names.values()).count(label) > 1}
         return {cell: cell if label in doubled else label for cell, label in names.items()}
+
+    @property
+    def inference(self) -> Inference:
+        """Seed and correction of the run's statistics."""
+        return Inference(seed=int(self.manifest["seed"]), correction=self.plan.correction)
 
     @property
     def examples(self) -> tuple[str, ...]:
@@ -205,7 +210,7 @@ def _tables(data: RunData) -> dict[str, pd.DataFrame]:
             for column in set(_TEXTS) & set(tables[name].columns):
                 tables[name][column] = tables[name][column].fillna("")
     if "effects" not in tables:
-        tables["effects"] = subset_effects(data, np.ones(len(data.nll), dtype=bool), resamples=9_999)
+        tables["effects"] = subset_effects(data, np.ones(len(data.nll), dtype=bool), data.inference)
     return tables
 
 
@@ -231,19 +236,10 @@ _TEXTS = dict.fromkeys(
 RESAMPLES = 1_999
 
 
-def subset_effects(data: RunData, chosen: np.ndarray, *, resamples: int = RESAMPLES) -> pd.DataFrame:
+def subset_effects(data: RunData, chosen: np.ndarray, inference: Inference) -> pd.DataFrame:
     """The table of effects over some of the examples; ``chosen`` is a mask over them."""
     own = data.nll[chosen]
     long = own.rename_axis(index="example", columns="cell").stack().rename("nll").reset_index()
     long["answer_tokens"] = long["example"].map(data.answer_tokens)
     contrasts = [c for c in data.plan.contrasts if set(c.weights) <= set(data.cells)]
-    return effects_table(
-        long,
-        contrasts,
-        seed=int(data.manifest["seed"]),
-        smallest_effect=SMALLEST_EFFECT,
-        correction=data.plan.correction,
-        resamples=resamples,
-        permutations=resamples,
-        missing="drop",
-    )
+    return effects_table(long, contrasts, inference, missing="drop")

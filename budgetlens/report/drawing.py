@@ -15,7 +15,8 @@ from budgetlens.model.roles import ROLES
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.texts import read_texts
 from budgetlens.statistics.contrasts import Contrast
-from budgetlens.tables.build import SMALLEST_EFFECT, headline_shares
+from budgetlens.statistics.verdicts import SMALLEST_EFFECT
+from budgetlens.tables.build import headline_shares
 from figures import (
     budget_differences,
     budget_ledger,

@@ -81,9 +81,10 @@ def share_differences(
 ) -> pd.DataFrame:
     """Contrasts of shares per layer and role, with bands that hold over all layers at once.
 
-    The statistic of a layer is |t|, that of the band its maximum over the layers of one role. Its null
-    distribution comes from flipping the signs of whole examples, all layers together, which keeps the
-    dependence between layers (Westfall and Young 1993, section 2.5; Nichols and Holmes 2002). The p flips the differences themselves; the band flips their deviations from the mean.
+    The statistic of a layer is |t|, that of the band its maximum over the layers of one role. Its null distribution
+    comes from flipping the signs of whole examples, all layers together, which keeps the dependence between layers
+    (Westfall and Young 1993, section 2.5; Nichols and Holmes 2002). The p flips the differences themselves; the band
+    flips their deviations from the mean.
 
     Args:
         budgets: as in `share_table`.

@@ -11,9 +11,9 @@ from budgetlens.design.catalogue import analysis_of
 from budgetlens.design.plan import Plan
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.storage import examples_run, left_out_words
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.attention_presentation import band_table, entropy_tables, head_table, share_tables
-from budgetlens.tables.build import SMALLEST_EFFECT
 from budgetlens.tables.captions import Captions
 from budgetlens.tables.digits import counted
 from budgetlens.tables.presentation import (
@@ -70,15 +70,8 @@ def _likelihood(
         ),
     )
     if "effects" in tables:
-        yield (
-            "effects",
-            effects_presentation(
-                tables["effects"],
-                seed=captions.seed,
-                smallest_effect=SMALLEST_EFFECT,
-                correction=plan.correction,
-            ),
-        )
+        inference = Inference(seed=captions.seed, correction=plan.correction)
+        yield "effects", effects_presentation(tables["effects"], inference)
     if "decomposition" in tables:
         yield (
             "decomposition",
