@@ -102,7 +102,7 @@ def damage_frames(
     means = lengths.groupby(strata, observed=True).mean()
     by_stratum, trends = [], []
     for effect in values.columns:
-        # One sign pattern, because nothing is tested here.
+        # A single sign pattern, because nothing is tested here: the file's p_sign_flip says nothing.
         table = strata_table(values[effect], strata, inference, sign_flips=1)
         # Intervals are shown and no tests: only their caution, and the reasons that concern them.
         table["caution"] = [CAUTION_TAILS if CAUTION_TAILS in own else "" for own in table["caution"]]

@@ -59,11 +59,7 @@ def effects_of_file(
         FileNotFoundError: there is no such file.
         ValueError: the file's kind, a column or a condition is not there, or examples are not paired.
     """
-    if not treatments:
-        raise ValueError("no treatment named; name one or more beside the baseline")
-    named = [baseline, *treatments]
-    if len(set(named)) != len(named):
-        raise ValueError(f"baseline and treatments must differ; got {named}")
+    named = _distinct(baseline, treatments)
     data = read_table(file)
     if (condition is None) != (value is None):
         raise ValueError("a long file needs both the condition and the value column; a wide file neither")
@@ -82,15 +78,29 @@ def effects_of_file(
         missing=missing,
     )
     if weights is None:
-        # Nobody asked for weights, so that their absence needs no reason.
-        kept = (part for part in frame["reason"].str.split("; "))
-        frame["reason"] = ["; ".join(p for p in part if not p.startswith("token-weighted")) for part in kept]
+        frame["reason"] = _without_weights(frame["reason"])
     return effects_presentation(
         frame,
         inference,
         unit=unit + (", sign turned so that higher is better" if higher_is_better else ""),
         title=f"Paired effects against {baseline}",
     )
+
+
+def _without_weights(reasons: pd.Series) -> list[str]:
+    """Reasons without those for the lack of weights that nobody asked for."""
+    kept = (own.split("; ") for own in reasons)
+    return ["; ".join(part for part in own if not part.startswith("token-weighted")) for own in kept]
+
+
+def _distinct(baseline: str, treatments: Sequence[str]) -> list[str]:
+    """Baseline and treatments, of which there must be one or more, each once."""
+    if not treatments:
+        raise ValueError("no treatment named; name one or more beside the baseline")
+    named = [baseline, *treatments]
+    if len(set(named)) != len(named):
+        raise ValueError(f"baseline and treatments must differ; got {named}")
+    return named
 
 
 def read_table(file: str | Path) -> pd.DataFrame:
