@@ -34,9 +34,8 @@ def ranking_tables(directory: RunDirectory, plan: Plan, study: PrefixStudy) -> d
     inference = Inference(seed=seed, correction=plan.correction, clusters=documents)
     likelihood, protocol = directory.read_records("likelihood"), manifest["protocol"]
     frame = ranking_frame(likelihood, trials, plan, study, protocol, inference)
-    n = sample(int(frame["n"].max()), documents)
     shared: dict[str, Any] = {
-        "n": n,
+        "n": sample(int(frame["n"].max()), documents),
         "family": "none: every row stands for itself",
         "correction": "none",
         "seed": seed,
