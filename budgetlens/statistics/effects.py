@@ -2,8 +2,9 @@
 
 `paired_effect` takes two arrays, `effects_table` the `likelihood` records of a run and a list of contrasts,
 `decomposition` splits an effect, `ratio_of_means` gives a ratio; all take an `Inference`. Beside it in
-`budgetlens.statistics`: `strata` (strata, shared documents, several seeds), `variance` (repeated-measures ANOVA), `bands` (budgets), `verdicts` (the words of
-the verdict column); in `budgetlens.tables.presentation`: tables on screen and paper.
+`budgetlens.statistics`: `strata` (strata, shared documents, several seeds), `variance` (repeated-measures ANOVA),
+`bands` (budgets), `verdicts` (the words of the verdict column); in `budgetlens.tables.presentation`: tables on screen
+and paper.
 """
 
 from __future__ import annotations
