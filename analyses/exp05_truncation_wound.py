@@ -14,7 +14,6 @@ from analyses.studies.two_by_two import Property, TwoByTwo, effects_of
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS, Plan, Split
 from budgetlens.runs.run import Run
-from budgetlens.tables.build import SMALLEST_EFFECT
 from budgetlens.tables.presentation import TESTED_COLUMNS, Table, effects_presentation
 
 COHERENCE = Property("coherence", "bag of words", "sentence")
@@ -106,23 +105,14 @@ def plan(protocol: str) -> Plan:
 
 def tables(run: Run) -> Mapping[str, Table]:
     """The crossing with the published definition beside it, damage by length, ratios."""
-    plan, seed, protocol = run.plan, run.seed, run.manifest.protocol
+    plan, protocol = run.plan, run.manifest.protocol
+    inference = run.inference
     (bare,) = STUDY.find(protocol, "none")
     crossed = [contrast for contrast in plan.contrasts if contrast.family.startswith((PUBLISHED, CORRECTED))]
-    frame = effects_of(
-        run.likelihood,
-        crossed,
-        bare,
-        seed=seed,
-        correction=plan.correction,
-        smallest_effect=SMALLEST_EFFECT,
-        clusters=run.documents,
-    )
+    frame = effects_of(run.likelihood, crossed, bare, inference)
     presented = effects_presentation(
         frame,
-        seed=seed,
-        smallest_effect=SMALLEST_EFFECT,
-        correction=plan.correction,
+        inference,
         title="Coherence × overlap",
         columns=("contrast", *TESTED_COLUMNS[:-1], "difference_of_d", TESTED_COLUMNS[-1]),
     )

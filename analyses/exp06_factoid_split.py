@@ -26,7 +26,7 @@ from analyses.studies.reanalysis_presentation import presented
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.runs.request import RunRequest
 from budgetlens.runs.run import Run
-from budgetlens.tables.build import SMALLEST_EFFECT
+from budgetlens.statistics.verdicts import SMALLEST_EFFECT
 from budgetlens.tables.presentation import Table
 from figures import effects_forest, interaction_plot
 
@@ -36,14 +36,18 @@ REANALYSED = "exp01"
 def tables(run: Run) -> Mapping[str, Table]:
     """Effects, answer NLL, ratios, trends and attention shares by the length of the answer."""
     source = source_of(run)
-    records, own_plan = read_source(source), source.plan
-    cells, seed = source.manifest.cells, source.seed
+    records, own_plan, cells, inference = (
+        read_source(source),
+        source.plan,
+        source.manifest.cells,
+        source.inference,
+    )
     frames = {
-        "strata_likelihood": likelihood_by_stratum(records, cells, seed=seed),
-        "strata_effects": effects_by_stratum(records, own_plan, seed=seed),
-        "strata_ratios": ratios_by_stratum(records, own_plan, prefix_ratios(STUDY), seed=seed),
-        "strata_trends": trends(records, own_plan, seed=seed),
-        "strata_shares": shares_by_stratum(records, cells, seed=seed),
+        "strata_likelihood": likelihood_by_stratum(records, cells, inference),
+        "strata_effects": effects_by_stratum(records, own_plan, inference),
+        "strata_ratios": ratios_by_stratum(records, own_plan, prefix_ratios(STUDY), inference),
+        "strata_trends": trends(records, own_plan, inference),
+        "strata_shares": shares_by_stratum(records, cells, inference),
     }
     return presented(frames, source)
 

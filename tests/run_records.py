@@ -7,8 +7,10 @@ import itertools
 import numpy as np
 import pandas as pd
 
+from budgetlens.statistics.inference import Inference
+
 #: What tests of the tables give every function that asks for it.
-SETTINGS = {"seed": 3, "smallest_effect": 0.05}
+SETTINGS = Inference(seed=3)
 
 
 def cells_of(*names: str) -> dict[str, dict[str, str]]:

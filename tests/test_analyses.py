@@ -27,6 +27,7 @@ from budgetlens.model.tokenization import TrialTokenizer
 from budgetlens.model.trials import Example
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.statistics.contrasts import Contrast
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.ratios import decompositions
 from tests.reference import tiny_models
 
@@ -202,7 +203,9 @@ def test_what_comes_of_position_and_of_attention_on_data() -> None:
             for j, cell in enumerate(plan.design.cells)
         ]
     )
-    table = decompositions(likelihood, [(split.total, split.parts) for split in plan.splits], seed=3)
+    table = decompositions(
+        likelihood, [(split.total, split.parts) for split in plan.splits], Inference(seed=3)
+    )
     own = table[table["contrast"].str.startswith("oracle prefix | prompt=none, ")].set_index("part")
     found = own["mean_difference"].groupby([own["contrast"], own.index], sort=False).first()
     for order, expected in (("position", [1.25, -0.5, 1.75]), ("attention", [1.25, 2.0, -0.75])):
@@ -325,7 +328,7 @@ def test_ratios_by_hand() -> None:
             RatioOf("structure", "random prefix | prompt=query", "oracle prefix | prompt=query"),
             RatioOf("absent", "nothing", "oracle prefix | prompt=query"),
         ],
-        seed=1,
+        Inference(seed=1),
     ).set_index("quantity")
     assert list(table.index) == ["survives", "structure"]
     query = values[cell["bare"]] - values[cell["oracle_trunc"]]
@@ -348,7 +351,7 @@ def test_a_ratio_over_nothing_is_withheld() -> None:
         values,
         plan,
         [RatioOf("structure", "random prefix | prompt=query", "oracle prefix | prompt=query")],
-        seed=1,
+        Inference(seed=1),
     ).iloc[0]
     assert numpy.isnan(row["ratio"])
     assert "holds 0" in row["reason"]
@@ -379,7 +382,7 @@ def test_ranking_by_hand() -> None:
     )
     from analyses.exp04_prefix_content import STUDY
 
-    table = ranking_frame(likelihood, trials, plan, STUDY, "published", seed=1)
+    table = ranking_frame(likelihood, trials, plan, STUDY, "published", Inference(seed=1))
     prefixes = [alias for alias in PUBLISHED["exp04"] if alias not in ("bare", "bare_nq", "oracle_trunc_nq")]
     gains = {alias: (values[cell["bare"]] - values[cell[alias]]).mean() for alias in prefixes}
     assert list(table["alias"]) == sorted(gains, key=gains.__getitem__, reverse=True)
@@ -456,7 +459,7 @@ def crossing() -> tuple[dict[str, numpy.ndarray], pd.DataFrame, tuple[Contrast, 
 
 def test_two_by_two_by_hand() -> None:
     values, likelihood, contrasts = crossing()
-    table = effects_of(likelihood, contrasts, "bare", seed=1, correction="holm", smallest_effect=0.05)
+    table = effects_of(likelihood, contrasts, "bare", Inference(seed=1, correction="holm"))
     found = table.set_index("contrast")
     sa, so, ba, bo = (values[name] for name in ("sa", "so", "ba", "bo"))
     expected = {
@@ -487,7 +490,7 @@ def test_damage_by_length_against_pandas() -> None:
     generator = numpy.random.default_rng(4)
     lengths = pd.Series(generator.permutation(60), index=[f"{i:02d}" for i in range(60)])
     values = pd.DataFrame({"sentence": -0.1 * lengths + generator.normal(0, 1, 60)}, index=lengths.index)
-    strata, trends = damage_frames(values, lengths, seed=1)
+    strata, trends = damage_frames(values, lengths, Inference(seed=1))
     fifth = lengths // 12
     assert list(strata["length"]) == pytest.approx(lengths.groupby(fifth).mean().tolist())
     assert list(strata["mean_difference"]) == pytest.approx(values["sentence"].groupby(fifth).mean().tolist())
@@ -519,14 +522,14 @@ def test_effects_trends_and_ratios_by_length_by_hand() -> None:
     def effect(prefix: str, length: str, end: str = "") -> pd.Series:
         return values[cell[f"bare{end}@{length}"]] - values[cell[f"{prefix}{end}@{length}"]]
 
-    table = effects_by_length(likelihood, plan, SHORT, lengths, seed=1)
+    table = effects_by_length(likelihood, plan, SHORT, lengths, Inference(seed=1))
     assert len(table) == 4 * 3
     row = table[
         (table["prefix"] == "oracle") & (table["prompt"] == "none") & (table["padding"] == "128")
     ].iloc[0]
     assert row["mean_difference"] == pytest.approx(effect("oracle_trunc", "128", "_nq").mean())
     assert row["length"] == 128
-    ratios = ratios_by_length(values, plan, SHORT, lengths, seed=1)
+    ratios = ratios_by_length(values, plan, SHORT, lengths, Inference(seed=1))
     row = ratios[(ratios["quantity"] == "survives the query prompt") & (ratios["padding"] == "none")].iloc[0]
     whole = effect("oracle_trunc", "original", "_nq").mean()
     assert row["numerator_mean"] / row["denominator_mean"] == pytest.approx(

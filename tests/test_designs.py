@@ -17,6 +17,7 @@ from budgetlens.model.trials import FIRST_POSITIONS, Example, Segment
 from budgetlens.registry.names import RegistryError
 from budgetlens.statistics.contrasts import Contrast
 from budgetlens.statistics.effects import decomposition
+from budgetlens.statistics.inference import Inference
 from interventions.decoder_prompt import DecoderPrompt
 from interventions.prefix import Prefix
 from interventions.truncation import Truncate
@@ -202,7 +203,7 @@ def test_a_split_of_means_on_data() -> None:
         ]
     )
     split = plan.splits[2]
-    table = decomposition(records, split.total, split.parts, seed=1).set_index("part")
+    table = decomposition(records, split.total, split.parts, Inference(seed=1)).set_index("part")
     bare, oracle = (
         [
             means["prefix={}|hidden={}|prompt={}".format(*PUBLISHED_08[f"{short}_{prompt}"])].mean()

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from budgetlens.statistics.bands import _max_statistic
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import bca_interval, left_out_sums, resampled_sums, unit_sums
 from budgetlens.statistics.paired import one_sample_effects
 from budgetlens.statistics.permutations import sign_flip_p
@@ -62,7 +63,7 @@ def test_where_bca_covers_too_little_the_table_says_so():
     assert coverage < 0.93
     assert warned > 0.99
     effects = one_sample_effects(
-        symmetric(np.random.default_rng(22), 500, 5), seed=1, resamples=99, permutations=99
+        symmetric(np.random.default_rng(22), 500, 5), Inference(seed=1, resamples=99)
     )
     assert all("these tails" in effect.caution for effect in effects)
 
@@ -118,7 +119,9 @@ def test_cluster_intervals_cover_where_independent_ones_do_not():
     values = generator.normal(size=(60, 300))[documents] + generator.normal(size=(240, 300))
 
     def coverage(clusters):
-        effects = one_sample_effects(values, clusters=clusters, seed=5, resamples=399, permutations=1)
+        effects = one_sample_effects(
+            values, Inference(seed=5, resamples=399), clusters=clusters, sign_flips=0
+        )
         return np.mean([effect.low <= 0 <= effect.high for effect in effects])
 
     assert 0.91 <= coverage(documents) <= 0.99
@@ -142,7 +145,7 @@ def test_a_skewed_mean_of_zero_is_tested_fairly_at_5000_examples():
 def test_equivalence_is_claimed_wrongly_at_most_one_time_in_twenty():
     # The true difference lies exactly on the bound, where a TOST errs most.
     values = np.random.default_rng(36).normal(0.05, 0.2, size=(200, 600))
-    effects = one_sample_effects(values, seed=1, smallest_effect=0.05, resamples=9, permutations=9)
+    effects = one_sample_effects(values, Inference(seed=1, resamples=9))
     rate = np.mean([effect.p_tost < 0.05 for effect in effects])
     assert 0.02 < rate < 0.08
 
@@ -154,14 +157,14 @@ def test_ratio_intervals_cover():
     top = 0.5 * bottom + generator.normal(0, 0.5, (n, columns))
     held = []
     for column in range(columns):
-        ratio = _ratios(top[:, [column]], bottom[:, column], seed=1, confidence=0.95, resamples=399)[0]
+        ratio = _ratios(top[:, [column]], bottom[:, column], Inference(seed=1, resamples=399))[0]
         held.append(ratio.low <= 0.5 <= ratio.high)
     assert 0.91 <= np.mean(held) <= 0.98
 
 
 def test_d_z_intervals_cover():
     values = np.random.default_rng(38).gamma(4, 1, size=(300, 500))
-    effects = one_sample_effects(values, seed=1, resamples=499, permutations=1)
+    effects = one_sample_effects(values, Inference(seed=1, resamples=499), sign_flips=0)
     # A gamma variable of shape 4 has mean 4 and standard deviation 2.
     assert 0.92 <= np.mean([effect.d_z_low <= 2 <= effect.d_z_high for effect in effects]) <= 0.98
 
@@ -173,7 +176,7 @@ def test_bands_hold_every_layer_at_once_and_pointwise_p_does_not():
     for number in range(simulations):
         shared = generator.normal(size=(n, 1))
         values = 0.6 * shared + generator.exponential(1, (n, layers)) - generator.exponential(1, (n, layers))
-        found = _max_statistic(values, np.zeros(layers, dtype=int), number, 0.95, 199)
+        found = _max_statistic(values, np.zeros(layers, dtype=int), Inference(seed=number, resamples=199))
         held.append(((found["band_low"] <= 0) & (found["band_high"] >= 0)).all())
         rejected.append(found["p_simultaneous"].min())
         pointwise.append(found["p"].min())
@@ -193,7 +196,7 @@ def test_trend_p_is_uniform_where_strata_differ_in_spread_only():
         values = generator.normal(0, 1, 150) * spread
         centred = values - values.mean()
         columns = centred[:, None], moved[:, None]
-        p.append(_permuted_p(moved, *columns, seed=number, permutations=199)[0])
+        p.append(_permuted_p(moved, *columns, Inference(seed=number, resamples=199))[0])
         plain.append(stats.pearsonr(step, values).pvalue)
     assert np.mean(np.array(p) <= 0.05) < 0.10
     assert np.mean(np.array(plain) <= 0.05) > 0.15

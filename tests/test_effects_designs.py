@@ -23,6 +23,7 @@ from budgetlens.statistics.contrasts import (
     wide_cells,
 )
 from budgetlens.statistics.effects import decomposition, effects_table, ratio_of_means, split_of_means
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import resampled_sums
 from budgetlens.statistics.ratios import decompositions
 from budgetlens.statistics.strata import length_strata, quantile_strata, seed_effect, strata_table, trend_test
@@ -112,7 +113,7 @@ def test_the_interaction_of_exp05_is_a_difference_of_differences():
     assert round(value, 3) == 0.284
     # Tested per example: the t of the interaction is that of the per-example difference of differences.
     values = wide(list(PUBLISHED_05), 40, seed=3)
-    row = effects_table(long(values), [contrast], seed=1, resamples=99, permutations=99).iloc[0]
+    row = effects_table(long(values), [contrast], Inference(seed=1, resamples=99)).iloc[0]
     sentence, words = (
         values[f"coherence={kind}|overlap=this"] - values[f"coherence={kind}|overlap=another"]
         for kind in ("sentence", "words")
@@ -123,14 +124,14 @@ def test_the_interaction_of_exp05_is_a_difference_of_differences():
 def test_split_adds_up_and_its_intervals_are_ratios_of_means():
     values = wide(list(PUBLISHED_08), 60, seed=4) + np.array([2.0, 1.0, 0.0, 1.0, 0.5, 0.0])
     total, parts = prompt_steps("none")
-    table = decomposition(long(values), total, parts, seed=7, resamples=499)
+    table = decomposition(long(values), total, parts, Inference(seed=7, resamples=499))
     assert table["part"].tolist() == ["total", "length", "semantic"]
     assert table["share"][1:].sum() == pytest.approx(1)
     assert table["mean_difference"][1:].sum() == pytest.approx(table["mean_difference"][0])
     columns = contrast_values(values, [parts[0], total])
-    ratio = ratio_of_means(columns["length"], columns["total"], 7, resamples=499)
+    ratio = ratio_of_means(columns["length"], columns["total"], Inference(seed=7, resamples=499))
     assert (table["share_low"][1], table["share_high"][1]) == pytest.approx((ratio.low, ratio.high))
-    effect = effects_table(long(values), [total], seed=7, resamples=499, permutations=9).iloc[0]
+    effect = effects_table(long(values), [total], Inference(seed=7, resamples=499)).iloc[0]
     assert (table["low"][0], table["high"][0]) == pytest.approx((effect["low"], effect["high"]))
 
 
@@ -139,7 +140,7 @@ def test_parts_that_do_not_add_up_are_refused():
     with pytest.raises(ValueError, match="do not add up"):
         split_of_means(PUBLISHED_08, total, parts[:1])
     with pytest.raises(ValueError, match="do not add up"):
-        decomposition(long(wide(list(PUBLISHED_08), 5, 1)), total, [parts[0], parts[0]], seed=1)
+        decomposition(long(wide(list(PUBLISHED_08), 5, 1)), total, [parts[0], parts[0]], Inference(seed=1))
 
 
 def test_splits_together_equal_splits_alone():
@@ -149,20 +150,20 @@ def test_splits_together_equal_splits_alone():
         [comparison("p=none", "p=random", "f"), comparison("p=random", "p=oracle", "f")],
     )
     second = (comparison("p=none", "p=random", "g"), [comparison("p=none", "p=random", "g")])
-    together = decompositions(likelihood, [first, second], seed=1, resamples=199)
-    alone = [decomposition(likelihood, *split, seed=1, resamples=199) for split in (first, second)]
+    together = decompositions(likelihood, [first, second], Inference(seed=1, resamples=199))
+    alone = [decomposition(likelihood, *split, Inference(seed=1, resamples=199)) for split in (first, second)]
     pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True))
 
 
 def test_ratio_is_withheld_where_the_denominator_may_be_zero():
     generator = np.random.default_rng(5)
     top, bottom = generator.normal(1, 0.1, 50), generator.normal(0, 1, 50)
-    ratio = ratio_of_means(top, bottom, 1)
+    ratio = ratio_of_means(top, bottom, Inference(seed=1))
     assert math.isnan(ratio.ratio)
     assert math.isnan(ratio.low)
     assert "holds 0" in ratio.reason
     assert ratio.denominator_low < 0 < ratio.denominator_high
-    known = ratio_of_means(bottom, top, 1)
+    known = ratio_of_means(bottom, top, Inference(seed=1))
     assert known.ratio == pytest.approx(bottom.mean() / top.mean())
     assert known.reason == ""
 
@@ -180,7 +181,7 @@ def test_ratio_is_withheld_where_the_denominator_may_be_zero():
     ],
 )
 def test_ratios_of_undefined_inputs_are_nan_with_a_reason(top, bottom, reason):
-    ratio = ratio_of_means(np.array(top), np.array(bottom), 1, resamples=99)
+    ratio = ratio_of_means(np.array(top), np.array(bottom), Inference(seed=1, resamples=99))
     assert math.isnan(ratio.ratio)
     assert math.isnan(ratio.low)
     assert reason in ratio.reason
@@ -188,14 +189,14 @@ def test_ratios_of_undefined_inputs_are_nan_with_a_reason(top, bottom, reason):
 
 def test_unpaired_ratio_is_refused():
     with pytest.raises(ValueError, match="must be paired"):
-        ratio_of_means([1.0, 2.0], [1.0], 1)
+        ratio_of_means([1.0, 2.0], [1.0], Inference(seed=1))
 
 
 def test_structural_fraction_is_no_ratio_of_d():
     # Means .5 and 1 with very different spread: the ratio of d would be far from a half.
     generator = np.random.default_rng(6)
     top, bottom = generator.normal(0.5, 0.1, 4000), generator.normal(1, 2, 4000)
-    ratio = ratio_of_means(top, bottom, 1, resamples=199)
+    ratio = ratio_of_means(top, bottom, Inference(seed=1, resamples=199))
     assert ratio.low < 0.5 < ratio.high
     assert (top.mean() / top.std()) / (bottom.mean() / bottom.std()) > 5
 
@@ -374,7 +375,7 @@ def test_trend_interval_equals_scipy_on_the_same_resamples():
     step = generator.integers(0, 3, 40)
     values = 0.5 * step + generator.exponential(1, 40)
     strata = pd.Series(pd.Categorical.from_codes(step, categories=list("pqr"), ordered=True))
-    trend = trend_test(pd.Series(values), strata, seed=6, resamples=299, permutations=9)
+    trend = trend_test(pd.Series(values), strata, Inference(seed=6, resamples=299))
 
     def slope(x: np.ndarray, y: np.ndarray) -> float:
         return float(np.polyfit(x, y, 1)[0])
@@ -397,7 +398,7 @@ def test_trend_interval_equals_scipy_on_the_same_resamples():
 def test_strata_table_is_the_table_of_each_stratum():
     values = pd.Series(np.random.default_rng(3).normal(0.2, 1, 60))
     strata = length_strata(pd.Series(np.arange(60) % 12 + 1), (1, 6, 11))
-    table = strata_table(values, strata, seed=4, resamples=199, permutations=199)
+    table = strata_table(values, strata, Inference(seed=4, resamples=199))
     assert table["stratum"].tolist() == ["1-5", "6-10", "11+"]
     for label, row in table.set_index("stratum").iterrows():
         own = values[strata.astype(str) == label]
@@ -407,7 +408,7 @@ def test_strata_table_is_the_table_of_each_stratum():
 
 def test_strata_must_name_every_example():
     with pytest.raises(ValueError, match="no entry for 1 examples"):
-        strata_table(pd.Series([1.0, 2.0]), length_strata(pd.Series([1])), seed=1)
+        strata_table(pd.Series([1.0, 2.0]), length_strata(pd.Series([1])), Inference(seed=1))
 
 
 def test_trend_slope_is_least_squares_and_two_strata_are_a_difference():
@@ -415,12 +416,12 @@ def test_trend_slope_is_least_squares_and_two_strata_are_a_difference():
     step = generator.integers(0, 4, 80)
     values = pd.Series(0.3 * step + generator.normal(0, 1, 80))
     strata = pd.Series(pd.Categorical.from_codes(step, categories=list("pqrs"), ordered=True))
-    trend = trend_test(values, strata, seed=2, resamples=499, permutations=499)
+    trend = trend_test(values, strata, Inference(seed=2, resamples=499))
     assert trend.slope == pytest.approx(stats.linregress(step, values).slope)
     assert trend.low < trend.slope < trend.high
     assert trend.p < 0.05
     assert trend.strata == 4
-    two = trend_test(values, strata.where(strata.isin(["p", "s"])), seed=2, resamples=99, permutations=99)
+    two = trend_test(values, strata.where(strata.isin(["p", "s"])), Inference(seed=2, resamples=99))
     assert two.slope == pytest.approx(values[step == 3].mean() - values[step == 0].mean())
     assert two.n == ((step == 0) | (step == 3)).sum()
 
@@ -431,7 +432,7 @@ def test_trend_p_of_two_strata_equals_a_permuted_welch_test():
     group = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])
     values[group == 1] += 1.5
     strata = pd.Series(pd.Categorical.from_codes(group, categories=["a", "b"], ordered=True))
-    trend = trend_test(pd.Series(values), strata, seed=3, resamples=99, permutations=8000)
+    trend = trend_test(pd.Series(values), strata, Inference(seed=3, resamples=8000))
     x, y = group - group.mean(), values - values.mean()
 
     def statistic(chosen: tuple[int, ...]) -> float:
@@ -453,7 +454,7 @@ def test_trend_p_of_two_strata_equals_a_permuted_welch_test():
 )
 def test_undefined_trends_are_nan_with_a_reason(values, codes, reason):
     strata = pd.Series(pd.Categorical.from_codes(codes, categories=["a", "b"], ordered=True))
-    trend = trend_test(pd.Series(values), strata, seed=1, resamples=99, permutations=99)
+    trend = trend_test(pd.Series(values), strata, Inference(seed=1, resamples=99))
     assert math.isnan(trend.slope)
     assert math.isnan(trend.p)
     assert reason in trend.reason
@@ -463,7 +464,7 @@ def test_seeds_within_examples():
     generator = np.random.default_rng(7)
     examples, seeds = 400, 4
     values = pd.DataFrame(generator.normal(0.1, 1, (examples, 1)) + generator.normal(0, 2, (examples, seeds)))
-    found = seed_effect(values, seed=1, resamples=999, permutations=99)
+    found = seed_effect(values, Inference(seed=1, resamples=999))
     assert found.effect.n == examples * seeds
     assert found.effect.clusters == examples
     assert found.effect.mean_difference == pytest.approx(values.to_numpy().mean())
@@ -481,7 +482,7 @@ def test_seeds_within_examples():
 
 def test_seeds_that_agree_exactly_have_no_share_within():
     values = pd.DataFrame(np.repeat(np.random.default_rng(1).normal(0, 1, (30, 1)), 3, axis=1))
-    found = seed_effect(values, seed=1, resamples=99, permutations=99)
+    found = seed_effect(values, Inference(seed=1, resamples=99))
     assert found.within_share == pytest.approx(0)
     assert found.seed_mean_sd == pytest.approx(0)
 
@@ -514,7 +515,7 @@ def test_splits_of_interactions_name_what_differs_between_what():
     interaction = factor_contrast(names, ends, family="f")
     simple = comparison(names[0], names[1], "f")
     split = decompositions(
-        likelihood, [(interaction, [interaction]), (simple, [simple])], seed=1, resamples=99
+        likelihood, [(interaction, [interaction]), (simple, [simple])], Inference(seed=1, resamples=99)
     )
     assert split["order"].tolist() == [2, 2, 1, 1]
     named = split[["effect_of", "at_baseline", "at_treatment"]].to_numpy().tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from scipy import stats
 
 from budgetlens.command.effects_file import add_arguments, effects_of_file, main, read_table
 from budgetlens.statistics.effects import paired_effect
+from budgetlens.statistics.inference import Inference
 
 N = 30
 
@@ -48,7 +50,7 @@ def write(data: pd.DataFrame, path) -> None:
         data.to_csv(path, index=False, sep="\t" if ending == ".tsv" else ",")
 
 
-FEW = {"resamples": 499, "permutations": 499}
+FEW = Inference(seed=4, resamples=499)
 LONG = {"example": "id", "condition": "prefix", "value": "loss"}
 
 
@@ -58,10 +60,10 @@ def test_every_form_gives_the_statistics_of_the_arrays(tmp_path, ending, form):
     path = tmp_path / f"mine{ending}"
     write(wide() if form == "wide" else long(), path)
     options = {"example": "id"} if form == "wide" else LONG
-    table = effects_of_file(path, "bare", ["oracle", "random"], seed=4, weights="tokens", **options, **FEW)
+    table = effects_of_file(path, "bare", ["oracle", "random"], FEW, weights="tokens", **options)
     data = wide()
     for row, treatment in zip(table.frame.to_dict("records"), ("oracle", "random"), strict=True):
-        effect = paired_effect(data["bare"], data[treatment], weights=data["tokens"], seed=4, **FEW).as_row()
+        effect = paired_effect(data["bare"], data[treatment], FEW, weights=data["tokens"]).as_row()
         for name, value in effect.items():
             if isinstance(value, float):
                 assert row[name] == pytest.approx(value, rel=1e-6, nan_ok=True)
@@ -71,24 +73,29 @@ def test_every_form_gives_the_statistics_of_the_arrays(tmp_path, ending, form):
 
 def test_documents_that_examples_share(tmp_path):
     write(wide(), tmp_path / "mine.csv")
-    table = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, clusters="document", **FEW)
+    table = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], FEW, clusters="document")
     assert table.frame["clusters"].tolist() == [N // 2]
     assert "share a document" in table.caption
     write(long(), tmp_path / "long.csv")
     again = effects_of_file(
-        tmp_path / "long.csv", "bare", ["oracle"], seed=4, clusters="document", **LONG, **FEW
+        tmp_path / "long.csv",
+        "bare",
+        ["oracle"],
+        FEW,
+        clusters="document",
+        **LONG,
     )
     assert again.frame["p_t"].iloc[0] == pytest.approx(table.frame["p_t"].iloc[0])
     # Every example a document of its own: nothing is shared, and nothing says so.
-    own = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, clusters="id", **FEW)
+    own = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], FEW, clusters="id")
     assert own.frame["clusters"].tolist() == [N]
     assert "share a document" not in own.caption
 
 
 def test_scores_turn_the_sign(tmp_path):
     write(wide(), tmp_path / "mine.csv")
-    loss = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, **FEW).frame.iloc[0]
-    score = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, higher_is_better=True, **FEW)
+    loss = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], FEW).frame.iloc[0]
+    score = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], FEW, higher_is_better=True)
     assert score.frame.iloc[0]["mean_difference"] == pytest.approx(-loss["mean_difference"])
     assert (loss["verdict"], score.frame.iloc[0]["verdict"]) == ("helps", "hurts")
     assert "higher is better" in score.caption
@@ -96,7 +103,7 @@ def test_scores_turn_the_sign(tmp_path):
 
 def test_no_weights_need_no_reason(tmp_path):
     write(wide(), tmp_path / "mine.csv")
-    frame = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, **FEW).frame
+    frame = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], FEW).frame
     assert math.isnan(frame["token_weighted_mean"].iloc[0])
     assert frame["reason"].iloc[0] == ""
 
@@ -105,24 +112,24 @@ def test_missing_values(tmp_path):
     data = wide()
     data.loc[3, "oracle"] = np.nan
     write(data, tmp_path / "mine.csv")
-    refused = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle", "random"], seed=4, **FEW).frame
+    refused = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle", "random"], FEW).frame
     assert math.isnan(refused["mean_difference"][0])
     assert "1 of 30 examples" in refused["reason"][0]
     assert np.isfinite(refused["mean_difference"][1])
-    dropped = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, missing="drop", **FEW).frame
+    dropped = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], FEW, missing="drop").frame
     assert dropped["n"][0] == N - 1
     assert "1 of 30 examples left out" in dropped["reason"][0]
     rows = long()
     write(rows.drop(rows[(rows["id"] == "q07") & (rows["prefix"] == "oracle")].index), tmp_path / "long.csv")
     with pytest.raises(ValueError, match="unpaired, first 'q07' without cell 'oracle'"):
-        effects_of_file(tmp_path / "long.csv", "bare", ["oracle"], seed=4, **LONG, **FEW)
+        effects_of_file(tmp_path / "long.csv", "bare", ["oracle"], FEW, **LONG)
 
 
 def test_infinite_values_are_not_numbers_to_average(tmp_path):
     data = wide()
     data.loc[0, "bare"] = np.inf
     write(data, tmp_path / "mine.csv")
-    frame = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], seed=4, **FEW).frame
+    frame = effects_of_file(tmp_path / "mine.csv", "bare", ["oracle"], FEW).frame
     assert math.isnan(frame["mean_difference"][0])
     assert "infinite" in frame["reason"][0]
 
@@ -146,7 +153,7 @@ def test_mistakes_are_named(tmp_path, form, baseline, treatments, options, messa
     path = tmp_path / "mine.csv"
     write(wide() if form == "wide" else long(), path)
     with pytest.raises(ValueError, match=message):
-        effects_of_file(path, baseline, treatments, **options)
+        effects_of_file(path, baseline, treatments, FEW, **options)
 
 
 def test_files_that_are_no_tables(tmp_path):
@@ -165,20 +172,20 @@ def test_files_that_are_no_tables(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("written", "option"),
+    ("written", "settings", "option"),
     [
-        ([], {}),
-        (["--seed", "7"], {"seed": 7}),
-        (["--missing", "drop"], {"missing": "drop"}),
-        (["--higher-is-better"], {"higher_is_better": True}),
-        (["--weights", "tokens"], {"weights": "tokens"}),
-        (["--clusters", "document"], {"clusters": "document"}),
-        (["--smallest-effect", "0.4"], {"smallest_effect": 0.4}),
-        (["--correction", "bonferroni"], {"correction": "bonferroni"}),
+        ([], {}, {}),
+        (["--seed", "7"], {"seed": 7}, {}),
+        (["--missing", "drop"], {}, {"missing": "drop"}),
+        (["--higher-is-better"], {}, {"higher_is_better": True}),
+        (["--weights", "tokens"], {}, {"weights": "tokens"}),
+        (["--clusters", "document"], {}, {"clusters": "document"}),
+        (["--smallest-effect", "0.4"], {"smallest_difference": 0.4}, {}),
+        (["--correction", "bonferroni"], {"correction": "bonferroni"}, {}),
     ],
     ids=str,
 )
-def test_every_option_of_the_command_reaches_the_statistics(tmp_path, capsys, written, option):
+def test_every_option_of_the_command_reaches_the_statistics(tmp_path, capsys, written, settings, option):
     data = wide()
     if "missing" in option:
         data.loc[3, "oracle"] = np.nan
@@ -190,9 +197,11 @@ def test_every_option_of_the_command_reaches_the_statistics(tmp_path, capsys, wr
     assert main(parser.parse_args([str(path), *both, "--format", "csv", *written])) == 0
     printed = capsys.readouterr().out
     treatments = ["oracle", "random"]
-    assert printed == effects_of_file(path, "bare", treatments, example="id", **option).to_csv()
-    if option:
-        assert printed != effects_of_file(path, "bare", treatments, example="id").to_csv()
+    default = Inference(seed=42)
+    asked = replace(default, **settings)
+    assert printed == effects_of_file(path, "bare", treatments, asked, example="id", **option).to_csv()
+    if written:
+        assert printed != effects_of_file(path, "bare", treatments, default, example="id").to_csv()
 
 
 def test_correction_and_smallest_effect_are_those_asked_for(tmp_path):
@@ -201,10 +210,7 @@ def test_correction_and_smallest_effect_are_those_asked_for(tmp_path):
         tmp_path / "mine.csv",
         "bare",
         ["oracle", "random"],
-        seed=4,
-        correction="bonferroni",
-        smallest_effect=0.3,
-        **FEW,
+        replace(FEW, correction="bonferroni", smallest_difference=0.3),
     ).frame
     data = wide()
     p = [stats.ttest_rel(data["bare"], data[name]).pvalue for name in ("oracle", "random")]

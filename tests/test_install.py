@@ -238,7 +238,12 @@ def test_an_install_names_what_hides_a_package(installed: Installed, name: str, 
     told = f"budgetlens: {other} hides the package '{name}' of budgetlens, which is {installed.home / name}, because "
     by_module = call(installed.python, "-m", "budgetlens", "list", cwd=tmp_path, status=2)
     by_command = call(installed.command, "list", cwd=tmp_path, path=tmp_path, status=2)
-    for done in (by_module, by_command):
+    found = [by_module, by_command]
+    # Where the analyses themselves are hidden, Python looks for the analysis in the stranger's package.
+    if name != "analyses":
+        analysis = "analyses.exp05_truncation_wound"
+        found.append(call(installed.python, "-m", analysis, "--help", cwd=tmp_path, status=2))
+    for done in found:
         assert done.stderr.startswith(told)
         assert done.stderr.count("\n") == 1
     # The command alone does not look here.

@@ -29,6 +29,7 @@ from budgetlens.runs.running import tokenized_units
 from budgetlens.statistics.budget_arrays import empty_budget
 from budgetlens.statistics.contrasts import factor_contrast, parse_cell
 from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.inference import Inference
 from tests.conftest import write_corpus
 from tests.reference import tiny_models
 
@@ -316,7 +317,7 @@ def test_restored_and_lost_shares_by_hand() -> None:
         values[every[0].cell.name] = 3.0 - effect / 4
         values[every[1].cell.name] = 3.0 - effect + 0.75 * effect
         rows += [{"example": str(example), "cell": cell, "nll": value} for cell, value in values.items()]
-    table = enrichment.restoration_table(pd.DataFrame(rows), every, seed=1)
+    table = enrichment.restoration_table(pd.DataFrame(rows), every, Inference(seed=1))
     assert table["direction"].tolist() == list(enrichment.DIRECTIONS)
     np.testing.assert_allclose(table["share"], [0.25, 0.75])
     np.testing.assert_allclose(table["enrichment"], table["mean_difference"] / [0.25, 0.75])
@@ -341,13 +342,13 @@ def test_restored_budget_shares_by_hand() -> None:
     for place, shift in enumerate((0.0, 0.2, 0.15)):
         budget.values[place, ..., 0] = document - shift
         budget.values[place, ..., 1] = 1 - document + shift
-    table = enrichment.budget_restoration_table([budget], [patch], seed=1).set_index("role")
+    table = enrichment.budget_restoration_table([budget], [patch], Inference(seed=1)).set_index("role")
     assert table.loc["document", "mean_difference"] == pytest.approx(0.15, abs=1e-6)
     assert table.loc["document", "enrichment"] == pytest.approx(0.2, abs=1e-6)
     assert table.loc["answer", "mean_difference"] == pytest.approx(-0.15, abs=1e-6)
     lost = replace(patch, direction=enrichment.LOST)
     renamed = replace(budget, cells=(bare, enriched, lost.cell.name))
-    table = enrichment.budget_restoration_table([renamed], [lost], seed=1).set_index("role")
+    table = enrichment.budget_restoration_table([renamed], [lost], Inference(seed=1)).set_index("role")
     assert table.loc["document", "mean_difference"] == pytest.approx(0.05, abs=1e-6)
 
 
@@ -373,7 +374,7 @@ def test_the_table_of_knockouts_by_hand() -> None:
     )
     budget.values[..., 0] = np.array([0.1, 0.3, 0.9, 0.9])[None, None, :, None]
     budget.values[..., 1] = 0.0
-    effects = effects_table(pd.DataFrame(rows), [each.contrast for each in every], seed=1)
+    effects = effects_table(pd.DataFrame(rows), [each.contrast for each in every], Inference(seed=1))
     table = knockouts.knockout_table(effects, [budget], every, {"document": 7, "eos": 0}).set_index("keys")
     assert table.loc["document", "mean"] == pytest.approx(rises.mean())
     assert table.loc["document", "low"] < rises.mean() < table.loc["document", "high"]

@@ -13,6 +13,7 @@ import pytest
 
 from budgetlens.statistics.contrasts import comparison
 from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.inference import Inference
 from budgetlens.tables.digits import counted, number, with_interval
 from budgetlens.tables.presentation import FORMATS, Table, effects_presentation, render, save
 
@@ -281,8 +282,8 @@ def test_the_caption_of_effects_names_families_rule_and_n():
         for cell in "abc"
     )
     contrasts = [comparison("a", "b", "prefixes"), comparison("a", "c", "prefixes")]
-    frame = effects_table(records, contrasts, seed=9, smallest_effect=0.2, resamples=99, permutations=99)
-    caption = effects_presentation(frame, seed=9, smallest_effect=0.2).caption
+    frame = effects_table(records, contrasts, Inference(seed=9, smallest_difference=0.2, resamples=99))
+    caption = effects_presentation(frame, Inference(seed=9, smallest_difference=0.2)).caption
     for fact in (
         "baseline - treatment",
         "nats per answer token",
@@ -294,13 +295,11 @@ def test_the_caption_of_effects_names_families_rule_and_n():
         assert fact in caption
     assert "no effect within ±0.2" in caption
     assert "undecided" in caption
-    shown = effects_presentation(frame, seed=9, smallest_effect=0.2).shown()
+    shown = effects_presentation(frame, Inference(seed=9, smallest_difference=0.2)).shown()
     assert "verdict" in shown.columns
     assert "stars" not in shown.columns
-    published = effects_table(
-        records, contrasts, seed=9, correction="bonferroni", resamples=99, permutations=99
-    )
-    shown = effects_presentation(published, seed=9, smallest_effect=0.05, correction="bonferroni").shown()
+    published = effects_table(records, contrasts, Inference(seed=9, correction="bonferroni", resamples=99))
+    shown = effects_presentation(published, Inference(seed=9, correction="bonferroni")).shown()
     assert "stars" in shown.columns
     assert "p (Bonferroni)" in shown.columns
 
@@ -314,19 +313,16 @@ def test_the_caption_of_effects_follows_correction_confidence_and_n():
     records.loc[(records["example"] == 3) & (records["cell"] == "c"), "nll"] = np.nan
     contrasts = [comparison("a", "b", "prefixes"), comparison("a", "c", "prompts")]
     holm = pd.concat(
-        effects_table(records, [one], seed=9, missing="drop", resamples=99, permutations=99)
-        for one in contrasts
+        effects_table(records, [one], Inference(seed=9, resamples=99), missing="drop") for one in contrasts
     )
-    caption = effects_presentation(holm, seed=9, smallest_effect=0.05).caption
+    caption = effects_presentation(holm, Inference(seed=9)).caption
     assert "Holm on the sign-flip p within each family" in caption
     assert "14 to 15 examples" in caption
     assert "95 % BCa" in caption
     assert "the corrected p is below 0.05" in caption
     assert "tails where n is below 20 (kurtosis + 3)" in caption
     assert "prefixes (1), prompts (1)" in caption
-    published = effects_presentation(
-        holm, seed=9, smallest_effect=0.05, correction="bonferroni", confidence=0.9
-    ).caption
+    published = effects_presentation(holm, Inference(seed=9, confidence=0.9, correction="bonferroni")).caption
     assert "Bonferroni on the t-test p within each family" in published
     assert "90 % BCa" in published
     assert "the corrected p is below 0.1;" in published

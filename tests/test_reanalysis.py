@@ -25,6 +25,7 @@ from budgetlens.command.main import main
 from budgetlens.design.catalogue import analysis_of, find_analysis
 from budgetlens.runs.manifest import CellFacts, sealed
 from budgetlens.statistics.budget_arrays import BudgetArray
+from budgetlens.statistics.inference import Inference
 from tests.test_analyses import long_corpus
 
 PLAN = find_analysis("exp01").plan("published")
@@ -84,7 +85,7 @@ def oracle(records: Records) -> pd.Series:
 
 
 def test_effects_by_stratum_against_pandas(records: Records) -> None:
-    table = effects_by_stratum(records, PLAN, seed=1)
+    table = effects_by_stratum(records, PLAN, Inference(seed=1, correction=PLAN.correction))
     own = table[table["contrast"] == ORACLE].set_index(["by", "stratum"])
     expected = oracle(records).groupby(bins(records)).agg(["mean", "size"])
     for stratum, row in expected.iterrows():
@@ -101,7 +102,7 @@ def test_effects_by_stratum_against_pandas(records: Records) -> None:
 
 
 def test_trends_and_the_difference_of_short_and_long(records: Records) -> None:
-    table = trends(records, PLAN, seed=1).set_index(["by", "contrast"])
+    table = trends(records, PLAN, Inference(seed=1)).set_index(["by", "contrast"])
     effect = oracle(records)
     place = bins(records).map({"1-2": 0, "3-5": 1, "6-10": 2, "11-20": 3, "21+": 4})
     assert table.loc[(BINS, ORACLE), "slope"] == pytest.approx(numpy.polyfit(place, effect, 1)[0])
@@ -112,7 +113,7 @@ def test_trends_and_the_difference_of_short_and_long(records: Records) -> None:
 
 
 def test_likelihood_by_stratum_against_pandas(records: Records) -> None:
-    table = likelihood_by_stratum(records, CELLS, seed=1).set_index(["by", "stratum", "alias"])
+    table = likelihood_by_stratum(records, CELLS, Inference(seed=1)).set_index(["by", "stratum", "alias"])
     expected = records.nll.groupby(bins(records)).mean()
     for stratum in expected.index:
         for alias, name in NAME.items():
@@ -123,7 +124,7 @@ def test_likelihood_by_stratum_against_pandas(records: Records) -> None:
 
 def test_ratios_by_stratum_against_pandas(records: Records) -> None:
     ratio = RatioOf("structure", "random prefix | prompt=query", ORACLE)
-    table = ratios_by_stratum(records, PLAN, (ratio,), seed=1).set_index("stratum")
+    table = ratios_by_stratum(records, PLAN, (ratio,), Inference(seed=1)).set_index("stratum")
     random = records.nll[NAME["bare"]] - records.nll[NAME["random_trunc"]]
     top, bottom = (values.groupby(bins(records)).mean() for values in (random, oracle(records)))
     for stratum in top.index:
@@ -137,7 +138,7 @@ def test_ratios_by_stratum_against_pandas(records: Records) -> None:
 
 
 def test_shares_by_stratum_against_numpy(records: Records) -> None:
-    table = shares_by_stratum(records, CELLS, seed=1)
+    table = shares_by_stratum(records, CELLS, Inference(seed=1))
     short = (records.answer_words <= 5).to_numpy()
     for stratum, members in (("1-5", short), ("6+", ~short)):
         own = table[(table["stratum"] == stratum) & (table["layer"] == 1) & (table["role"] == "answer")]

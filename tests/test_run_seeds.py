@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ def seeded(n: int = 25) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
 def test_seeds_are_pooled_by_example():
     likelihood, cells = seeded()
     contrasts = [comparison("p=none", "p=random", "f"), comparison("p=none", "p=oracle", "f")]
-    table = seeds_table(likelihood, cells, contrasts, **SETTINGS)
+    table = seeds_table(likelihood, cells, contrasts, SETTINGS)
     assert table["contrast"].tolist() == ["p=none → p=random"]
     wide = likelihood.pivot(index="example", columns="cell", values="nll")
     differences = pd.DataFrame({draw: wide["p=none"] - wide[draw] for draw in list(cells)[1:4]})
@@ -39,7 +40,7 @@ def test_seeds_are_pooled_by_example():
     fitted = OLS(flat, np.ones(75)).fit(cov_type="cluster", cov_kwds={"groups": np.repeat(np.arange(25), 3)})
     assert row["p_t"] == pytest.approx(2 * stats.t.sf(abs(fitted.tvalues[0]), 24), rel=1e-9)
     documents = pd.Series(np.arange(25) // 2, index=wide.index)
-    row = seeds_table(likelihood, cells, contrasts[:1], clusters=documents, **SETTINGS).iloc[0]
+    row = seeds_table(likelihood, cells, contrasts[:1], replace(SETTINGS, clusters=documents)).iloc[0]
     assert (row["seeds"], row["clusters"], row["n"]) == (3, 13, 75)
 
 
@@ -94,7 +95,7 @@ def test_draws_of_two_factors_that_differ_are_no_draw():
 def test_runs_of_one_draw_have_no_table_of_seeds():
     likelihood = records(["p=none", "p=random"])
     assert seeds_table(
-        likelihood, cells_of("p=none", "p=random"), [comparison("p=none", "p=random", "f")], **SETTINGS
+        likelihood, cells_of("p=none", "p=random"), [comparison("p=none", "p=random", "f")], SETTINGS
     ).empty
 
 
@@ -106,7 +107,7 @@ def test_undefined_seeds_say_why(n, value, reason):
     likelihood, cells = seeded(n)
     if value is not None:
         likelihood["nll"] = value
-    row = seeds_table(likelihood, cells, [comparison("p=none", "p=random", "f")], **SETTINGS).iloc[0]
+    row = seeds_table(likelihood, cells, [comparison("p=none", "p=random", "f")], SETTINGS).iloc[0]
     assert math.isnan(row["low"])
     assert math.isnan(row["p_sign_flip"])
     assert row["verdict"] == "undecided"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
 from budgetlens.statistics.contrasts import comparison, factor_contrast
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.strata import range_strata, trend_test, trend_tests
 from budgetlens.tables.run_statistics import BASELINE_NLL, MEAN_NLL, REGRESSION, strata_tables
 from budgetlens.tables.strata_presentation import strata_presented
@@ -19,7 +21,7 @@ from tests.run_records import SETTINGS, crossed, facts, records
 
 def test_strata_are_the_published_bins_and_their_means_are_by_hand():
     likelihood = records(["p=none", "p=oracle"], effect=0.4)
-    strata, trends = strata_tables(likelihood, facts(), [comparison("p=none", "p=oracle", "f")], **SETTINGS)
+    strata, trends = strata_tables(likelihood, facts(), [comparison("p=none", "p=oracle", "f")], SETTINGS)
     wide = likelihood.pivot(index="example", columns="cell", values="nll")
     difference = (wide["p=none"] - wide["p=oracle"]).to_numpy()
     words = facts()["answer_words"].to_numpy()
@@ -41,7 +43,7 @@ def test_strata_are_the_published_bins_and_their_means_are_by_hand():
 def test_strata_stand_beside_each_other_with_their_trend():
     likelihood = records(["p=none", "p=oracle", "p=random"], n=60, effect=0.4)
     contrasts = [comparison("p=none", f"p={prefix}", "f") for prefix in ("oracle", "random")]
-    strata, trends = strata_tables(likelihood, facts(60), contrasts, **SETTINGS)
+    strata, trends = strata_tables(likelihood, facts(60), contrasts, SETTINGS)
     presented = dict(strata_presented(strata, trends, seed=3, correction="holm"))
     assert set(presented) == {
         f"strata_{kind}" for kind in ("answer_length", "document_length", "baseline", "mean")
@@ -75,7 +77,7 @@ def test_strata_stand_beside_each_other_with_their_trend():
 
 def test_cautions_of_the_trend_alone_and_of_hidden_columns():
     likelihood = records(["p=none", "p=oracle"], n=40, effect=0.2)
-    strata, trends = strata_tables(likelihood, facts(40), [comparison("p=none", "p=oracle", "f")], **SETTINGS)
+    strata, trends = strata_tables(likelihood, facts(40), [comparison("p=none", "p=oracle", "f")], SETTINGS)
     strata["caution"], strata["reason"] = "", "Wilcoxon p withheld; odd"
     trends["caution"], trends["reason"] = "only the trend", ""
     for table in dict(strata_presented(strata, trends, seed=3, correction="holm")).values():
@@ -86,7 +88,7 @@ def test_cautions_of_the_trend_alone_and_of_hidden_columns():
 def test_hardness_is_the_baseline_s_own_nll_and_says_what_that_does():
     # No effect at all: two noisy readings of one difficulty.
     likelihood = records(["p=none", "p=other"], n=400)
-    strata, trends = strata_tables(likelihood, facts(400), [comparison("p=none", "p=other", "f")], **SETTINGS)
+    strata, trends = strata_tables(likelihood, facts(400), [comparison("p=none", "p=other", "f")], SETTINGS)
     wide = likelihood.pivot(index="example", columns="cell", values="nll")
     hardest = wide["p=none"].nlargest(80).index
     difference = wide["p=none"] - wide["p=other"]
@@ -103,7 +105,7 @@ def test_hardness_is_the_baseline_s_own_nll_and_says_what_that_does():
 def test_families_of_strata_and_trends():
     likelihood = records(["p=none", "p=oracle", "p=random"], n=60, effect=0.1)
     contrasts = [comparison("p=none", f"p={prefix}", "f") for prefix in ("oracle", "random")]
-    strata, trends = strata_tables(likelihood, facts(60), contrasts, **SETTINGS)
+    strata, trends = strata_tables(likelihood, facts(60), contrasts, SETTINGS)
     assert strata.groupby("family").size().tolist() == [5] * 8
     for _, own in strata.groupby("family"):
         p = own["p_sign_flip"].sort_values().to_numpy()
@@ -113,7 +115,7 @@ def test_families_of_strata_and_trends():
     for _, own in trends.groupby("family"):
         low, high = np.sort(own["p"])
         assert np.sort(own["p_holm"]) == pytest.approx([min(1, 2 * low), min(1, max(2 * low, high))])
-    assert strata_tables(likelihood, facts(60), [], **SETTINGS)[0].empty
+    assert strata_tables(likelihood, facts(60), [], SETTINGS)[0].empty
 
 
 def test_strata_of_interactions_and_of_shared_documents():
@@ -123,12 +125,12 @@ def test_strata_of_interactions_and_of_shared_documents():
     likelihood["nll"] += 3.0 * likelihood["cell"].eq(names[3])
     contrast = factor_contrast(names, {"prefix": ("none", "oracle"), "prompt": ("none", "query")}, family="f")
     documents = pd.Series(np.arange(50) // 2, index=sorted(set(likelihood["example"])))
-    strata, trends = strata_tables(likelihood, facts(50), [contrast], clusters=documents, **SETTINGS)
+    strata, trends = strata_tables(likelihood, facts(50), [contrast], replace(SETTINGS, clusters=documents))
     own = strata[strata["by"] == "document length (words)"]
     assert (own["order"] == 2).all()
     assert (own["n"] == 10).all()
     assert (own["clusters"] == 5).all()
-    found = strata_tables(likelihood, facts(50), [contrast], **SETTINGS)[0]
+    found = strata_tables(likelihood, facts(50), [contrast], SETTINGS)[0]
     found = found[found["by"] == "document length (words)"]
     assert (found["verdict"] == "sub-additive").all()
     assert trends["caution"].str.contains("examples share documents").all()
@@ -140,7 +142,7 @@ def test_trends_of_shared_documents_are_trends_of_their_means():
     values = pd.Series(generator.normal(size=40), index=examples)
     strata = pd.Series(pd.Categorical(generator.integers(0, 4, 40), ordered=True), index=examples)
     documents = pd.Series(np.arange(40) % 10, index=examples)
-    found = trend_tests([(values, strata)], seed=1, clusters=documents)[0]
+    found = trend_tests([(values, strata)], Inference(seed=1, clusters=documents))[0]
     means = pd.DataFrame({"x": strata.astype(float), "y": values}).groupby(documents).mean()
     fit = stats.linregress(means["x"], means["y"])
     assert found.n == 10
@@ -150,15 +152,15 @@ def test_trends_of_shared_documents_are_trends_of_their_means():
     twice = pd.concat([values, values.rename(lambda name: f"{name}b")])
     doubled = pd.concat([strata, strata.rename(lambda name: f"{name}b")])
     owners = pd.Series([*examples, *examples], index=twice.index)
-    once = trend_tests([(values.sort_index(), strata)], seed=1)[0]
-    again = trend_tests([(twice, doubled)], seed=1, clusters=owners)[0]
+    once = trend_tests([(values.sort_index(), strata)], Inference(seed=1))[0]
+    again = trend_tests([(twice, doubled)], Inference(seed=1, clusters=owners))[0]
     assert (again.slope, again.p, again.low) == pytest.approx((once.slope, once.p, once.low))
 
 
 def test_records_without_words_give_strata_of_tokens():
     trials = facts().drop(columns=["answer_words", "document_words"]).assign(document_tokens=100)
     strata, trends = strata_tables(
-        records(["p=none", "p=oracle"]), trials, [comparison("p=none", "p=oracle", "f")], **SETTINGS
+        records(["p=none", "p=oracle"]), trials, [comparison("p=none", "p=oracle", "f")], SETTINGS
     )
     assert set(strata["by"]) >= {"answer length (tokens)", "document length (tokens)"}
     documents = trends[trends["by"] == "document length (tokens)"].iloc[0]
@@ -170,7 +172,7 @@ def test_records_without_words_give_strata_of_tokens():
 def test_strata_of_undefined_values_are_undefined_and_the_others_stay(value):
     likelihood = records(["p=none", "p=oracle"])
     likelihood.loc[likelihood["example"].eq("e000") & likelihood["cell"].eq("p=oracle"), "nll"] = value
-    strata, trends = strata_tables(likelihood, facts(), [comparison("p=none", "p=oracle", "f")], **SETTINGS)
+    strata, trends = strata_tables(likelihood, facts(), [comparison("p=none", "p=oracle", "f")], SETTINGS)
     own = strata[strata["by"] == "answer length (words)"].set_index("stratum")
     assert math.isnan(own.loc["1-2", "mean_difference"])
     assert "NaN or infinite" in own.loc["1-2", "reason"]
@@ -187,7 +189,7 @@ def test_one_example_and_equal_values_have_no_strata_to_test():
         if nll is not None:
             likelihood["nll"] = nll
         strata, trends = strata_tables(
-            likelihood, facts(n), [comparison("p=none", "p=oracle", "f")], **SETTINGS
+            likelihood, facts(n), [comparison("p=none", "p=oracle", "f")], SETTINGS
         )
         assert strata["low"].isna().all()
         assert (strata["reason"] != "").all()
@@ -209,9 +211,9 @@ def test_trends_together_equal_trends_alone():
     other = pd.Series(generator.permutation(strata.to_numpy()))
     values = [pd.Series(generator.gamma(1, 1, 60)) for _ in range(3)]
     pairs = [(values[0], strata), (values[1], other), (values[2] * np.nan, strata)]
-    together = trend_tests(pairs, seed=1, resamples=199, permutations=199)
+    together = trend_tests(pairs, Inference(seed=1, resamples=199))
     for found, pair in zip(together, pairs, strict=True):
-        alone = trend_test(*pair, seed=1, resamples=199, permutations=199)
+        alone = trend_test(*pair, Inference(seed=1, resamples=199))
         assert found.slope == pytest.approx(alone.slope, nan_ok=True)
         assert found.low == pytest.approx(alone.low, nan_ok=True)
         assert found.p == pytest.approx(alone.p, nan_ok=True)

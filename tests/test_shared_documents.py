@@ -47,8 +47,8 @@ from budgetlens.runs.storage import RunDirectory, part_name
 from budgetlens.statistics.budget_arrays import budget_arrays
 from budgetlens.statistics.column_splits import ONE_DOCUMENT, means_of_columns, split_of_columns
 from budgetlens.statistics.contrasts import comparison, wide_cells
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import proportion_interval
-from budgetlens.statistics.paired_inputs import document_labels
 from budgetlens.statistics.ratios import decomposition, ratio_of_means
 from budgetlens.tables.attention_presentation import UNIT_OF_SHARES
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, effects_presentation
@@ -94,7 +94,7 @@ def over_documents(statistic, *columns: np.ndarray, owners: np.ndarray) -> tuple
 
 def test_a_ratio_resamples_documents_as_scipy_does():
     top, bottom, owners = clustered()
-    found = ratio_of_means(top, bottom, 1, clusters=owners)
+    found = ratio_of_means(top, bottom, Inference(seed=1), clusters=owners)
     low, high = over_documents(lambda one, other: one.mean() / other.mean(), top, bottom, owners=owners)
     assert (found.n, found.clusters) == (100, 40)
     assert found.ratio == pytest.approx(top.mean() / bottom.mean())
@@ -104,18 +104,20 @@ def test_a_ratio_resamples_documents_as_scipy_does():
         ends, abs=0.06 * (ends[1] - ends[0])
     )
     # Independent examples would have claimed more.
-    alone = ratio_of_means(top, bottom, 1)
+    alone = ratio_of_means(top, bottom, Inference(seed=1))
     assert alone.high - alone.low < 0.85 * (found.high - found.low)
 
 
 def test_a_ratio_of_documents_of_one_example_is_the_ratio_of_examples():
     top, bottom, _ = clustered()
     names = [f"d{number}" for number in range(top.size)]
-    assert ratio_of_means(top, bottom, 1, clusters=names) == ratio_of_means(top, bottom, 1)
+    assert ratio_of_means(top, bottom, Inference(seed=1), clusters=names) == ratio_of_means(
+        top, bottom, Inference(seed=1)
+    )
 
 
 def test_the_examples_of_one_document_have_no_ratio():
-    found = ratio_of_means([1.0, 2.0, 3.0], [1.0, 1.5, 2.0], 1, clusters=["a", "a", "a"])
+    found = ratio_of_means([1.0, 2.0, 3.0], [1.0, 1.5, 2.0], Inference(seed=1), clusters=["a", "a", "a"])
     assert math.isnan(found.ratio)
     assert (found.n, found.clusters, found.reason) == (3, 1, "one document: no interval")
 
@@ -123,7 +125,7 @@ def test_the_examples_of_one_document_have_no_ratio():
 def test_splits_of_columns_have_the_errors_of_statsmodels_and_the_intervals_of_scipy():
     top, bottom, owners = clustered()
     points = [np.column_stack([bottom, top]), np.column_stack([top, 0 * top]), np.zeros((top.size, 2))]
-    split = split_of_columns(points, ["first", "second"], seed=2, clusters=owners, resamples=4999)
+    split = split_of_columns(points, ["first", "second"], Inference(seed=2), clusters=owners)
     fitted = OLS(bottom - top, np.ones(top.size)).fit(cov_type="cluster", cov_kwds={"groups": owners})
     part = split.parts["first"]
     # statsmodels' small-sample factor is units / (units - 1) · (n - 1) / (n - 1): the same with one parameter.
@@ -140,7 +142,7 @@ def test_splits_of_columns_have_the_errors_of_statsmodels_and_the_intervals_of_s
 
 def test_a_column_that_lacks_examples_counts_the_documents_that_are_left():
     values = np.column_stack([np.arange(6.0), [1, np.nan, 2, 5, np.nan, np.nan], [1, 4, *[np.nan] * 4]])
-    means = means_of_columns(values, seed=1, clusters=[7, 7, 8, 8, 9, 9])
+    means = means_of_columns(values, Inference(seed=1), clusters=[7, 7, 8, 8, 9, 9])
     assert means.n.tolist() == [6, 3, 2]
     assert means.clusters.tolist() == [3, 2, 1]
     assert means.mean.tolist() == [2.5, pytest.approx(8 / 3), 2.5]
@@ -189,10 +191,11 @@ def test_wilson_intervals_of_shared_documents_cover():
 
 def test_every_example_needs_a_document():
     documents = pd.Series({"a": "1", "b": "2"})
-    assert document_labels(None, pd.Index(["a"])) is None
-    assert document_labels(documents, pd.Index(["b", "a"])).tolist() == ["2", "1"]
+    assert Inference(seed=1).labels(pd.Index(["a"])) is None
+    inference = Inference(seed=1, clusters=documents)
+    assert inference.labels(pd.Index(["b", "a"])).tolist() == ["2", "1"]
     with pytest.raises(ValueError, match="clusters name no document for 1 examples, first 'c'"):
-        document_labels(documents, pd.Index(["a", "c"]))
+        inference.labels(pd.Index(["a", "c"]))
 
 
 def test_documents_are_shared_only_where_some_are():
@@ -210,17 +213,17 @@ def test_splits_of_shared_documents_resample_documents():
     parts = [comparison("p=none", "p=random", "f"), comparison("p=random", "p=oracle", "f")]
     examples = sorted(likelihood["example"].unique())
     alone = pd.Series(range(24), index=examples)
-    plain = decomposition(likelihood, total, parts, seed=1, resamples=499)
-    same = decomposition(likelihood, total, parts, seed=1, resamples=499, clusters=alone)
+    plain = decomposition(likelihood, total, parts, Inference(seed=1, resamples=499))
+    same = decomposition(likelihood, total, parts, Inference(seed=1, resamples=499, clusters=alone))
     numbers = ["low", "high", "share_low", "share_high"]
     assert same[numbers].to_numpy() == pytest.approx(plain[numbers].to_numpy(), nan_ok=True)
     # Every example twice: clusters bring the interval back to that of the single examples.
     twice = pd.concat([likelihood, likelihood.assign(example=likelihood["example"] + "x")])
     both = pd.concat([alone, pd.Series(range(24), index=[f"{name}x" for name in examples])])
-    doubled = decomposition(twice, total, parts, seed=1, resamples=499, clusters=both)
+    doubled = decomposition(twice, total, parts, Inference(seed=1, resamples=499, clusters=both))
     width, narrow = (
         (table["high"] - table["low"]).to_numpy()
-        for table in (doubled, decomposition(twice, total, parts, seed=1, resamples=499))
+        for table in (doubled, decomposition(twice, total, parts, Inference(seed=1, resamples=499)))
     )
     assert width == pytest.approx((plain["high"] - plain["low"]).to_numpy(), rel=0.15)
     assert (narrow < 0.85 * width).all()
@@ -258,38 +261,36 @@ def names_of(analysis: str) -> list[str]:
 
 def ratios(records, clusters):
     plan, study = find_analysis("exp01").plan("corrected"), exp01_production_cache.STUDY
-    return ratio_frame(wide_cells(records, "nll"), plan, prefix_ratios(study), seed=1, clusters=clusters)
+    return ratio_frame(
+        wide_cells(records, "nll"), plan, prefix_ratios(study), Inference(seed=1, clusters=clusters)
+    )
 
 
 def ranking(records, clusters):
     plan, study = find_analysis("exp04").plan("corrected"), exp04_prefix_content.STUDY
     trials = records.assign(prefix_tokens=2)
-    return ranking_frame(records, trials, plan, study, "corrected", seed=1, clusters=clusters)
+    return ranking_frame(records, trials, plan, study, "corrected", Inference(seed=1, clusters=clusters))
 
 
 def lengths(records, clusters):
     plan, study = find_analysis("exp02").plan("corrected"), exp02_length_scaling.STUDY
     own = mean_lengths(records.assign(document_tokens=100.0))
-    return effects_by_length(records, plan, study, own, seed=1, clusters=clusters)
+    return effects_by_length(records, plan, study, own, Inference(seed=1, clusters=clusters))
 
 
 def length_ratios(records, clusters):
     plan, study = find_analysis("exp02").plan("corrected"), exp02_length_scaling.STUDY
     own = mean_lengths(records.assign(document_tokens=100.0))
-    return ratios_by_length(wide_cells(records, "nll"), plan, study, own, seed=1, clusters=clusters)
+    return ratios_by_length(
+        wide_cells(records, "nll"), plan, study, own, Inference(seed=1, clusters=clusters)
+    )
 
 
 def two_by_two(records, clusters):
     plan = find_analysis("exp05").plan("corrected")
     crossed = [contrast for contrast in plan.contrasts if contrast.family.startswith(PUBLISHED)]
     return effects_of(
-        records,
-        crossed,
-        names_of("exp05")[0],
-        seed=1,
-        correction="holm",
-        smallest_effect=0.05,
-        clusters=clusters,
+        records, crossed, names_of("exp05")[0], Inference(seed=1, correction="holm", clusters=clusters)
     )
 
 
@@ -298,11 +299,11 @@ def damage(records, clusters):
     cells = list(wide.columns)
     values = pd.DataFrame({"effect": wide[cells[0]] - wide[cells[1]]})
     numbers = pd.Series([int(name[1:3]) for name in wide.index], index=wide.index)
-    return damage_frames(values, numbers, seed=1, clusters=clusters)[0]
+    return damage_frames(values, numbers, Inference(seed=1, clusters=clusters))[0]
 
 
 def restored(records, clusters):
-    return restoration_table(records, patches("prefix+separator")[:3], seed=1, clusters=clusters)
+    return restoration_table(records, patches("prefix+separator")[:3], Inference(seed=1, clusters=clusters))
 
 
 def restored_shares(records, clusters):
@@ -316,7 +317,7 @@ def restored_shares(records, clusters):
         chosen.assign(role=role, share=weight * chosen["nll"] / 40, **site)
         for role, weight in (("document", 1.0), ("answer", 0.5))
     )
-    return budget_restoration_table(budget_arrays(shares), own, seed=1, clusters=clusters)
+    return budget_restoration_table(budget_arrays(shares), own, Inference(seed=1, clusters=clusters))
 
 
 def reanalysed(records, clusters) -> Records:
@@ -328,19 +329,19 @@ def reanalysed(records, clusters) -> Records:
 def strata_effects(records, clusters):
     plan = find_analysis("exp01").plan("corrected")
     few = replace(plan, contrasts=plan.contrasts[:2], headline=())
-    return effects_by_stratum(reanalysed(records, clusters), few, seed=1)
+    return effects_by_stratum(reanalysed(records, clusters), few, Inference(seed=1, clusters=clusters))
 
 
 def strata_likelihood(records, clusters):
     cells = find_analysis("exp01").plan("corrected").design.cells[:2]
     own = [CellFacts(cell.name, cell.alias, cell.factors) for cell in cells]
-    return likelihood_by_stratum(reanalysed(records, clusters), own, seed=1)
+    return likelihood_by_stratum(reanalysed(records, clusters), own, Inference(seed=1, clusters=clusters))
 
 
 def strata_ratios(records, clusters):
     plan, study = find_analysis("exp01").plan("corrected"), exp01_production_cache.STUDY
     own = reanalysed(records, clusters)
-    return ratios_by_stratum(own, plan, prefix_ratios(study)[:2], seed=1)
+    return ratios_by_stratum(own, plan, prefix_ratios(study)[:2], Inference(seed=1, clusters=clusters))
 
 
 def sinks(records) -> SinkReadings:
@@ -362,19 +363,19 @@ PATH = SinkPath("shift", tuple(Point(f"hidden={number}") for number in range(3))
 
 
 def sink_shifts(records, clusters):
-    return shift_table(sinks(records), [PATH], seed=1, clusters=clusters)
+    return shift_table(sinks(records), [PATH], Inference(seed=1, clusters=clusters))
 
 
 def sink_heads(records, clusters):
-    return head_table(sinks(records), [PATH], seed=1, clusters=clusters)
+    return head_table(sinks(records), [PATH], Inference(seed=1, clusters=clusters))
 
 
 def sink_audit(records, clusters):
-    return audit_table(sinks(records), [PATH], seed=1, clusters=clusters)
+    return audit_table(sinks(records), [PATH], Inference(seed=1, clusters=clusters))
 
 
 def sink_entropies(records, clusters):
-    return entropy_table(sinks(records), [PATH], seed=1, clusters=clusters)
+    return entropy_table(sinks(records), [PATH], Inference(seed=1, clusters=clusters))
 
 
 @pytest.mark.parametrize(
@@ -435,7 +436,7 @@ def test_reanalysed_trends_and_shares_are_those_of_documents():
     once = likelihood_of(names_of("exp01"))
     twice = repeated(once)
     pair = ((once, None), (twice, owners_of(twice)))
-    alone, together = (trends(reanalysed(*each), few, seed=1) for each in pair)
+    alone, together = (trends(reanalysed(*each), few, Inference(seed=1, clusters=each[1])) for each in pair)
     columns = ["n", "slope", "low", "high", "p"]
     assert together[columns].to_numpy() == pytest.approx(alone[columns].to_numpy(), nan_ok=True)
     site = {"stack": "decoder", "block": "merged", "layer": 0, "head": 0, "role": "document"}
@@ -445,7 +446,7 @@ def test_reanalysed_trends_and_shares_are_those_of_documents():
     for likelihood, clusters in pair:
         shares = likelihood[likelihood["cell"] == cells[0].name].assign(share=likelihood["nll"] / 20, **site)
         source = replace(reanalysed(likelihood, clusters), budgets=tuple(budget_arrays(shares)))
-        tables.append(shares_by_stratum(source, own, seed=1))
+        tables.append(shares_by_stratum(source, own, Inference(seed=1, clusters=clusters)))
     assert tables[1]["n"].tolist() == tables[0]["n"].tolist()
     assert tables[1]["low"].tolist() == pytest.approx(tables[0]["low"].tolist())
 
@@ -591,7 +592,7 @@ def test_captions_say_that_documents_are_resampled(tmp_path, analysis):
 )
 def test_captions_count_examples_and_documents(n, clusters, expected):
     frame = pd.DataFrame({"n": n, "clusters": clusters, "family": "f", "order": 1})
-    assert effects_presentation(frame, seed=1, smallest_effect=0.05).n == expected
+    assert effects_presentation(frame, Inference(seed=1)).n == expected
 
 
 def test_captions_of_runs_without_shared_documents_do_not_speak_of_them(tmp_path):

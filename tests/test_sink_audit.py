@@ -24,6 +24,7 @@ from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.runs.run import Run
 from budgetlens.statistics.column_splits import means_of_columns, split_of_columns
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.ratios import ratio_of_means
 from budgetlens.tables.extract import Extract
 from budgetlens.tables.presentation import Table
@@ -119,11 +120,11 @@ def test_a_column_is_split_as_the_ratio_of_means_says() -> None:
     first = generator.normal(1.0, 0.4, (60, 3))
     middle, last = first - generator.normal(0.3, 0.2, (60, 3)), generator.normal(0.2, 0.4, (60, 3))
     last[:, 2] = first[:, 2] + generator.normal(0.0, 1.0, 60)
-    split = split_of_columns([first, middle, last], ["a", "b"], seed=5, resamples=499)
+    split = split_of_columns([first, middle, last], ["a", "b"], Inference(seed=5, resamples=499))
     for column in range(3):
         total = first[:, column] - last[:, column]
         for name, part in (("a", first - middle), ("b", middle - last)):
-            ratio = ratio_of_means(part[:, column], total, 5, resamples=499)
+            ratio = ratio_of_means(part[:, column], total, Inference(seed=5, resamples=499))
             ours = (split.share[name][column], split.share_low[name][column], split.share_high[name][column])
             np.testing.assert_allclose(ours, (ratio.ratio, ratio.low, ratio.high), rtol=1e-9)
             assert split.share_reason[name][column].startswith("withheld") == ratio.reason.startswith(
@@ -138,7 +139,7 @@ def test_examples_without_a_value_are_left_out_of_their_column_alone() -> None:
     generator = np.random.default_rng(4)
     values = generator.normal(0.5, 0.1, (20, 2))
     values[3, 1] = np.nan
-    found = means_of_columns(values, seed=1)
+    found = means_of_columns(values, Inference(seed=1))
     assert found.n.tolist() == [20, 19]
     assert found.mean[1] == pytest.approx(np.delete(values[:, 1], 3).mean())
     assert found.reason.tolist() == ["", "1 examples left out: not defined"]
@@ -146,7 +147,7 @@ def test_examples_without_a_value_are_left_out_of_their_column_alone() -> None:
 
 def test_rounding_is_no_effect() -> None:
     noise = np.random.default_rng(5).normal(0, 1e-8, (30, 1))
-    split = split_of_columns([noise, np.zeros_like(noise)], ["whole"], seed=1)
+    split = split_of_columns([noise, np.zeros_like(noise)], ["whole"], Inference(seed=1))
     assert np.isnan(split.total.low[0])
     assert "rounding" in split.total.reason[0]
     assert np.isnan(split.share["whole"][0])
@@ -154,7 +155,7 @@ def test_rounding_is_no_effect() -> None:
 
 def test_points_and_steps_must_fit() -> None:
     with pytest.raises(ValueError, match="one step fewer"):
-        split_of_columns([np.ones((2, 2))] * 2, ["a", "b"], seed=1)
+        split_of_columns([np.ones((2, 2))] * 2, ["a", "b"], Inference(seed=1))
     with pytest.raises(ValueError, match="one step fewer"):
         SinkPath("x", (Point("a"), Point("b")), ())
 
@@ -196,7 +197,7 @@ def test_the_explained_share_of_constructed_shifts(left: float, explained: float
     """With everything explained the rest is 0; a shift that goes half back is explained twice; one that goes
     as far again is explained by half."""
     readings, path = constructed(np.array(left))
-    table = shift_table(readings, [path], seed=1)
+    table = shift_table(readings, [path], Inference(seed=1))
     for role, layer in itertools.product(("bos", "document", "answer"), ("0", "1", "all")):
         own = table[(table["role"] == role) & (table["layer"] == layer)].set_index("part")
         assert own.loc["sink", "share"] == pytest.approx(explained, rel=1e-5)
@@ -204,7 +205,7 @@ def test_the_explained_share_of_constructed_shifts(left: float, explained: float
         assert own.loc["sink", "mean_difference"] + own.loc["rest", "mean_difference"] == pytest.approx(
             own.loc["total", "mean_difference"], abs=1e-9
         )
-    heads = head_table(readings, [path], seed=1)
+    heads = head_table(readings, [path], Inference(seed=1))
     known = heads[heads["part"] == "sink"]
     np.testing.assert_allclose(known["share"], explained, rtol=1e-4)
     assert len(known) == 2 * 3 * 3
@@ -221,7 +222,7 @@ def test_nothing_is_explained_where_the_prediction_changes_nothing() -> None:
     unchanged = replace(
         readings, values={**readings.values, ("visible", "bos"): readings.values["visible", "none"]}
     )
-    own = shift_table(unchanged, [path], seed=1).set_index(["role", "layer", "part"])["share"]
+    own = shift_table(unchanged, [path], Inference(seed=1)).set_index(["role", "layer", "part"])["share"]
     assert own["document", "all", "sink"] == pytest.approx(0.0, abs=1e-6)
     assert own["document", "all", "rest"] == pytest.approx(1.0, abs=1e-6)
 
@@ -229,7 +230,7 @@ def test_nothing_is_explained_where_the_prediction_changes_nothing() -> None:
 def test_audit_and_exactness_by_hand() -> None:
     readings, path = constructed(np.array(0.25))
     pair = replace(path, name="hidden")
-    audit = audit_table(readings, [pair], seed=1).set_index(["role", "layer"])
+    audit = audit_table(readings, [pair], Inference(seed=1)).set_index(["role", "layer"])
     visible, predicted, measured = (readings.at(point)[..., 1] for point in pair.points)
     row = audit.loc[("document", "1")]
     assert row["visible"] == pytest.approx(visible[:, 1].mean(), rel=1e-5)
@@ -246,7 +247,7 @@ def test_audit_and_exactness_by_hand() -> None:
 def test_entropies_have_the_means_of_both_ends() -> None:
     readings, path = constructed(np.array(0.5))
     renamed = replace(readings, quantities=("cross_entropy", "document", "answer"))
-    table = entropy_table(renamed, [path], seed=1)
+    table = entropy_table(renamed, [path], Inference(seed=1))
     own = table[(table["layer"] == "0") & (table["part"] == "total")].iloc[0]
     assert own["first"] == pytest.approx(readings.at(path.points[0])[:, 0, :, 0].mean(), rel=1e-5)
     assert own["first"] - own["last"] == pytest.approx(own["mean_difference"], rel=1e-5)

@@ -15,10 +15,11 @@ from budgetlens.command.effects_file import effects_of_file
 from budgetlens.statistics.bands import head_map, share_differences
 from budgetlens.statistics.contrasts import Contrast, comparison
 from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import heavy_tails
 from budgetlens.statistics.ratios import ratio_of_means
 from budgetlens.statistics.strata import trend_test
-from budgetlens.statistics.verdicts import CAUTION_TAILS
+from budgetlens.statistics.verdicts import CAUTION_TAILS, SMALLEST_SHARE
 from budgetlens.tables.digits import number, with_interval
 from budgetlens.tables.run_statistics import seeds_table, with_trend_verdicts
 
@@ -33,18 +34,18 @@ def test_heavy_tails_are_those_of_scipy_s_kurtosis():
 
 def test_a_ratio_of_heavy_tails_is_cautioned_and_one_of_light_tails_is_not():
     generator = np.random.default_rng(2)
-    light = ratio_of_means(generator.normal(1, 0.2, 300), generator.normal(2, 0.2, 300), 3)
-    heavy = ratio_of_means(generator.lognormal(0, 1.5, 300), generator.normal(2, 0.2, 300), 3)
+    light = ratio_of_means(generator.normal(1, 0.2, 300), generator.normal(2, 0.2, 300), Inference(seed=3))
+    heavy = ratio_of_means(generator.lognormal(0, 1.5, 300), generator.normal(2, 0.2, 300), Inference(seed=3))
     assert (light.caution, heavy.caution) == ("", CAUTION_TAILS)
     itself = generator.normal(2, 0.2, 300)
-    assert ratio_of_means(itself, itself, 3).caution == ""
+    assert ratio_of_means(itself, itself, Inference(seed=3)).caution == ""
 
 
 def test_a_trend_of_few_examples_warns_nobody():
     values, strata = pd.Series([0.1, 0.7, 0.2, 0.3]), pd.Series([0, 0, 0, 1])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        trend = trend_test(values, strata, seed=1, resamples=99, permutations=99)
+        trend = trend_test(values, strata, Inference(seed=1, resamples=99))
     assert trend.slope == pytest.approx(0.3 - 1 / 3)
     assert np.isnan(trend.low)
     assert "single stratum" in trend.reason
@@ -72,11 +73,11 @@ def budgets(difference: float, noise: float) -> pd.DataFrame:
 @pytest.mark.parametrize("found", [share_differences, head_map])
 def test_rounding_of_what_was_subtracted_is_no_effect(found):
     contrasts = [comparison("bare", "treated", "prefix")]
-    options = {"seed": 1} if found is share_differences else {}
-    rounding = found(budgets(0, 1.2e-7), contrasts, **options).iloc[0]
+    options = [Inference(seed=1, smallest_difference=SMALLEST_SHARE)] if found is share_differences else []
+    rounding = found(budgets(0, 1.2e-7), contrasts, *options).iloc[0]
     assert np.isnan(rounding["p"])
     assert "rounding" in rounding["reason"]
-    effect = found(budgets(0.01, 1e-3), contrasts, **options).iloc[0]
+    effect = found(budgets(0.01, 1e-3), contrasts, *options).iloc[0]
     assert effect["p"] < 0.001
     assert effect["reason"] == ""
 
@@ -89,7 +90,7 @@ def test_trends_are_corrected_together_and_worded_by_rule():
             "p": [0.001, 0.004, 0.03, np.nan],
         }
     )
-    found = with_trend_verdicts(trends)
+    found = with_trend_verdicts(trends, Inference(seed=1))
     # An undefined p is a member of its family all the same.
     expected = multipletests([0.001, 0.004, 0.03, 1.0], method="holm")[1]
     assert found["p_holm"].tolist()[:3] == pytest.approx(expected[:3])
@@ -102,7 +103,7 @@ def test_trends_over_a_length_are_one_family():
     values = pd.DataFrame(
         {"grows": lengths / 30 + generator.normal(0, 0.3, 60), "noise": generator.normal(0, 1, 60)}
     )
-    strata, trends = damage_frames(values, lengths, seed=1)
+    strata, trends = damage_frames(values, lengths, Inference(seed=1))
     assert trends["p_holm"].tolist() == pytest.approx(multipletests(trends["p"], method="holm")[1])
     assert trends["verdict"].tolist() == ["grows", "undecided"]
     # Twelve examples a fifth cannot bear any tails.
@@ -130,9 +131,9 @@ def test_seeds_are_corrected_in_their_whole_family():
         comparison("p=none", "p=oracle", "prefix"),
         comparison("p=none", "p=template", "prefix"),
     ]
-    effects = effects_table(records, contrasts, seed=1)
-    alone = seeds_table(records, factors, contrasts, seed=1, smallest_effect=0.05)
-    whole = seeds_table(records, factors, contrasts, seed=1, smallest_effect=0.05, effects=effects)
+    effects = effects_table(records, contrasts, Inference(seed=1))
+    alone = seeds_table(records, factors, contrasts, Inference(seed=1))
+    whole = seeds_table(records, factors, contrasts, Inference(seed=1), effects=effects)
     assert len(alone) == len(whole) == 1
     assert whole["p_sign_flip"].iloc[0] == effects["p_sign_flip"].iloc[0] > 0
     expected = multipletests(effects["p_sign_flip"], method="holm")[1][0]
@@ -158,7 +159,7 @@ def test_columns_and_examples_need_names_of_their_own(tmp_path, text, message):
     file = tmp_path / "values.csv"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
-        effects_of_file(file, "a", ["b"], example="id")
+        effects_of_file(file, "a", ["b"], Inference(seed=42), example="id")
 
 
 def test_numbers_beyond_any_float_are_undefined_and_warn_nobody(tmp_path):
@@ -166,6 +167,6 @@ def test_numbers_beyond_any_float_are_undefined_and_warn_nobody(tmp_path):
     file.write_text("a,b\n1e308,-1e308\n1,2\n3,1\n", encoding="utf-8")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table = effects_of_file(file, "a", ["b"])
+        table = effects_of_file(file, "a", ["b"], Inference(seed=42))
     assert np.isnan(table.frame["mean_difference"].iloc[0])
     assert "infinite" in table.frame["reason"].iloc[0]

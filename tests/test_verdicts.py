@@ -11,6 +11,7 @@ from scipy import stats
 
 from budgetlens.statistics.contrasts import Contrast, comparison, factor_contrast
 from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import (
     SLOPE,
     layers_rule,
@@ -61,10 +62,10 @@ def test_sub_additive_is_less_than_the_sum_of_both_alone():
     )
     contrast = factor_contrast(names, {"prefix": ("none", "oracle"), "prompt": ("none", "query")}, family="f")
     effect = comparison(names[0], names[1], "g")
-    frame = effects_table(likelihood, [contrast, effect], seed=1, resamples=199, permutations=199)
+    frame = effects_table(likelihood, [contrast, effect], Inference(seed=1, resamples=199))
     assert frame["verdict"].tolist() == ["sub-additive", "helps"]
     assert frame["order"].tolist() == [2, 1]
-    caption = effects_presentation(frame, seed=1, smallest_effect=0.05).caption
+    caption = effects_presentation(frame, Inference(seed=1)).caption
     assert "sub-additive / super-additive (two treatments together help less / more than the sum" in caption
     assert "interaction falls" not in caption
 
@@ -125,7 +126,7 @@ def test_slopes_of_an_effect_along_a_length(growth, expected):
         for prefix, sign in (("none", 1), ("oracle", -1))
     }
     slope = Contrast("oracle, per length", "trends", weights, order=SLOPE)
-    frame = effects_table(likelihood, [slope], seed=1, resamples=499, permutations=499)
+    frame = effects_table(likelihood, [slope], Inference(seed=1, resamples=499))
     wide = likelihood.pivot(index="example", columns="cell", values="nll")
     effects = np.column_stack(
         [wide[f"prefix=none|padding={own:g}"] - wide[f"prefix=oracle|padding={own:g}"] for own in lengths]
@@ -136,7 +137,7 @@ def test_slopes_of_an_effect_along_a_length(growth, expected):
     assert row["mean_difference"] == pytest.approx(lines.mean())
     assert row["p_t"] == pytest.approx(stats.ttest_1samp(lines, 0).pvalue)
     assert row["verdict"] == expected
-    caption = effects_presentation(frame, seed=1, smallest_effect=0.05).caption
+    caption = effects_presentation(frame, Inference(seed=1)).caption
     assert "grows / shrinks (the effect, along the quantity)" in caption
     assert "helps / hurts" not in caption
 

@@ -16,6 +16,7 @@ from scipy import stats
 
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import contrast_values, wide_cells
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.strata import quantile_strata, strata_table, trend_test
 from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS, trend_rule
 from budgetlens.tables.digits import counted
@@ -42,7 +43,8 @@ def damage_tables(run: Run, contrasts: Mapping[str, str], measured_in: str) -> d
     own = trials[trials["cell"] == measured_in]
     lengths = own.assign(example=own["example"].astype(str)).set_index("example")["prefix_tokens"]
     lengths = lengths.reindex(values.index.astype(str)).set_axis(values.index)
-    strata, trends = damage_frames(values, lengths, seed=seed, clusters=documents)
+    inference = run.inference
+    strata, trends = damage_frames(values, lengths, inference)
     n = sample(len(values), documents)
     shared: dict[str, Any] = {"unit": "nats per answer token", "n": n, "seed": seed}
     length = "length: the sentence's tokens"
@@ -81,12 +83,12 @@ def damage_tables(run: Run, contrasts: Mapping[str, str], measured_in: str) -> d
 
 
 def damage_frames(
-    values: pd.DataFrame, lengths: pd.Series, *, seed: int, clusters: pd.Series | None = None
+    values: pd.DataFrame, lengths: pd.Series, inference: Inference
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The effect by stratum of length, and its trend.
 
     ``values`` holds contrast values, one row per example and one column per effect; ``lengths`` tokens per
-    example; ``clusters`` (index example) the document of each example where some share one.
+    example.
 
     Returns columns effect, stratum, length (mean tokens) and those of `PairedEffect`; and effect, n (documents where
     examples share them), strata, slope, low, high, p, p_holm (over the effects), verdict, rho, caution, reason.
@@ -95,14 +97,15 @@ def damage_frames(
     means = lengths.groupby(strata, observed=True).mean()
     by_stratum, trends = [], []
     for effect in values.columns:
-        table = strata_table(values[effect], strata, seed=seed, clusters=clusters, permutations=1)
+        # A single sign pattern, because nothing is tested here: the file's p_sign_flip says nothing.
+        table = strata_table(values[effect], strata, inference, sign_flips=1)
         # Intervals are shown and no tests: only their caution, and the reasons that concern them.
         table["caution"] = [CAUTION_TAILS if CAUTION_TAILS in own else "" for own in table["caution"]]
         table["reason"] = table["reason"].where(table["low"].isna(), "")
         table.insert(0, "effect", effect)
         table.insert(2, "length", [float(means[stratum]) for stratum in table["stratum"]])
         by_stratum.append(table)
-        trend = trend_test(values[effect], strata, seed=seed, clusters=clusters)
+        trend = trend_test(values[effect], strata, inference)
         varies = lengths.nunique() > 1 and values[effect].nunique() > 1
         rho = float(stats.spearmanr(lengths, values[effect]).statistic) if varies else float("nan")
         reason = trend.reason or ("" if varies else "all lengths or all values are equal: no correlation")
@@ -121,7 +124,9 @@ def damage_frames(
         "caution",
         "reason",
     ]
-    return pd.concat(by_stratum, ignore_index=True), with_trend_verdicts(pd.DataFrame(trends))[columns]
+    return pd.concat(by_stratum, ignore_index=True), with_trend_verdicts(pd.DataFrame(trends), inference)[
+        columns
+    ]
 
 
 def damage_figures(run: Run, tables: Mapping[str, pd.DataFrame], effects: Sequence[str]) -> dict[str, Figure]:

@@ -25,7 +25,7 @@ from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.column_splits import ColumnMeans, means_of_columns, split_of_columns
 from budgetlens.statistics.contrasts import Contrast, comparison, wide_cells
 from budgetlens.statistics.effects import Correction
-from budgetlens.statistics.paired_inputs import document_labels
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.ratios import Ratio, ratio_of_means
 from budgetlens.tables.build import stack_totals
 from budgetlens.tables.extract import Extract
@@ -130,16 +130,13 @@ def enrichment_plan(hidden: str, *, rows: str, probes: tuple[str, ...], correcti
     )
 
 
-def restoration_table(
-    likelihood: pd.DataFrame, every: Sequence[Patch], *, seed: int, clusters: pd.Series | None = None
-) -> pd.DataFrame:
+def restoration_table(likelihood: pd.DataFrame, every: Sequence[Patch], inference: Inference) -> pd.DataFrame:
     """What share of the enrichment's effect on the NLL each patch restores or takes away.
 
     Args:
         likelihood: `likelihood` records with the cells of the patches and their ends.
         every: the patches.
-        seed: seeds the bootstrap.
-        clusters: index example, value its document where some examples share one; documents are then resampled.
+        inference: seed and resamples; where its clusters name shared documents, documents are resampled.
 
     Returns:
         Columns direction, roles, depth, prompt, n, mean_difference, low, high (mean change that the patch
@@ -148,7 +145,7 @@ def restoration_table(
         ratio of means with a paired BCa bootstrap interval), reason.
     """
     wide = wide_cells(likelihood, "nll")
-    labels = document_labels(clusters, wide.index)
+    labels = inference.labels(wide.index)
     rows = []
     for patch in every:
         bare, enriched = (
@@ -156,8 +153,8 @@ def restoration_table(
         )
         patched = wide[patch.cell.name]
         effect = bare - patched if patch.direction == RESTORED else patched - enriched
-        level = means_of_columns(effect.to_numpy()[:, None], seed=seed, clusters=labels)
-        ratio = ratio_of_means(effect, bare - enriched, seed, clusters=labels)
+        level = means_of_columns(effect.to_numpy()[:, None], inference, clusters=labels)
+        ratio = ratio_of_means(effect, bare - enriched, inference, clusters=labels)
         rows.append({**_key(patch), **_ratio(ratio, level)})
     return pd.DataFrame(rows)
 
@@ -188,11 +185,7 @@ def _ratio(ratio: Ratio, level: ColumnMeans) -> dict[str, object]:
 
 
 def budget_restoration_table(
-    budgets: Sequence[BudgetArray],
-    every: Sequence[Patch],
-    *,
-    seed: int,
-    clusters: pd.Series | None = None,
+    budgets: Sequence[BudgetArray], every: Sequence[Patch], inference: Inference
 ) -> pd.DataFrame:
     """The same for attention: what share of the enrichment's shift in each role's share a patch makes.
 
@@ -206,9 +199,8 @@ def budget_restoration_table(
             cell: budget.values[place].mean(axis=(1, 2), dtype=np.float64)
             for place, cell in enumerate(budget.cells)
         }
-        labels = document_labels(clusters, pd.Index(budget.examples))
         for patch in every:
-            frames.append(_restored_shares(budget, values, patch, labels, seed))
+            frames.append(_restored_shares(budget, values, patch, inference))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -216,15 +208,15 @@ def _restored_shares(
     budget: BudgetArray,
     values: Mapping[str, NDArray[np.float64]],
     patch: Patch,
-    labels: NDArray | None,
-    seed: int,
+    inference: Inference,
 ) -> pd.DataFrame:
     bare, enriched = (
         values[patch_cell(prefix, patch.hidden, patch.prompt).name] for prefix in ("none", "oracle")
     )
     steps = ("done", "left") if patch.direction == RESTORED else ("left", "done")
     points = [bare, values[patch.cell.name], enriched]
-    split = split_of_columns(points, steps, seed=seed, clusters=labels)
+    labels = inference.labels(pd.Index(budget.examples))
+    split = split_of_columns(points, steps, inference, clusters=labels)
     return pd.DataFrame(
         {
             **_key(patch),
@@ -250,9 +242,10 @@ def enrichment_tables(run: Run, every: Sequence[Patch]) -> dict[str, Table]:
     seed, rows = run.seed, run.manifest.rows
     trials, documents = run.trials, run.documents
     count = sample(trials["example"].nunique(), documents)
-    frame = restoration_table(run.likelihood, every, seed=seed, clusters=documents)
+    inference = run.inference
+    frame = restoration_table(run.likelihood, every, inference)
     budgets = run.budgets()
-    shifts = budget_restoration_table(budgets, every, seed=seed, clusters=documents)
+    shifts = budget_restoration_table(budgets, every, inference)
     there = [roles for roles in ROLE_SETS if any(trials[f"{role}_tokens"].sum() for role in roles.split("+"))]
     frame, shifts = (_only_there(table, there) for table in (frame, shifts))
     main = CROSS_TOTAL if (shifts["role"] == CROSS_TOTAL).any() else "document"

@@ -18,7 +18,6 @@ from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.contrasts import Contrast, comparison
 from budgetlens.statistics.effects import Correction, effects_table
 from budgetlens.statistics.verdicts import HELPS, HURTS, rule
-from budgetlens.tables.build import SMALLEST_EFFECT
 from budgetlens.tables.presentation import Table, documents_resampled, sample
 from figures import effect_map, interaction_plot
 from interventions.levels.layer_windows import parse_window
@@ -182,14 +181,8 @@ def knockout_tables(run: Run, knocked: Sequence[Knocked]) -> dict[str, Table]:
     """The table of knockouts with its caption."""
     plan, seed, rows = run.plan, run.seed, run.manifest.rows
     trials, documents = run.trials, run.documents
-    effects = effects_table(
-        run.likelihood,
-        plan.contrasts,
-        seed=seed,
-        smallest_effect=SMALLEST_EFFECT,
-        correction=plan.correction,
-        clusters=documents,
-    )
+    inference = run.inference
+    effects = effects_table(run.likelihood, plan.contrasts, inference)
     budgets = run.budgets()
     positions = {role: int(trials[f"{role}_tokens"].sum()) for role in ROLES}
     frame = knockout_table(effects, budgets, knocked, positions)
@@ -207,7 +200,7 @@ def knockout_tables(run: Run, knocked: Sequence[Knocked]) -> dict[str, Table]:
         notes=(
             "95 % BCa bootstrap intervals over examples",
             *documents_resampled(documents is not None),
-            f"verdict, of the knockout as treatment: {rule(SMALLEST_EFFECT)}",
+            f"verdict, of the knockout as treatment: {rule(inference.smallest_difference, inference.alpha)}",
             "windows are parts of the decoder's depth; a knockout cuts the direct look alone, and what rows took "
             "in below the window stays",
         ),

@@ -15,8 +15,8 @@ from budgetlens.design.plan import Plan
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast, wide_cells
 from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import CAUTION_RULE, SLOPE, rule
-from budgetlens.tables.build import SMALLEST_EFFECT
 from budgetlens.tables.presentation import TESTED_COLUMNS, Table, documents_resampled, sample
 from figures import length_curves
 
@@ -75,12 +75,12 @@ def _name(level: str, condition: Condition, padding: str) -> str:
 
 def length_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
     """``effects_by_length``, ``length_trends`` and ``ratios_by_length``."""
-    plan, seed, likelihood = run.plan, run.seed, run.likelihood
+    plan, seed = run.plan, run.seed
+    likelihood = run.likelihood
     lengths, documents = mean_lengths(run.trials), run.documents
-    effects = effects_by_length(likelihood, plan, study, lengths, seed=seed, clusters=documents)
-    ratios = ratios_by_length(
-        wide_cells(likelihood, "nll"), plan, study, lengths, seed=seed, clusters=documents
-    )
+    inference = run.inference
+    effects = effects_by_length(likelihood, plan, study, lengths, inference)
+    ratios = ratios_by_length(wide_cells(likelihood, "nll"), plan, study, lengths, inference)
     n = sample(int(effects["n"].max()), documents)
     families = len({contrast.family for contrast in plan.contrasts if contrast.family.startswith("prefix")})
     return {
@@ -96,36 +96,23 @@ def length_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
             notes=(
                 "95 % BCa intervals",
                 *documents_resampled(documents is not None),
-                f"verdict: {rule(SMALLEST_EFFECT)}",
+                f"verdict: {rule(inference.smallest_difference, inference.alpha)}",
                 CAUTION_RULE,
                 "length: mean document tokens, padding included; the answer's passage is the same at every length",
             ),
             # Every row has the same examples.
             columns=("prefix", "prompt", "padding", "length", *TESTED_COLUMNS[1:]),
         ),
-        "length_trends": _trends_presented(likelihood, plan, study, n, seed=seed, clusters=documents),
+        "length_trends": _trends_presented(likelihood, plan, study, n, inference),
         "ratios_by_length": presented(ratios, n, seed, ("quantity", "padding", "length", *SHOWN[3:])),
     }
 
 
 def _trends_presented(
-    likelihood: pd.DataFrame,
-    plan: Plan,
-    study: PrefixStudy,
-    n: str,
-    *,
-    seed: int,
-    clusters: pd.Series | None,
+    likelihood: pd.DataFrame, plan: Plan, study: PrefixStudy, n: str, inference: Inference
 ) -> Table:
     trends = length_trends(study, plan.contrasts)
-    frame = effects_table(
-        likelihood,
-        trends,
-        seed=seed,
-        smallest_effect=SMALLEST_EFFECT,
-        correction=plan.correction,
-        clusters=clusters,
-    )
+    frame = effects_table(likelihood, trends, inference)
     # A slope above 0 is no example that won.
     frame = frame.drop(columns=["win_percent", "tie_percent"])
     return Table(
@@ -136,11 +123,11 @@ def _trends_presented(
         n=n,
         family=f"{TREND} ({len(frame)})",
         correction=f"{plan.correction.capitalize()} within the family",
-        seed=seed,
+        seed=inference.seed,
         notes=(
             "95 % BCa intervals; the unpadded document takes no part",
-            *documents_resampled(clusters is not None),
-            f"verdict: {rule(SMALLEST_EFFECT, orders=(SLOPE,))}",
+            *documents_resampled(inference.clusters is not None),
+            f"verdict: {rule(inference.smallest_difference, inference.alpha, (SLOPE,))}",
             CAUTION_RULE,
         ),
         columns=("contrast", *TESTED_COLUMNS),
@@ -158,21 +145,11 @@ def effects_by_length(
     plan: Plan,
     study: PrefixStudy,
     lengths: pd.Series,
-    *,
-    seed: int,
-    clusters: pd.Series | None = None,
+    inference: Inference,
 ) -> pd.DataFrame:
     """Columns prefix, prompt, padding, length and those of :func:`budgetlens.statistics.effects.effects_table`."""
     tested = [contrast for contrast in plan.contrasts if contrast.family.startswith(("prefix", "position"))]
-    table = effects_table(
-        likelihood,
-        tested,
-        seed=seed,
-        smallest_effect=SMALLEST_EFFECT,
-        correction=plan.correction,
-        clusters=clusters,
-    )
-    table = table.set_index("contrast")
+    table = effects_table(likelihood, tested, inference).set_index("contrast")
     rows = []
     for level, condition, padding in _places(study):
         name = _name(level, condition, padding)
@@ -199,14 +176,12 @@ def ratios_by_length(
     plan: Plan,
     study: PrefixStudy,
     lengths: pd.Series,
-    *,
-    seed: int,
-    clusters: pd.Series | None = None,
+    inference: Inference,
 ) -> pd.DataFrame:
     """Columns padding, length and those of :func:`analyses.studies.prefix_ratios.ratio_frame`, by quantity."""
     frames = []
     for padding in study.paddings:
-        frame = ratio_frame(wide, plan, prefix_ratios(study, padding), seed=seed, clusters=clusters)
+        frame = ratio_frame(wide, plan, prefix_ratios(study, padding), inference)
         frame.insert(1, "padding", padding)
         frame.insert(2, "length", lengths[padding])
         frames.append(frame)

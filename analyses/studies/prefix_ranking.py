@@ -14,8 +14,8 @@ from analyses.studies.prefix_ratios import ratio_of_d
 from budgetlens.design.plan import Plan
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import contrast_values, wide_cells
-from budgetlens.statistics.effects import effects_table
-from budgetlens.statistics.paired_inputs import document_labels
+from budgetlens.statistics.inference import Inference
+from budgetlens.statistics.paired import one_sample_effects
 from budgetlens.statistics.ratios import ratio_of_means
 from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS
 from budgetlens.tables.presentation import Table, documents_resampled, sample
@@ -26,19 +26,13 @@ _KEYWORDS = re.compile(r"keywords:(?P<count>[0-9]+)")
 
 def ranking_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
     """``ranking`` and, where there are keywords of several counts, ``keyword_curve``."""
-    plan, seed, documents = run.plan, run.seed, run.documents
-    frame = ranking_frame(
-        run.likelihood,
-        run.trials,
-        plan,
-        study,
-        run.manifest.protocol,
-        seed=seed,
-        clusters=documents,
-    )
-    n = sample(int(frame["n"].max()), documents)
+    plan, seed = run.plan, run.seed
+    trials, documents = run.trials, run.documents
+    inference = run.inference
+    likelihood, protocol = run.likelihood, run.manifest.protocol
+    frame = ranking_frame(likelihood, trials, plan, study, protocol, inference)
     shared: dict[str, Any] = {
-        "n": n,
+        "n": sample(int(frame["n"].max()), documents),
         "family": "none: every row stands for itself",
         "correction": "none",
         "seed": seed,
@@ -96,11 +90,9 @@ def ranking_frame(
     plan: Plan,
     study: PrefixStudy,
     protocol: str,
-    *,
-    seed: int,
-    clusters: pd.Series | None = None,
+    inference: Inference,
 ) -> pd.DataFrame:
-    """One row per prefix, the most helpful first; ``clusters`` as in :func:`budgetlens.statistics.effects.effects_table`.
+    """One row per prefix, the most helpful first.
 
     Columns rank, prefix, alias, n, mean_prefix_tokens, mean_difference, low, high, d_z, win_percent, share,
     share_low, share_high (of the oracle prefix's mean difference), share_of_d, caution (of the intervals),
@@ -109,31 +101,33 @@ def ranking_frame(
     by_name = {contrast.name: contrast for contrast in plan.contrasts}
     prefixes = study.compared(protocol)
     contrasts = [by_name[effect_name(prefix.level)] for prefix in prefixes]
-    effects = effects_table(
-        likelihood, contrasts, seed=seed, correction=plan.correction, clusters=clusters, permutations=1
-    )
     values = contrast_values(wide_cells(likelihood, "nll"), contrasts)
-    labels = document_labels(clusters, values.index)
+    labels = inference.labels(values.index)
+    effects = one_sample_effects(values.to_numpy(), inference, clusters=labels, sign_flips=0)
     oracle = values[effect_name("oracle")].to_numpy()
     tokens = trials.groupby("cell", observed=True)["prefix_tokens"].mean()
     rows = []
-    for prefix, contrast, effect in zip(prefixes, contrasts, effects.to_dict("records"), strict=True):
-        ratio = ratio_of_means(values[contrast.name].to_numpy(), oracle, seed, clusters=labels)
+    for prefix, contrast, effect in zip(prefixes, contrasts, effects, strict=True):
+        ratio = ratio_of_means(values[contrast.name].to_numpy(), oracle, inference, clusters=labels)
         own = prefix.level == "oracle"
         rows.append(
             {
                 "prefix": prefix.level,
                 "alias": prefix.alias,
-                "n": effect["n"],
+                "n": effect.n,
                 "mean_prefix_tokens": float(tokens[list(study.find(protocol, prefix.level))].mean()),
-                **{name: effect[name] for name in ("mean_difference", "low", "high", "d_z", "win_percent")},
+                "mean_difference": effect.mean_difference,
+                "low": effect.low,
+                "high": effect.high,
+                "d_z": effect.d_z,
+                "win_percent": effect.win_percent,
                 "share": ratio.ratio,
                 # The oracle prefix is all of itself in every resample.
                 "share_low": float("nan") if own else ratio.low,
                 "share_high": float("nan") if own else ratio.high,
                 "share_of_d": ratio_of_d(values[contrast.name].to_numpy(), oracle),
                 # Nothing is tested here, so that only what concerns the intervals is said.
-                "caution": CAUTION_TAILS if CAUTION_TAILS in f"{effect['caution']}; {ratio.caution}" else "",
+                "caution": CAUTION_TAILS if CAUTION_TAILS in f"{effect.caution}; {ratio.caution}" else "",
                 "reason": "" if own and ratio.ratio == 1 else ratio.reason,
             }
         )

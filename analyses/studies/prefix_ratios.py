@@ -17,7 +17,7 @@ from analyses.studies.prefix_plans import WORDS_OF_NO_QUESTION, PrefixStudy, eff
 from budgetlens.design.plan import Plan
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import contrast_values, wide_cells
-from budgetlens.statistics.paired_inputs import document_labels
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.ratios import ratio_of_means
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.presentation import Table, documents_resampled, sample, shares_documents
@@ -77,9 +77,11 @@ def ratio_tables(ratios: Sequence[RatioOf]) -> Callable[[Run], Mapping[str, Tabl
 
 def ratios_presented(run: Run, ratios: Sequence[RatioOf]) -> Table:
     """The table of ``ratios`` of a finished run; those whose contrasts the plan lacks are left out."""
-    seed, documents = run.seed, run.documents
+    plan, seed = run.plan, run.seed
     wide = wide_cells(run.likelihood, "nll")
-    frame = ratio_frame(wide, run.plan, ratios, seed=seed, clusters=documents)
+    documents = run.documents
+    inference = run.inference
+    frame = ratio_frame(wide, plan, ratios, inference)
     return presented(frame, sample(len(wide), documents), seed)
 
 
@@ -106,21 +108,15 @@ def presented(frame: pd.DataFrame, n: str, seed: int, columns: Sequence[str] = S
 
 
 def ratio_frame(
-    wide: pd.DataFrame,
-    plan: Plan,
-    ratios: Sequence[RatioOf],
-    *,
-    seed: int,
-    clusters: pd.Series | None = None,
+    wide: pd.DataFrame, plan: Plan, ratios: Sequence[RatioOf], inference: Inference
 ) -> pd.DataFrame:
     """One row per ratio that the plan has the contrasts for.
 
-    ``wide`` holds answer NLL, one row per example and one column per cell; ``clusters`` (index example) the document
-    of each example where some share one, and documents are then resampled. Columns quantity, numerator,
+    ``wide`` holds answer NLL, one row per example and one column per cell. Columns quantity, numerator,
     denominator (contrasts), the fields of :class:`budgetlens.statistics.ratios.Ratio`, and ratio_of_d.
     """
     by_name = {contrast.name: contrast for contrast in plan.contrasts}
-    labels = document_labels(clusters, wide.index)
+    labels = inference.labels(wide.index)
     rows = []
     for each in ratios:
         if each.numerator not in by_name or each.denominator not in by_name:
@@ -131,7 +127,7 @@ def ratio_frame(
                 "quantity": each.quantity,
                 "numerator": each.numerator,
                 "denominator": each.denominator,
-                **ratio_of_means(pair[:, 0], pair[:, 1], seed, clusters=labels).as_row(),
+                **ratio_of_means(pair[:, 0], pair[:, 1], inference, clusters=labels).as_row(),
                 "ratio_of_d": ratio_of_d(pair[:, 0], pair[:, 1]),
             }
         )

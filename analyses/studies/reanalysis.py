@@ -27,8 +27,8 @@ from budgetlens.statistics.bands import share_table
 from budgetlens.statistics.budget_arrays import BudgetArray, by_document
 from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
 from budgetlens.statistics.effects import with_verdicts
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import one_sample_effects
-from budgetlens.statistics.paired_inputs import document_labels
 from budgetlens.statistics.strata import (
     ANSWER_LENGTH_EDGES,
     FACTOID_EDGES,
@@ -36,7 +36,7 @@ from budgetlens.statistics.strata import (
     strata_table,
     trend_tests,
 )
-from budgetlens.tables.build import SMALLEST_EFFECT, with_cell_columns
+from budgetlens.tables.build import with_cell_columns
 from budgetlens.tables.run_statistics import with_trend_verdicts
 
 #: The published stratifications by words of the answer.
@@ -152,7 +152,7 @@ def source_of(run: Run) -> Run:
     return source
 
 
-def effects_by_stratum(records: Records, plan: Plan, *, seed: int) -> pd.DataFrame:
+def effects_by_stratum(records: Records, plan: Plan, inference: Inference) -> pd.DataFrame:
     """Every contrast of the plan's families of prefixes and interactions, in every stratum.
 
     Columns by (stratification), stratum, contrast, family, the fields of `PairedEffect`, corrected p (one
@@ -163,20 +163,13 @@ def effects_by_stratum(records: Records, plan: Plan, *, seed: int) -> pd.DataFra
     frames = []
     for by, strata in records.strata().items():
         for contrast in contrasts:
-            own = strata_table(
-                values[contrast.name],
-                strata,
-                seed=seed,
-                smallest_effect=SMALLEST_EFFECT,
-                clusters=records.documents,
-            )
+            own = strata_table(values[contrast.name], strata, inference)
             own.insert(0, "by", by)
             own.insert(2, "contrast", contrast.name)
             own.insert(3, "family", f"{contrast.family} by {by}")
             own.insert(4, "order", contrast.effect_order)
             frames.append(own)
-    table = pd.concat(frames, ignore_index=True)
-    return with_verdicts(table, correction=plan.correction, smallest_effect=SMALLEST_EFFECT)
+    return with_verdicts(pd.concat(frames, ignore_index=True), inference)
 
 
 def reported(plan: Plan) -> tuple[Contrast, ...]:
@@ -186,7 +179,7 @@ def reported(plan: Plan) -> tuple[Contrast, ...]:
     )
 
 
-def trends(records: Records, plan: Plan, *, seed: int) -> pd.DataFrame:
+def trends(records: Records, plan: Plan, inference: Inference) -> pd.DataFrame:
     """The trend of every contrast over the bins, and the difference between long and short answers.
 
     Columns by, contrast, n (documents where examples share them), strata, slope (per bin; long minus short for the
@@ -196,32 +189,25 @@ def trends(records: Records, plan: Plan, *, seed: int) -> pd.DataFrame:
     values = contrast_values(records.nll, contrasts)
     frames = []
     for by, strata in records.strata().items():
+        found = trend_tests([(values[name], strata) for name in values.columns], inference)
         rows = [
             {"by": by, "contrast": name, **trend.as_row()}
-            for name, trend in zip(
-                values.columns,
-                trend_tests(
-                    [(values[name], strata) for name in values.columns],
-                    seed=seed,
-                    clusters=records.documents,
-                ),
-                strict=True,
-            )
+            for name, trend in zip(values.columns, found, strict=True)
         ]
-        frames.append(with_trend_verdicts(pd.DataFrame(rows)))
+        frames.append(with_trend_verdicts(pd.DataFrame(rows), inference))
     return pd.concat(frames, ignore_index=True)
 
 
-def likelihood_by_stratum(records: Records, cells: Sequence[CellFacts], *, seed: int) -> pd.DataFrame:
+def likelihood_by_stratum(records: Records, cells: Sequence[CellFacts], inference: Inference) -> pd.DataFrame:
     """Answer NLL of every cell in every stratum: by, stratum, n, clusters, mean answer words, mean, low, high."""
     names = [cell.name for cell in cells]
     frames = []
     for by, stratum, members in _members(records):
         described = one_sample_effects(
             records.nll.loc[members, names].to_numpy(),
-            clusters=document_labels(records.documents, members),
-            seed=seed,
-            permutations=1,
+            inference,
+            clusters=inference.labels(members),
+            sign_flips=0,
         )
         rows = [
             {
@@ -243,20 +229,20 @@ def likelihood_by_stratum(records: Records, cells: Sequence[CellFacts], *, seed:
 
 
 def ratios_by_stratum(
-    records: Records, plan: Plan, ratios: tuple[RatioOf, ...], *, seed: int
+    records: Records, plan: Plan, ratios: tuple[RatioOf, ...], inference: Inference
 ) -> pd.DataFrame:
     """The ratios of prefix effects in every stratum and over all: by, stratum, and the columns of `ratio_frame`."""
     every = [("", ALL, records.nll.index), *_members(records)]
     frames = []
     for by, stratum, members in every:
-        frame = ratio_frame(records.nll.loc[members], plan, ratios, seed=seed, clusters=records.documents)
+        frame = ratio_frame(records.nll.loc[members], plan, ratios, inference)
         frame.insert(0, "by", by)
         frame.insert(1, "stratum", stratum)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 
-def shares_by_stratum(records: Records, cells: Sequence[CellFacts], *, seed: int) -> pd.DataFrame:
+def shares_by_stratum(records: Records, cells: Sequence[CellFacts], inference: Inference) -> pd.DataFrame:
     """Attention shares of the decoder in the two strata of the split: stratum, and the columns of `share_table`."""
     strata = records.strata()[SPLIT]
     frames = []
@@ -271,8 +257,8 @@ def shares_by_stratum(records: Records, cells: Sequence[CellFacts], *, seed: int
                 examples=tuple(budget.examples[place] for place in places),
                 values=budget.values[:, places],
             )
-            own = by_document([own], records.documents)[0]
-            table = with_cell_columns(share_table(own, seed=seed), cells)
+            own = by_document([own], inference.clusters)[0]
+            table = with_cell_columns(share_table(own, inference), cells)
             table.insert(0, "stratum", str(stratum))
             frames.append(table)
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

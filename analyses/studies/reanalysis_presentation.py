@@ -12,7 +12,6 @@ from budgetlens.model.roles import ROLES
 from budgetlens.runs.run import Run
 from budgetlens.statistics.verdicts import CAUTION_RULE, trend_rule
 from budgetlens.tables.attention_presentation import UNIT_OF_SHARES, shown_layers
-from budgetlens.tables.build import SMALLEST_EFFECT
 from budgetlens.tables.presentation import (
     TESTED_COLUMNS,
     Table,
@@ -29,13 +28,11 @@ BY_STRATUM = ("contrast", "by", "stratum")
 
 def presented(frames: Mapping[str, pd.DataFrame], run: Run) -> dict[str, Table]:
     """Tables by name; ``frames`` are those of :mod:`analyses.studies.reanalysis`, ``run`` is the one analysed."""
-    plan, seed = run.plan, run.seed
+    seed, inference = run.seed, run.inference
     n = f"{run.manifest.corpus.n} examples in all, as in the column by stratum"
     effects = effects_presentation(
         frames["strata_effects"],
-        seed=seed,
-        smallest_effect=SMALLEST_EFFECT,
-        correction=plan.correction,
+        inference,
         title="Effects by answer length",
         columns=(*BY_STRATUM, *TESTED_COLUMNS),
     )

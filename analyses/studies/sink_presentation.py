@@ -96,7 +96,7 @@ def sink_tables(
     ``paths`` are split into steps, ``pairs`` compare measured shares with predicted ones; of ``headline``,
     which is one of the paths, layers and heads are shown.
     """
-    seed, clusters = run.seed, run.documents
+    seed, clusters, inference = run.seed, run.documents, run.inference
     readings = read_sinks(run, [*paths, *pairs])
     audit = _Audit(
         readings=readings,
@@ -106,12 +106,12 @@ def sink_tables(
         seed=seed,
         resampling=(INTERVALS, *documents_resampled(clusters is not None)),
     )
-    shifts = shift_table(readings, paths, seed=seed, clusters=clusters)
+    shifts = shift_table(readings, paths, inference)
     over_all = shifts["layer"] == ALL_LAYERS
-    shares = audit_table(readings, pairs, seed=seed, clusters=clusters)
-    heads = head_table(readings, paths, seed=seed, clusters=clusters)
+    shares = audit_table(readings, pairs, inference)
+    heads = head_table(readings, paths, inference)
     named = [_named(pair, audit.labels) for pair in pairs]
-    entropies = entropy_table(readings, [*paths, *named], seed=seed, clusters=clusters)
+    entropies = entropy_table(readings, [*paths, *named], inference)
     shown = [
         path.name for path in paths if path.points[0].cell == headline.points[0].cell or len(path.steps) == 2
     ]

@@ -11,8 +11,10 @@ from scipy import stats
 
 from analyses.studies.sink_prediction import CROSS_ENTROPY, CROSS_TOTAL, SELF_TOTAL, Path, SinkReadings
 from budgetlens.model.roles import ROLES
+from budgetlens.statistics.adjustment import false_discovery_q
+from budgetlens.statistics.bands import FALSE_DISCOVERIES
 from budgetlens.statistics.column_splits import ROUNDING, ColumnMeans, means_of_columns, split_of_columns
-from budgetlens.statistics.paired_inputs import document_labels
+from budgetlens.statistics.inference import Inference
 
 Floats = NDArray[np.float64]
 
@@ -30,14 +32,10 @@ def main_quantity(readings: SinkReadings) -> str:
 def shift_table(
     readings: SinkReadings,
     paths: Sequence[Path],
+    inference: Inference,
     quantities: Iterable[str] = SHARES,
-    *,
-    seed: int,
-    clusters: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Every path's total and steps, per layer and over all layers, heads averaged first.
-
-    ``clusters`` (index example) holds the document of each example where some share one; documents are then resampled.
 
     Columns shift, stack, block, layer ("all" or its number), role, part ("total" or a step), n,
     clusters (independent units), mean_difference, low, high (first point less last, BCa), share, share_low,
@@ -48,71 +46,59 @@ def shift_table(
     for path in paths:
         points = [_layers_and_all(chosen.at(point)) for point in path.points]
         index = _index(chosen, heads=False)
-        frames.append(_split_frame(chosen, path, points, index, seed=seed, clusters=clusters))
+        frames.append(_split_frame(chosen, path, points, index, inference))
     return pd.concat(frames, ignore_index=True)
 
 
-def head_table(
-    readings: SinkReadings,
-    paths: Sequence[Path],
-    quantities: Iterable[str] = SHARES,
-    *,
-    seed: int,
-    clusters: pd.Series | None = None,
-) -> pd.DataFrame:
+def head_table(readings: SinkReadings, paths: Sequence[Path], inference: Inference) -> pd.DataFrame:
     """As `shift_table`, for every layer and head, with the false discovery rate of each part controlled.
 
     Further columns standard_error, p (one-sample t test over examples, cluster-robust where they share documents), q
     (Benjamini and Hochberg 1995, over the layers, heads and roles of one part of one shift) and discovered (q of at
     most .05).
     """
-    chosen = readings.only(quantities)
+    chosen = readings.only(SHARES)
     frames = []
     for path in paths:
         points = [
             chosen.at(point).reshape(len(chosen.examples), -1).astype(np.float64) for point in path.points
         ]
         index = _index(chosen, heads=True)
-        frame = _split_frame(chosen, path, points, index, seed=seed, clusters=clusters)
+        frame = _split_frame(chosen, path, points, index, inference)
         frame["p"] = 2 * stats.t.sf(
             np.abs(frame["mean_difference"]) / frame["standard_error"], frame["clusters"] - 1
         )
-        frame["q"] = frame.groupby("part", sort=False)["p"].transform(_false_discovery)
-        frame["discovered"] = frame["q"] <= 0.05
+        frame["q"] = frame.groupby("part", sort=False)["p"].transform(
+            lambda p: false_discovery_q(p.to_numpy())
+        )
+        frame["discovered"] = frame["q"] <= FALSE_DISCOVERIES
         frames.append(frame)
     table = pd.concat(frames, ignore_index=True)
     return table[[name for name in table.columns if name != "reason"] + ["reason"]]
 
 
-def audit_table(
-    readings: SinkReadings,
-    pairs: Sequence[Path],
-    quantities: Iterable[str] = SHARES,
-    *,
-    seed: int,
-    clusters: pd.Series | None = None,
-) -> pd.DataFrame:
+def audit_table(readings: SinkReadings, pairs: Sequence[Path], inference: Inference) -> pd.DataFrame:
     """Shares with roles visible, predicted with them hidden, and measured with them hidden, by layer.
 
     Args:
         pairs: paths of three points: visible, predicted, measured; each is named by its hidden cell.
-        clusters: as in `shift_table`.
+        inference: as in `shift_table`.
 
     Returns:
         Columns cell, stack, block, layer, role, n, clusters (independent units), visible, mean, low, high (measured),
         predicted, difference, difference_low, difference_high (measured - predicted), largest (of |difference| over
         examples and heads), reason.
     """
-    chosen = readings.only(quantities)
+    chosen = readings.only(SHARES)
     index = _index(chosen, heads=False)
-    labels = document_labels(clusters, pd.Index(chosen.examples))
+    labels = inference.labels(pd.Index(chosen.examples))
     frames = []
     for pair in pairs:
         arrays = [chosen.at(point) for point in pair.points]
         visible, predicted, measured = (_layers_and_all(array) for array in arrays)
         # The difference is measured less predicted, so the steps run backwards.
-        split = split_of_columns([measured, predicted], ["difference"], seed=seed, clusters=labels)
-        level = means_of_columns(measured, seed=seed, clusters=labels)
+        split = split_of_columns([measured, predicted], ["difference"], inference, clusters=labels)
+        level = means_of_columns(measured, inference, clusters=labels)
         distance = np.abs(arrays[2] - arrays[1]).max(axis=(0, 2))
         largest = np.concatenate([distance, distance.max(axis=0, keepdims=True)]).reshape(-1)
         frames.append(
@@ -165,15 +151,13 @@ def exactness_table(readings: SinkReadings, pairs: Sequence[Path]) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def entropy_table(
-    readings: SinkReadings, paths: Sequence[Path], *, seed: int, clusters: pd.Series | None = None
-) -> pd.DataFrame:
+def entropy_table(readings: SinkReadings, paths: Sequence[Path], inference: Inference) -> pd.DataFrame:
     """`shift_table` of the conditional cross entropy (nats per head), with the means of the two ends.
 
     Further columns first and last: mean entropy at the path's ends over the examples that have it at every
     point.
     """
-    table = shift_table(readings, paths, (CROSS_ENTROPY,), seed=seed, clusters=clusters)
+    table = shift_table(readings, paths, inference, (CROSS_ENTROPY,))
     chosen = readings.only((CROSS_ENTROPY,))
     table["first"], table["last"] = np.nan, np.nan
     for path in paths:
@@ -211,12 +195,10 @@ def _split_frame(
     path: Path,
     points: Sequence[Floats],
     index: pd.DataFrame,
-    *,
-    seed: int,
-    clusters: pd.Series | None,
+    inference: Inference,
 ) -> pd.DataFrame:
-    labels = document_labels(clusters, pd.Index(readings.examples))
-    split = split_of_columns(points, path.steps, seed=seed, clusters=labels)
+    labels = inference.labels(pd.Index(readings.examples))
+    split = split_of_columns(points, path.steps, inference, clusters=labels)
     frames = []
     for part in (TOTAL, *path.steps):
         means: ColumnMeans = split.total if part == TOTAL else split.parts[part]
@@ -245,11 +227,3 @@ def _split_frame(
 
 def _joined(first: NDArray[np.object_], second: NDArray[np.object_]) -> list[str]:
     return ["; ".join(filter(None, pair)) for pair in zip(first, second, strict=True)]
-
-
-def _false_discovery(p: pd.Series) -> pd.Series:
-    q = pd.Series(np.nan, index=p.index)
-    known = p.notna()
-    if known.any():
-        q[known] = stats.false_discovery_control(p[known].to_numpy(), method="bh")
-    return q

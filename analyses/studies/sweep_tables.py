@@ -19,9 +19,10 @@ from budgetlens.statistics.bands import share_table
 from budgetlens.statistics.budget_arrays import by_document
 from budgetlens.statistics.contrasts import wide_cells
 from budgetlens.statistics.effects import effects_table
-from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS
+from budgetlens.statistics.inference import Inference
+from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS, SMALLEST_EFFECT
 from budgetlens.tables.attention_presentation import UNIT_OF_SHARES
-from budgetlens.tables.build import SMALLEST_EFFECT, likelihood_table, with_cell_columns
+from budgetlens.tables.build import likelihood_table, with_cell_columns
 from budgetlens.tables.digits import with_interval
 from budgetlens.tables.presentation import (
     TESTED_COLUMNS,
@@ -52,24 +53,16 @@ def sweep_tables(sweep: Run) -> dict[str, Table]:
             continue
         run = runs[swept.name]
         own, own_plan, likelihood, documents = run.manifest, run.plan, run.likelihood, run.documents
-        table = effects_table(
-            likelihood,
-            own_plan.contrasts,
-            seed=seed,
-            smallest_effect=SMALLEST_EFFECT,
-            correction=own_plan.correction,
-            clusters=documents,
-        )
+        inference = run.inference
+        table = effects_table(likelihood, own_plan.contrasts, inference)
         table.insert(0, "model", swept.name)
         effects.append(table)
-        means = likelihood_table(likelihood, own.cells, seed=seed, clusters=documents)
+        means = likelihood_table(likelihood, own.cells, inference)
         likelihoods.append(means.assign(model=swept.name))
-        ratio = ratio_frame(
-            wide_cells(likelihood, "nll"), own_plan, [FRACTION], seed=seed, clusters=documents
-        ).iloc[0]
+        ratio = ratio_frame(wide_cells(likelihood, "nll"), own_plan, [FRACTION], inference).iloc[0]
         rows.append(_row(swept.name, own, table, means, ratio, own_plan))
         budgets = [budget for budget in by_document(run.budgets(), documents) if budget.stack == "decoder"]
-        own_shares = with_cell_columns(share_table(budgets, seed=seed), own.cells)
+        own_shares = with_cell_columns(share_table(budgets, inference), own.cells)
         shares.append(own_shares.assign(model=swept.name))
     frame = pd.DataFrame(rows)
     for text in ("failure", "reason", "family", *REPORTED, "structural_fraction"):
@@ -180,9 +173,7 @@ def _models_presented(frame: pd.DataFrame, n: str, seed: int, shared: tuple[str,
 def _effects_presented(frame: pd.DataFrame, plan: Plan, seed: int) -> Table:
     return effects_presentation(
         frame,
-        seed=seed,
-        smallest_effect=SMALLEST_EFFECT,
-        correction=plan.correction,
+        Inference(seed=seed, correction=plan.correction),
         title="Effects by model (families are within a model)",
         columns=("model", "contrast", *TESTED_COLUMNS),
     )

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from budgetlens.statistics.contrasts import Contrast, wide_cells
-from budgetlens.statistics.effects import Correction, effects_table
+from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.inference import Inference
 
 
 @dataclass(frozen=True)
@@ -78,25 +79,14 @@ def effects_of(
     likelihood: pd.DataFrame,
     contrasts: Sequence[Contrast],
     bare: str,
-    *,
-    seed: int,
-    correction: Correction,
-    smallest_effect: float,
-    clusters: pd.Series | None = None,
+    inference: Inference,
 ) -> pd.DataFrame:
     """The rows of :func:`budgetlens.statistics.effects.effects_table`, and ``difference_of_d`` beside them.
 
     ``difference_of_d`` is the published definition: the contrast's weights applied to each cell's d against
     ``bare`` instead of to the cells' values. d's do not add up, so that it is no effect of anything.
     """
-    table = effects_table(
-        likelihood,
-        contrasts,
-        seed=seed,
-        correction=correction,
-        smallest_effect=smallest_effect,
-        clusters=clusters,
-    )
+    table = effects_table(likelihood, contrasts, inference)
     wide = wide_cells(likelihood, "nll")
     gains = {
         cell: (wide[bare] - wide[cell]).to_numpy()

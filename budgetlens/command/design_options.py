@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--knockout",
         action="append",
         metavar="ROWS->KEYS@LAYERS",
-        help=f"attention to cut, such as 'answer->bos@20-33' (quote it: a shell reads '>' as a redirection); "
+        help=f"attention to cut, such as 'predicting->bos@20-33' (quote it: a shell reads '>' as a redirection); "
         f"repeatable. All of them are the levels of a factor {KNOCKOUT!r} whose baseline is {NOTHING!r}, crossed "
         "with the other factors, so that what each cut does is measured",
     )

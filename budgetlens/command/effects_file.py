@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from budgetlens.command.effects_options import SUFFIXES, add_arguments
 from budgetlens.statistics.contrasts import comparison
-from budgetlens.statistics.effects import Correction, effects_table
-from budgetlens.statistics.paired import PERMUTATIONS, RESAMPLES, Missing
+from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.inference import Inference
+from budgetlens.statistics.paired import Missing
 from budgetlens.tables.digits import counted
 from budgetlens.tables.presentation import Table, effects_presentation, render
 
@@ -27,8 +29,8 @@ def effects_of_file(
     file: str | Path,
     baseline: str,
     treatments: Sequence[str],
+    inference: Inference,
     *,
-    seed: int = 42,
     example: str | None = None,
     condition: str | None = None,
     value: str | None = None,
@@ -36,35 +38,28 @@ def effects_of_file(
     clusters: str | None = None,
     higher_is_better: bool = False,
     unit: str = "the unit of the values",
-    smallest_effect: float = 0.05,
-    correction: Correction = "holm",
     missing: Missing = "refuse",
-    resamples: int = RESAMPLES,
-    permutations: int = PERMUTATIONS,
 ) -> Table:
     """Effects of each treatment against the baseline, all in one family.
 
     Args:
         file: CSV, TSV, JSON (a list of records), JSONL or Parquet.
         baseline, treatments: columns of a wide file, or values of the column `condition` of a long one.
-        seed: seeds bootstrap and permutations.
+        inference: as in `budgetlens.statistics.effects.effects_table`, its clusters excepted: they come from the file.
         example: column that names the example; needed for a long file, the row's number by default for a
             wide one.
         condition, value: columns of a long file; give both or neither.
         weights: column of weights (answer tokens) for the token-weighted mean.
         clusters: column whose equal entries mark examples that are not independent (a shared document).
         higher_is_better: the values are scores, not losses: differences are treatment - baseline.
-        unit, smallest_effect, correction, missing: as in `budgetlens.statistics.effects.effects_table`.
+        unit: of the values, for the caption.
+        missing: as in `budgetlens.statistics.effects.effects_table`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file's kind, a column or a condition is not there, or examples are not paired.
     """
-    if not treatments:
-        raise ValueError("no treatment named; name one or more beside the baseline")
-    named = [baseline, *treatments]
-    if len(set(named)) != len(named):
-        raise ValueError(f"baseline and treatments must differ; got {named}")
+    named = _distinct(baseline, treatments)
     data = read_table(file)
     if (condition is None) != (value is None):
         raise ValueError("a long file needs both the condition and the value column; a wide file neither")
@@ -79,26 +74,33 @@ def effects_of_file(
     frame = effects_table(
         records,
         [comparison(baseline, treatment, family) for treatment in treatments],
-        seed=seed,
-        smallest_effect=smallest_effect,
-        correction=correction,
-        clusters=labels,
-        resamples=resamples,
-        permutations=permutations,
+        replace(inference, clusters=labels),
         missing=missing,
     )
     if weights is None:
-        # Nobody asked for weights, so that their absence needs no reason.
-        kept = (part for part in frame["reason"].str.split("; "))
-        frame["reason"] = ["; ".join(p for p in part if not p.startswith("token-weighted")) for part in kept]
+        frame["reason"] = _without_weights(frame["reason"])
     return effects_presentation(
         frame,
-        seed=seed,
-        smallest_effect=smallest_effect,
-        correction=correction,
+        inference,
         unit=unit + (", sign turned so that higher is better" if higher_is_better else ""),
         title=f"Paired effects against {baseline}",
     )
+
+
+def _without_weights(reasons: pd.Series) -> list[str]:
+    """Reasons without those for the lack of weights that nobody asked for."""
+    kept = (own.split("; ") for own in reasons)
+    return ["; ".join(part for part in own if not part.startswith("token-weighted")) for own in kept]
+
+
+def _distinct(baseline: str, treatments: Sequence[str]) -> list[str]:
+    """Baseline and treatments, of which there must be one or more, each once."""
+    if not treatments:
+        raise ValueError("no treatment named; name one or more beside the baseline")
+    named = [baseline, *treatments]
+    if len(set(named)) != len(named):
+        raise ValueError(f"baseline and treatments must differ; got {named}")
+    return named
 
 
 def read_table(file: str | Path) -> pd.DataFrame:
@@ -215,11 +217,16 @@ def _numbers(column: pd.Series, name: str) -> pd.Series:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run `budgetlens effects`; the exit status."""
+    inference = Inference(
+        seed=arguments.seed,
+        correction=arguments.correction,
+        smallest_difference=arguments.smallest_effect,
+    )
     table = effects_of_file(
         arguments.file,
         arguments.baseline,
         arguments.treatment,
-        seed=arguments.seed,
+        inference,
         example=arguments.example,
         condition=arguments.condition,
         value=arguments.value,
@@ -227,8 +234,6 @@ def main(arguments: argparse.Namespace) -> int:
         clusters=arguments.clusters,
         higher_is_better=arguments.higher_is_better,
         unit=arguments.unit,
-        smallest_effect=arguments.smallest_effect,
-        correction=arguments.correction,
         missing=arguments.missing,
     )
     text = render(table, arguments.format)

@@ -16,7 +16,7 @@ from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
 from budgetlens.statistics.intervals import proportion_interval
 from budgetlens.statistics.paired import PairedEffect, one_sample_effects
-from budgetlens.statistics.paired_inputs import document_labels, unit_labels
+from budgetlens.statistics.paired_inputs import unit_labels
 from budgetlens.statistics.ratios import ratio_of_means
 
 NAN = float("nan")
@@ -53,10 +53,10 @@ class Measurements:
 
     def __init__(self, run: Run, resamples: int) -> None:
         self._run = run
-        self._seed, self._resamples = run.seed, resamples
         self._cells = own_cell_names(run.manifest)
         self._wide = wide_cells(run.likelihood, "nll")
         self.documents = run.documents
+        self._inference = replace(run.inference, resamples=resamples)
         self._effects: dict[str, PairedEffect] = {}
         self._budget: BudgetArray | str | None = None
         self._entropies: pd.DataFrame | str | None = None
@@ -97,13 +97,8 @@ class Measurements:
         if quantity == "share of the whole":
             whole = as_contrast(str(names["whole_baseline"]), str(names["whole_treatment"]))
             pair = contrast_values(wide, [contrast, whole]).to_numpy()
-            ratio = ratio_of_means(
-                pair[:, 0],
-                pair[:, 1],
-                self._seed,
-                clusters=document_labels(self.documents, wide.index),
-                resamples=self._resamples,
-            )
+            labels = self._inference.labels(wide.index)
+            ratio = ratio_of_means(pair[:, 0], pair[:, 1], self._inference, clusters=labels)
             return Measured(ratio.n, ratio.ratio, ratio.low, ratio.high, ratio.reason)
         values = contrast_values(wide, [contrast]).iloc[:, 0]
         effect = self._described(key, values)
@@ -161,18 +156,17 @@ class Measurements:
         if key not in self._effects:
             self._effects[key] = one_sample_effects(
                 values.to_numpy(dtype=np.float64)[:, None],
-                clusters=document_labels(self.documents, values.index),
-                seed=self._seed,
-                resamples=self._resamples,
-                permutations=1,
+                self._inference,
+                clusters=self._inference.labels(values.index),
+                sign_flips=0,
             )[0]
         return self._effects[key]
 
     def _won(self, effect: PairedEffect, values: pd.Series) -> Measured:
         if math.isnan(effect.win_percent):
             return Measured(effect.n, reason=effect.reason)
-        labels = unit_labels(document_labels(self.documents, values.index), len(values))
-        ends = proportion_interval(values.to_numpy() > 0, labels, effect.clusters)
+        labels = unit_labels(self._inference.labels(values.index), len(values))
+        ends = proportion_interval(values.to_numpy() > 0, labels, effect.clusters, self._inference.confidence)
         return Measured(effect.n, effect.win_percent, 100 * ends[0], 100 * ends[1])
 
     def _share(self, cell: str, layer: int, part: str) -> PairedEffect | str:

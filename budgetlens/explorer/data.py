@@ -19,7 +19,7 @@ from budgetlens.runs.run import Run
 from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.contrasts import Contrast, comparison, wide_cells
 from budgetlens.statistics.effects import effects_table
-from budgetlens.tables.build import SMALLEST_EFFECT
+from budgetlens.statistics.inference import Inference
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _tables(data: RunData) -> dict[str, pd.DataFrame]:
         name: data.run.table(name) for name in ("effects", "shares", "share_effects") if name in there
     }
     if "effects" not in tables:
-        tables["effects"] = subset_effects(data, np.ones(len(data.nll), dtype=bool), resamples=9_999)
+        tables["effects"] = subset_effects(data, np.ones(len(data.nll), dtype=bool), data.run.inference)
     return tables
 
 
@@ -208,20 +208,10 @@ def _tables(data: RunData) -> dict[str, pd.DataFrame]:
 RESAMPLES = 1_999
 
 
-def subset_effects(data: RunData, chosen: np.ndarray, *, resamples: int = RESAMPLES) -> pd.DataFrame:
+def subset_effects(data: RunData, chosen: np.ndarray, inference: Inference) -> pd.DataFrame:
     """The table of effects over some of the examples; ``chosen`` is a mask over them."""
     own = data.nll[chosen]
     long = own.rename_axis(index="example", columns="cell").stack().rename("nll").reset_index()
     long["answer_tokens"] = long["example"].map(data.answer_tokens)
     contrasts = [c for c in data.plan.contrasts if set(c.weights) <= set(data.cells)]
-    return effects_table(
-        long,
-        contrasts,
-        seed=data.run.seed,
-        clusters=data.run.documents,
-        smallest_effect=SMALLEST_EFFECT,
-        correction=data.plan.correction,
-        resamples=resamples,
-        permutations=resamples,
-        missing="drop",
-    )
+    return effects_table(long, contrasts, inference, missing="drop")

@@ -11,7 +11,7 @@ from budgetlens.explorer.data import RESAMPLES, RunData, subset_effects
 from budgetlens.explorer.state import State
 from budgetlens.explorer.strata import KINDS, level_label, mask_of
 from budgetlens.explorer.views import LIGHT, Link, Listing, NothingToShow, View
-from budgetlens.tables.build import SMALLEST_EFFECT
+from budgetlens.statistics.verdicts import SMALLEST_EFFECT
 from figures import effects_forest
 from figures.labels import p_value, signed
 from figures.looks import Look
@@ -78,7 +78,7 @@ class _Held:
 @lru_cache(maxsize=32)
 def _stratum_effects(held: _Held, packed: bytes, count: int) -> pd.DataFrame:
     mask = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=count).astype(bool)
-    return subset_effects(held.data, mask)
+    return subset_effects(held.data, mask, held.data.run.inference.at_most(RESAMPLES))
 
 
 def stratum_words(state: State) -> str:

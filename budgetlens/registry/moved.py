@@ -35,6 +35,7 @@ RENAMED_WITHIN: Mapping[str, str] = MappingProxyType(
         "analyses.report.texts": "budgetlens.runs.texts",
         "analyses.running.run_request": "budgetlens.runs.request",
         "analyses.running.runs": "budgetlens.runs.running",
+        "analyses.running.token_attention": "budgetlens.model.token_attention",
         "analyses.storage.run_directory": "budgetlens.runs.storage",
     }
 )

@@ -13,7 +13,8 @@ from budgetlens.model.roles import ROLES
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
-from budgetlens.tables.build import SMALLEST_EFFECT, headline_shares
+from budgetlens.statistics.verdicts import SMALLEST_EFFECT
+from budgetlens.tables.build import headline_shares
 from figures import (
     budget_differences,
     budget_ledger,

@@ -22,6 +22,7 @@ from budgetlens.runs.manifest import FORMAT, Manifest, RunError
 from budgetlens.runs.storage import EXAMPLES, RunDirectory, part_name
 from budgetlens.runs.texts import read_texts
 from budgetlens.statistics.budget_arrays import BudgetArray
+from budgetlens.statistics.inference import Inference
 
 #: Records that every capture leaves beside those of its probes.
 TRIALS, LIKELIHOOD, BUDGETS = "trials", "likelihood", "budgets"
@@ -144,6 +145,11 @@ class Run:
         tell: every example then counts as independent.
         """
         return shared_documents(self.trials)
+
+    @cached_property
+    def inference(self) -> Inference:
+        """How anything is inferred from this run: its seed, its plan's correction, its documents."""
+        return Inference(seed=self.seed, correction=self.plan.correction, clusters=self.documents)
 
     def arrays(self, kind: str, category: str, quantities: Sequence[str]) -> dict[str, list[BudgetArray]]:
         """Records of attention as dense arrays (:func:`budgetlens.runs.arrays.read_arrays`), per quantity.

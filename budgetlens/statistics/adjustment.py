@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Correction = Literal["holm", "bonferroni"]
 
@@ -29,3 +30,12 @@ def adjusted_p(p: NDArray[np.float64], correction: Correction = "holm") -> NDArr
         adjusted = np.empty_like(known)
         adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return np.where(undefined, np.nan, adjusted)
+
+
+def false_discovery_q(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Benjamini and Hochberg's (1995) q within one family; an undefined p stays NaN and is no member."""
+    q = np.full(p.shape, np.nan)
+    known = np.isfinite(p)
+    if known.any():
+        q[known] = stats.false_discovery_control(p[known], method="bh")
+    return q

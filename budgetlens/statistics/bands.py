@@ -6,26 +6,29 @@ The unit is an example: a share is averaged over heads first where heads are not
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from budgetlens.statistics.adjustment import adjusted_p
+from budgetlens.statistics.adjustment import adjusted_p, false_discovery_q
 from budgetlens.statistics.budget_arrays import BudgetArray, budget_arrays
 from budgetlens.statistics.contrasts import Contrast
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import bca_interval, heavy_tails, left_out_sums, resampled_sums
 from budgetlens.statistics.permutations import sign_blocks
-from budgetlens.statistics.verdicts import CAUTION_TAILS, SMALLEST_SHARE, Quantity, verdict
+from budgetlens.statistics.verdicts import CAUTION_TAILS, Quantity, verdict
 
 Budgets: TypeAlias = pd.DataFrame | BudgetArray | Sequence[BudgetArray]
-Over = Literal["layers", "layers and roles"]
 
 CELLS_TOGETHER = 16
+#: Most resamples and sign patterns of these many columns: more take minutes and move no interval that is read.
 RESAMPLES = 1_999
-PERMUTATIONS = 4_999
+SIGN_FLIPS = 4_999
+#: Rate under which a head of a map is discovered.
+FALSE_DISCOVERIES = 0.05
 NAN = float("nan")
 ABSENT = "no example has this observation"
 #: Differences this small, beside what was subtracted, are rounding of the model's float32.
@@ -42,29 +45,25 @@ def as_arrays(budgets: Budgets) -> list[BudgetArray]:
     return [budgets] if isinstance(budgets, BudgetArray) else list(budgets)
 
 
-def share_table(
-    budgets: Budgets, *, seed: int, confidence: float = 0.95, resamples: int = RESAMPLES
-) -> pd.DataFrame:
+def share_table(budgets: Budgets, inference: Inference) -> pd.DataFrame:
     """Mean share of each role in each layer and cell, averaged over heads, with a BCa interval over examples.
 
     Args:
         budgets: `budgets` records (columns example, cell, stack, block, layer, head, role, share) or arrays
-            of them.
-        seed: seeds the bootstrap.
-        confidence: nominal coverage of each interval by itself.
+            of them; averaged by document before where examples share one (`by_document`).
+        inference: its confidence is that of each interval by itself; no more than `RESAMPLES` are drawn.
 
     Returns:
         Columns cell, stack, block, layer, role, n, mean, sd (over examples), low, high, caution, reason.
     """
     frames = []
+    few = inference.at_most(RESAMPLES)
     for budget in as_arrays(budgets):
         # Cells together share their resamples, which are dear to draw; not all, for the sake of memory.
         for first in range(0, len(budget.cells), CELLS_TOGETHER):
             cells = range(first, min(first + CELLS_TOGETHER, len(budget.cells)))
             shares = [_head_means(budget, cell).reshape(len(budget.examples), -1) for cell in cells]
-            described = _described_columns(
-                np.hstack(shares), seed=seed, confidence=confidence, resamples=resamples
-            )
+            described = _described_columns(np.hstack(shares), few)
             for position, cell in enumerate(cells):
                 width = shares[position].shape[1]
                 own = slice(position * width, (position + 1) * width)
@@ -76,30 +75,24 @@ def share_table(
 def share_differences(
     budgets: Budgets,
     contrasts: Sequence[Contrast],
+    inference: Inference,
     *,
-    seed: int,
-    over: Over = "layers",
     quantity: Quantity = "share",
-    smallest_effect: float = SMALLEST_SHARE,
-    confidence: float = 0.95,
-    permutations: int = PERMUTATIONS,
 ) -> pd.DataFrame:
     """Contrasts of shares per layer and role, with bands that hold over all layers at once.
 
-    The statistic of a layer is |t|, that of the band its maximum over the layers of one role (or over
-    layers and roles). Its null distribution comes from flipping the signs of whole examples, all layers
-    together, which keeps the dependence between layers (Westfall and Young 1993, section 2.5; Nichols and
-    Holmes 2002). The p flips the differences themselves; the band flips their deviations from the mean.
+    The statistic of a layer is |t|, that of the band its maximum over the layers of one role. Its null distribution
+    comes from flipping the signs of whole examples, all layers together, which keeps the dependence between layers
+    (Westfall and Young 1993, section 2.5; Nichols and Holmes 2002). The p flips the differences themselves; the band
+    flips their deviations from the mean.
 
     Args:
         budgets: as in `share_table`.
         contrasts: weightings of cells, as for NLL; a difference is baseline - treatment, in share (0 to 1).
-        seed: seeds the sign patterns.
-        over: what the band and p_simultaneous hold over.
+        inference: its confidence is the probability that the band holds every layer of one contrast and role, its
+            smallest difference the smallest change of interest (`SMALLEST_SHARE`, `SMALLEST_ENTROPY`); no more than
+            `SIGN_FLIPS` sign patterns are drawn. The equivalence tests are corrected by Holm.
         quantity: "share", or "entropy" where the arrays hold entropies; gives the verdict its words.
-        smallest_effect: smallest change of interest, the bound of the equivalence test; > 0.
-        confidence: probability that the band holds every layer (and role) of one contrast.
-        permutations: random sign patterns.
 
     Returns:
         Columns contrast, family, order, stack, block, layer, role, n, mean, standard_error, band_low, band_high,
@@ -107,17 +100,14 @@ def share_differences(
         p_tost_holm (over the layers of the contrast and role), verdict (of the layer), reason. An example counts
         where it has every layer of the role.
     """
-    if not (np.isfinite(smallest_effect) and smallest_effect > 0):
-        raise ValueError(f"smallest_effect is {smallest_effect}; expected a finite number above 0, e.g. 0.01")
+    few = inference.at_most(SIGN_FLIPS)
     frames = []
     for budget in as_arrays(budgets):
         extents = _extents(budget)
         for contrast in contrasts:
             values = _contrast_shares(budget, contrast)
             scale = _extent(budget, extents, contrast).max(axis=1)
-            tested = _banded(
-                values, scale, seed=seed, over=over, confidence=confidence, permutations=permutations
-            )
+            tested = _banded(values, scale, few)
             table = _labelled(
                 budget,
                 tested,
@@ -125,52 +115,41 @@ def share_differences(
                 family=contrast.family,
                 order=contrast.effect_order,
             )
-            frames.append(_with_verdicts(table, quantity, smallest_effect, 1 - confidence))
+            frames.append(_with_verdicts(table, quantity, few))
     return pd.concat(frames, ignore_index=True)
 
 
-def _with_verdicts(
-    table: pd.DataFrame, quantity: Quantity, smallest_effect: float, alpha: float
-) -> pd.DataFrame:
+def _with_verdicts(table: pd.DataFrame, quantity: Quantity, inference: Inference) -> pd.DataFrame:
     """The rows of one contrast with equivalence tests (Schuirmann 1987) and a verdict of every layer."""
     mean, error, degrees = table["mean"], table["standard_error"], table["n"] - 1
-    above, under = (
-        special.stdtr(degrees, (sign * mean - smallest_effect) / error).to_numpy() for sign in (-1, 1)
-    )
-    table = table.assign(smallest_effect=smallest_effect, p_tost=np.maximum(above, under))
+    smallest = inference.smallest_difference
+    above, under = (special.stdtr(degrees, (sign * mean - smallest) / error).to_numpy() for sign in (-1, 1))
+    table = table.assign(smallest_effect=smallest, p_tost=np.maximum(above, under))
     table["p_tost_holm"] = table.groupby("role", sort=False)["p_tost"].transform(
         lambda p: adjusted_p(p.to_numpy())
     )
     columns = ("band_low", "band_high", "p_simultaneous", "p_tost_holm", "order")
     table["verdict"] = [
-        verdict(low, high, p, p_equivalence, smallest_effect, alpha, order=order, quantity=quantity)
+        verdict(low, high, p, p_equivalence, smallest, inference.alpha, order=order, quantity=quantity)
         for low, high, p, p_equivalence, order in zip(*(table[name] for name in columns), strict=True)
     ]
     return table[[name for name in table.columns if name != "reason"] + ["reason"]]
 
 
-def head_map(
-    budgets: Budgets,
-    contrasts: Sequence[Contrast],
-    *,
-    rate: float = 0.05,
-    family: Literal["map", "contrast"] = "contrast",
-) -> pd.DataFrame:
+def head_map(budgets: Budgets, contrasts: Sequence[Contrast]) -> pd.DataFrame:
     """Contrasts of shares for every layer and head, with the false discovery rate controlled.
 
     p is of a one-sample t test over examples: with thousands of heads, a permutation p cannot get small
     enough for the correction, and a share cannot have the tails of an NLL. q is Benjamini and Hochberg's
-    (1995).
+    (1995), over all layers, heads and roles of a contrast.
 
     Args:
         budgets: as in `share_table`.
         contrasts: weightings of cells; a difference is baseline - treatment, in share (0 to 1).
-        rate: false discovery rate under which a head is marked.
-        family: "contrast" corrects over all layers, heads and roles of a contrast, "map" within each role.
 
     Returns:
         Columns contrast, family, stack, block, layer, head, role, n, mean, standard_error, p, q,
-        discovered, reason.
+        discovered (q of at most `FALSE_DISCOVERIES`), reason.
     """
     frames = []
     for budget in as_arrays(budgets):
@@ -181,13 +160,8 @@ def head_map(
                 values.reshape(len(budget.examples), -1), _extent(budget, extents, contrast).reshape(-1)
             )
             table = _labelled(budget, found, heads=True, contrast=contrast.name, family=contrast.family)
-            groups = (
-                [table.index] if family == "contrast" else table.groupby("role", sort=False).groups.values()
-            )
-            table["q"] = NAN
-            for rows in groups:
-                table.loc[rows, "q"] = _false_discovery(table.loc[rows, "p"].to_numpy())
-            table["discovered"] = table["q"] <= rate
+            table["q"] = false_discovery_q(table["p"].to_numpy())
+            table["discovered"] = table["q"] <= FALSE_DISCOVERIES
             frames.append(table)
     result = pd.concat(frames, ignore_index=True)
     return result[[name for name in result.columns if name != "reason"] + ["reason"]]
@@ -219,16 +193,14 @@ def _contrast_shares(budget: BudgetArray, contrast: Contrast) -> NDArray[np.floa
     return _weighted_cells(budget, contrast).mean(axis=2, dtype=np.float64)
 
 
-def _described_columns(
-    values: NDArray[np.float64], *, seed: int, confidence: float, resamples: int
-) -> dict[str, NDArray]:
+def _described_columns(values: NDArray[np.float64], inference: Inference) -> dict[str, NDArray]:
     """n, mean, sd and BCa interval of every column over its own finite examples."""
     columns = values.shape[1]
     found = _blank(columns, "mean", "sd", "low", "high")
     reasons = found.pop("reason")
     found["caution"] = np.full(columns, "", dtype=object)
     found["reason"] = reasons
-    for rows, chosen in _complete_groups(values):
+    for rows, chosen in _groups(np.isfinite(values)):
         n = int(rows.sum())
         found["n"][chosen] = n
         if n == 0:
@@ -244,28 +216,21 @@ def _described_columns(
         varies = _varies(part)
         found["reason"][chosen[~varies]] = CONSTANT
         part = part[:, varies]
-        resampled = resampled_sums(part, seed=seed, resamples=resamples) / n
-        low, high = bca_interval(part.mean(axis=0), resampled, left_out_sums(part) / (n - 1), confidence)
+        resampled = resampled_sums(part, seed=inference.seed, resamples=inference.resamples) / n
+        left_out = left_out_sums(part) / (n - 1)
+        low, high = bca_interval(part.mean(axis=0), resampled, left_out, inference.confidence)
         found["low"][chosen[varies]], found["high"][chosen[varies]] = low, high
         found["caution"][chosen[varies][heavy_tails(part)]] = CAUTION_TAILS
     return found
 
 
 def _banded(
-    values: NDArray[np.float64],
-    scale: NDArray[np.float32],
-    *,
-    seed: int,
-    over: Over,
-    confidence: float,
-    permutations: int,
+    values: NDArray[np.float64], scale: NDArray[np.float32], inference: Inference
 ) -> dict[str, NDArray]:
     """Band and p of every layer and role of one contrast.
 
     `values` has shape [example, layer, role]; `scale`, [layer, role], is the size of what was subtracted.
     """
-    if over not in ("layers", "layers and roles"):
-        raise ValueError(f"over is {over!r}; expected 'layers' or 'layers and roles'")
     examples, layers, roles = values.shape
     found = _blank(layers * roles, "mean", "standard_error", "band_low", "band_high", "p", "p_simultaneous")
     cube = {name: column.reshape(layers, roles) for name, column in found.items()}
@@ -289,8 +254,7 @@ def _banded(
         if not usable.any():
             continue
         role_of = np.tile(np.arange(chosen.size), layers)[usable]
-        groups = role_of if over == "layers" else np.zeros_like(role_of)
-        tested = _max_statistic(flat[:, usable], groups, seed, confidence, permutations)
+        tested = _max_statistic(flat[:, usable], role_of, inference)
         for name, column in tested.items():
             block = np.full(usable.size, NAN)
             block[usable] = column
@@ -299,7 +263,7 @@ def _banded(
 
 
 def _max_statistic(
-    values: NDArray[np.float64], groups: NDArray[np.int64], seed: int, confidence: float, permutations: int
+    values: NDArray[np.float64], groups: NDArray[np.int64], inference: Inference
 ) -> dict[str, NDArray[np.float64]]:
     """Sign-flip distribution of the maximal |t| within each group of columns."""
     n, columns = values.shape
@@ -315,7 +279,8 @@ def _max_statistic(
     reached_maximum = np.zeros(columns)
     maxima: list[list[NDArray[np.float64]]] = [[] for _ in members]
     drawn = 0
-    for signs in sign_blocks(n, seed=seed, permutations=permutations, dtype=np.float32):
+    patterns = sign_blocks(n, seed=inference.seed, permutations=inference.resamples, dtype=np.float32)
+    for signs in patterns:
         sums = (signs @ scaled).astype(np.float64)
         flipped = _absolute_t(sums, n, np.ones(columns))
         # Flipped deviations from the mean: the same products less what the mean contributes.
@@ -329,7 +294,7 @@ def _max_statistic(
             maxima[number].append(centred[:, chosen].max(axis=1))
         drawn += signs.shape[0]
     width = np.empty(columns)
-    rank = min(drawn, int(np.ceil(confidence * (drawn + 1)))) - 1
+    rank = min(drawn, int(np.ceil(inference.confidence * (drawn + 1)))) - 1
     for number, chosen in enumerate(members):
         width[chosen] = np.sort(np.concatenate(maxima[number]))[rank] * error[chosen]
     return {
@@ -377,14 +342,6 @@ def _t_tested(values: NDArray[np.float32], scale: NDArray[np.float32]) -> dict[s
     return found
 
 
-def _false_discovery(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    q = np.full(p.shape, NAN)
-    known = np.isfinite(p)
-    if known.any():
-        q[known] = stats.false_discovery_control(p[known], method="bh")
-    return q
-
-
 def _varies(values: NDArray[np.float64], scale: NDArray | float = 0.0) -> NDArray[np.bool_]:
     """Columns that differ by more than the rounding of float32, of themselves or of numbers of size `scale`."""
     rounding = np.maximum(1e-7 * np.abs(values).max(axis=0), ROUNDING * np.asarray(scale))
@@ -404,10 +361,6 @@ def _extent(budget: BudgetArray, extents: NDArray[np.float32], contrast: Contras
     """
     used = [budget.cells.index(cell) for cell, weight in contrast.weights.items() if weight]
     return extents[used].max(axis=0)
-
-
-def _complete_groups(values: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
-    return _groups(np.isfinite(values))
 
 
 def _groups(present: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:

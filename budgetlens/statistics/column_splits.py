@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import (
     bca_interval,
     left_out_sums,
@@ -24,6 +25,7 @@ from budgetlens.statistics.paired_inputs import unit_labels
 
 Floats = NDArray[np.float64]
 
+#: Most resamples of these many columns: more take minutes and move no interval that is read.
 RESAMPLES = 1_999
 #: Columns that are resampled together; bounds the memory.
 CHUNK = 256
@@ -67,46 +69,31 @@ class ColumnSplit:
 
 
 def means_of_columns(
-    values: Floats,
-    *,
-    seed: int,
-    clusters: Sequence[object] | NDArray | None = None,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
+    values: Floats, inference: Inference, *, clusters: Sequence[object] | NDArray | None = None
 ) -> ColumnMeans:
     """Mean and BCa interval of every column over its finite examples.
 
     Args:
         values: shape [examples, columns]; NaN leaves an example out of its column.
-        seed: seeds the bootstrap.
-        clusters: label per example; examples of one label (a shared document) are resampled together.
+        inference, clusters: as in `split_of_columns`.
     """
-    split = split_of_columns(
-        [values, np.zeros_like(values)],
-        ["whole"],
-        seed=seed,
-        clusters=clusters,
-        confidence=confidence,
-        resamples=resamples,
-    )
-    return split.total
+    points = [values, np.zeros_like(values)]
+    return split_of_columns(points, ["whole"], inference, clusters=clusters).total
 
 
 def split_of_columns(
     points: Sequence[Floats],
     names: Sequence[str],
+    inference: Inference,
     *,
-    seed: int,
     clusters: Sequence[object] | NDArray | None = None,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
 ) -> ColumnSplit:
     """Split of the way from the first point to the last into its steps, per column.
 
     Args:
         points: two or more arrays [examples, columns] of the same examples and columns.
         names: a name per step; step i is ``points[i] - points[i + 1]``.
-        seed: seeds the bootstrap; the same resamples serve every column, step and total.
+        inference: no more than `RESAMPLES` are drawn; the same serve every column, step and total.
         clusters: label per example; examples of one label (a shared document) are resampled together.
 
     Returns:
@@ -116,18 +103,13 @@ def split_of_columns(
     Raises:
         ValueError: the points have different shapes, or the names do not fit them.
     """
-    shapes = {point.shape for point in points}
-    if len(shapes) != 1 or len(points) != len(names) + 1 or len(points) < 2:
-        raise ValueError(
-            f"{len(points)} points of shapes {sorted(shapes)} and {len(names)} steps; expected points of one "
-            "shape and one step fewer than points"
-        )
-    columns = points[0].shape[1]
+    columns = _columns_of(points, names)
     blank = [_blank(columns) for _ in range(len(names) + 1)]
     shares = np.full((3, len(names), columns), NAN)
     reasons = np.full((len(names), columns), "", dtype=object)
     finite = np.logical_and.reduce([np.isfinite(point) for point in points])
     documents = unit_labels(clusters, len(finite))
+    few = inference.at_most(RESAMPLES)
     for rows, chosen in _chunks(finite):
         n = int(rows.sum())
         # Numbered anew: a document whose examples are all left out is no unit.
@@ -145,46 +127,9 @@ def split_of_columns(
                 means.reason[chosen] = why
             reasons[:, chosen] = why
             continue
-        flat = np.concatenate(list(steps), axis=1)
-        summed, sizes = unit_sums(flat, labels, units), unit_sums(np.ones((n, 1)), labels, units)
-        resampled, left_out = (
-            sums[:, :-1] / sums[:, -1:]
-            for sums in (
-                resampled_sums(np.hstack([summed, sizes]), seed=seed, resamples=resamples),
-                left_out_sums(np.hstack([summed, sizes])),
-            )
-        )
-        mean = flat.mean(axis=0)
-        low, high = bca_interval(mean, resampled, left_out, confidence)
-        still = np.abs(flat).max(axis=0) <= ROUNDING
-        low, high = np.where(still, NAN, low), np.where(still, NAN, high)
-        error = standard_errors(flat, labels, units)
-        width = len(chosen)
-        for number, means in enumerate(blank):
-            own = slice(number * width, (number + 1) * width)
-            means.mean[chosen], means.low[chosen], means.high[chosen] = mean[own], low[own], high[own]
-            means.standard_error[chosen] = np.where(still[own], NAN, error[own])
-            means.reason[chosen] = np.where(still[own], EXACT, means.reason[chosen])
-        whole = slice(len(names) * width, None)
-        known = (low[whole] > 0) | (high[whole] < 0)
-        withheld = np.where(
-            still[whole],
-            "withheld: there is no total beyond rounding",
-            "withheld: the interval of the total holds 0",
-        )
-        for number in range(len(names)):
-            own = slice(number * width, (number + 1) * width)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                estimate = mean[own] / mean[whole]
-                ends = bca_interval(
-                    estimate,
-                    resampled[:, own] / resampled[:, whole],
-                    left_out[:, own] / left_out[:, whole],
-                    confidence,
-                )
-            for row, found in enumerate((estimate, *ends)):
-                shares[row, number, chosen] = np.where(known, found, NAN)
-            reasons[number, chosen] = np.where(known, "", withheld)
+        drawn = _drawn(np.concatenate(list(steps), axis=1), labels, units, few)
+        _fill_means(blank, drawn, chosen)
+        shares[:, :, chosen], reasons[:, chosen] = _shares(drawn, len(names), few.confidence)
     return ColumnSplit(
         total=blank[-1],
         parts=dict(zip(names, blank[:-1], strict=True)),
@@ -193,6 +138,87 @@ def split_of_columns(
         share_high=dict(zip(names, shares[2], strict=True)),
         share_reason=dict(zip(names, reasons, strict=True)),
     )
+
+
+def _columns_of(points: Sequence[Floats], names: Sequence[str]) -> int:
+    """How many columns the points have; ValueError where their shapes differ or the names do not fit them."""
+    shapes = {point.shape for point in points}
+    if len(shapes) != 1 or len(points) != len(names) + 1 or len(points) < 2:
+        raise ValueError(
+            f"{len(points)} points of shapes {sorted(shapes)} and {len(names)} steps; expected points of one "
+            "shape and one step fewer than points"
+        )
+    return points[0].shape[1]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Steps and total of columns beside each other: their means, on the data and over resamples, with intervals."""
+
+    mean: Floats
+    resampled: Floats
+    left_out: Floats
+    low: Floats
+    high: Floats
+    error: Floats
+    still: NDArray[np.bool_]
+    """Columns that are 0 but for rounding."""
+
+
+def _drawn(flat: Floats, labels: NDArray | None, units: int, inference: Inference) -> _Drawn:
+    """`flat` has shape [examples, (steps + total) · columns]; `labels` holds the unit, 0, 1, ..., of each example."""
+    summed = np.hstack([unit_sums(flat, labels, units), unit_sums(np.ones((len(flat), 1)), labels, units)])
+    resampled, left_out = (
+        sums[:, :-1] / sums[:, -1:]
+        for sums in (
+            resampled_sums(summed, seed=inference.seed, resamples=inference.resamples),
+            left_out_sums(summed),
+        )
+    )
+    mean = flat.mean(axis=0)
+    low, high = bca_interval(mean, resampled, left_out, inference.confidence)
+    still = np.abs(flat).max(axis=0) <= ROUNDING
+    low, high = np.where(still, NAN, low), np.where(still, NAN, high)
+    return _Drawn(mean, resampled, left_out, low, high, standard_errors(flat, labels, units), still)
+
+
+def _fill_means(blank: Sequence[ColumnMeans], drawn: _Drawn, chosen: NDArray[np.int64]) -> None:
+    """Write steps and total into the chosen columns."""
+    width = len(chosen)
+    for number, means in enumerate(blank):
+        own = slice(number * width, (number + 1) * width)
+        still = drawn.still[own]
+        means.mean[chosen], means.low[chosen], means.high[chosen] = (
+            part[own] for part in (drawn.mean, drawn.low, drawn.high)
+        )
+        means.standard_error[chosen] = np.where(still, NAN, drawn.error[own])
+        means.reason[chosen] = np.where(still, EXACT, means.reason[chosen])
+
+
+def _shares(drawn: _Drawn, steps: int, confidence: float) -> tuple[Floats, NDArray[np.object_]]:
+    """Every step over the total: share, low and high, shape [3, steps, columns], and why one is withheld."""
+    width = len(drawn.mean) // (steps + 1)
+    whole = slice(steps * width, None)
+    known = (drawn.low[whole] > 0) | (drawn.high[whole] < 0)
+    withheld = np.where(
+        drawn.still[whole],
+        "withheld: there is no total beyond rounding",
+        "withheld: the interval of the total holds 0",
+    )
+    shares = np.full((3, steps, width), NAN)
+    for number in range(steps):
+        own = slice(number * width, (number + 1) * width)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            estimate = drawn.mean[own] / drawn.mean[whole]
+            ends = bca_interval(
+                estimate,
+                drawn.resampled[:, own] / drawn.resampled[:, whole],
+                drawn.left_out[:, own] / drawn.left_out[:, whole],
+                confidence,
+            )
+        for row, found in enumerate((estimate, *ends)):
+            shares[row, number] = np.where(known, found, NAN)
+    return shares, np.tile(np.where(known, "", withheld).astype(object), (steps, 1))
 
 
 def _blank(columns: int) -> ColumnMeans:

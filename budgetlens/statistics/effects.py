@@ -1,9 +1,10 @@
 """Paired effects, tables of them and everything derived from them: the entry to the statistics.
 
 `paired_effect` takes two arrays, `effects_table` the `likelihood` records of a run and a list of contrasts,
-`decomposition` splits an effect, `ratio_of_means` gives a ratio. Beside it in `budgetlens.statistics`: `strata` (strata,
-shared documents, several seeds), `variance` (repeated-measures ANOVA), `bands` (budgets), `verdicts` (the words of
-the verdict column); in `budgetlens.tables.presentation`: tables on screen and paper.
+`decomposition` splits an effect, `ratio_of_means` gives a ratio; all take an `Inference`. Beside it in
+`budgetlens.statistics`: `strata` (strata, shared documents, several seeds), `variance` (repeated-measures ANOVA),
+`bands` (budgets), `verdicts` (the words of the verdict column); in `budgetlens.tables.presentation`: tables on screen
+and paper.
 """
 
 from __future__ import annotations
@@ -24,21 +25,15 @@ from budgetlens.statistics.contrasts import (
     parse_cell,
     wide_cells,
 )
-from budgetlens.statistics.paired import (
-    PERMUTATIONS,
-    RESAMPLES,
-    Missing,
-    PairedEffect,
-    one_sample_effects,
-    paired_effect,
-)
-from budgetlens.statistics.paired_inputs import document_labels
+from budgetlens.statistics.inference import Inference
+from budgetlens.statistics.paired import Missing, PairedEffect, one_sample_effects, paired_effect
 from budgetlens.statistics.ratios import Ratio, decomposition, ratio_of_means, split_of_means
 from budgetlens.statistics.verdicts import verdict
 
 __all__ = [
     "Contrast",
     "Correction",
+    "Inference",
     "PairedEffect",
     "Ratio",
     "adjusted_p",
@@ -61,15 +56,8 @@ __all__ = [
 def effects_table(
     nll: pd.DataFrame,
     contrasts: Sequence[Contrast],
+    inference: Inference,
     *,
-    seed: int,
-    smallest_effect: float = 0.05,
-    correction: Correction = "holm",
-    family: str = "",
-    clusters: pd.Series | None = None,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    permutations: int = PERMUTATIONS,
     missing: Missing = "refuse",
 ) -> pd.DataFrame:
     """One row of statistics per contrast, corrected within families, with a verdict.
@@ -78,11 +66,8 @@ def effects_table(
         nll: columns example, cell, nll (mean over answer tokens, nats) and, for the token-weighted mean,
             answer_tokens; one row per example and cell.
         contrasts: comparisons, main effects, interactions; each is valued per example first.
-        seed: seeds bootstrap and permutations.
-        smallest_effect: smallest effect of interest in nats, for TOST and the verdict.
-        correction: "holm" corrects the sign-flip p; "bonferroni" the t-test p, as published.
-        family: family of the contrasts that declare none of their own.
-        clusters: index example, value the document it shares; gives cluster-robust statistics.
+        inference: its correction "holm" corrects the sign-flip p, "bonferroni" the t-test p, as published; its
+            clusters give cluster-robust statistics.
         missing: "refuse" raises on unpaired examples and gives NaN with a reason where a value is not finite;
             "drop" leaves such examples out and counts them in `reason`.
 
@@ -94,27 +79,21 @@ def effects_table(
     """
     if not contrasts:
         raise ValueError("no contrasts given; name at least one comparison of two cells")
-    if correction not in ("holm", "bonferroni"):
-        raise ValueError(f"correction is {correction!r}; expected 'holm' or 'bonferroni'")
     needed = {cell for contrast in contrasts for cell in contrast.weights}
     used = nll[nll["cell"].isin(needed)] if "cell" in nll.columns else nll
     wide = wide_cells(used, "nll", missing=missing)
     tokens, tokens_reason = _answer_tokens(used, wide.index)
     effects = one_sample_effects(
         contrast_values(wide, contrasts).to_numpy(),
+        inference,
         weights=tokens,
-        clusters=document_labels(clusters, wide.index),
-        seed=seed,
-        smallest_effect=smallest_effect,
-        confidence=confidence,
-        resamples=resamples,
-        permutations=permutations,
+        clusters=inference.labels(wide.index),
         missing=missing,
     )
     rows = [
         {
             "contrast": contrast.name,
-            "family": contrast.family or family,
+            "family": contrast.family,
             "order": contrast.effect_order,
             "baseline": contrast.baseline,
             "treatment": contrast.treatment,
@@ -127,16 +106,15 @@ def effects_table(
         table["reason"] = [
             f"{reason}; {tokens_reason}" if reason else tokens_reason for reason in table["reason"]
         ]
-    return with_verdicts(table, correction=correction, smallest_effect=smallest_effect, alpha=1 - confidence)
+    return with_verdicts(table, inference)
 
 
-def with_verdicts(
-    table: pd.DataFrame, *, correction: Correction, smallest_effect: float, alpha: float = 0.05
-) -> pd.DataFrame:
+def with_verdicts(table: pd.DataFrame, inference: Inference) -> pd.DataFrame:
     """Add corrected p within each family, stars, `small` and verdict to rows of `PairedEffect` fields.
 
     A column `order` gives interactions words of their own; without it every row is a difference.
     """
+    correction, alpha = inference.correction, inference.alpha
     source = "p_sign_flip" if correction == "holm" else "p_t"
     corrected, equivalence = f"p_{correction}", f"p_tost_{correction}"
     table = table.assign(**{corrected: np.nan, equivalence: np.nan})
@@ -148,7 +126,7 @@ def with_verdicts(
         table[equivalence].isna(), "", np.where(table[equivalence] < alpha, "yes", "no")
     )
     table["verdict"] = [
-        verdict(low, high, p, p_equivalence, smallest_effect, alpha, order=order)
+        verdict(low, high, p, p_equivalence, inference.smallest_difference, alpha, order=order)
         for low, high, p, p_equivalence, order in zip(
             table["low"],
             table["high"],

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import (
     bca_interval,
     detectable_shift,
@@ -25,15 +26,13 @@ from budgetlens.statistics.intervals import (
     standard_errors,
     unit_sums,
 )
-from budgetlens.statistics.paired_inputs import check_settings, numbers, token_weights, unit_labels
+from budgetlens.statistics.paired_inputs import numbers, token_weights, unit_labels
 from budgetlens.statistics.permutations import sign_flip_p
 from budgetlens.statistics.verdicts import coverage_caution
 
 Floats = NDArray[np.float64]
 Missing = Literal["refuse", "drop"]
 
-RESAMPLES = 9_999
-PERMUTATIONS = 9_999
 LARGEST_SHARE = 0.05
 NAN = float("nan")
 
@@ -95,31 +94,24 @@ class PairedEffect:
 def paired_effect(
     baseline: ArrayLike,
     treatment: ArrayLike,
+    inference: Inference,
     *,
     weights: ArrayLike | None = None,
     clusters: Sequence[object] | NDArray | None = None,
-    seed: int,
-    smallest_effect: float = 0.05,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    permutations: int = PERMUTATIONS,
     missing: Missing = "refuse",
 ) -> PairedEffect:
     """Statistics of baseline - treatment over paired examples.
 
     Args:
         baseline, treatment: one value per example in the same order, shape [examples]; lower is better.
+        inference: seed, levels and resamples; the level is also that of the power calculation.
         weights: answer tokens per example, for the token-weighted mean; None leaves it NaN.
         clusters: label per example; examples of one label (a shared document) are one independent unit.
-        seed: seeds the bootstrap and the permutations.
-        smallest_effect: smallest effect of interest, the bound of the equivalence test; > 0.
-        confidence: nominal coverage of the intervals; its complement is the level of the power calculation.
-        resamples, permutations: how many of each are drawn.
         missing: "refuse" makes every statistic NaN if a pair is not finite; "drop" leaves such pairs out
             and counts them in `reason`.
 
     Raises:
-        ValueError: the inputs are not one-dimensional numbers, are not paired, or a setting is out of range.
+        ValueError: the inputs are not one-dimensional numbers, or are not paired.
     """
     before, after = numbers(baseline, "baseline"), numbers(treatment, "treatment")
     if before.shape != after.shape:
@@ -129,39 +121,30 @@ def paired_effect(
         )
     with np.errstate(invalid="ignore"):
         difference = before - after
-    return one_sample_effects(
-        difference[:, None],
-        weights=weights,
-        clusters=clusters,
-        seed=seed,
-        smallest_effect=smallest_effect,
-        confidence=confidence,
-        resamples=resamples,
-        permutations=permutations,
-        missing=missing,
-    )[0]
+    values = difference[:, None]
+    return one_sample_effects(values, inference, weights=weights, clusters=clusters, missing=missing)[0]
 
 
 def one_sample_effects(
     values: ArrayLike,
+    inference: Inference,
     *,
     weights: ArrayLike | None = None,
     clusters: Sequence[object] | NDArray | None = None,
-    seed: int,
-    smallest_effect: float = 0.05,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    permutations: int = PERMUTATIONS,
+    sign_flips: int | None = None,
     missing: Missing = "refuse",
 ) -> list[PairedEffect]:
     """The statistics of `paired_effect` for every column of values, shape [examples, columns].
 
-    Columns share their resamples and sign patterns, and each gives what it would give alone.
+    Columns share their resamples and sign patterns, and each gives what it would give alone. `sign_flips` is the
+    number of sign patterns where that is not the number of resamples; 0 leaves `p_sign_flip` NaN, which saves the
+    time where means and intervals alone are wanted.
     """
     differences = np.asarray(values, dtype=np.float64)
     if differences.ndim != 2:
         raise ValueError(f"values have shape {differences.shape}; expected [examples, columns]")
-    check_settings(smallest_effect, confidence, resamples, permutations, missing)
+    if missing not in ("refuse", "drop"):
+        raise ValueError(f"missing is {missing!r}; expected 'refuse' or 'drop'")
     n, columns = differences.shape
     known_weights = None if weights is None else token_weights(weights, n)
     labels = unit_labels(clusters, n)
@@ -174,7 +157,7 @@ def one_sample_effects(
         if left_out and missing == "refuse":
             bad = PairedEffect(
                 n=n,
-                smallest_effect=smallest_effect,
+                smallest_effect=inference.smallest_difference,
                 reason=f"{left_out} of {n} examples are NaN or infinite; repair them or use missing='drop'",
             )
             for column in chosen:
@@ -185,11 +168,8 @@ def one_sample_effects(
             None if known_weights is None else known_weights[pattern],
             # Numbered anew: a document whose examples are all left out is no unit.
             None if labels is None else pd.factorize(labels[pattern])[0],
-            seed=seed,
-            smallest_effect=smallest_effect,
-            confidence=confidence,
-            resamples=resamples,
-            permutations=permutations,
+            inference,
+            inference.resamples if sign_flips is None else sign_flips,
         )
         note = f"{left_out} of {n} examples left out: NaN or infinite" if left_out else ""
         for column, effect in zip(chosen, found, strict=True):
@@ -201,16 +181,12 @@ def _finite_effects(
     values: Floats,
     weights: Floats | None,
     labels: NDArray | None,
-    *,
-    seed: int,
-    smallest_effect: float,
-    confidence: float,
-    resamples: int,
-    permutations: int,
+    inference: Inference,
+    sign_flips: int,
 ) -> list[PairedEffect]:
     """Statistics of columns without missing values; `labels` are unit numbers 0, 1, ... per example."""
     n, columns = values.shape
-    blank = PairedEffect(n=n, smallest_effect=smallest_effect)
+    blank = PairedEffect(n=n, smallest_effect=inference.smallest_difference)
     if n == 0:
         return [replace(blank, reason="no examples")] * columns
     units = n if labels is None else int(labels.max()) + 1
@@ -228,16 +204,17 @@ def _finite_effects(
     if usable.size == 0:
         return effects
     chosen = values[:, usable]
-    intervals = _bootstrap(
-        chosen, weights, labels, units, seed=seed, resamples=resamples, confidence=confidence
-    )
-    flipped = sign_flip_p(unit_sums(chosen, labels, units), seed=seed, permutations=permutations)
+    intervals = _bootstrap(chosen, weights, labels, units, inference)
+    flipped = np.full(usable.size, NAN)
+    if sign_flips:
+        sums = unit_sums(chosen, labels, units)
+        flipped = sign_flip_p(sums, seed=inference.seed, permutations=sign_flips)
     errors = standard_errors(chosen, labels, units)
     shapes = _shapes(chosen)
     unit_shapes = (
         shapes if labels is None else _shapes(unit_sums(chosen - chosen.mean(axis=0), labels, units))
     )
-    detectable = detectable_shift(units - 1, alpha=1 - confidence)
+    detectable = detectable_shift(units - 1, alpha=inference.alpha)
     for position, column in enumerate(usable):
         effects[column] = _tested(
             replace(
@@ -347,10 +324,7 @@ def _bootstrap(
     weights: Floats | None,
     labels: NDArray | None,
     units: int,
-    *,
-    seed: int,
-    resamples: int,
-    confidence: float,
+    inference: Inference,
 ) -> dict[str, tuple[Floats, Floats]]:
     """BCa intervals of the mean, of d_z and of the weighted mean of every column."""
     n, k = values.shape
@@ -374,9 +348,9 @@ def _bootstrap(
         return found
 
     estimates = statistics(summed.sum(axis=0, keepdims=True))
-    resampled = statistics(resampled_sums(summed, seed=seed, resamples=resamples))
+    resampled = statistics(resampled_sums(summed, seed=inference.seed, resamples=inference.resamples))
     left_out = statistics(left_out_sums(summed))
     return {
-        name: bca_interval(estimates[name][0], resampled[name], left_out[name], confidence)
+        name: bca_interval(estimates[name][0], resampled[name], left_out[name], inference.confidence)
         for name in estimates
     }

@@ -41,36 +41,3 @@ def unit_labels(clusters: Sequence[object] | NDArray | None, n: int) -> NDArray 
     if pd.isna(np.asarray(clusters, dtype=object)).any():
         raise ValueError("clusters must name the document of every example; some are missing")
     return pd.factorize(np.asarray(clusters, dtype=object))[0]
-
-
-def document_labels(clusters: pd.Series | None, examples: pd.Index) -> NDArray | None:
-    """The document of each of `examples`, in their order; None where examples share none.
-
-    Args:
-        clusters: index example, value the document it shares.
-
-    Raises:
-        ValueError: an example has no document.
-    """
-    if clusters is None:
-        return None
-    absent = examples.difference(clusters.index)
-    if len(absent):
-        raise ValueError(
-            f"clusters name no document for {len(absent)} examples, first {absent.tolist()[0]!r}"
-        )
-    return clusters.reindex(examples).to_numpy()
-
-
-def check_settings(
-    smallest_effect: float, confidence: float, resamples: int, permutations: int, missing: str
-) -> None:
-    """Raise ValueError where a setting is out of range."""
-    if not (np.isfinite(smallest_effect) and smallest_effect > 0):
-        raise ValueError(f"smallest_effect is {smallest_effect}; expected a finite number above 0, e.g. 0.05")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; expected a number between 0 and 1, e.g. 0.95")
-    if resamples < 1 or permutations < 1:
-        raise ValueError(f"resamples is {resamples} and permutations {permutations}; expected 1 or more")
-    if missing not in ("refuse", "drop"):
-        raise ValueError(f"missing is {missing!r}; expected 'refuse' or 'drop'")

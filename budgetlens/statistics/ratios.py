@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from budgetlens.statistics.contrasts import Contrast, contrast_values, factor_steps, wide_cells
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import (
     bca_interval,
     heavy_tails,
@@ -22,8 +23,7 @@ from budgetlens.statistics.intervals import (
     resampled_sums,
     unit_sums,
 )
-from budgetlens.statistics.paired import RESAMPLES
-from budgetlens.statistics.paired_inputs import document_labels, unit_labels
+from budgetlens.statistics.paired_inputs import unit_labels
 from budgetlens.statistics.verdicts import CAUTION_TAILS
 
 NAN = float("nan")
@@ -57,20 +57,16 @@ class Ratio:
 def ratio_of_means(
     numerator_values: ArrayLike,
     denominator_values: ArrayLike,
-    seed: int,
+    inference: Inference,
     *,
     clusters: Sequence[object] | NDArray | None = None,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
 ) -> Ratio:
     """Ratio of two mean differences over the same examples, e.g. structural fraction (random/oracle).
 
     Args:
         numerator_values, denominator_values: one contrast value per example, same order, shape [examples].
-        seed: seeds the bootstrap.
+        inference: seed, confidence of both intervals, resamples.
         clusters: label per example; examples of one label (a shared document) are resampled together.
-        confidence: nominal coverage of both intervals.
-        resamples: bootstrap resamples.
 
     Returns:
         The ratio with its BCa interval. Ratio and interval are NaN, with a reason, where the interval of the
@@ -85,17 +81,14 @@ def ratio_of_means(
             f"numerator {top.shape} and denominator {bottom.shape} must be paired, both of shape [examples]"
         )
     labels = unit_labels(clusters, top.size)
-    return _ratios(top[:, None], bottom, labels, seed=seed, confidence=confidence, resamples=resamples)[0]
+    return _ratios(top[:, None], bottom, inference, labels)[0]
 
 
 def _ratios(
     tops: NDArray[np.float64],
     bottom: NDArray[np.float64],
+    inference: Inference,
     labels: NDArray | None = None,
-    *,
-    seed: int,
-    confidence: float,
-    resamples: int,
     drawn: Means | None = None,
 ) -> list[Ratio]:
     """One ratio per column of `tops`, all over the same denominator and the same resamples.
@@ -111,24 +104,17 @@ def _ratios(
         why = "no examples" if n == 0 else f"{bad} of {n} examples are NaN or infinite"
         return [Ratio(n=n, clusters=units, reason=why)] * k
     means = everything.mean(axis=0)
+    known = Ratio(n=n, clusters=units, denominator_mean=float(means[-1]))
     if units == 1:
         why = "one example: no interval" if n == 1 else "one document: no interval"
-        lone = Ratio(n=n, clusters=units, denominator_mean=float(means[-1]), reason=why)
-        return [replace(lone, numerator_mean=float(mean)) for mean in means[:-1]]
-    if drawn is None:
-        drawn = _resampled_means(everything, labels, seed=seed, resamples=resamples)
-    resampled, left_out = drawn
+        return [replace(known, numerator_mean=float(mean), reason=why) for mean in means[:-1]]
+    resampled, left_out = drawn or _resampled_means(everything, labels, inference)
     bottom_low, bottom_high = (
-        float(end[0]) for end in bca_interval(means[-1:], resampled[:, -1:], left_out[:, -1:], confidence)
+        float(end[0])
+        for end in bca_interval(means[-1:], resampled[:, -1:], left_out[:, -1:], inference.confidence)
     )
     constant = np.ptp(bottom) <= 1e-12 * np.abs(bottom).max()
-    known = Ratio(
-        n=n,
-        clusters=units,
-        denominator_mean=float(means[-1]),
-        denominator_low=bottom_low,
-        denominator_high=bottom_high,
-    )
+    known = replace(known, denominator_low=bottom_low, denominator_high=bottom_high)
     if constant or not (bottom_low > 0 or bottom_high < 0):
         why = (
             "withheld: the denominator does not vary, so that no interval tells it from 0"
@@ -139,7 +125,8 @@ def _ratios(
     with np.errstate(divide="ignore", invalid="ignore"):
         estimate = means[:-1] / means[-1]
         jackknife = left_out[:, :-1] / left_out[:, -1:]
-        low, high = bca_interval(estimate, resampled[:, :-1] / resampled[:, -1:], jackknife, confidence)
+        drawn_ratios = resampled[:, :-1] / resampled[:, -1:]
+        low, high = bca_interval(estimate, drawn_ratios, jackknife, inference.confidence)
     cautions = [CAUTION_TAILS if heavy else "" for heavy in heavy_tails(jackknife)]
     return [
         replace(
@@ -155,14 +142,12 @@ def _ratios(
     ]
 
 
-def _resampled_means(
-    values: NDArray[np.float64], labels: NDArray | None, *, seed: int, resamples: int
-) -> Means:
+def _resampled_means(values: NDArray[np.float64], labels: NDArray | None, inference: Inference) -> Means:
     """Means of every column over resamples, and with one unit left out.
 
     `labels` holds the document, 0, 1, ..., of each example where some share one: documents are the units.
     """
-    n = values.shape[0]
+    n, seed, resamples = values.shape[0], inference.seed, inference.resamples
     if labels is None:
         return resampled_sums(values, seed=seed, resamples=resamples) / n, left_out_sums(values) / (n - 1)
     units = int(labels.max()) + 1
@@ -176,13 +161,7 @@ def decomposition(
     nll: pd.DataFrame,
     total: Contrast,
     parts: Sequence[Contrast],
-    *,
-    seed: int,
-    value: str = "nll",
-    clusters: pd.Series | None = None,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    missing: str = "refuse",
+    inference: Inference,
 ) -> pd.DataFrame:
     """Split of a total effect into parts that add up to it, on means.
 
@@ -190,11 +169,10 @@ def decomposition(
     encoder level or, with contrasts of four and more cells, for the interaction.
 
     Args:
-        nll: columns example, cell and `value`.
+        nll: columns example, cell and nll.
         total: the effect that is split.
         parts: contrasts whose weights add up to those of `total`, cell by cell.
-        seed: seeds the bootstrap.
-        clusters, missing: as in `effects_table`.
+        inference: as in `effects_table`.
 
     Returns:
         One row per part and one for the total: contrast, part, order (of the total: 1 a difference, 2 a difference
@@ -205,28 +183,13 @@ def decomposition(
     Raises:
         ValueError: the parts do not add up to the total, or the records lack a cell.
     """
-    return decompositions(
-        nll,
-        [(total, parts)],
-        seed=seed,
-        value=value,
-        clusters=clusters,
-        confidence=confidence,
-        resamples=resamples,
-        missing=missing,
-    )
+    return decompositions(nll, [(total, parts)], inference)
 
 
 def decompositions(
     nll: pd.DataFrame,
     splits: Sequence[tuple[Contrast, Sequence[Contrast]]],
-    *,
-    seed: int,
-    value: str = "nll",
-    clusters: pd.Series | None = None,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    missing: str = "refuse",
+    inference: Inference,
 ) -> pd.DataFrame:
     """`decomposition` of several (total, parts), one below the other; they share their resamples."""
     frames = []
@@ -234,31 +197,18 @@ def decompositions(
     labels = []
     for total, parts in splits:
         _check_parts(total, parts)
-        wide = wide_cells(nll[nll["cell"].isin(total_cells(total, parts))], value, missing=missing)
+        wide = wide_cells(nll[nll["cell"].isin(total_cells(total, parts))], "nll")
         values = contrast_values(wide, [total, *parts])
-        if missing == "drop":
-            values = values[np.isfinite(values.to_numpy()).all(axis=1)]
         ready.append((total, parts, values))
-        labels.append(unit_labels(document_labels(clusters, values.index), len(values)))
-    drawn = _shared_means([values for _, _, values in ready], labels, seed=seed, resamples=resamples)
+        labels.append(unit_labels(inference.labels(values.index), len(values)))
+    drawn = _shared_means([values for _, _, values in ready], labels, inference)
     for (total, parts, values), own, means in zip(ready, labels, drawn, strict=True):
-        frames.append(
-            _split(
-                total,
-                parts,
-                values.to_numpy(),
-                own,
-                means,
-                seed=seed,
-                confidence=confidence,
-                resamples=resamples,
-            )
-        )
+        frames.append(_split(total, parts, values.to_numpy(), own, means, inference))
     return pd.concat(frames, ignore_index=True)
 
 
 def _shared_means(
-    tables: Sequence[pd.DataFrame], labels: Sequence[NDArray | None], *, seed: int, resamples: int
+    tables: Sequence[pd.DataFrame], labels: Sequence[NDArray | None], inference: Inference
 ) -> list[Means | None]:
     """Resampled means of every table; those over the same examples are drawn at once. None: nothing to draw.
 
@@ -273,7 +223,7 @@ def _shared_means(
         # Equal examples have equal documents.
         own = labels[members[0]]
         matrices = [tables[number].to_numpy() for number in members]
-        resampled, left_out = _resampled_means(np.hstack(matrices), own, seed=seed, resamples=resamples)
+        resampled, left_out = _resampled_means(np.hstack(matrices), own, inference)
         ends = np.cumsum([matrix.shape[1] for matrix in matrices])[:-1]
         parts = zip(np.split(resampled, ends, axis=1), np.split(left_out, ends, axis=1), strict=True)
         for number, part in zip(members, parts, strict=True):
@@ -287,10 +237,7 @@ def _split(
     matrix: NDArray[np.float64],
     labels: NDArray | None,
     means: Means | None,
-    *,
-    seed: int,
-    confidence: float,
-    resamples: int,
+    inference: Inference,
 ) -> pd.DataFrame:
     """One split; the first column of `matrix` is the total."""
     n = matrix.shape[0]
@@ -300,11 +247,9 @@ def _split(
     if means is not None:
         resampled, left_out = means
         drawn = np.hstack([resampled, resampled[:, :1]]), np.hstack([left_out, left_out[:, :1]])
-        low, high = bca_interval(matrix.mean(axis=0), resampled, left_out, confidence)
+        low, high = bca_interval(matrix.mean(axis=0), resampled, left_out, inference.confidence)
         cautions = [CAUTION_TAILS if heavy else "" for heavy in heavy_tails(left_out)]
-    ratios = _ratios(
-        matrix, matrix[:, 0], labels, seed=seed, confidence=confidence, resamples=resamples, drawn=drawn
-    )
+    ratios = _ratios(matrix, matrix[:, 0], inference, labels, drawn)
     effect_of, at_baseline, at_treatment = _difference_of_differences(total)
     rows = []
     for column, (part, ratio) in enumerate(zip([total, *parts], ratios, strict=True)):

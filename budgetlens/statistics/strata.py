@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import (
     bca_interval,
     heavy_tails,
@@ -17,8 +18,7 @@ from budgetlens.statistics.intervals import (
     resampled_sums,
     rows_per_block,
 )
-from budgetlens.statistics.paired import PERMUTATIONS, RESAMPLES, Missing, PairedEffect, one_sample_effects
-from budgetlens.statistics.paired_inputs import document_labels
+from budgetlens.statistics.paired import PairedEffect, one_sample_effects
 from budgetlens.statistics.verdicts import CAUTION_TAILS
 
 NAN = float("nan")
@@ -79,22 +79,16 @@ def range_strata(lengths: pd.Series, count: int = 5) -> pd.Series:
 def strata_table(
     values: pd.Series,
     strata: pd.Series,
+    inference: Inference,
     *,
-    seed: int,
-    smallest_effect: float = 0.05,
-    weights: pd.Series | None = None,
-    clusters: pd.Series | None = None,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    permutations: int = PERMUTATIONS,
-    missing: Missing = "refuse",
+    sign_flips: int | None = None,
 ) -> pd.DataFrame:
     """The statistics of one contrast in each stratum.
 
     Args:
         values: per-example contrast values, index example.
         strata: ordered categorical over the same examples; examples without a stratum are left out.
-        weights, clusters: per example, as in `paired_effect`.
+        sign_flips: as in `one_sample_effects`.
 
     Returns:
         One row per stratum in order: stratum and the fields of `PairedEffect`. Give it a family and pass it
@@ -112,14 +106,9 @@ def strata_table(
         members = values.index[labels == level]
         effect = one_sample_effects(
             values.loc[members].to_numpy(dtype=np.float64)[:, None],
-            weights=None if weights is None else weights.loc[members].to_numpy(),
-            clusters=document_labels(clusters, members),
-            seed=seed,
-            smallest_effect=smallest_effect,
-            confidence=confidence,
-            resamples=resamples,
-            permutations=permutations,
-            missing=missing,
+            inference,
+            clusters=inference.labels(members),
+            sign_flips=sign_flips,
         )[0]
         rows.append({"stratum": str(level), **effect.as_row()})
     return pd.DataFrame(rows, columns=["stratum", *PairedEffect().as_row()])
@@ -145,50 +134,23 @@ class Trend:
         return asdict(self)
 
 
-def trend_test(
-    values: pd.Series,
-    strata: pd.Series,
-    *,
-    seed: int,
-    clusters: pd.Series | None = None,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    permutations: int = PERMUTATIONS,
-) -> Trend:
+def trend_test(values: pd.Series, strata: pd.Series, inference: Inference) -> Trend:
     """Linear trend of the mean over ordered strata; for two strata, their difference.
 
     The interval is a BCa bootstrap over examples. The p permutes examples over strata with a statistic
     studentised for unequal variances (DiCiccio and Romano 2017, section 2): short answers vary far more
-    than long ones, and a plain permutation would mistake that for a trend. `clusters` as in `trend_tests`.
+    than long ones, and a plain permutation would mistake that for a trend. Where examples share documents, the
+    document is the unit: the mean of its examples' values against the mean position of their strata.
     """
-    return trend_tests(
-        [(values, strata)],
-        seed=seed,
-        clusters=clusters,
-        confidence=confidence,
-        resamples=resamples,
-        permutations=permutations,
-    )[0]
+    return trend_tests([(values, strata)], inference)[0]
 
 
-def trend_tests(
-    pairs: Sequence[tuple[pd.Series, pd.Series]],
-    *,
-    seed: int,
-    clusters: pd.Series | None = None,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    permutations: int = PERMUTATIONS,
-) -> list[Trend]:
-    """`trend_test` of several (values, strata); those of equal size share their resamples.
-
-    Where `clusters` (index example) names the document that examples share, the document is the unit: the mean
-    of its examples' values against the mean position of their strata.
-    """
+def trend_tests(pairs: Sequence[tuple[pd.Series, pd.Series]], inference: Inference) -> list[Trend]:
+    """`trend_test` of several (values, strata); those of equal size share their resamples."""
     trends: list[Trend] = []
     ready: dict[tuple[int, bytes], list[tuple[int, NDArray[np.float64], NDArray[np.float64]]]] = {}
     for number, (values, strata) in enumerate(pairs):
-        trend, outcome, step = _prepared(values, strata, clusters)
+        trend, outcome, step = _prepared(values, strata, inference)
         trends.append(trend)
         if not trend.reason:
             moved = step - step.mean()
@@ -197,8 +159,8 @@ def trend_tests(
             ready.setdefault(key, []).append((number, moved, outcome - outcome.mean()))
     for group in ready.values():
         moved, centred = (np.column_stack([entry[part] for entry in group]) for part in (1, 2))
-        p = _permuted_p(np.sort(moved[:, 0]), centred, moved, seed=seed, permutations=permutations)
-        slopes = _slopes(moved, centred, seed=seed, confidence=confidence, resamples=resamples)
+        p = _permuted_p(np.sort(moved[:, 0]), centred, moved, inference)
+        slopes = _slopes(moved, centred, inference)
         for position, (number, _, _) in enumerate(group):
             slope, low, high, caution = (column[position] for column in slopes)
             trends[number] = replace(
@@ -214,7 +176,7 @@ def trend_tests(
 
 
 def _prepared(
-    values: pd.Series, strata: pd.Series, clusters: pd.Series | None
+    values: pd.Series, strata: pd.Series, inference: Inference
 ) -> tuple[Trend, NDArray[np.float64], NDArray[np.float64]]:
     """Values with the position of their stratum, and a trend that says why there is none, if so."""
     labels = strata.reindex(values.index)
@@ -225,15 +187,17 @@ def _prepared(
     step = position.to_numpy(dtype=np.float64)
     bad = int((~np.isfinite(outcome)).sum())
     reason = f"{bad} of {outcome.size} examples are NaN or infinite" if bad else ""
-    if clusters is not None and not bad:
-        documents = document_labels(clusters, values.index[known])
+    documents = None if bad else inference.labels(values.index[known])
+    if documents is not None:
         means = pd.DataFrame({"outcome": outcome, "step": step}).groupby(documents).mean()
         outcome, step = means["outcome"].to_numpy(), means["step"].to_numpy()
     n = outcome.size
     if bad:
         return Trend(n=n, strata=len(levels), reason=reason), outcome, step
     if len(levels) < 2 or n < 3 or not np.ptp(step):
-        reason = f"fewer than two strata or three {'examples' if clusters is None else 'documents'}: no trend"
+        reason = (
+            f"fewer than two strata or three {'examples' if documents is None else 'documents'}: no trend"
+        )
     elif not np.ptp(outcome) > 1e-12 * np.abs(outcome).max():
         reason = "all values are equal: nothing to test"
     return Trend(n=n, strata=len(levels), reason=reason), outcome, step
@@ -242,10 +206,7 @@ def _prepared(
 def _slopes(
     moved: NDArray[np.float64],
     centred: NDArray[np.float64],
-    *,
-    seed: int,
-    confidence: float,
-    resamples: int,
+    inference: Inference,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], list[str]]:
     """Least-squares slope of every column, its BCa interval and a caution about it."""
     n, k = centred.shape
@@ -259,8 +220,8 @@ def _slopes(
 
     estimate = slope(columns.sum(axis=0, keepdims=True))[0]
     jackknife = slope(left_out_sums(columns))
-    resampled = slope(resampled_sums(columns, seed=seed, resamples=resamples))
-    low, high = bca_interval(estimate, resampled, jackknife, confidence)
+    resampled = slope(resampled_sums(columns, seed=inference.seed, resamples=inference.resamples))
+    low, high = bca_interval(estimate, resampled, jackknife, inference.confidence)
     # The influence of single examples on the slope has the tails that its interval must bear.
     cautions = [CAUTION_TAILS if heavy else "" for heavy in heavy_tails(jackknife)]
     return estimate, low, high, cautions
@@ -270,9 +231,7 @@ def _permuted_p(
     steps: NDArray[np.float64],
     centred: NDArray[np.float64],
     moved: NDArray[np.float64],
-    *,
-    seed: int,
-    permutations: int,
+    inference: Inference,
 ) -> NDArray[np.float64]:
     """(k + 1) / (m + 1) of |sum(x y)| / sqrt(sum(x^2 y^2)) over permutations of x, for every column.
 
@@ -281,15 +240,15 @@ def _permuted_p(
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         observed = np.abs((moved * centred).sum(axis=0)) / np.sqrt((moved**2 * centred**2).sum(axis=0))
-    generator = np.random.default_rng([seed, 3])
+    generator = np.random.default_rng([inference.seed, 3])
     reached = np.zeros(centred.shape[1])
     block = rows_per_block(steps.size)
-    for start in range(0, permutations, block):
-        rows = min(block, permutations - start)
+    for start in range(0, inference.resamples, block):
+        rows = min(block, inference.resamples - start)
         shuffled = generator.permuted(np.tile(steps, (rows, 1)), axis=1)
         statistic = np.abs(shuffled @ centred) / np.sqrt(shuffled**2 @ centred**2)
         reached += (statistic >= observed * (1 - 1e-10)).sum(axis=0)
-    return (reached + 1) / (permutations + 1)
+    return (reached + 1) / (inference.resamples + 1)
 
 
 @dataclass(frozen=True)
@@ -312,17 +271,7 @@ class SeedEffect:
         return {**self.effect.as_row(), **own}
 
 
-def seed_effect(
-    values: pd.DataFrame,
-    *,
-    seed: int,
-    clusters: pd.Series | None = None,
-    smallest_effect: float = 0.05,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    permutations: int = PERMUTATIONS,
-    missing: Missing = "refuse",
-) -> SeedEffect:
+def seed_effect(values: pd.DataFrame, inference: Inference) -> SeedEffect:
     """Effect over examples and random seeds, seeds as a random factor within examples.
 
     Every example draws its own fill from each seed, so that seeds are nested in examples: resampling whole
@@ -331,22 +280,14 @@ def seed_effect(
     Args:
         values: contrast values, index example, one column per seed (`contrast_values` with one contrast per
             seed).
-        seed: seeds bootstrap and permutations.
-        clusters: index example, value the document it shares; then documents are the independent units.
+        inference: where its clusters name shared documents, documents are the independent units.
     """
     matrix = values.to_numpy(dtype=np.float64)
     examples, seeds = matrix.shape
-    units = np.arange(examples) if clusters is None else clusters.reindex(values.index).to_numpy()
-    effect = one_sample_effects(
-        matrix.reshape(-1, 1),
-        clusters=np.repeat(units, seeds) if seeds > 1 or clusters is not None else None,
-        seed=seed,
-        smallest_effect=smallest_effect,
-        confidence=confidence,
-        resamples=resamples,
-        permutations=permutations,
-        missing=missing,
-    )[0]
+    documents = inference.labels(values.index)
+    units = np.arange(examples) if documents is None else documents
+    labels = np.repeat(units, seeds) if seeds > 1 or documents is not None else None
+    effect = one_sample_effects(matrix.reshape(-1, 1), inference, clusters=labels)[0]
     complete = matrix[np.isfinite(matrix).all(axis=1)]
     if np.isnan(effect.mean_difference) or not len(complete):
         return SeedEffect(effect, seeds, NAN, NAN, NAN, NAN)

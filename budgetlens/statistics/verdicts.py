@@ -30,6 +30,9 @@ UNDECIDED = "undecided"
 Quantity = Literal["likelihood", "share", "entropy"]
 """What is compared: the answer's NLL, a share of attention (0 to 1), or an entropy (nats)."""
 
+SMALLEST_EFFECT = 0.05
+"""Smallest effect on the answer's NLL that would matter, in nats per token."""
+
 SMALLEST_SHARE = 0.01
 """Smallest change of an attention share that would matter: 1 percentage point."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,14 +19,11 @@ from budgetlens.statistics.bands import head_map, share_differences, share_table
 from budgetlens.statistics.budget_arrays import BudgetArray, by_document
 from budgetlens.statistics.contrasts import Contrast, wide_cells
 from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import one_sample_effects
-from budgetlens.statistics.paired_inputs import document_labels
 from budgetlens.statistics.ratios import decompositions
-from budgetlens.statistics.verdicts import CAUTION_TAILS, SMALLEST_ENTROPY
+from budgetlens.statistics.verdicts import CAUTION_TAILS, SMALLEST_ENTROPY, SMALLEST_SHARE
 from budgetlens.tables.run_statistics import anova_table, seeds_table, strata_tables
-
-#: Smallest effect on the answer's NLL that would matter, in nats per token, for equivalence tests.
-SMALLEST_EFFECT = 0.05
 
 
 def build_tables(run: Run) -> dict[str, pd.DataFrame]:
@@ -40,25 +36,20 @@ def build_tables(run: Run) -> dict[str, pd.DataFrame]:
 
 def likelihood_tables(run: Run) -> dict[str, pd.DataFrame]:
     """Every table of the answers' likelihood; a kind of table that the design does not allow is left out."""
-    plan, cells, seed = run.plan, run.manifest.cells, run.seed
-    likelihood, trials, clusters = run.likelihood, run.trials, run.documents
-    factors = run.manifest.factors
-    tests: dict[str, Any] = {
-        "seed": seed,
-        "smallest_effect": SMALLEST_EFFECT,
-        "correction": plan.correction,
-        "clusters": clusters,
-    }
-    tables = {"likelihood": likelihood_table(likelihood, cells, seed=seed, clusters=clusters)}
+    plan, cells, factors = run.plan, run.manifest.cells, run.manifest.factors
+    likelihood, trials, inference = run.likelihood, run.trials, run.inference
+    tables = {"likelihood": likelihood_table(likelihood, cells, inference)}
     if plan.contrasts:
-        tables["effects"] = effects_table(likelihood, plan.contrasts, **tests)
+        tables["effects"] = effects_table(likelihood, plan.contrasts, inference)
     if plan.splits:
         splits = [(split.total, split.parts) for split in plan.splits]
-        tables["decomposition"] = decompositions(likelihood, splits, seed=seed, clusters=clusters)
+        tables["decomposition"] = decompositions(likelihood, splits, inference)
     facts = trials[trials["cell"] == cells[0].name]
-    tables["anova"] = anova_table(likelihood, factors, clusters=clusters)
-    tables["strata"], tables["trends"] = strata_tables(likelihood, facts, plan.headline_contrasts, **tests)
-    tables["seeds"] = seeds_table(likelihood, factors, plan.contrasts, effects=tables.get("effects"), **tests)
+    tables["anova"] = anova_table(likelihood, factors, inference)
+    tables["strata"], tables["trends"] = strata_tables(likelihood, facts, plan.headline_contrasts, inference)
+    tables["seeds"] = seeds_table(
+        likelihood, factors, plan.contrasts, inference, effects=tables.get("effects")
+    )
     return {name: table for name, table in tables.items() if len(table)}
 
 
@@ -67,18 +58,19 @@ def attention_tables(run: Run) -> dict[str, pd.DataFrame]:
 
     Where examples share documents the document is the unit, and n counts documents.
     """
-    plan, cells, seed, documents = run.plan, run.manifest.cells, run.seed, run.documents
+    plan, cells, inference, documents = run.plan, run.manifest.cells, run.inference, run.documents
     tables: dict[str, pd.DataFrame] = {}
     headline = headline_shares(plan)
     if "budgets" in run.kinds:
         budgets = by_document(run.budgets(), documents)
-        tables["shares"] = with_cell_columns(share_table(budgets, seed=seed), cells)
+        tables["shares"] = with_cell_columns(share_table(budgets, inference), cells)
         decoder = [budget for budget in budgets if budget.stack == "decoder"]
         totals = stack_totals(decoder)
         if totals:
-            tables["totals"] = with_cell_columns(share_table(totals, seed=seed), cells)
+            tables["totals"] = with_cell_columns(share_table(totals, inference), cells)
         if plan.share_contrasts and decoder:
-            tables["share_effects"] = share_differences([*decoder, *totals], plan.share_contrasts, seed=seed)
+            tested = replace(inference, smallest_difference=SMALLEST_SHARE)
+            tables["share_effects"] = share_differences([*decoder, *totals], plan.share_contrasts, tested)
             tables["heads"] = head_map(decoder, headline)
         del budgets, decoder, totals
     for kind in ("entropies", "published_entropies"):
@@ -86,12 +78,11 @@ def attention_tables(run: Run) -> dict[str, pd.DataFrame]:
             continue
         found = run.arrays(kind, "part", ("mass", "entropy"))
         arrays = {name: by_document(own, documents) for name, own in found.items()}
-        tables[kind] = with_cell_columns(entropy_table(arrays["mass"], arrays["entropy"], seed=seed), cells)
+        tables[kind] = with_cell_columns(entropy_table(arrays["mass"], arrays["entropy"], inference), cells)
         decoder = [budget for budget in arrays["entropy"] if budget.stack == "decoder"]
         if headline and decoder:
-            differences = share_differences(
-                decoder, headline, seed=seed, quantity="entropy", smallest_effect=SMALLEST_ENTROPY
-            )
+            tested = replace(inference, smallest_difference=SMALLEST_ENTROPY)
+            differences = share_differences(decoder, headline, tested, quantity="entropy")
             tables[f"{kind.removesuffix('ies')}y_effects"] = differences.rename(columns={"role": "part"})
     return tables
 
@@ -124,25 +115,23 @@ def stack_totals(budgets: Sequence[BudgetArray]) -> list[BudgetArray]:
 
 
 def likelihood_table(
-    likelihood: pd.DataFrame,
-    cells: Sequence[CellFacts],
-    *,
-    seed: int,
-    clusters: pd.Series | None = None,
+    likelihood: pd.DataFrame, cells: Sequence[CellFacts], inference: Inference
 ) -> pd.DataFrame:
     """Answer NLL by cell: mean over examples in nats per answer token, with a BCa interval.
 
     Columns cell, alias, factors, n, clusters (independent units), mean, low, high, sd, median, trimmed_mean,
-    token_weighted_mean, caution (of the interval) and reason. ``clusters`` names the document of each example where
-    some share one.
+    token_weighted_mean, caution (of the interval) and reason.
     """
     names = [cell.name for cell in cells]
     wide = wide_cells(likelihood, "nll")[names]
     tokens = likelihood.groupby("example", observed=True)["answer_tokens"].first().loc[wide.index]
-    labels = document_labels(clusters, wide.index)
     # Only means and intervals are taken: a likelihood has no null to test.
     described = one_sample_effects(
-        wide.to_numpy(), weights=tokens.to_numpy(), clusters=labels, seed=seed, permutations=1
+        wide.to_numpy(),
+        inference,
+        weights=tokens.to_numpy(),
+        clusters=inference.labels(wide.index),
+        sign_flips=0,
     )
     rows = [
         {
@@ -165,20 +154,20 @@ def likelihood_table(
 
 
 def entropy_table(
-    masses: Sequence[BudgetArray], entropies: Sequence[BudgetArray], *, seed: int
+    masses: Sequence[BudgetArray], entropies: Sequence[BudgetArray], inference: Inference
 ) -> pd.DataFrame:
     """Mass and entropy by cell, layer and part: heads averaged per example, then examples.
 
     Args:
         masses, entropies: one array per stack and block, parts in the place of roles.
-        seed: seeds the bootstrap.
+        inference: as in `share_table`.
 
     Returns:
         Columns cell, stack, block, layer, part, n (examples with a defined entropy), mass, mass_low,
         mass_high, entropy, entropy_low, entropy_high (nats), entropy_sd (over examples), caution, reason.
         Intervals are BCa over examples.
     """
-    mass, entropy = share_table(masses, seed=seed), share_table(entropies, seed=seed)
+    mass, entropy = share_table(masses, inference), share_table(entropies, inference)
     keys = ["cell", "stack", "block", "layer", "role"]
     table = entropy[[*keys, "n"]].rename(columns={"role": "part"})
     for name, found in (("mass", mass), ("entropy", entropy)):

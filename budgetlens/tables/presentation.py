@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import CAUTION_RULE, rule
 from budgetlens.tables.digits import counted, number, with_interval
 from budgetlens.tables.escapes import latex, markdown
@@ -304,11 +305,8 @@ def save(table: Table, directory: str | Path, name: str) -> list[Path]:
 
 def effects_presentation(
     frame: pd.DataFrame,
+    inference: Inference,
     *,
-    seed: int,
-    smallest_effect: float,
-    correction: str = "holm",
-    confidence: float = 0.95,
     unit: str = "nats per answer token",
     title: str = "Paired effects",
     columns: Sequence[str] | None = EFFECT_COLUMNS,
@@ -316,10 +314,11 @@ def effects_presentation(
     """The caption that belongs to the rows of `budgetlens.statistics.effects.effects_table`."""
     sizes = frame.groupby("family", sort=False).size()
     family = ", ".join(f"{name or 'unnamed'} ({size})" for name, size in sizes.items())
+    correction, smallest = inference.correction, inference.smallest_difference
     source = "sign-flip p" if correction == "holm" else "t-test p"
     notes = [
-        f"{100 * confidence:g} % BCa bootstrap intervals over examples",
-        f"verdict: {rule(smallest_effect, 1 - confidence, frame.get('order', (1,)))}",
+        f"{100 * inference.confidence:g} % BCa bootstrap intervals over examples",
+        f"verdict: {rule(smallest, inference.alpha, frame.get('order', (1,)))}",
         CAUTION_RULE,
     ]
     notes += documents_resampled(shares_documents(frame))
@@ -334,7 +333,7 @@ def effects_presentation(
         n=_sample_of(frame),
         family=family,
         correction=f"{correction.capitalize()} on the {source} within each family",
-        seed=seed,
+        seed=inference.seed,
         notes=tuple(notes),
         columns=None if columns is None else tuple(columns),
     )

@@ -10,9 +10,9 @@ from budgetlens.design.plan import Plan
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.manifest import Manifest
 from budgetlens.runs.run import Run
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.attention_presentation import band_table, entropy_tables, head_table, share_tables
-from budgetlens.tables.build import SMALLEST_EFFECT
 from budgetlens.tables.captions import Captions
 from budgetlens.tables.digits import counted
 from budgetlens.tables.presentation import (
@@ -66,15 +66,8 @@ def _likelihood(
         ),
     )
     if "effects" in tables:
-        yield (
-            "effects",
-            effects_presentation(
-                tables["effects"],
-                seed=captions.seed,
-                smallest_effect=SMALLEST_EFFECT,
-                correction=plan.correction,
-            ),
-        )
+        inference = Inference(seed=captions.seed, correction=plan.correction)
+        yield "effects", effects_presentation(tables["effects"], inference)
     if "decomposition" in tables:
         yield (
             "decomposition",

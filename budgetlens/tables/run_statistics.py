@@ -13,9 +13,9 @@ import pandas as pd
 
 from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
 from budgetlens.statistics.crossings import contrasts_by_draw, full_crossings
-from budgetlens.statistics.effects import Correction, adjusted_p, with_verdicts
+from budgetlens.statistics.effects import adjusted_p, with_verdicts
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import one_sample_effects
-from budgetlens.statistics.paired_inputs import document_labels
 from budgetlens.statistics.strata import (
     length_strata,
     quantile_strata,
@@ -27,7 +27,7 @@ from budgetlens.statistics.variance import repeated_measures_anova
 from budgetlens.statistics.verdicts import SLOPE, verdict
 
 #: Strata are many and small: fewer draws than for the effects themselves.
-RESAMPLES, PERMUTATIONS = 1_999, 1_999
+RESAMPLES = 1_999
 
 ANSWER_WORDS, ANSWER_TOKENS = "answer length (words)", "answer length (tokens)"
 DOCUMENT_WORDS, DOCUMENT_TOKENS = "document length (words)", "document length (tokens)"
@@ -41,10 +41,7 @@ SHARED = "examples share documents: the document's mean is the unit of this tren
 
 
 def anova_table(
-    likelihood: pd.DataFrame,
-    cells: Mapping[str, Mapping[str, str]],
-    *,
-    clusters: pd.Series | None = None,
+    likelihood: pd.DataFrame, cells: Mapping[str, Mapping[str, str]], inference: Inference
 ) -> pd.DataFrame:
     """Repeated-measures analysis of variance of answer NLL for every full crossing of factors in the cells.
 
@@ -54,15 +51,16 @@ def anova_table(
     Args:
         likelihood: columns example, cell, nll.
         cells: cell name to factor levels, in the design's order.
-        clusters: index example, value its document.
+        inference: which documents examples share.
 
     Returns:
         Columns crossing, cells_left_out, the columns of `repeated_measures_anova`, and p_holm: Holm within a
         crossing on the Greenhouse-Geisser p.
     """
     wide = wide_cells(likelihood, "nll", missing="drop")
-    if clusters is not None:
-        wide = wide.groupby(document_labels(clusters, wide.index)).mean()
+    documents = inference.labels(wide.index)
+    if documents is not None:
+        wide = wide.groupby(documents).mean()
     frames = []
     for crossing in full_crossings({cell: levels for cell, levels in cells.items() if cell in wide}):
         values = pd.DataFrame(
@@ -80,11 +78,7 @@ def strata_tables(
     likelihood: pd.DataFrame,
     trials: pd.DataFrame,
     contrasts: Sequence[Contrast],
-    *,
-    seed: int,
-    smallest_effect: float,
-    correction: Correction = "holm",
-    clusters: pd.Series | None = None,
+    inference: Inference,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Effects by answer length, document length and hardness, and the trends over these strata.
 
@@ -92,7 +86,7 @@ def strata_tables(
         likelihood: columns example, cell, answer_tokens, nll.
         trials: one row per example: document_words and answer_words, else document_tokens.
         contrasts: the headline contrasts.
-        seed, smallest_effect, correction, clusters: as in `effects_table`.
+        inference: as in `effects_table`; no more than `RESAMPLES` are drawn.
 
     Returns:
         Strata: columns contrast, by, stratum, family, order, the fields of `PairedEffect`, corrected p and
@@ -106,7 +100,7 @@ def strata_tables(
     values = contrast_values(wide, contrasts)
     values.columns = range(len(contrasts))
     tokens = likelihood.groupby("example", observed=True)["answer_tokens"].first().reindex(wide.index)
-    labels = None if clusters is None else clusters.reindex(wide.index)
+    few = inference.at_most(RESAMPLES)
     strata = _strata(wide, values, contrasts, tokens, trials)
     rows = []
     for by, own in strata.items():
@@ -117,12 +111,9 @@ def strata_tables(
                     continue
                 effects = one_sample_effects(
                     values.loc[members, columns].to_numpy(),
+                    few,
                     weights=tokens[members].to_numpy(),
-                    clusters=None if labels is None else labels[members].to_numpy(),
-                    seed=seed,
-                    smallest_effect=smallest_effect,
-                    resamples=RESAMPLES,
-                    permutations=PERMUTATIONS,
+                    clusters=few.labels(wide.index[members]),
                 )
                 for column, effect in zip(columns, effects, strict=True):
                     rows.append({"column": column, "by": by, "stratum": str(level), **effect.as_row()})
@@ -137,8 +128,7 @@ def strata_tables(
     table = table.drop(columns="column").reset_index(drop=True)
     noted = table["by"] == BASELINE_NLL
     table.loc[noted, "caution"] = [_joined(own, REGRESSION) for own in table.loc[noted, "caution"]]
-    table = with_verdicts(table, correction=correction, smallest_effect=smallest_effect)
-    return table, _trends(values, strata, contrasts, seed=seed, clusters=labels)
+    return with_verdicts(table, few), _trends(values, strata, contrasts, few)
 
 
 def _strata(
@@ -184,36 +174,27 @@ def _trends(
     values: pd.DataFrame,
     strata: Mapping[str, list[tuple[list[int], pd.Series]]],
     contrasts: Sequence[Contrast],
-    *,
-    seed: int,
-    clusters: pd.Series | None,
+    inference: Inference,
 ) -> pd.DataFrame:
     keys = [
         (by, column, stratum) for by, own in strata.items() for columns, stratum in own for column in columns
     ]
-    found = trend_tests(
-        [(values[column], stratum) for _, column, stratum in keys],
-        seed=seed,
-        clusters=clusters,
-        resamples=RESAMPLES,
-        permutations=PERMUTATIONS,
-    )
+    found = trend_tests([(values[column], stratum) for _, column, stratum in keys], inference)
     rows = []
     for (by, column, _), trend in zip(keys, found, strict=True):
         row = trend.as_row()
         caution = _joined(
             str(row["caution"]),
             REGRESSION if by == BASELINE_NLL else "",
-            SHARED if clusters is not None else "",
+            SHARED if inference.clusters is not None else "",
         )
         rows.append({"contrast": contrasts[column].name, "by": by, "family": by, **row, "caution": caution})
     table = pd.DataFrame(rows)
-    return pd.concat(
-        [with_trend_verdicts(own) for _, own in table.groupby("family", sort=False)], ignore_index=True
-    )
+    families = [with_trend_verdicts(own, inference) for _, own in table.groupby("family", sort=False)]
+    return pd.concat(families, ignore_index=True)
 
 
-def with_trend_verdicts(trends: pd.DataFrame) -> pd.DataFrame:
+def with_trend_verdicts(trends: pd.DataFrame, inference: Inference) -> pd.DataFrame:
     """Add p_holm, over all rows as one family, and a verdict to rows of `budgetlens.statistics.strata.Trend` fields.
 
     A slope per stratum has no smallest effect of interest, so that no verdict says that there is none.
@@ -222,7 +203,7 @@ def with_trend_verdicts(trends: pd.DataFrame) -> pd.DataFrame:
     trends = trends.copy()
     trends.insert(place, "p_holm", adjusted_p(trends["p"].to_numpy(dtype=np.float64)))
     words = [
-        verdict(low, high, p, np.nan, np.nan, order=SLOPE)
+        verdict(low, high, p, np.nan, np.nan, inference.alpha, order=SLOPE)
         for low, high, p in zip(trends["low"], trends["high"], trends["p_holm"], strict=True)
     ]
     trends.insert(place + 1, "verdict", words)
@@ -233,11 +214,8 @@ def seeds_table(
     likelihood: pd.DataFrame,
     cells: Mapping[str, Mapping[str, str]],
     contrasts: Sequence[Contrast],
+    inference: Inference,
     *,
-    seed: int,
-    smallest_effect: float,
-    correction: Correction = "holm",
-    clusters: pd.Series | None = None,
     effects: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Every contrast that holds a random level with several draws, pooled over the draws.
@@ -256,12 +234,7 @@ def seeds_table(
     wide = wide_cells(likelihood, "nll", missing="drop")
     rows = []
     for contrast, by_draw in pairs:
-        effect = seed_effect(
-            contrast_values(wide, list(by_draw.values())),
-            seed=seed,
-            clusters=clusters,
-            smallest_effect=smallest_effect,
-        )
+        effect = seed_effect(contrast_values(wide, list(by_draw.values())), inference)
         rows.append(
             {
                 "contrast": contrast.name,
@@ -277,8 +250,7 @@ def seeds_table(
         pd.concat([table, others.reindex(columns=table.columns)], ignore_index=True)
         if len(others)
         else table,
-        correction=correction,
-        smallest_effect=smallest_effect,
+        inference,
     )
     return whole.iloc[: len(table)].astype({name: table[name].dtype for name in table})
 

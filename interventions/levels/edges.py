@@ -4,7 +4,7 @@
 or ``decoder`` for every row; or encoder roles, or ``encoder``, for the encoder's self-attention. ``keys``: roles
 joined by ``+``, ``encoder`` or ``decoder`` for all of a stack, or ``all-bos`` for every key but the BOS.
 ``@layers``: a window (:mod:`interventions.levels.layer_windows`); left out, all. ``/heads``: ``/h0+3``, ``/h0-2``; left
-out, all. ``answer->bos@20-33/h0+3`` · ``predicting->document+prefix@0%-25%`` · ``document->prefix@all``.
+out, all. ``predicting->bos@20-33/h0+3`` · ``predicting->document+prefix@0%-25%`` · ``document->prefix@all``.
 """
 
 from __future__ import annotations
