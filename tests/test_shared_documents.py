@@ -40,6 +40,10 @@ from analyses.studies.two_by_two import effects_of
 from budgetlens.command.finishing import INDEPENDENT, tables_of
 from budgetlens.comparison.compare import compare
 from budgetlens.design.catalogue import find_analysis
+from budgetlens.explorer.data import load_run, subset_effects
+from budgetlens.explorer.effects_view import effects_of as explored_effects
+from budgetlens.explorer.state import State
+from budgetlens.explorer.strata import mask_of
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run, shared_documents
@@ -618,3 +622,39 @@ def test_tables_that_allow_for_nothing_are_marked(tmp_path, monkeypatch):
     presented = tables_of(run)[1]
     assert {name for name in every if INDEPENDENT in presented[name].notes} == {"own", "tested"}
     assert "share a document count as independent" in presented["own"].caption
+
+
+# The explorer
+
+
+def test_the_explorer_s_strata_resample_documents(tmp_path):
+    """Repeating every example within its document leaves the intervals of any stratum as they are."""
+    path = write_run_of("exp08", tmp_path / "run", [f"d{number}" for number in range(160)]).path
+    once = load_run(path)
+    copies = [f"{name}-{copy}" for name in once.nll.index for copy in range(5)]
+    owners = pd.Series([name.rpartition("-")[0] for name in copies], index=copies, name="document")
+
+    def repeated_five_times(table):
+        return table.loc[owners.to_numpy()].set_axis(pd.Index(copies, name="example"))
+
+    # A Run keeps what it has read: its inference is that of 800 examples of 160 documents.
+    run = Run.open(path)
+    vars(run)["documents"] = owners
+    often = replace(
+        once,
+        run=run,
+        nll=repeated_five_times(once.nll),
+        answer_tokens=repeated_five_times(once.answer_tokens),
+        counts=repeated_five_times(once.counts),
+    )
+    state = State(strata="hardness", stratum="2 of 5")
+    columns = ["mean_difference", "low", "high"]
+    expected = explored_effects(once, state)
+    found = explored_effects(often, state)
+    assert (found["n"] == 5 * expected["n"]).all()
+    assert (found["clusters"] == expected["n"]).all()
+    assert found[columns].to_numpy() == pytest.approx(expected[columns].to_numpy(), abs=1e-12, nan_ok=True)
+    vars(run)["inference"] = replace(run.inference, clusters=None)
+    naive = subset_effects(often, mask_of(often, "hardness", "2 of 5"), run.inference)
+    widths = [(table["high"] - table["low"]).to_numpy() for table in (naive, expected)]
+    assert (widths[0] < 0.7 * widths[1]).all()
