@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from budgetlens.model.attention import RowAttention, Site
+from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import probe
+from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, ROLES
+from budgetlens.statistics.quantities import Quantity
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from budgetlens.model.attention import RowAttention, Site
 
 
 @probe("budgets")
@@ -20,8 +26,37 @@ class Budgets:
     roles of both stacks share one softmax; in separate blocks each block sums to 1 by itself.
     """
 
-    axis: str = "role"
-    averages_heads: bool = False
+    declares = Declaration(
+        title="Attention shares",
+        quantities=(
+            Quantity(
+                "share",
+                "attention share",
+                "fraction of attention",
+                smallest_difference=0.01,
+                part_of_whole=True,
+            ),
+        ),
+        axis="role",
+        estimand="mean over examples and heads of the share that {rows} give to each role",
+        categories=ROLES,
+        # What goes to the decoder and to the encoder, where both share a softmax.
+        sums={"self total": DECODER_ROLES, "cross total": ENCODER_ROLES},
+        every_contrast=True,
+        # What a prefix should change, and where a sink would be.
+        head_maps=("document", "bos"),
+        names={
+            "cells": "shares",
+            "totals": "totals",
+            "effects": "share_effects",
+            "heads": "heads",
+            "differences": "differences",
+            "maps": "heads",
+        },
+        drawn="ledger",
+        heading="Attention budgets",
+        plural="budgets",
+    )
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The roles that keys of this site can have."""

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from budgetlens.model.attention import RowAttention, Site
+from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import probe
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.statistics.quantities import Quantity
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from budgetlens.model.attention import RowAttention, Site
+
+MASS = Quantity("mass", "mass", "fraction of attention", part_of_whole=True)
+ENTROPY = Quantity("entropy", "entropy", "nats", smallest_difference=0.1, bound_unit="nats")
+NO_MASS = "no example has mass in this part"
 
 
 def _parts(site: Site) -> dict[str, tuple[str, ...]]:
@@ -28,8 +36,21 @@ class Entropies:
     The entropy of a part without mass is undefined: NaN.
     """
 
-    axis: str = "part"
-    averages_heads: bool = False
+    declares = Declaration(
+        title="Attention entropy",
+        quantities=(MASS, ENTROPY),
+        axis="part",
+        estimand="mean over examples: mean over heads of the entropy of the attention of {rows}, normalised within the "
+        "part; mass = share of attention on the part",
+        categories=("self", "cross", "all"),
+        wholes=("all",),
+        head_maps=False,
+        undefined=NO_MASS,
+        names={"effects": "entropy_effects"},
+        drawn="mass",
+        draws_differences=False,
+        heading="Entropy",
+    )
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The parts of this site."""
@@ -50,8 +71,21 @@ class PublishedEntropies:
     so that it can move against the entropy of any head.
     """
 
-    axis: str = "part"
-    averages_heads: bool = True
+    declares = Declaration(
+        title="Published entropy",
+        quantities=(MASS, ENTROPY),
+        axis="part",
+        estimand="mean over examples: entropy of the head-averaged attention of {rows}, not normalised within the part, "
+        "as published; mass = share of attention on the part",
+        categories=("published_self", "published_cross"),
+        labels={"published_self": "self", "published_cross": "cross"},
+        averages_heads=True,
+        head_maps=False,
+        undefined=NO_MASS,
+        names={"effects": "published_entropy_effects"},
+        drawn="mass",
+        draws_differences=False,
+    )
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The parts of this site, with the prefix ``published_``."""
@@ -59,6 +93,8 @@ class PublishedEntropies:
 
     def observe(self, attention: RowAttention) -> Mapping[str, Tensor]:
         """``mass`` and ``entropy``: batch × 1 × row × part."""
+        import torch
+
         groups = tuple(roles for part, roles in _parts(attention.site).items() if part != "all")
         averaged = attention.probabilities.mean(dim=1, keepdim=True)
         entropies = torch.special.entr(averaged)

@@ -6,14 +6,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-import torch
 from einops import rearrange
-from torch import Tensor
 
-from budgetlens.model.attention import RowAttention, Site
+from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import probe
 from budgetlens.model.roles import ENCODER_ROLES, ROLES
+from budgetlens.statistics.quantities import Quantity
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from budgetlens.model.attention import RowAttention, Site
 
 #: Encoder roles that are taken away, by the name of the category.
 REMOVED: Mapping[str, frozenset[str]] = MappingProxyType(
@@ -39,8 +44,21 @@ class Renormalised:
     NaN in rows that gave all their attention to what is taken away. The category ``none`` takes nothing away.
     """
 
-    axis: str = "removed"
-    averages_heads: bool = False
+    declares = Declaration(
+        title="Attention without some encoder roles",
+        quantities=(
+            *(
+                Quantity(role, f"share of {role}", "fraction of attention", part_of_whole=True)
+                for role in ROLES
+            ),
+            Quantity("removed_mass", "mass taken away", "fraction of attention", part_of_whole=True),
+            Quantity("cross_entropy", "entropy of the remaining encoder keys", "nats"),
+        ),
+        axis="removed",
+        categories=tuple(REMOVED),
+        # A prediction: it is held against what hiding does, in the tables of the sink audit.
+        shown=False,
+    )
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The sets of roles taken away, where decoder rows attend to encoder keys."""
@@ -48,6 +66,8 @@ class Renormalised:
 
     def observe(self, attention: RowAttention) -> Mapping[str, Tensor]:
         """Each quantity: batch × head × row × set of roles."""
+        import torch
+
         mass = attention.role_mass
         keeps = torch.tensor(
             [[float(role not in removed) for removed in REMOVED.values()] for role in ROLES],

@@ -16,7 +16,7 @@ from analyses.studies.knockouts import QUARTERS, knockout_figures
 from budgetlens.command.finishing import tables_of
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.roles import ROLES
-from budgetlens.report import drawing
+from budgetlens.report import drawing, probe_drawing
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
@@ -102,15 +102,15 @@ def test_a_role_that_is_0_everywhere_has_no_panel(run: tuple[Run, dict[str, pd.D
 def test_large_designs_show_the_cells_of_their_headlines() -> None:
     plan = find_analysis("exp12").plan("corrected")
     cells = [cell.name for cell in plan.design.cells]
-    chosen, words = drawing.drawn_cells(plan, pd.DataFrame({"cell": cells}))
+    chosen, words = probe_drawing.drawn_cells(plan, pd.DataFrame({"cell": cells}))
     assert len(cells) == 100
-    assert len(chosen) <= drawing.MOST_PANELS
+    assert len(chosen) <= probe_drawing.MOST_PANELS
     assert words == f", {len(chosen)} of 100 cells"
     wanted = {cell for contrast in plan.headline_contrasts for cell in contrast.weights}
     assert set(chosen) <= wanted
     few = find_analysis("exp08").plan("corrected")
     names = [cell.name for cell in few.design.cells]
-    assert drawing.drawn_cells(few, pd.DataFrame({"cell": names})) == (names, "")
+    assert probe_drawing.drawn_cells(few, pd.DataFrame({"cell": names})) == (names, "")
 
 
 def numbered_effects(sizes: dict[str, int], headline: int = 0) -> pd.DataFrame:

@@ -18,8 +18,12 @@ from budgetlens.statistics.budget_arrays import BudgetArray, budget_arrays, empt
 from budgetlens.statistics.contrasts import Contrast, comparison
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import bca_interval
+from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.verdicts import verdict_over_layers
 
+SHARE = Quantity(
+    "share", "attention share", "fraction of attention", smallest_difference=0.01, part_of_whole=True
+)
 CELLS, LAYERS, HEADS, ROLES = ("a", "b", "c"), (0, 3, 7, 9, 11), (0, 1), ("bos", "document", "answer")
 A_TO_B = comparison("a", "b", "f")
 
@@ -180,7 +184,9 @@ def test_caution_is_given_for_heavy_tails_alone():
 
 def test_bands_and_simultaneous_p_by_full_enumeration():
     array = budget(n=9)
-    found = share_differences(array, [A_TO_B], Inference(seed=1, resamples=1000)).query("role == 'document'")
+    found = share_differences(array, [A_TO_B], Inference(seed=1, resamples=1000), SHARE).query(
+        "role == 'document'"
+    )
     values = (array.values[0] - array.values[1]).mean(axis=1 + 1).astype(np.float64)[:, :, 1]
     patterns = np.array(list(itertools.product([1, -1], repeat=9)))
 
@@ -209,7 +215,7 @@ def test_bands_and_simultaneous_p_by_full_enumeration():
 
 
 def test_the_planted_effect_is_found_and_wider_families_give_wider_bands():
-    layers = share_differences(budget(), [A_TO_B], Inference(seed=1, resamples=999))
+    layers = share_differences(budget(), [A_TO_B], Inference(seed=1, resamples=999), SHARE)
     array = budget()
     values = (
         (array.values[0] - array.values[1]).mean(axis=2, dtype=np.float64).reshape(len(array.examples), -1)
@@ -229,7 +235,7 @@ def test_the_planted_effect_is_found_and_wider_families_give_wider_bands():
 
 def test_equivalence_of_layers_equals_statsmodels_and_gives_the_verdict():
     array = budget()
-    found = share_differences(array, [A_TO_B], Inference(seed=1, smallest_difference=0.08)).query(
+    found = share_differences(array, [A_TO_B], Inference(seed=1, smallest_difference=0.08), SHARE).query(
         "role == 'document'"
     )
     own = (array.values[0] - array.values[1]).mean(axis=2).astype(np.float64)[:, :, 1]
@@ -253,10 +259,12 @@ def test_shares_at_the_bound_are_seldom_called_unchanged():
         values = np.stack([shares, 0 * shares])[..., None, None].astype(np.float32)
         array = BudgetArray("decoder", "self", ("a", "b"), tuple(range(30)), (0, 1, 2), (0,), ("x",), values)
         found = share_differences(
-            array, [A_TO_B], Inference(seed=number, smallest_difference=0.01, resamples=99)
+            array, [A_TO_B], Inference(seed=number, smallest_difference=0.01, resamples=99), SHARE
         )
         whole = verdict_over_layers(
-            *(found[name].to_numpy() for name in ("band_low", "band_high", "p_simultaneous", "p_tost")), 0.01
+            *(found[name].to_numpy() for name in ("band_low", "band_high", "p_simultaneous", "p_tost")),
+            0.01,
+            SHARE,
         )
         claimed += "within" in whole
     assert claimed / 300 <= 0.075
@@ -265,7 +273,7 @@ def test_shares_at_the_bound_are_seldom_called_unchanged():
 def test_interactions_of_shares_are_per_example_contrasts():
     contrast = Contrast("twice", "f", {"a": 1.0, "b": -2.0, "c": 1.0})
     array = budget()
-    row = share_differences(array, [contrast], Inference(seed=1, resamples=99)).iloc[0]
+    row = share_differences(array, [contrast], Inference(seed=1, resamples=99), SHARE).iloc[0]
     own = (array.values[0] - 2 * array.values[1] + array.values[2])[:, 0, :, 0].mean(axis=1)
     assert row["mean"] == pytest.approx(own.mean(), abs=1e-6)
     assert row["standard_error"] == pytest.approx(own.std(ddof=1) / math.sqrt(24), rel=1e-5)
@@ -323,7 +331,7 @@ def test_shares_nobody_or_not_everybody_has():
     assert math.isnan(same["low"])
     assert "same value" in same["reason"]
     assert same["mean"] == 0.25
-    differences = share_differences(array, [A_TO_B], Inference(seed=1, resamples=99)).set_index(
+    differences = share_differences(array, [A_TO_B], Inference(seed=1, resamples=99), SHARE).set_index(
         ["layer", "role"]
     )
     assert math.isnan(differences.loc[(3, "bos"), "p"])
@@ -344,14 +352,14 @@ def test_one_example_and_equal_cells_are_undefined():
     table = share_table(array, Inference(seed=1, resamples=99))
     assert table["low"].isna().all()
     assert (table["reason"] == "one example: no interval").all()
-    differences = share_differences(array, [A_TO_B], Inference(seed=1, resamples=99))
+    differences = share_differences(array, [A_TO_B], Inference(seed=1, resamples=99), SHARE)
     assert differences["p"].isna().all()
     assert (differences["reason"] != "").all()
     same = Contrast("same", "f", {"a": 1.0, "d": -1.0})
     doubled = budget()
     values = np.concatenate([doubled.values, doubled.values[:1]])
     equal = BudgetArray("decoder", "merged", (*CELLS, "d"), doubled.examples, LAYERS, HEADS, ROLES, values)
-    found = share_differences(equal, [same], Inference(seed=1, resamples=99))
+    found = share_differences(equal, [same], Inference(seed=1, resamples=99), SHARE)
     assert found["p"].isna().all()
     assert (found["mean"] == 0).all()
     assert (found["reason"] != "").all()
@@ -360,7 +368,7 @@ def test_one_example_and_equal_cells_are_undefined():
 
 def test_unknown_cells_are_refused():
     with pytest.raises(ValueError, match="names cell 'z'"):
-        share_differences(budget(), [comparison("a", "z", "f")], Inference(seed=1))
+        share_differences(budget(), [comparison("a", "z", "f")], Inference(seed=1), SHARE)
 
 
 def test_bca_of_constant_columns_is_nan_and_leaves_others_alone():

@@ -315,13 +315,13 @@ def test_another_distribution_s_probe_is_found(tmp_path: Path, monkeypatch: pyte
         tmp_path,
         """
         from dataclasses import dataclass
+        from budgetlens.model.declaration import Declaration
         from budgetlens.model.observation import probe
 
         @probe("peak")
         @dataclass(frozen=True)
         class Peak:
-            axis: str = "part"
-            averages_heads: bool = False
+            declares = Declaration("Peak", (), "part")
 
             def categories(self, site): ...
 

@@ -45,12 +45,12 @@ SOUND = {
         """,
     "probe": """
         from dataclasses import dataclass
+        from budgetlens.model.declaration import Declaration
         from budgetlens.model.observation import probe
         @probe("NAME")
         @dataclass(frozen=True)
         class Plugin:
-            axis: str = "part"
-            averages_heads: bool = False
+            declares = Declaration("Things", (), "part")
             def categories(self, site): return ()
             def observe(self, attention): return {}
         """,
@@ -197,9 +197,9 @@ WRONG = [
         "def plugin():",
         "is no class; expected a frozen dataclass",
     ),
-    ("probe", "frozen=True", "frozen=False", "is not frozen; expected a frozen dataclass with axis"),
+    ("probe", "frozen=True", "frozen=False", "is not frozen; expected a frozen dataclass with declares"),
     ("probe", "observe", "look", "has no observe; expected a frozen dataclass"),
-    ("probe", "axis: str", "axes: str", "has no axis; expected"),
+    ("probe", "declares =", "declare =", "has no declares; expected"),
     (
         "analysis",
         "def plugin():\n            return",
@@ -311,11 +311,14 @@ def test_levels_raise_level_errors() -> None:
 
 
 def test_probes_take_parameters_but_not_their_records_names(plugin: Any) -> None:
-    plugin("probe", SOUND["probe"].replace("NAME", "thing").replace("axis:", "k: int = 1\n            axis:"))
+    plugin(
+        "probe",
+        SOUND["probe"].replace("NAME", "thing").replace("declares =", "k: int = 1\n            declares ="),
+    )
     (probe,) = chosen_probes(("thing:k=3",))
-    assert (probe.k, probe.axis) == (3, "part")  # type: ignore[attr-defined]
-    with pytest.raises(ParameterError, match=r"Plugin has no parameter 'axis'. It takes k: int = 1"):
-        chosen_probes(("thing:axis=role",))
+    assert (probe.k, probe.declares.axis) == (3, "part")  # type: ignore[attr-defined]
+    with pytest.raises(ParameterError, match=r"Plugin has no parameter 'declares'. It takes k: int = 1"):
+        chosen_probes(("thing:declares=role",))
     with pytest.raises(RegistryError, match=r"no probe is called 'budgts'. Did you mean 'budgets'\?"):
         chosen_probes(("budgts",))
     with pytest.raises(ValueError, match="the probe 'thing' is named twice"):

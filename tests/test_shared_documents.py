@@ -54,8 +54,8 @@ from budgetlens.statistics.contrasts import comparison, wide_cells
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import proportion_interval
 from budgetlens.statistics.ratios import decomposition, ratio_of_means
-from budgetlens.tables.attention_presentation import UNIT_OF_SHARES
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, effects_presentation
+from budgetlens.tables.probe_presentation import UNIT_OF_SHARES
 from budgetlens.tables.run_statistics import SHARED
 from tests import test_compare
 from tests.run_records import records

@@ -19,9 +19,10 @@ from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import heavy_tails
 from budgetlens.statistics.ratios import ratio_of_means
 from budgetlens.statistics.strata import trend_test
-from budgetlens.statistics.verdicts import CAUTION_TAILS, SMALLEST_SHARE
+from budgetlens.statistics.verdicts import CAUTION_TAILS
 from budgetlens.tables.digits import number, with_interval
 from budgetlens.tables.run_statistics import seeds_table, with_trend_verdicts
+from tests.test_effects_bands import SHARE
 
 
 def test_heavy_tails_are_those_of_scipy_s_kurtosis():
@@ -73,7 +74,7 @@ def budgets(difference: float, noise: float) -> pd.DataFrame:
 @pytest.mark.parametrize("found", [share_differences, head_map])
 def test_rounding_of_what_was_subtracted_is_no_effect(found):
     contrasts = [comparison("bare", "treated", "prefix")]
-    options = [Inference(seed=1, smallest_difference=SMALLEST_SHARE)] if found is share_differences else []
+    options = [Inference(seed=1, smallest_difference=0.01), SHARE] if found is share_differences else []
     rounding = found(budgets(0, 1.2e-7), contrasts, *options).iloc[0]
     assert np.isnan(rounding["p"])
     assert "rounding" in rounding["reason"]

@@ -12,6 +12,7 @@ from scipy import stats
 from budgetlens.statistics.contrasts import Contrast, comparison, factor_contrast
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
+from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.verdicts import (
     SLOPE,
     layers_rule,
@@ -19,9 +20,10 @@ from budgetlens.statistics.verdicts import (
     rule,
     verdict,
     verdict_over_layers,
-    within,
 )
 from budgetlens.tables.presentation import effects_presentation
+from probes.budgets import Budgets
+from probes.entropies import ENTROPY
 from tests.run_records import crossed
 
 
@@ -145,10 +147,15 @@ def test_slopes_of_an_effect_along_a_length(growth, expected):
 # Attention: changes of shares and entropies, over layers
 
 
-def over_layers(*layers: tuple[float, float, float, float], order: int = 1, quantity: str = "share") -> str:
+SHARE = Budgets.declares.quantities[0]
+
+
+def over_layers(
+    *layers: tuple[float, float, float, float], order: int = 1, quantity: Quantity = SHARE
+) -> str:
     """The verdict of layers, each given as (low, high, p against 0, p of equivalence)."""
     low, high, p, equivalence = (np.array(column) for column in zip(*layers, strict=True))
-    return verdict_over_layers(low, high, p, equivalence, 0.01, order=order, quantity=quantity)
+    return verdict_over_layers(low, high, p, equivalence, 0.01, quantity, order=order)
 
 
 UP, DOWN = (-0.3, -0.1, 0.001, 1.0), (0.1, 0.3, 0.001, 1.0)
@@ -180,7 +187,7 @@ def test_shares_rise_fall_do_not_change_or_are_undecided(layers, expected):
 
 def test_no_layers_are_undecided():
     nothing = np.array([])
-    assert verdict_over_layers(nothing, nothing, nothing, nothing, 0.01) == "undecided"
+    assert verdict_over_layers(nothing, nothing, nothing, nothing, 0.01, SHARE) == "undecided"
 
 
 def test_changes_of_changes_and_entropies_have_words_of_their_own():
@@ -188,20 +195,20 @@ def test_changes_of_changes_and_entropies_have_words_of_their_own():
     assert over_layers(UP, order=2) == "falls more"
     assert over_layers(FLAT, order=2) == "changes alike within ±1 point"
     assert over_layers(DOWN, order=3) == "interaction falls"
-    assert over_layers(FLAT, quantity="entropy") == "no change within ±0.01 nats"
-    assert within(0.005, "share") == "within ±0.5 points"
-    assert verdict(0.1, 0.3, 0.001, 1.0, 0.01, quantity="share") == "falls"
-    assert verdict(-0.001, 0.001, 0.9, 0.001, 0.01, quantity="share") == "no change within ±1 point"
-    assert verdict(-0.001, 0.001, 0.9, 0.9, 0.01, quantity="share") == "undecided"
+    assert over_layers(FLAT, quantity=ENTROPY) == "no change within ±0.01 nats"
+    assert SHARE.within(0.005) == "within ±0.5 points"
+    assert verdict(0.1, 0.3, 0.001, 1.0, 0.01, quantity=SHARE) == "falls"
+    assert verdict(-0.001, 0.001, 0.9, 0.001, 0.01, quantity=SHARE) == "no change within ±1 point"
+    assert verdict(-0.001, 0.001, 0.9, 0.9, 0.01, quantity=SHARE) == "undecided"
 
 
 def test_the_rule_of_layers_names_the_words_of_its_contrasts():
-    sentence = layers_rule(0.02, "share", orders=(1, 1))
+    sentence = layers_rule(0.02, SHARE, orders=(1, 1))
     assert sentence.startswith("falls / rises: in some layer the band leaves out 0 and p is below 0.05")
     assert (
         "no change within ±2 points: in no layer, and in every layer tested the equivalence test" in sentence
     )
     assert "differences" not in sentence
-    both = layers_rule(0.02, "share", orders=(2, 1, 3))
+    both = layers_rule(0.02, SHARE, orders=(2, 1, 3))
     assert "falls / rises, falls less / falls more (a difference of differences" in both
     assert "interaction falls / interaction rises (with the third factor's treatment)" in both

@@ -27,10 +27,11 @@ from budgetlens.statistics.contrasts import Contrast, comparison, wide_cells
 from budgetlens.statistics.effects import Correction
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.ratios import Ratio, ratio_of_means
-from budgetlens.tables.build import stack_totals
 from budgetlens.tables.extract import Extract
 from budgetlens.tables.presentation import Table, documents_resampled, sample
+from budgetlens.tables.probes import sums_of
 from figures import effect_map, interaction_plot
+from probes.budgets import Budgets
 
 #: Where states are copied: at the output of the layer that stands there in the depth of any encoder, or at the
 #: end, behind the last norm. The window is one layer wide.
@@ -194,7 +195,7 @@ def budget_restoration_table(
     """
     decoder = [budget for budget in budgets if budget.stack == "decoder"]
     frames = []
-    for budget in (*decoder, *stack_totals(decoder)):
+    for budget in (*decoder, *sums_of(decoder, Budgets.declares)):
         values = {
             cell: budget.values[place].mean(axis=(1, 2), dtype=np.float64)
             for place, cell in enumerate(budget.cells)

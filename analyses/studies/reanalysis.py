@@ -36,7 +36,7 @@ from budgetlens.statistics.strata import (
     strata_table,
     trend_tests,
 )
-from budgetlens.tables.build import with_cell_columns
+from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.run_statistics import with_trend_verdicts
 
 #: The published stratifications by words of the answer.

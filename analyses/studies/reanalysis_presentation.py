@@ -11,7 +11,6 @@ from analyses.studies.prefix_ratios import presented as ratios_presented
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.run import Run
 from budgetlens.statistics.verdicts import CAUTION_RULE, trend_rule
-from budgetlens.tables.attention_presentation import UNIT_OF_SHARES, shown_layers
 from budgetlens.tables.presentation import (
     TESTED_COLUMNS,
     Table,
@@ -19,6 +18,7 @@ from budgetlens.tables.presentation import (
     effects_presentation,
     shares_documents,
 )
+from budgetlens.tables.probe_presentation import UNIT_OF_SHARES, shown_layers
 from budgetlens.tables.run_statistics import SHARED
 
 STRATA = "strata by words of the answer"

@@ -23,10 +23,10 @@ from analyses.studies.sink_tables import (
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.run import Run
 from budgetlens.statistics.column_splits import ROUNDING
-from budgetlens.tables.attention_presentation import shown_layers
-from budgetlens.tables.build import with_cell_columns
+from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.extract import Extract
 from budgetlens.tables.presentation import Table, documents_resampled, sample
+from budgetlens.tables.probe_presentation import shown_layers
 from figures import effect_map, shift_by_layer, sink_audit
 
 #: How many heads the table of heads shows.

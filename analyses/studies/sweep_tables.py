@@ -21,8 +21,8 @@ from budgetlens.statistics.contrasts import wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS, SMALLEST_EFFECT
-from budgetlens.tables.attention_presentation import UNIT_OF_SHARES
-from budgetlens.tables.build import likelihood_table, with_cell_columns
+from budgetlens.tables.build import likelihood_table
+from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.digits import with_interval
 from budgetlens.tables.presentation import (
     TESTED_COLUMNS,
@@ -31,6 +31,7 @@ from budgetlens.tables.presentation import (
     effects_presentation,
     shares_documents,
 )
+from budgetlens.tables.probe_presentation import UNIT_OF_SHARES
 from figures import effects_forest, interaction_plot
 
 ORACLE, RANDOM = effect_name("oracle"), effect_name("pool")

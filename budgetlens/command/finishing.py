@@ -13,11 +13,11 @@ from budgetlens.report.document import write_report
 from budgetlens.report.drawing import draw_figures, save_figures
 from budgetlens.report.findings import caveats
 from budgetlens.runs.run import Run
-from budgetlens.tables.attention_presentation import UNIT_OF_SHARES
 from budgetlens.tables.build import build_tables
 from budgetlens.tables.extract import Extract
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table
 from budgetlens.tables.presented import presented_tables
+from budgetlens.tables.probe_presentation import UNIT_OF_SHARES
 from budgetlens.tables.run_statistics import SHARED
 from budgetlens.tables.terminal_text import visible
 

@@ -14,7 +14,7 @@ from budgetlens.design.catalogue import listed_analyses
 from budgetlens.design.intervention import Intervention, available_interventions
 from budgetlens.model.families import FAMILIES
 from budgetlens.model.observation import available_probes
-from budgetlens.registry.parameters import PROBE_FIELDS, parameters_of
+from budgetlens.registry.parameters import parameters_of
 from budgetlens.runs.known_models import KNOWN_MODELS
 
 
@@ -64,8 +64,7 @@ def _lines(thing: type) -> list[str]:
         issubclass(thing, Intervention)
         and getattr(thing.parse, "__func__", None) is not vars(Intervention)["parse"].__func__
     )
-    fixed = () if issubclass(thing, Intervention) else PROBE_FIELDS
-    parameters = ", ".join(map(str, parameters_of(thing, fixed))) if not own else ""
+    parameters = ", ".join(map(str, parameters_of(thing))) if not own else ""
     if parameters:
         lines.append(f"parameters: {parameters}")
     if issubclass(thing, Intervention):

@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from budgetlens.model.roles import PREDICTING, ROLE_CODES, ROLES, roles_of
 
@@ -43,6 +43,26 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """Ids and positions of the rows and keys of a call.
+
+    ``row_positions`` and ``key_positions`` count within each trial's own decoder or encoder input, as the model is told
+    them; at padding they mean nothing.
+    """
+
+    row_ids: Int[Tensor, "batch row"]
+    row_positions: Int[Tensor, "batch row"]
+    key_ids: Int[Tensor, "batch key"]
+    key_positions: Int[Tensor, "batch key"]
+
+    def of_batch(self, chosen: Int[Tensor, " part"]) -> Tokens:
+        """Those of some entries of the batch alone."""
+        return Tokens(
+            self.row_ids[chosen], self.row_positions[chosen], self.key_ids[chosen], self.key_positions[chosen]
+        )
+
+
+@dataclass(frozen=True)
 class AttentionCall:
     """One call of an attention function, with a role for every row and key.
 
@@ -53,6 +73,8 @@ class AttentionCall:
     scaled scores (T5's relative positions), ``softcap`` bounds them (Gemma 2: c·tanh(s/c)). ``predicting``
     marks the rows whose logits predict answer tokens; None in the encoder. ``copies`` is above 1 where an edit
     has given every key twins, of which a row sees one: readings take the twins together, as the key they are.
+    ``tokens`` has ids and positions, without twins; ``projection`` is the sublayer's output projection, which takes the
+    heads' outputs side by side. Both are None in calls made by hand.
     """
 
     site: Site
@@ -68,6 +90,8 @@ class AttentionCall:
     key_roles: Int[Tensor, "batch key"]
     predicting: Bool[Tensor, "batch row"] | None = None
     copies: int = 1
+    tokens: Tokens | None = None
+    projection: nn.Module | None = None
 
     @cached_property
     def group(self) -> int:
@@ -129,6 +153,7 @@ class AttentionCall:
             row_roles=self.row_roles[chosen],
             key_roles=self.key_roles[chosen],
             predicting=None if self.predicting is None else self.predicting[chosen],
+            tokens=None if self.tokens is None else self.tokens.of_batch(chosen),
         )
 
     def joined(
@@ -216,7 +241,9 @@ class AttentionCall:
             hidden = keys > rearrange(rows, "batch row -> batch 1 row 1")
         if self.copies > 1 and hidden is not None:
             scores, hidden = _twins_together(scores, hidden, self.copies)
-        return RowAttention.from_scores(self.site, scores, hidden, self.members)
+        return replace(
+            RowAttention.from_scores(self.site, scores, hidden, self.members), call=self, rows=rows
+        )
 
 
 def _with_roles(
@@ -256,7 +283,8 @@ class RowAttention:
     ``probabilities`` sum to 1 over the keys and are exactly 0 at hidden keys. ``shifted`` are the scores
     less the row's maximum, meaningless at hidden keys; ``log_normaliser`` is the logarithm of the sum of their
     exponentials, so that log p = shifted − log_normaliser at every visible key. ``members`` has one column
-    per role, 1 where the key has it.
+    per role, 1 where the key has it. ``call`` is the call as the model makes it, edits included, with values, roles,
+    ids and positions, and ``rows`` are the places of these rows in it; both are None where scores were given.
     """
 
     site: Site
@@ -264,6 +292,8 @@ class RowAttention:
     shifted: Float[Tensor, "batch head row key"]
     log_normaliser: Float[Tensor, "batch head row 1"]
     members: Float[Tensor, "batch key role"]
+    call: AttentionCall | None = None
+    rows: Int[Tensor, "batch row"] | None = None
 
     @classmethod
     def from_scores(

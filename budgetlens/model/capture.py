@@ -18,7 +18,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from budgetlens.model.attention import Site
+from budgetlens.model.attention import Site, Tokens
 from budgetlens.model.batching import Batch, Rows, with_donors
 from budgetlens.model.decoder_inputs import decoder_inputs, position_rows
 from budgetlens.model.edits import EditError, OutputEdit
@@ -108,6 +108,7 @@ def _encode(
     model: LoadedModel, batch: Batch, reading: Reading, edits: tuple[Edit, ...]
 ) -> tuple[Tensor, list[Observation]]:
     inputs = {"input_ids": batch.encoder_ids, "attention_mask": batch.encoder_mask}
+    encoder_places = _places(batch.encoder_ids)
     visitor = StackVisitor(
         model,
         reading if reading.encoder else Reading(),
@@ -119,6 +120,7 @@ def _encode(
         stack="encoder",
         row_roles=batch.pass_roles,
         key_roles={"self": batch.pass_roles},
+        tokens={"self": Tokens(batch.encoder_ids, encoder_places, batch.encoder_ids, encoder_places)},
         rows=_document_rows(batch.pass_roles),
     )
     encoder = model.model.get_encoder()
@@ -146,6 +148,7 @@ def _decode(
             "cross": batch.lane_roles,
             "merged": torch.cat([batch.decoder_roles, batch.lane_roles], dim=1),
         },
+        tokens=_decoder_tokens(batch),
         rows=batch.chosen,
         predicting=batch.predicting,
     )
@@ -162,6 +165,25 @@ def _decode(
         logits = model.envoy.output.logits.save()
     losses = token_losses(logits, batch.targets)
     return _by_trial(losses, batch.answer).cpu().numpy(), visitor.observations(None)
+
+
+def _places(ids: Int[Tensor, "batch position"]) -> Int[Tensor, "batch position"]:
+    """The place of every position in its row, from 0."""
+    return torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
+
+
+def _decoder_tokens(batch: Batch) -> dict[str, Tokens]:
+    """Ids and positions of rows and keys by block, as the decoder's roles are."""
+    own, own_places = batch.decoder_ids, batch.decoder_positions
+    other = batch.encoder_ids[batch.lane_pass]
+    other_places = _places(other)
+    return {
+        "self": Tokens(own, own_places, own, own_places),
+        "cross": Tokens(own, own_places, other, other_places),
+        "merged": Tokens(
+            own, own_places, torch.cat([own, other], dim=1), torch.cat([own_places, other_places], dim=1)
+        ),
+    }
 
 
 def _by_trial(values: Float[Tensor, "lane row"], rows: Rows) -> Float[Tensor, "trial row"]:

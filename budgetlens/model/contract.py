@@ -15,11 +15,13 @@ from torch import Tensor
 from budgetlens.model.attention import RowAttention, Site
 from budgetlens.model.batching import Batch, make_batch
 from budgetlens.model.capture import Capture, Reading, capture
+from budgetlens.model.declaration import Declaration
 from budgetlens.model.edits import ScaleValues
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import probe
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Example, Trial
+from budgetlens.statistics.quantities import Quantity
 
 #: Largest deviation of a row's sum from 1.
 SUM_TOLERANCE = 1e-5
@@ -30,8 +32,9 @@ SUM_TOLERANCE = 1e-5
 class _RoleShares:
     """Share of each role's keys, for the check alone: the engine knows no probe by name."""
 
-    axis: str = "role"
-    averages_heads: bool = False
+    declares = Declaration(
+        title="Shares", quantities=(Quantity("share", "share", "fraction of attention"),), axis="role"
+    )
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The roles that keys of this site can have."""

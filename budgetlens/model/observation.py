@@ -1,7 +1,8 @@
 """What a probe is, and the arrays it leaves.
 
-A probe of attention is a frozen dataclass with a name, an axis of categories and one pure method; it
-never sees records, files or batches. Registering one: ``@probe("name")`` on the class, in a module of
+A probe of attention is a frozen dataclass that declares what its records are and has one pure method; it
+never sees records, files or batches, and no table, figure or page knows it by name. Registering one:
+``@probe("name")`` on the class, in a module of
 :mod:`probes` or of a distribution with an entry point in the group ``budgetlens.probes``.
 """
 
@@ -9,15 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import numpy as np
-from torch import Tensor
-
-from budgetlens.model.attention import RowAttention, Site
+from budgetlens.model.declaration import Declaration
 from budgetlens.registry.discovery import discover
 from budgetlens.registry.names import lookup, registered
-from budgetlens.registry.parameters import PROBE_FIELDS, from_text
+from budgetlens.registry.parameters import from_text
+
+if TYPE_CHECKING:
+    # Annotations only: what is declared loads without torch.
+    import numpy as np
+    from torch import Tensor
+
+    from budgetlens.model.attention import RowAttention, Site
 
 ProbeClass = TypeVar("ProbeClass")
 
@@ -31,20 +36,11 @@ def probe(name: str) -> Callable[[ProbeClass], ProbeClass]:
 
 
 class AttentionProbe(Protocol):
-    """Reads the attention of chosen rows and yields quantities per row.
-
-    ``axis`` names the record column that tells a quantity's categories apart (``role``, ``part``);
-    ``averages_heads`` says that its quantities come from the average over heads.
-    """
+    """Reads the attention of chosen rows and yields quantities per row."""
 
     @property
-    def axis(self) -> str:
-        """Record column of the categories."""
-        ...
-
-    @property
-    def averages_heads(self) -> bool:
-        """Whether the head axis has length one because heads were averaged first."""
+    def declares(self) -> Declaration:
+        """What its records are, and what may be said of them."""
         ...
 
     def categories(self, site: Site) -> tuple[str, ...]:
@@ -52,7 +48,7 @@ class AttentionProbe(Protocol):
         ...
 
     def observe(self, attention: RowAttention) -> Mapping[str, Tensor]:
-        """Quantities by name, each batch × head × row × category.
+        """The declared quantities by name, each batch × head × row × category.
 
         The head axis has length one where the quantity is computed from the average over heads. A
         value that is undefined for a row is NaN, and then undefined for the trial.
@@ -88,7 +84,7 @@ class Reading:
         return bool(self.probes) and (self.layers is None or site.layer in self.layers)
 
 
-def available_probes() -> Mapping[str, type]:
+def available_probes() -> Mapping[str, Any]:
     """Every registered attention probe by name."""
     return discover("probe", "budgetlens.probes")
 
@@ -105,6 +101,4 @@ def chosen_probes(texts: Sequence[str]) -> tuple[AttentionProbe, ...]:
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise ValueError(f"the probe {doubled[0]!r} is named twice; a run reads each probe once")
-    return tuple(
-        from_text(lookup("probe", name, known), parameters, PROBE_FIELDS) for name, _, parameters in parts
-    )
+    return tuple(from_text(lookup("probe", name, known), parameters) for name, _, parameters in parts)

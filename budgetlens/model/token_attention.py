@@ -20,10 +20,12 @@ from budgetlens.model.attention import RowAttention, Site
 from budgetlens.model.batching import Rows, make_batch
 from budgetlens.model.capture import Reading, capture
 from budgetlens.model.contract import pad_token
+from budgetlens.model.declaration import Declaration
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import probe
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
+from budgetlens.statistics.quantities import Quantity
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,8 +56,12 @@ class _TokenShares:
 
     encoder_keys: int
     decoder_keys: int
-    axis: str = "key"
-    averages_heads: bool = False
+
+    declares = Declaration(
+        title="Shares of single keys",
+        quantities=(Quantity("share", "share", "fraction of attention"),),
+        axis="key",
+    )
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The keys of a decoder site, as the model orders them: the decoder's before the encoder's."""

@@ -9,7 +9,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from budgetlens.model.attention import AttentionCall, Site
+from budgetlens.model.attention import AttentionCall, Site, Tokens
 from budgetlens.model.batching import Rows, StateChange
 from budgetlens.model.edits import CallEdit, OutputEdit
 from budgetlens.model.loaded import LoadedModel, at_path, site_path
@@ -24,7 +24,8 @@ PlacedEdits = tuple[Int[Tensor, " part"] | None, tuple[Edit, ...]]
 class StackVisitor:
     """Visits the layers of one stack: applies edits, lets probes read, keeps the averages of what they read.
 
-    ``edits`` are those of every entry of the batch (pass or lane). ``changes`` of the other stack are left out.
+    ``edits`` are those of every entry of the batch (pass or lane). ``key_roles`` and ``tokens`` are
+    by block. ``changes`` of the other stack are left out.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class StackVisitor:
         stack: str,
         row_roles: Int[Tensor, "batch row"],
         key_roles: Mapping[str, Int[Tensor, "batch key"]],
+        tokens: Mapping[str, Tokens],
         rows: Rows,
         predicting: Bool[Tensor, "batch row"] | None = None,
     ) -> None:
@@ -45,6 +47,7 @@ class StackVisitor:
         self.stack = stack
         self.row_roles = row_roles
         self.key_roles = key_roles
+        self.tokens = tokens
         self.rows = rows
         self.predicting = predicting
         sites = model.sites(stack)
@@ -86,9 +89,9 @@ class StackVisitor:
             Observation(
                 probe=name_of(probe),
                 site=site,
-                axis=probe.axis,
+                axis=probe.declares.axis,
                 categories=probe.categories(site),
-                averages_heads=probe.averages_heads,
+                averages_heads=probe.declares.averages_heads,
                 values={
                     name: (value if index is None else value[index]).cpu().numpy()
                     for name, value in means.items()
@@ -149,6 +152,10 @@ class StackVisitor:
             row_roles=self.row_roles,
             key_roles=self.key_roles[site.block],
             predicting=self.predicting,
+            tokens=self.tokens[site.block],
+            projection=at_path(
+                self.model.model, f"{site_path(self.model.family, site)}.{self.model.family.output}"
+            ),
         )
 
     def _read(self, call: AttentionCall) -> None:

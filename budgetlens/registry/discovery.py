@@ -27,7 +27,7 @@ _PLURALS: Mapping[str, str] = MappingProxyType({"analysis": "analyses"})
 _REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "intervention": ("apply", "parse", "files", "sample_levels", "identity_levels"),
-        "probe": ("axis", "averages_heads", "categories", "observe"),
+        "probe": ("declares", "categories", "observe"),
     }
 )
 

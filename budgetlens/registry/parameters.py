@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -15,9 +15,6 @@ Made = TypeVar("Made")
 #: Values are parted by colons; a colon of the value itself is written ``\:``.
 _COLON = re.compile(r"(?<!\\):")
 _NAMED = re.compile(r"(?P<name>[A-Za-z_]\w*)=(?P<value>.*)", re.DOTALL)
-#: Fields by which a probe says what its records are; nobody chooses them.
-PROBE_FIELDS: tuple[str, ...] = ("axis", "averages_heads")
-
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -37,22 +34,22 @@ class Parameter:
         return f"{self.name}: {self.kind}" + (f" = {self.default}" if self.default else "")
 
 
-def parameters_of(cls: type, fixed: Collection[str] = ()) -> tuple[Parameter, ...]:
-    """The fields of a dataclass that are given when one is made, in their order, but for the ``fixed`` ones."""
+def parameters_of(cls: type) -> tuple[Parameter, ...]:
+    """The fields of a dataclass that are given when one is made, in their order."""
     hints = get_type_hints(cls)
     return tuple(
         Parameter(field.name, _type_words(hints[field.name]), _default_words(field))
         for field in dataclasses.fields(cls)
-        if field.init and field.name not in fixed
+        if field.init
     )
 
 
-def from_text(cls: type[Made], text: str, fixed: Collection[str] = ()) -> Made:
+def from_text(cls: type[Made], text: str) -> Made:
     """An instance of a dataclass from its fields' values in order, joined by ``:``, or by name, or both.
 
     A value that reads ``word=…`` is one by name; a text that reads so itself is given by name as well
     (``text=a=b``). ``\\:`` is a colon of the value. Types are str, int, float, bool, ``Literal`` and any of these
-    ``| None`` (written ``none``). Empty text takes the defaults. Fields named in ``fixed`` keep theirs.
+    ``| None`` (written ``none``). Empty text takes the defaults.
 
     Raises:
         ParameterError: an unknown name (with the nearest known one), a value too many, too few, given twice or
@@ -61,7 +58,7 @@ def from_text(cls: type[Made], text: str, fixed: Collection[str] = ()) -> Made:
     fields = [
         field
         for field in dataclasses.fields(cls)  # type: ignore[arg-type]
-        if field.init and field.name not in fixed
+        if field.init
     ]
     hints = get_type_hints(cls)
     names = [field.name for field in fields]
@@ -74,12 +71,12 @@ def from_text(cls: type[Made], text: str, fixed: Collection[str] = ()) -> Made:
             by_name, name, value = True, match["name"], match["value"]
             if name not in names:
                 raise ParameterError(
-                    f"{cls.__name__} has no parameter {name!r}.{nearest(name, names)} It takes {_signature(cls, fixed)}"
+                    f"{cls.__name__} has no parameter {name!r}.{nearest(name, names)} It takes {_signature(cls)}"
                 )
         elif by_name:
             raise ParameterError(
                 f"{cls.__name__}: {value!r} comes after a value by name; give the others by name too "
-                f"({_signature(cls, fixed)})"
+                f"({_signature(cls)})"
             )
         elif position >= len(names):
             raise ParameterError(
@@ -96,8 +93,8 @@ def from_text(cls: type[Made], text: str, fixed: Collection[str] = ()) -> Made:
     return cls(**given)
 
 
-def _signature(cls: type, fixed: Collection[str]) -> str:
-    return ", ".join(map(str, parameters_of(cls, fixed))) or "no parameters"
+def _signature(cls: type) -> str:
+    return ", ".join(map(str, parameters_of(cls))) or "no parameters"
 
 
 def _needs_value(field: dataclasses.Field[Any]) -> bool:

@@ -9,32 +9,17 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from budgetlens.design.plan import Plan
-from budgetlens.model.roles import ROLES
+from budgetlens.report.probe_drawing import probe_figures
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
 from budgetlens.statistics.verdicts import SMALLEST_EFFECT
-from budgetlens.tables.build import headline_shares
-from figures import (
-    budget_differences,
-    budget_ledger,
-    effects_forest,
-    entropy_against_mass,
-    example_scatter,
-    head_map,
-    interaction_plot,
-    split_bars,
-    write_html,
-)
+from figures import effects_forest, example_scatter, interaction_plot, split_bars, write_html
 
-#: A figure has a panel per cell; of larger designs it has those of the headline contrasts.
-MOST_PANELS = 24
 #: A forest has at most this many rows; of more effects the headline ones are drawn first, then the others, by family.
 MOST_ROWS = 45
 #: How many of the headline contrasts are drawn example by example.
 MOST_SCATTERS = 3
-#: Roles whose differences are mapped head by head: what a prefix should change, and where a sink would be.
-MAPPED_ROLES = ("document", "bos")
 
 
 def draw_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
@@ -44,7 +29,7 @@ def draw_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figu
     common = likelihood_figures(plan, run.manifest.cells, tables, setting)
     if run.has_records:
         common |= example_figures(run, plan, setting)
-    common |= attention_figures(plan, tables, setting)
+    common |= probe_figures(run, tables)
     if "effects" in tables:
         common |= further_effects(plan, tables["effects"], setting)
     doubled = sorted(own.keys() & common.keys())
@@ -155,64 +140,6 @@ def example_figures(run: Run, plan: Plan, setting: str) -> dict[str, Figure]:
             title=f"Every example, {contrast.name}: {setting}",
         )
     return figures
-
-
-def attention_figures(plan: Plan, tables: Mapping[str, pd.DataFrame], setting: str) -> dict[str, Figure]:
-    """Budgets by layer, what the headline contrasts do to them by layer and by head, entropies."""
-    figures: dict[str, Figure] = {}
-    if "shares" in tables:
-        cells, of = drawn_cells(plan, tables["shares"])
-        for stack in tables["shares"]["stack"].unique():
-            title = f"Attention budgets, {stack}{of}: {setting}"
-            figures[f"budgets_{stack}"] = budget_ledger(
-                tables["shares"], cells=cells, stack=stack, title=title
-            )
-    headline = [contrast.name for contrast in headline_shares(plan)]
-    if "share_effects" in tables and headline:
-        differences = tables["share_effects"]
-        differences = differences[differences["contrast"].isin(headline)]
-        # Totals of a merged block are sums of roles, which are all drawn; a role that is hidden or absent on both
-        # sides of every contrast has a difference of exactly 0 and no panel.
-        roles = [
-            role
-            for role in ROLES
-            if differences.loc[differences["role"] == role, "mean"].fillna(0.0).ne(0.0).any()
-        ]
-        if roles:
-            figures["differences"] = budget_differences(
-                differences[differences["role"].isin(roles)],
-                contrasts=headline,
-                roles=roles,
-                bands="bands: 95 %, of all layers at once",
-                title=f"What the contrasts do to budgets: {setting}",
-            )
-    if "heads" in tables:
-        for role in MAPPED_ROLES:
-            mapped = tables["heads"][tables["heads"]["role"] == role]
-            if mapped["mean"].abs().sum() > 0 and mapped["block"].nunique() == 1:
-                figures[f"heads_{role}"] = head_map(
-                    mapped, role, title=f"Difference in attention on {role} by head: {setting}"
-                )
-    for kind in ("entropies", "published_entropies"):
-        if kind in tables:
-            # The whole of a softmax has a mass of 1 everywhere.
-            parts = tables[kind][~tables[kind]["part"].isin(("all", "published_all"))]
-            cells, of = drawn_cells(plan, parts)
-            words = "Published entropy" if kind.startswith("published") else "Entropy"
-            figures[kind] = entropy_against_mass(
-                parts, cells=cells, title=f"{words} against mass{of}: {setting}"
-            )
-    return figures
-
-
-def drawn_cells(plan: Plan, table: pd.DataFrame) -> tuple[list[str], str]:
-    """The cells that get a panel, and words that say which they are where these are not all."""
-    cells = list(dict.fromkeys(table["cell"].astype(str)))
-    if len(cells) <= MOST_PANELS:
-        return cells, ""
-    wanted = {cell for contrast in plan.headline_contrasts for cell in contrast.weights}
-    chosen = [cell for cell in cells if cell in wanted][:MOST_PANELS] or cells[:MOST_PANELS]
-    return chosen, f", {len(chosen)} of {len(cells)} cells"
 
 
 def _sides(contrast: Contrast) -> tuple[str, str]:

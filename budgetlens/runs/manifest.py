@@ -132,6 +132,17 @@ class Manifest:
         return str(self.identity.get("rows") or "")
 
     @property
+    def probes(self) -> tuple[str, ...]:
+        """The probes that were asked for, with their parameters."""
+        return tuple(str(text) for text in self.identity.get("probes") or ())
+
+    @property
+    def declarations(self) -> Mapping[str, Any]:
+        """What the run keeps of its probes' declarations, by name."""
+        kept = self.content.get("declarations")
+        return kept if isinstance(kept, Mapping) else {}
+
+    @property
     def examples(self) -> int:
         """How many examples are in every cell: those of the corpus without those left out."""
         return self.corpus.n - len(self.left_out)

@@ -16,6 +16,8 @@ from pyarrow import parquet
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.analysis import Analysis
 from budgetlens.design.plan import Plan
+from budgetlens.model.declaration import Declaration
+from budgetlens.model.observation import available_probes
 from budgetlens.runs.arrays import read_arrays
 from budgetlens.runs.files import read_json
 from budgetlens.runs.manifest import FORMAT, Manifest, RunError
@@ -126,6 +128,21 @@ class Run:
                 "what records them"
             )
         return self._files[kind]
+
+    @cached_property
+    def declarations(self) -> dict[str, Declaration]:
+        """What the probes that left records say of them, in the order in which they were asked for.
+
+        As run.json keeps it, so that a run can be read when a probe's distribution is gone; of runs that keep none,
+        and of probes that are here, as they say now.
+        """
+        kept, known = self.manifest.declarations, available_probes()
+        found = {}
+        asked = [text.partition(":")[0] for text in self.manifest.probes]
+        for name in dict.fromkeys((*asked, *self.kinds)):
+            if name in self.kinds and (name in known or name in kept):
+                found[name] = known[name].declares if name in known else Declaration.from_mapping(kept[name])
+        return found
 
     @cached_property
     def trials(self) -> pd.DataFrame:

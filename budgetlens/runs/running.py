@@ -36,6 +36,7 @@ from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import chosen_probes
 from budgetlens.model.trials import CutDocumentError
 from budgetlens.registry.discovery import plugin_of
+from budgetlens.registry.names import name_of
 from budgetlens.runs.examples_shown import examples_text
 from budgetlens.runs.files import file_hash
 from budgetlens.runs.known_models import REFERENCE_MODEL
@@ -357,6 +358,10 @@ def run_details(
             "parameters": sum(parameter.numel() for parameter in model.model.parameters()),
         },
         "corpus": corpus_details(corpus),
+        "declarations": {
+            name_of(probe): probe.declares.to_mapping()
+            for probe in chosen_probes(options.probes or plan.probes)
+        },
         "seed": options.seed,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": list(command),

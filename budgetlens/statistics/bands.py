@@ -19,7 +19,8 @@ from budgetlens.statistics.contrasts import Contrast
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import bca_interval, heavy_tails, left_out_sums, resampled_sums
 from budgetlens.statistics.permutations import sign_blocks
-from budgetlens.statistics.verdicts import CAUTION_TAILS, Quantity, verdict
+from budgetlens.statistics.quantities import Quantity
+from budgetlens.statistics.verdicts import CAUTION_TAILS, verdict
 
 Budgets: TypeAlias = pd.DataFrame | BudgetArray | Sequence[BudgetArray]
 
@@ -76,8 +77,7 @@ def share_differences(
     budgets: Budgets,
     contrasts: Sequence[Contrast],
     inference: Inference,
-    *,
-    quantity: Quantity = "share",
+    quantity: Quantity,
 ) -> pd.DataFrame:
     """Contrasts of shares per layer and role, with bands that hold over all layers at once.
 
@@ -90,9 +90,9 @@ def share_differences(
         budgets: as in `share_table`.
         contrasts: weightings of cells, as for NLL; a difference is baseline - treatment, in share (0 to 1).
         inference: its confidence is the probability that the band holds every layer of one contrast and role, its
-            smallest difference the smallest change of interest (`SMALLEST_SHARE`, `SMALLEST_ENTROPY`); no more than
+            smallest difference the smallest change of interest; no more than
             `SIGN_FLIPS` sign patterns are drawn. The equivalence tests are corrected by Holm.
-        quantity: "share", or "entropy" where the arrays hold entropies; gives the verdict its words.
+        quantity: what the arrays hold; which way is better gives the verdict its words.
 
     Returns:
         Columns contrast, family, order, stack, block, layer, role, n, mean, standard_error, band_low, band_high,

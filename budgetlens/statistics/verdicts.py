@@ -17,27 +17,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from budgetlens.statistics.quantities import Quantity
 
 HELPS = "helps"
 HURTS = "hurts"
 UNDECIDED = "undecided"
 
 
-Quantity = Literal["likelihood", "share", "entropy"]
-"""What is compared: the answer's NLL, a share of attention (0 to 1), or an entropy (nats)."""
-
 SMALLEST_EFFECT = 0.05
 """Smallest effect on the answer's NLL that would matter, in nats per token."""
 
-SMALLEST_SHARE = 0.01
-"""Smallest change of an attention share that would matter: 1 percentage point."""
-
-SMALLEST_ENTROPY = 0.1
-"""Smallest change of an entropy of attention that would matter, in nats."""
+ANSWER_NLL = Quantity(
+    "nll", "answer's NLL", "nats per answer token", better="lower", smallest_difference=SMALLEST_EFFECT
+)
+"""The outcome where none is named."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,10 @@ INTERACTION = Words("sub-additive", "super-additive", "additive")
 HIGHER_INTERACTION = Words("interaction falls", "interaction rises", "interaction unchanged")
 TREND = Words("grows", "shrinks", "steady")
 
+#: Where higher is better, a positive baseline - treatment is a harm.
+LOSS = Words(HURTS, HELPS, "no effect")
+LOSS_INTERACTION = Words("super-additive", "sub-additive", "additive")
+
 #: Attention neither helps nor hurts: with baseline - treatment, a positive difference is a share that falls.
 CHANGE = Words("falls", "rises", "no change")
 CHANGE_OF_CHANGE = Words("falls less", "falls more", "changes alike")
@@ -69,27 +70,23 @@ CAUTION_RULE = (
 )
 
 
-def words(order: int, quantity: Quantity = "likelihood") -> Words:
+def words(order: int, quantity: Quantity = ANSWER_NLL) -> Words:
     """The words of a slope, a difference (order 1), an interaction (2) or a higher interaction (3 and more)."""
     if order == SLOPE:
         return TREND
     if order > 2:
         return HIGHER_INTERACTION
-    if quantity == "likelihood":
-        return DIFFERENCE if order < 2 else INTERACTION
-    return CHANGE if order < 2 else CHANGE_OF_CHANGE
+    difference, interaction = {
+        "lower": (DIFFERENCE, INTERACTION),
+        "higher": (LOSS, LOSS_INTERACTION),
+        "": (CHANGE, CHANGE_OF_CHANGE),
+    }[quantity.better]
+    return difference if order < 2 else interaction
 
 
-def within(smallest_effect: float, quantity: Quantity = "likelihood") -> str:
-    """The bound of an equivalence; a share's is in percentage points."""
-    if quantity == "share":
-        return f"within ±{100 * smallest_effect:g} point{'' if 100 * smallest_effect == 1 else 's'}"
-    return f"within ±{smallest_effect:g}{' nats' if quantity == 'entropy' else ''}"
-
-
-def no_effect_within(smallest_effect: float, order: int = 1, quantity: Quantity = "likelihood") -> str:
+def no_effect_within(smallest_effect: float, order: int = 1, quantity: Quantity = ANSWER_NLL) -> str:
     """The wording of an equivalence, with the bound it holds for."""
-    return f"{words(order, quantity).small} {within(smallest_effect, quantity)}"
+    return f"{words(order, quantity).small} {quantity.within(smallest_effect)}"
 
 
 def verdict(
@@ -100,7 +97,7 @@ def verdict(
     smallest_effect: float,
     alpha: float = 0.05,
     order: int = 1,
-    quantity: Quantity = "likelihood",
+    quantity: Quantity = ANSWER_NLL,
 ) -> str:
     """What may be concluded from one contrast.
 
@@ -111,7 +108,7 @@ def verdict(
         smallest_effect: smallest effect of interest, in the unit of the interval.
         alpha: level of both tests.
         order: 1 for a difference, 2 for an interaction, 3 and more for a higher one, SLOPE for a slope.
-        quantity: what is compared; the words of shares and entropies are those of `verdict_over_layers`.
+        quantity: what is compared; which way is better gives the words.
 
     Returns:
         "helps", "hurts", "no effect within ±x" or "undecided"; for an interaction "sub-additive",
@@ -127,7 +124,7 @@ def verdict(
     if (low > 0 or high < 0) and p_difference < alpha:
         own = words(order, quantity)
         found = own.positive if low > 0 else own.negative
-        return f"{found}, {within(smallest_effect, quantity)}" if small else found
+        return f"{found}, {quantity.within(smallest_effect)}" if small else found
     return no_effect_within(smallest_effect, order, quantity) if small else UNDECIDED
 
 
@@ -137,9 +134,9 @@ def verdict_over_layers(
     p_difference: NDArray[np.float64],
     p_equivalence: NDArray[np.float64],
     smallest_effect: float,
+    quantity: Quantity,
     alpha: float = 0.05,
     order: int = 1,
-    quantity: Quantity = "share",
 ) -> str:
     """What may be concluded from one contrast of attention over all its layers.
 
@@ -168,7 +165,7 @@ def verdict_over_layers(
     if not directions:
         return no_effect_within(smallest_effect, order, quantity) if small else UNDECIDED
     joined = " and ".join(directions)
-    return f"{joined}, {within(smallest_effect, quantity)}" if small else joined
+    return f"{joined}, {quantity.within(smallest_effect)}" if small else joined
 
 
 def layers_rule(
@@ -178,12 +175,12 @@ def layers_rule(
     kinds = list(dict.fromkeys(words(order, quantity) for order in sorted(set(orders))))
     meanings = {
         CHANGE_OF_CHANGE: " (a difference of differences: with the second treatment the first one lowers the "
-        f"{quantity} less / more, or raises it more / less)",
+        f"{quantity.label} less / more, or raises it more / less)",
         HIGHER_INTERACTION: " (with the third factor's treatment)",
     }
     found = ", ".join(f"{own.positive} / {own.negative}{meanings.get(own, '')}" for own in kinds)
     small = ", ".join(own.small for own in kinds)
-    bound = within(smallest_effect, quantity)
+    bound = quantity.within(smallest_effect)
     return (
         f"{found}: in some layer the band leaves out 0 and p is below {alpha:g}, and both words where layers differ "
         f"in sign; {small} {bound}: in no layer, and in every layer tested the equivalence test is below {alpha:g}; "
@@ -208,7 +205,7 @@ def rule(smallest_effect: float, alpha: float = 0.05, orders: Iterable[int] = (1
     return (
         f"{found}: the interval leaves out 0 and the corrected p is below {alpha:g}; "
         f"{small}: neither, and the corrected equivalence test is below {alpha:g}; "
-        f"a word followed by {within(smallest_effect)}: both, an effect too small to matter; "
+        f"a word followed by {ANSWER_NLL.within(smallest_effect)}: both, an effect too small to matter; "
         f"{UNDECIDED}: everything else"
     )
 

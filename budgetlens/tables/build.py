@@ -6,30 +6,26 @@ Everything here is read from records; nothing needs a model. Statistics live in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
-from budgetlens.design.plan import Plan
-from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
-from budgetlens.statistics.bands import head_map, share_differences, share_table
-from budgetlens.statistics.budget_arrays import BudgetArray, by_document
-from budgetlens.statistics.contrasts import Contrast, wide_cells
+from budgetlens.statistics.contrasts import wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import one_sample_effects
 from budgetlens.statistics.ratios import decompositions
-from budgetlens.statistics.verdicts import CAUTION_TAILS, SMALLEST_ENTROPY, SMALLEST_SHARE
+from budgetlens.statistics.verdicts import CAUTION_TAILS
+from budgetlens.tables.cells import with_cell_columns
+from budgetlens.tables.probes import probe_tables
 from budgetlens.tables.run_statistics import anova_table, seeds_table, strata_tables
 
 
 def build_tables(run: Run) -> dict[str, pd.DataFrame]:
     """Every table of a run, by name."""
     tables = likelihood_tables(run)
-    tables |= attention_tables(run)
+    tables |= probe_tables(run)
     tables["trials"] = with_cell_columns(trials_table(run.trials), run.manifest.cells)
     return tables
 
@@ -51,67 +47,6 @@ def likelihood_tables(run: Run) -> dict[str, pd.DataFrame]:
         likelihood, factors, plan.contrasts, inference, effects=tables.get("effects")
     )
     return {name: table for name, table in tables.items() if len(table)}
-
-
-def attention_tables(run: Run) -> dict[str, pd.DataFrame]:
-    """Every table of attention shares and entropies: by cell, by contrast, by head.
-
-    Where examples share documents the document is the unit, and n counts documents.
-    """
-    plan, cells, inference, documents = run.plan, run.manifest.cells, run.inference, run.documents
-    tables: dict[str, pd.DataFrame] = {}
-    headline = headline_shares(plan)
-    if "budgets" in run.kinds:
-        budgets = by_document(run.budgets(), documents)
-        tables["shares"] = with_cell_columns(share_table(budgets, inference), cells)
-        decoder = [budget for budget in budgets if budget.stack == "decoder"]
-        totals = stack_totals(decoder)
-        if totals:
-            tables["totals"] = with_cell_columns(share_table(totals, inference), cells)
-        if plan.share_contrasts and decoder:
-            tested = replace(inference, smallest_difference=SMALLEST_SHARE)
-            tables["share_effects"] = share_differences([*decoder, *totals], plan.share_contrasts, tested)
-            tables["heads"] = head_map(decoder, headline)
-        del budgets, decoder, totals
-    for kind in ("entropies", "published_entropies"):
-        if kind not in run.kinds:
-            continue
-        found = run.arrays(kind, "part", ("mass", "entropy"))
-        arrays = {name: by_document(own, documents) for name, own in found.items()}
-        tables[kind] = with_cell_columns(entropy_table(arrays["mass"], arrays["entropy"], inference), cells)
-        decoder = [budget for budget in arrays["entropy"] if budget.stack == "decoder"]
-        if headline and decoder:
-            tested = replace(inference, smallest_difference=SMALLEST_ENTROPY)
-            differences = share_differences(decoder, headline, tested, quantity="entropy")
-            tables[f"{kind.removesuffix('ies')}y_effects"] = differences.rename(columns={"role": "part"})
-    return tables
-
-
-def headline_shares(plan: Plan) -> tuple[Contrast, ...]:
-    """The share contrasts among the plan's headlines; without any, the first of each family, six at most."""
-    names = {contrast.name for contrast in plan.headline_contrasts}
-    chosen = tuple(contrast for contrast in plan.share_contrasts if contrast.name in names)
-    return chosen or replace(plan, contrasts=plan.share_contrasts, headline=()).headline_contrasts
-
-
-def stack_totals(budgets: Sequence[BudgetArray]) -> list[BudgetArray]:
-    """``self total`` and ``cross total`` of every merged block: what goes to the decoder and to the encoder.
-
-    A separate block has no such totals: each of its softmaxes sums to 1 by itself.
-    """
-    totals = []
-    for budget in budgets:
-        if budget.block != "merged":
-            continue
-        groups = {"self total": DECODER_ROLES, "cross total": ENCODER_ROLES}
-        sums = [
-            budget.values[..., [budget.roles.index(role) for role in roles if role in budget.roles]].sum(
-                axis=-1
-            )
-            for roles in groups.values()
-        ]
-        totals.append(replace(budget, roles=tuple(groups), values=np.stack(sums, axis=-1)))
-    return totals
 
 
 def likelihood_table(
@@ -153,35 +88,6 @@ def likelihood_table(
     return with_cell_columns(pd.DataFrame(rows), cells)
 
 
-def entropy_table(
-    masses: Sequence[BudgetArray], entropies: Sequence[BudgetArray], inference: Inference
-) -> pd.DataFrame:
-    """Mass and entropy by cell, layer and part: heads averaged per example, then examples.
-
-    Args:
-        masses, entropies: one array per stack and block, parts in the place of roles.
-        inference: as in `share_table`.
-
-    Returns:
-        Columns cell, stack, block, layer, part, n (examples with a defined entropy), mass, mass_low,
-        mass_high, entropy, entropy_low, entropy_high (nats), entropy_sd (over examples), caution, reason.
-        Intervals are BCa over examples.
-    """
-    mass, entropy = share_table(masses, inference), share_table(entropies, inference)
-    keys = ["cell", "stack", "block", "layer", "role"]
-    table = entropy[[*keys, "n"]].rename(columns={"role": "part"})
-    for name, found in (("mass", mass), ("entropy", entropy)):
-        table[name] = found["mean"]
-        table[f"{name}_low"], table[f"{name}_high"] = found["low"], found["high"]
-    table["entropy_sd"] = entropy["sd"]
-    table["caution"] = [
-        "; ".join(dict.fromkeys(filter(None, own)))
-        for own in zip(mass["caution"], entropy["caution"], strict=True)
-    ]
-    table["reason"] = np.where(table["n"] > 0, entropy["reason"], "no example has mass in this part")
-    return table
-
-
 def trials_table(trials: pd.DataFrame) -> pd.DataFrame:
     """What each cell fed the model: mean positions by role, and the boundary checks.
 
@@ -203,16 +109,3 @@ def trials_table(trials: pd.DataFrame) -> pd.DataFrame:
             lambda factors: int((factors.astype(object).fillna("") != "").sum())
         )
     return table.reset_index()
-
-
-def with_cell_columns(table: pd.DataFrame, cells: Sequence[CellFacts]) -> pd.DataFrame:
-    """``table`` in the order of the cells, with each cell's alias and factor levels beside its name."""
-    order = {cell.name: position for position, cell in enumerate(cells)}
-    rest = [column for column in table.columns if column != "cell"]
-    described = pd.DataFrame([{"cell": cell.name, "alias": cell.alias, **cell.factors} for cell in cells])
-    table = table.assign(cell=table["cell"].astype(str))
-    merged = table.merge(described, on="cell", how="left", validate="many_to_one")
-    merged = merged[[*described.columns, *rest]]
-    return merged.sort_values("cell", key=lambda column: column.map(order), kind="stable").reset_index(
-        drop=True
-    )

@@ -12,7 +12,6 @@ from budgetlens.runs.manifest import Manifest
 from budgetlens.runs.run import Run
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import CAUTION_RULE
-from budgetlens.tables.attention_presentation import band_table, entropy_tables, head_table, share_tables
 from budgetlens.tables.captions import Captions
 from budgetlens.tables.digits import counted
 from budgetlens.tables.presentation import (
@@ -21,6 +20,7 @@ from budgetlens.tables.presentation import (
     effects_presentation,
     shares_documents,
 )
+from budgetlens.tables.probe_presentation import presented_probe
 from budgetlens.tables.strata_presentation import seeds_presented, strata_presented
 
 __all__ = ["presented_tables"]
@@ -36,7 +36,8 @@ def presented_tables(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, 
         seed=run.seed, n=manifest.examples_words, correction=plan.correction, labels=manifest.labels
     )
     presented = dict(_likelihood(captions, plan, tables))
-    presented |= _attention(captions, tables, manifest.rows)
+    for name, declared in run.declarations.items():
+        presented |= presented_probe(captions, name, declared, tables, manifest.rows)
     presented["trials"] = _trials(captions, tables["trials"], manifest)
     return presented
 
@@ -131,23 +132,6 @@ def _anova(captions: Captions, frame: pd.DataFrame) -> Iterator[tuple[str, Table
                 ),
             ),
         )
-
-
-def _attention(captions: Captions, tables: Mapping[str, pd.DataFrame], rows: str) -> dict[str, Table]:
-    presented: dict[str, Table] = {}
-    if "shares" in tables:
-        presented |= share_tables(captions, tables["shares"], rows)
-    if "share_effects" in tables:
-        presented["share_effects"] = band_table(captions, tables["share_effects"], "role")
-    if "heads" in tables:
-        presented["heads"] = head_table(captions, tables["heads"])
-    for kind in ("entropies", "published_entropies"):
-        if kind in tables:
-            presented |= entropy_tables(captions, kind, tables[kind])
-        effects = f"{kind.removesuffix('ies')}y_effects"
-        if effects in tables:
-            presented[effects] = band_table(captions, tables[effects], "part")
-    return presented
 
 
 def _trials(captions: Captions, frame: pd.DataFrame, manifest: Manifest) -> Table:

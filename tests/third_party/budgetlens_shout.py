@@ -10,8 +10,10 @@ from torch import Tensor
 
 from budgetlens.design.intervention import Context, Intervention, intervention
 from budgetlens.model.attention import RowAttention, Site
+from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import probe
 from budgetlens.model.trials import Segment, Trial
+from budgetlens.statistics.quantities import Quantity
 
 
 @intervention("shout")
@@ -38,8 +40,12 @@ class Peak:
     """The largest share that any one role gets, to the power of a number."""
 
     power: int = 1
-    axis: str = "part"
-    averages_heads: bool = False
+
+    declares = Declaration(
+        title="Largest share",
+        quantities=(Quantity("peak", "largest share", "fraction of attention", smallest_difference=0.01),),
+        axis="part",
+    )
 
     def categories(self, site: Site) -> tuple[str, ...]:
         return ("all",)

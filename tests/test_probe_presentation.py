@@ -6,16 +6,18 @@ import itertools
 
 import pandas as pd
 
-from budgetlens.tables.attention_presentation import (
+from budgetlens.tables.captions import Captions
+from budgetlens.tables.probe_presentation import (
     band_table,
-    entropy_tables,
+    cell_tables,
     head_table,
     runs,
-    share_tables,
     shown_layers,
 )
-from budgetlens.tables.captions import Captions
+from probes.budgets import Budgets
+from probes.entropies import Entropies
 
+SHARES, ENTROPIES = Budgets.declares, Entropies.declares
 CAPTIONS = Captions(7, "30 examples", "holm", {"a": "first", "b": "second"})
 
 
@@ -29,7 +31,7 @@ def test_shares_are_percent_of_chosen_layers_by_short_name():
             for role, mean in (("bos", 0.25 + layer / 100), ("answer", 0.75 - layer / 100))
         ]
     )
-    table = share_tables(CAPTIONS, frame, "predicting")["shares_decoder_merged"]
+    table = cell_tables(CAPTIONS, "shares", SHARES, frame, "predicting")["shares_decoder_merged"]
     assert table.frame["condition"].tolist() == ["first"] * 6 + ["second"] * 6
     assert table.frame["layer"].tolist() == [0, 2, 4, 6, 8, 12] * 2
     assert table.frame["bos"].tolist()[:3] == ["25.0", "27.0", "29.0"]
@@ -49,7 +51,7 @@ def test_entropies_and_masses_stand_beside_each_other():
             for part, note in (("self", "thin"), ("all", ""))
         ]
     )
-    table = entropy_tables(CAPTIONS, "entropies", frame)["entropies_decoder_merged"]
+    table = cell_tables(CAPTIONS, "entropies", ENTROPIES, frame, "predicting")["entropies_decoder_merged"]
     assert table.frame.to_dict("records") == [
         {
             "condition": "second",
@@ -80,7 +82,7 @@ def test_bands_name_the_layers_that_leave_out_0_and_the_surest():
     frame = pd.concat(
         part.assign(role=role, **sites) for role, part in (("bos", own), ("eos", empty), ("answer", absent))
     )
-    shown = band_table(CAPTIONS, frame, "role").frame.set_index("role")
+    shown = band_table(CAPTIONS, SHARES, frame).frame.set_index("role")
     assert list(shown.index) == ["bos", "answer"]
     row = shown.loc["bos"]
     assert row["layers tested"] == 5
@@ -105,7 +107,7 @@ def test_bands_have_a_verdict_and_its_rule():
         own = pd.DataFrame({**layers, **site, "role": role, "mean": mean, "p_tost": equivalence})
         own["band_low"], own["band_high"] = own["mean"] - 0.001, own["mean"] + 0.001
         frames.append(own)
-    table = band_table(CAPTIONS, pd.concat(frames), "role")
+    table = band_table(CAPTIONS, SHARES, pd.concat(frames))
     assert table.frame.set_index("role")["verdict"].to_dict() == {
         "bos": "falls, within ±1 point",
         "document": "falls",
@@ -118,7 +120,7 @@ def test_bands_have_a_verdict_and_its_rule():
     )
     assert "falls less" not in table.caption
     entropy = pd.concat(frames).rename(columns={"role": "part"}).assign(order=2, smallest_effect=0.1)
-    caption = band_table(CAPTIONS, entropy, "part").caption
+    caption = band_table(CAPTIONS, ENTROPIES, entropy).caption
     assert (
         "falls less / falls more (a difference of differences: with the second treatment the first one"
         in caption
@@ -136,7 +138,7 @@ def test_heads_are_counted_by_sign_and_the_strongest_named():
             for layer, head, mean, own in [(*one[:3], one[3] and not silent) for one in found]
         ]
     )
-    table = head_table(CAPTIONS, frame)
+    table = head_table(CAPTIONS, "heads", SHARES, frame)
     (row,) = table.frame.to_dict("records")
     assert row == {
         "contrast": "c",

@@ -1,0 +1,86 @@
+"""What a probe says of its records, so that tables, effects, figures and pages follow without knowing it.
+
+No torch: a run can be read, and its probes listed, where no model is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from budgetlens.statistics.quantities import Quantity
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """The records of a probe: one row per example, cell, stack, block, layer, head and category.
+
+    ``quantities`` are the columns of numbers, ``axis`` is the column of categories (``role``, ``part``, …) and
+    ``categories`` the order in which those are shown; others follow. ``title`` heads its tables and figures;
+    ``estimand`` says what a mean is of, with ``{rows}`` where the rows are named. ``averages_heads`` says that its
+    quantities come from the average over heads (``head`` is then -1). ``sums`` names totals of categories in the
+    blocks that have all of them. ``every_contrast`` tests every contrast of a plan and not its headlines alone;
+    ``head_maps`` are the categories that are mapped head by head, and False maps none. ``undefined`` tells why a value
+    may not be there. ``names`` are names of tables where they are not made of the probe's: cells, totals,
+    effects, heads. ``labels`` are words for categories, and ``wholes`` the categories that are the whole of something,
+    of which a part of it is no news. ``drawn`` says how means are drawn: ``map`` (layer × category, a panel per cell),
+    ``ledger`` (parts of a whole by role, one stack of bands a panel) or ``mass`` (an entropy against the mass that it
+    is of). ``heading`` and ``plural`` are what figures call it. ``shown`` is False for records that only the tables of
+    one study read.
+
+    A value per example is the mean over the rows that are read, then over heads.
+    """
+
+    title: str
+    quantities: tuple[Quantity, ...]
+    axis: str
+    estimand: str = "mean over examples and heads of what {rows} have"
+    categories: tuple[str, ...] = ()
+    averages_heads: bool = False
+    sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    every_contrast: bool = False
+    head_maps: tuple[str, ...] | bool = True
+    undefined: str = "no example has this observation"
+    names: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    wholes: tuple[str, ...] = ()
+    drawn: Literal["map", "ledger", "mass"] = "map"
+    draws_differences: bool = True
+    heading: str = ""
+    plural: str = ""
+    shown: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "heading", self.heading or self.title)
+        object.__setattr__(self, "plural", self.plural or self.title.lower())
+
+    @property
+    def tested(self) -> Quantity | None:
+        """The quantity whose differences are tested: the first with a smallest difference."""
+        return next((each for each in self.quantities if each.smallest_difference is not None), None)
+
+    def table(self, probe: str, kind: str) -> str:
+        """The name of one of the probe's tables: ``cells``, ``totals``, ``effects`` or ``heads``."""
+        return self.names.get(kind, probe if kind == "cells" else f"{probe}_{kind}")
+
+    def ordered(self, found: set[str]) -> list[str]:
+        """Categories in the order in which they are shown."""
+        known = [category for category in (*self.categories, *self.sums) if category in found]
+        return [*known, *sorted(found - set(known))]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The declaration as run.json keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Declaration:
+        """What :meth:`to_mapping` gave. Raises TypeError or KeyError for anything else."""
+        values = dict(mapping)
+        values["quantities"] = tuple(Quantity(**each) for each in values["quantities"])
+        for name in ("categories", "wholes"):
+            values[name] = tuple(values.get(name, ()))
+        values["sums"] = {name: tuple(parts) for name, parts in values.get("sums", {}).items()}
+        maps = values.get("head_maps", True)
+        values["head_maps"] = maps if isinstance(maps, bool) else tuple(maps)
+        return cls(**values)
