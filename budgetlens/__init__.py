@@ -13,14 +13,18 @@ from typing import Any
 _FACE = {
     "Analysis": "budgetlens.design.analysis",
     "Context": "budgetlens.design.intervention",
+    "Declaration": "budgetlens.model.declaration",
     "Example": "budgetlens.model.trials",
+    "Factor": "budgetlens.design.design",
     "Inference": "budgetlens.statistics.inference",
     "Intervention": "budgetlens.design.intervention",
     "Plan": "budgetlens.design.plan",
+    "Quantity": "budgetlens.statistics.quantities",
     "Run": "budgetlens.runs.run",
     "Segment": "budgetlens.model.trials",
     "Trial": "budgetlens.model.trials",
     "analysis": "budgetlens.design.analysis",
+    "crossed": "budgetlens.design.design",
     "intervention": "budgetlens.design.intervention",
     "probe": "budgetlens.model.observation",
 }

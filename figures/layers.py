@@ -33,6 +33,7 @@ from figures.rows import interval_error
 MOST_NUMBERS = 14
 #: Heights of a row of a map, in pixels: with numbers, and at least and at most without.
 ROW_HEIGHT = 30
+LEAST_HEIGHT = 110
 
 
 @redrawable
@@ -104,7 +105,10 @@ def effect_map(
     ticks["tickvals"] = list(range(0, len(levels[x]), step_x))
     frame = replace(frame, axis_below=frame.axis_below + 13 * (tick_lines - 1))
     height = ROW_HEIGHT * len(levels[y]) if numbered else min(420, max(110, 9 * len(levels[y])))
-    figure = panel_grid(-(-len(facets) // across), across, filled, frame=frame, panel_height=height)
+    panel_rows = -(-len(facets) // across)
+    # The colour bar with its title needs room, which a single row of a single panel has not.
+    height = max(height, LEAST_HEIGHT) if panel_rows == 1 else height
+    figure = panel_grid(panel_rows, across, filled, frame=frame, panel_height=height)
     largest = limit or float(np.nanmax(np.abs(rows["mean"]), initial=0.0)) or 1.0
     annotations = []
     for (row, column), panel in zip(filled, facets, strict=True):

@@ -10,6 +10,7 @@ from plotly.graph_objects import Figure
 from budgetlens.design.plan import Plan
 from budgetlens.model.declaration import Declaration
 from budgetlens.runs.run import Run
+from budgetlens.statistics.quantities import Quantity
 from budgetlens.tables.probes import headline_shares
 from figures import budget_differences, budget_ledger, effect_map, entropy_against_mass, head_map
 
@@ -78,7 +79,7 @@ def _map(rows: pd.DataFrame, declared: Declaration, *, facet: str, title: str) -
         y=declared.axis,
         facet=facet,
         quantity=f"difference in {quantity.label}" if differs else quantity.label,
-        unit=quantity.unit,
+        unit=_unit(quantity, differs),
         percent=quantity.part_of_whole,
         around_zero=differs or bool((rows["mean"] < 0).any()),
         order={
@@ -88,6 +89,13 @@ def _map(rows: pd.DataFrame, declared: Declaration, *, facet: str, title: str) -
         title=title,
         subtitle="baseline − treatment; a frame: the band of all layers leaves out 0" if differs else "",
     )
+
+
+def _unit(quantity: Quantity, differs: bool) -> str:
+    """The unit as a picture tells it: parts of a whole are drawn in percent, their differences in points."""
+    if not quantity.part_of_whole:
+        return quantity.unit
+    return "points" if differs else "percent"
 
 
 def _of_contrasts(run: Run, name: str, declared: Declaration, effects: pd.DataFrame) -> dict[str, Figure]:
@@ -150,7 +158,7 @@ def _of_heads(run: Run, name: str, declared: Declaration, heads: pd.DataFrame) -
             y="head",
             facet="contrast",
             quantity=f"difference in {quantity.label}",
-            unit=quantity.unit,
+            unit=_unit(quantity, True),
             percent=quantity.part_of_whole,
             order={axis: [str(own) for own in sorted(set(mapped[axis]))] for axis in ("layer", "head")},
             title=f"{declared.heading} by head, {words}: {run.manifest.setting}",
