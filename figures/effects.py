@@ -52,6 +52,10 @@ FOUND = {
     "super-additive": ("#8E8B1F", "triangle-down"),
     "interaction falls": ("#8A68D4", "star"),
     "interaction rises": ("#8E8B1F", "star"),
+    "falls": ("#8A68D4", "triangle-down"),
+    "rises": ("#8E8B1F", "triangle-up"),
+    "falls less": ("#8A68D4", "star"),
+    "falls more": ("#8E8B1F", "star"),
     "grows": ("#14967B", "triangle-right"),
     "shrinks": ("#C8559D", "triangle-left"),
 }
@@ -59,7 +63,7 @@ FOUND = {
 
 INTERACTIONS = ("sub-additive", "super-additive")
 
-SMALL = ("no effect", "additive", "interaction unchanged", "steady")
+SMALL = ("no effect", "additive", "interaction unchanged", "steady", "no change", "changes alike")
 """How verdicts of equivalence begin."""
 
 

@@ -49,7 +49,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     given = ["run", "custom", "--factor", "prefix=none,oracle", "--factor", "prompt=none,query"]
     given += [
         "--probes",
-        "budgets,distance,strongest:count=3",
+        "budgets,distance,strongest:count=3,own_likelihood,certainty",
         "--model",
         str(model),
         "--corpus",
@@ -138,7 +138,7 @@ def test_every_row_of_a_call_has_the_ids_that_were_fed(loaded: Callable[[str], A
 
 def test_tables_effects_bands_and_heads_follow_from_the_declaration(finished: Path) -> None:
     run = Run.open(finished)
-    assert set(run.declarations) == {"budgets", "distance", "strongest"}
+    assert set(run.declarations) == {"budgets", "distance", "strongest", "own_likelihood", "certainty"}
     # The distribution is not in this process: what its probes declared is read from the run.
     assert "distance" not in available_probes()
     frames, presented = tables_of(run)
@@ -182,6 +182,35 @@ def test_tables_effects_bands_and_heads_follow_from_the_declaration(finished: Pa
 
 def contrast_of(run: Run, name: str) -> dict[str, float]:
     return next(dict(each.weights) for each in run.plan.contrasts if each.name == name)
+
+
+def test_a_probe_of_answers_has_effects_in_its_own_direction(finished: Path) -> None:
+    run = Run.open(finished)
+    frames, presented = tables_of(run)
+    # The stranger's likelihood is the project's, computed in float64 from a softmax: its effects are the same.
+    effects, own = (
+        frames["effects"].set_index("contrast"),
+        frames["own_likelihood_effects"].set_index("contrast"),
+    )
+    for column in ("mean_difference", "low", "high", "d_z", "p_sign_flip", "p_holm"):
+        np.testing.assert_allclose(own[column], effects[column], rtol=1e-4, atol=1e-5)
+    assert own["verdict"].tolist() == effects["verdict"].tolist()
+    by_cell = frames["own_likelihood"].set_index("cell")["mean"]
+    assert by_cell.to_numpy() == pytest.approx(
+        frames["likelihood"].set_index("cell")["mean"][by_cell.index], abs=1e-5
+    )
+    # Higher is better: where baseline − treatment is positive, the treatment hurts.
+    certain = frames["certainty_effects"]
+    records = run.records("certainty").astype({"cell": str, "example": str})
+    wide = records.pivot(index="example", columns="cell", values="certainty")
+    row = certain.iloc[0]
+    expected = sum(wide[cell] * weight for cell, weight in contrast_of(run, row["contrast"]).items()).mean()
+    assert row["mean_difference"] == pytest.approx(expected)
+    assert "positive: the treatment hurts" in presented["certainty_effects"].caption
+    assert "no effect within ±1 point" in presented["certainty_effects"].caption
+    figures = draw_figures(run, frames)
+    assert {"own_likelihood_effects", "certainty_effects"} <= set(figures)
+    assert "Paired effects on certainty" in (finished / "report.html").read_text(encoding="utf-8")
 
 
 def test_figures_and_report_follow_from_the_declaration(finished: Path) -> None:

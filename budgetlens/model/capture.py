@@ -24,11 +24,12 @@ from budgetlens.model.decoder_inputs import decoder_inputs, position_rows
 from budgetlens.model.edits import EditError, OutputEdit
 from budgetlens.model.likelihood import token_losses
 from budgetlens.model.loaded import LoadedModel, at_path
-from budgetlens.model.observation import Observation, Reading
+from budgetlens.model.observation import AnswerLogits, AnswerObservation, Observation, Reading
 from budgetlens.model.roles import ROLE_CODES
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
 from budgetlens.model.visitor import StackVisitor
+from budgetlens.registry.names import name_of
 
 __all__ = ["Capture", "EditError", "Reading", "capture", "encode"]
 
@@ -37,11 +38,13 @@ __all__ = ["Capture", "EditError", "Reading", "capture", "encode"]
 class Capture:
     """What one batch leaves.
 
-    ``token_losses`` trial × row, nats, NaN at padding; ``observations`` one per probe and site.
+    ``token_losses`` trial × row, nats, NaN at padding; ``observations`` one per probe of attention and site,
+    ``answers`` one per probe of answers.
     """
 
     token_losses: Float[np.ndarray, "trial row"]
     observations: tuple[Observation, ...]
+    answers: tuple[AnswerObservation, ...] = ()
 
 
 def capture(model: LoadedModel, batch: Batch, reading: Reading, edits: Sequence[Edit] = ()) -> Capture:
@@ -56,8 +59,8 @@ def capture(model: LoadedModel, batch: Batch, reading: Reading, edits: Sequence[
     _require_matches(model, batch, edits)
     with torch.inference_mode():
         states, encoder_observations = _encode(model, batch, reading, edits)
-        losses, decoder_observations = _decode(model, batch, states, reading, edits)
-    return Capture(losses, (*encoder_observations, *decoder_observations))
+        losses, decoder_observations, answers = _decode(model, batch, states, reading, edits)
+    return Capture(losses, (*encoder_observations, *decoder_observations), answers)
 
 
 def encode(
@@ -135,7 +138,7 @@ def _encode(
 
 def _decode(
     model: LoadedModel, batch: Batch, states: Tensor, reading: Reading, edits: tuple[Edit, ...]
-) -> tuple[np.ndarray, list[Observation]]:
+) -> tuple[np.ndarray, list[Observation], tuple[AnswerObservation, ...]]:
     visitor = StackVisitor(
         model,
         reading,
@@ -164,7 +167,25 @@ def _decode(
         head.input = torch.take_along_dim(head.input, rows, dim=1)
         logits = model.envoy.output.logits.save()
     losses = token_losses(logits, batch.targets)
-    return _by_trial(losses, batch.answer).cpu().numpy(), visitor.observations(None)
+    answers = _answer_observations(
+        reading, AnswerLogits(logits, batch.targets, batch.answer.owner >= 0), batch
+    )
+    return _by_trial(losses, batch.answer).cpu().numpy(), visitor.observations(None), answers
+
+
+def _answer_observations(
+    reading: Reading, answer: AnswerLogits, batch: Batch
+) -> tuple[AnswerObservation, ...]:
+    """What the probes of answers read, the mean over each trial's rows in float64, in the order of the rows."""
+    found = []
+    for probe in reading.of_answers:
+        values = {}
+        for name, by_row in probe.observe_answer(answer).items():
+            table = _by_trial(by_row.double(), batch.answer).cpu().numpy()
+            tokens = [trial.answer_tokens for trial in batch.trials]
+            values[name] = np.array([row[:count].mean() for row, count in zip(table, tokens, strict=True)])
+        found.append(AnswerObservation(name_of(probe), values))
+    return tuple(found)
 
 
 def _places(ids: Int[Tensor, "batch position"]) -> Int[Tensor, "batch position"]:

@@ -16,6 +16,8 @@ from budgetlens.statistics.quantities import Quantity
 class Declaration:
     """The records of a probe: one row per example, cell, stack, block, layer, head and category.
 
+    A probe of answers has one row per example and cell; its ``axis`` is empty.
+
     ``quantities`` are the columns of numbers, ``axis`` is the column of categories (``role``, ``part``, …) and
     ``categories`` the order in which those are shown; others follow. ``title`` heads its tables and figures;
     ``estimand`` says what a mean is of, with ``{rows}`` where the rows are named. ``averages_heads`` says that its
@@ -34,7 +36,7 @@ class Declaration:
 
     title: str
     quantities: tuple[Quantity, ...]
-    axis: str
+    axis: str = ""
     estimand: str = "mean over examples and heads of what {rows} have"
     categories: tuple[str, ...] = ()
     averages_heads: bool = False

@@ -20,6 +20,7 @@ from budgetlens.registry.parameters import from_text
 if TYPE_CHECKING:
     # Annotations only: what is declared loads without torch.
     import numpy as np
+    from jaxtyping import Bool, Float, Int
     from torch import Tensor
 
     from budgetlens.model.attention import RowAttention, Site
@@ -56,6 +57,39 @@ class AttentionProbe(Protocol):
         ...
 
 
+class AnswerProbe(Protocol):
+    """Reads the logits that predict the answer and yields quantities per answer token."""
+
+    @property
+    def declares(self) -> Declaration:
+        """What its records are: one row per example and cell, without an axis."""
+        ...
+
+    def observe_answer(self, answer: AnswerLogits) -> Mapping[str, Tensor]:
+        """The declared quantities by name, each batch × row. A trial's value is the mean over its answer's rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class AnswerLogits:
+    """The rows that predict answer tokens: ``logits`` batch × row × vocabulary, ``targets`` batch × row.
+
+    ``real`` marks the rows that belong to a trial; what is computed for the others is never looked at.
+    """
+
+    logits: Float[Tensor, "batch row vocabulary"]
+    targets: Int[Tensor, "batch row"]
+    real: Bool[Tensor, "batch row"]
+
+
+@dataclass(frozen=True)
+class AnswerObservation:
+    """One answer probe's quantities, the mean over each trial's answer rows: ``values`` by name, one per trial."""
+
+    probe: str
+    values: Mapping[str, np.ndarray]
+
+
 @dataclass(frozen=True)
 class Observation:
     """One probe's quantities at one site, averaged over each trial's chosen rows.
@@ -75,13 +109,23 @@ class Observation:
 class Reading:
     """Which probes read which sites: ``layers`` None means all; ``encoder`` asks for the document rows."""
 
-    probes: tuple[AttentionProbe, ...] = ()
+    probes: tuple[AttentionProbe | AnswerProbe, ...] = ()
     layers: frozenset[int] | None = None
     encoder: bool = False
 
+    @property
+    def of_attention(self) -> tuple[AttentionProbe, ...]:
+        """The probes that read attention calls."""
+        return tuple(probe for probe in self.probes if hasattr(probe, "observe"))  # type: ignore[misc]
+
+    @property
+    def of_answers(self) -> tuple[AnswerProbe, ...]:
+        """The probes that read the answer's logits."""
+        return tuple(probe for probe in self.probes if hasattr(probe, "observe_answer"))  # type: ignore[misc]
+
     def reads(self, site: Site) -> bool:
         """Whether any probe reads ``site``."""
-        return bool(self.probes) and (self.layers is None or site.layer in self.layers)
+        return bool(self.of_attention) and (self.layers is None or site.layer in self.layers)
 
 
 def available_probes() -> Mapping[str, Any]:
@@ -89,7 +133,7 @@ def available_probes() -> Mapping[str, Any]:
     return discover("probe", "budgetlens.probes")
 
 
-def chosen_probes(texts: Sequence[str]) -> tuple[AttentionProbe, ...]:
+def chosen_probes(texts: Sequence[str]) -> tuple[AttentionProbe | AnswerProbe, ...]:
     """Probes by name, with parameters behind a colon as in ``name:k=3``.
 
     Raises RegistryError for an unknown name, ParameterError for an unknown or ill-typed parameter, and ValueError

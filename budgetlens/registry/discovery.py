@@ -30,6 +30,8 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "probe": ("declares", "categories", "observe"),
     }
 )
+#: What it may have instead: a probe of answers.
+_ALTERNATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"probe": ("declares", "observe_answer")})
 
 
 def discover(kind: str, group: str) -> Mapping[str, Any]:
@@ -112,6 +114,9 @@ def _require(kind: str, name: str, thing: Any) -> None:
         )
     fields = {field.name for field in dataclasses.fields(thing)}
     absent = [part for part in _REQUIRED[kind] if part not in fields and not hasattr(thing, part)]
+    instead = _ALTERNATIVES.get(kind)
+    if instead and all(hasattr(thing, part) for part in instead):
+        absent = []
     absent += sorted(getattr(thing, "__abstractmethods__", frozenset()))
     if absent:
         raise RegistryError(f"{kind} {name!r} ({_place(thing)}) has no {', '.join(absent)}; {expected}")

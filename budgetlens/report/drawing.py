@@ -29,6 +29,7 @@ def draw_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figu
     common = likelihood_figures(plan, run.manifest.cells, tables, setting)
     if run.has_records:
         common |= example_figures(run, plan, setting)
+    common |= outcome_figures(run, tables)
     common |= probe_figures(run, tables)
     if "effects" in tables:
         common |= further_effects(plan, tables["effects"], setting)
@@ -60,6 +61,24 @@ def likelihood_figures(
         )
     if "decomposition" in tables:
         figures["splits"] = split_bars(tables["decomposition"], title=f"Splits of effects: {setting}")
+    return figures
+
+
+def outcome_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
+    """The effects on what every probe of answers measured."""
+    figures = {}
+    for name, declared in run.declarations.items():
+        key, tested = declared.table(name, "effects"), declared.tested
+        if declared.axis or tested is None or key not in tables:
+            continue
+        first, _ = main_effects(run.plan, tables[key])
+        figures[key] = effects_forest(
+            first,
+            tested.smallest_difference,
+            quantity=tested.label,
+            unit=tested.unit,
+            title=f"Paired effects on {tested.label}: {run.manifest.setting}",
+        )
     return figures
 
 

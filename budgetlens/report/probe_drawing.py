@@ -26,7 +26,7 @@ def probe_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Fig
     """What every probe saw by layer, and what the headline contrasts do to it by layer and by head."""
     figures: dict[str, Figure] = {}
     for name, declared in run.declarations.items():
-        if declared.shown:
+        if declared.shown and declared.axis:
             cells = tables.get(declared.table(name, "cells"))
             if cells is not None:
                 figures |= _of_cells(run, name, declared, cells)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from budgetlens.model.capture import Capture
-from budgetlens.model.observation import ALL_HEADS, Observation
+from budgetlens.model.observation import ALL_HEADS, AnswerObservation, Observation
 from budgetlens.model.roles import ROLES
 from budgetlens.model.tokenization import TokenizedTrial
 
@@ -79,6 +79,12 @@ def likelihood_records(fed: Sequence[Fed], captured: Capture) -> pa.Table:
             "nll_sum": pa.array(sums, pa.float64()),
         }
     )
+
+
+def answer_records(fed: Sequence[Fed], observation: AnswerObservation) -> pa.Table:
+    """What a probe of answers saw: one row per trial, one column per quantity."""
+    values = {name: pa.array(own, pa.float64()) for name, own in observation.values.items()}
+    return pa.table({**_keys(fed), **values})
 
 
 def observation_records(fed: Sequence[Fed], observations: Sequence[Observation]) -> pa.Table:

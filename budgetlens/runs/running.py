@@ -40,7 +40,13 @@ from budgetlens.registry.names import name_of
 from budgetlens.runs.examples_shown import examples_text
 from budgetlens.runs.files import file_hash
 from budgetlens.runs.known_models import REFERENCE_MODEL
-from budgetlens.runs.records import Fed, likelihood_records, observation_records, trial_records
+from budgetlens.runs.records import (
+    Fed,
+    answer_records,
+    likelihood_records,
+    observation_records,
+    trial_records,
+)
 from budgetlens.runs.storage import RunDirectory, part_name
 
 #: Packages whose version can change a number.
@@ -220,6 +226,8 @@ def capture_records(fed: Sequence[Fed], captured: Capture, reading: Reading) -> 
     for name in dict.fromkeys(observation.probe for observation in captured.observations):
         own = [observation for observation in captured.observations if observation.probe == name]
         tables[name] = observation_records(fed, own)
+    for answer in captured.answers:
+        tables[answer.probe] = answer_records(fed, answer)
     return tables
 
 

@@ -27,8 +27,9 @@ from budgetlens.statistics.contrasts import (
 )
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import Missing, PairedEffect, one_sample_effects, paired_effect
+from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.ratios import Ratio, decomposition, ratio_of_means, split_of_means
-from budgetlens.statistics.verdicts import verdict
+from budgetlens.statistics.verdicts import ANSWER_NLL, verdict
 
 __all__ = [
     "Contrast",
@@ -58,16 +59,18 @@ def effects_table(
     contrasts: Sequence[Contrast],
     inference: Inference,
     *,
+    quantity: Quantity = ANSWER_NLL,
     missing: Missing = "refuse",
 ) -> pd.DataFrame:
     """One row of statistics per contrast, corrected within families, with a verdict.
 
     Args:
-        nll: columns example, cell, nll (mean over answer tokens, nats) and, for the token-weighted mean,
-            answer_tokens; one row per example and cell.
+        nll: columns example, cell, nll (mean over answer tokens, nats; or another quantity's column) and, for the
+            token-weighted mean, answer_tokens; one row per example and cell.
         contrasts: comparisons, main effects, interactions; each is valued per example first.
         inference: its correction "holm" corrects the sign-flip p, "bonferroni" the t-test p, as published; its
             clusters give cluster-robust statistics.
+        quantity: what is compared; which way is better gives the verdict its words.
         missing: "refuse" raises on unpaired examples and gives NaN with a reason where a value is not finite;
             "drop" leaves such examples out and counts them in `reason`.
 
@@ -81,7 +84,7 @@ def effects_table(
         raise ValueError("no contrasts given; name at least one comparison of two cells")
     needed = {cell for contrast in contrasts for cell in contrast.weights}
     used = nll[nll["cell"].isin(needed)] if "cell" in nll.columns else nll
-    wide = wide_cells(used, "nll", missing=missing)
+    wide = wide_cells(used, quantity.name, missing=missing)
     tokens, tokens_reason = _answer_tokens(used, wide.index)
     effects = one_sample_effects(
         contrast_values(wide, contrasts).to_numpy(),
@@ -106,10 +109,10 @@ def effects_table(
         table["reason"] = [
             f"{reason}; {tokens_reason}" if reason else tokens_reason for reason in table["reason"]
         ]
-    return with_verdicts(table, inference)
+    return with_verdicts(table, inference, quantity)
 
 
-def with_verdicts(table: pd.DataFrame, inference: Inference) -> pd.DataFrame:
+def with_verdicts(table: pd.DataFrame, inference: Inference, quantity: Quantity = ANSWER_NLL) -> pd.DataFrame:
     """Add corrected p within each family, stars, `small` and verdict to rows of `PairedEffect` fields.
 
     A column `order` gives interactions words of their own; without it every row is a difference.
@@ -126,7 +129,7 @@ def with_verdicts(table: pd.DataFrame, inference: Inference) -> pd.DataFrame:
         table[equivalence].isna(), "", np.where(table[equivalence] < alpha, "yes", "no")
     )
     table["verdict"] = [
-        verdict(low, high, p, p_equivalence, inference.smallest_difference, alpha, order=order)
+        verdict(low, high, p, p_equivalence, inference.smallest_difference, alpha, order, quantity)
         for low, high, p, p_equivalence, order in zip(
             table["low"],
             table["high"],

@@ -189,23 +189,28 @@ def layers_rule(
     )
 
 
-def rule(smallest_effect: float, alpha: float = 0.05, orders: Iterable[int] = (1,)) -> str:
+def rule(
+    smallest_effect: float,
+    alpha: float = 0.05,
+    orders: Iterable[int] = (1,),
+    quantity: Quantity = ANSWER_NLL,
+) -> str:
     """The rule in one sentence, for a caption; `orders` are those of the table's contrasts."""
     parts = []
-    for own in dict.fromkeys(words(order) for order in sorted(orders)):
+    for own in dict.fromkeys(words(order, quantity) for order in sorted(orders)):
         meaning = {
             INTERACTION: " (two treatments together help less / more than the sum of each alone)",
             HIGHER_INTERACTION: " (with the third factor's treatment)",
             TREND: " (the effect, along the quantity)",
         }.get(own, "")
         found = f"{own.positive} / {own.negative}{meaning}"
-        parts.append((found, f"{own.small} within ±{smallest_effect:g}"))
+        parts.append((found, f"{own.small} {quantity.within(smallest_effect)}"))
     found = ", ".join(part[0] for part in parts)
     small = ", ".join(part[1] for part in parts)
     return (
         f"{found}: the interval leaves out 0 and the corrected p is below {alpha:g}; "
         f"{small}: neither, and the corrected equivalence test is below {alpha:g}; "
-        f"a word followed by {ANSWER_NLL.within(smallest_effect)}: both, an effect too small to matter; "
+        f"a word followed by {quantity.within(smallest_effect)}: both, an effect too small to matter; "
         f"{UNDECIDED}: everything else"
     )
 

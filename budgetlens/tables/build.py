@@ -18,6 +18,7 @@ from budgetlens.statistics.paired import one_sample_effects
 from budgetlens.statistics.ratios import decompositions
 from budgetlens.statistics.verdicts import CAUTION_TAILS
 from budgetlens.tables.cells import with_cell_columns
+from budgetlens.tables.outcomes import outcome_tables
 from budgetlens.tables.probes import probe_tables
 from budgetlens.tables.run_statistics import anova_table, seeds_table, strata_tables
 
@@ -25,6 +26,7 @@ from budgetlens.tables.run_statistics import anova_table, seeds_table, strata_ta
 def build_tables(run: Run) -> dict[str, pd.DataFrame]:
     """Every table of a run, by name."""
     tables = likelihood_tables(run)
+    tables |= outcome_tables(run)
     tables |= probe_tables(run)
     tables["trials"] = with_cell_columns(trials_table(run.trials), run.manifest.cells)
     return tables

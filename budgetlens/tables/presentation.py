@@ -16,7 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from budgetlens.statistics.inference import Inference
-from budgetlens.statistics.verdicts import CAUTION_RULE, rule
+from budgetlens.statistics.quantities import Quantity
+from budgetlens.statistics.verdicts import ANSWER_NLL, CAUTION_RULE, rule
 from budgetlens.tables.digits import counted, number, with_interval
 from budgetlens.tables.escapes import latex, markdown
 from budgetlens.tables.formats import FORMATS, SUFFIXES
@@ -307,18 +308,19 @@ def effects_presentation(
     frame: pd.DataFrame,
     inference: Inference,
     *,
-    unit: str = "nats per answer token",
+    quantity: Quantity = ANSWER_NLL,
+    unit: str | None = None,
     title: str = "Paired effects",
     columns: Sequence[str] | None = EFFECT_COLUMNS,
 ) -> Table:
-    """The caption that belongs to the rows of `budgetlens.statistics.effects.effects_table`."""
+    """The caption that belongs to the rows of `effects_table`; the unit is the quantity's where none is given."""
     sizes = frame.groupby("family", sort=False).size()
     family = ", ".join(f"{name or 'unnamed'} ({size})" for name, size in sizes.items())
     correction, smallest = inference.correction, inference.smallest_difference
     source = "sign-flip p" if correction == "holm" else "t-test p"
     notes = [
         f"{100 * inference.confidence:g} % BCa bootstrap intervals over examples",
-        f"verdict: {rule(smallest, inference.alpha, frame.get('order', (1,)))}",
+        f"verdict: {rule(smallest, inference.alpha, frame.get('order', (1,)), quantity)}",
         CAUTION_RULE,
     ]
     notes += documents_resampled(shares_documents(frame))
@@ -328,8 +330,8 @@ def effects_presentation(
     return Table(
         frame=frame,
         title=title,
-        estimand="mean over examples of baseline - treatment (positive: the treatment helps)",
-        unit=unit,
+        estimand=f"mean over examples of baseline - treatment (positive: the treatment {_positive(quantity)})",
+        unit=quantity.unit if unit is None else unit,
         n=_sample_of(frame),
         family=family,
         correction=f"{correction.capitalize()} on the {source} within each family",
@@ -337,6 +339,11 @@ def effects_presentation(
         notes=tuple(notes),
         columns=None if columns is None else tuple(columns),
     )
+
+
+def _positive(quantity: Quantity) -> str:
+    """What the treatment does where baseline - treatment is positive."""
+    return {"lower": "helps", "higher": "hurts", "": f"lowers the {quantity.label}"}[quantity.better]
 
 
 def shares_documents(frame: pd.DataFrame) -> bool:

@@ -14,6 +14,7 @@ from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.captions import Captions
 from budgetlens.tables.digits import counted
+from budgetlens.tables.outcomes import presented_outcome
 from budgetlens.tables.presentation import (
     Table,
     documents_resampled,
@@ -37,7 +38,10 @@ def presented_tables(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, 
     )
     presented = dict(_likelihood(captions, plan, tables))
     for name, declared in run.declarations.items():
-        presented |= presented_probe(captions, name, declared, tables, manifest.rows)
+        if declared.axis:
+            presented |= presented_probe(captions, name, declared, tables, manifest.rows)
+        else:
+            presented |= presented_outcome(captions, name, declared, dict(tables), run.inference)
     presented["trials"] = _trials(captions, tables["trials"], manifest)
     return presented
 

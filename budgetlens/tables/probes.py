@@ -29,7 +29,7 @@ def probe_tables(run: Run) -> dict[str, pd.DataFrame]:
     """
     tables: dict[str, pd.DataFrame] = {}
     for name, declared in run.declarations.items():
-        if declared.shown:
+        if declared.shown and declared.axis:
             tables |= _tables(run, name, declared)
     return tables
 

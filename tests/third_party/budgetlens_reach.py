@@ -1,4 +1,4 @@
-"""Two probes from another distribution: how far attention reaches, and how much goes to the strongest keys."""
+"""Probes from another distribution: of attention (how far it reaches, its strongest keys) and of answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from budgetlens.model.attention import RowAttention, Site
 from budgetlens.model.declaration import Declaration
-from budgetlens.model.observation import probe
+from budgetlens.model.observation import AnswerLogits, probe
 from budgetlens.model.roles import DECODER_ROLES, ROLE_CODES
 from budgetlens.statistics.quantities import Quantity
 
@@ -74,3 +74,42 @@ class Strongest:
         return {
             "strongest": torch.topk(attention.probabilities, count, dim=-1).values.sum(dim=-1, keepdim=True)
         }
+
+
+@probe("own_likelihood")
+@dataclass(frozen=True)
+class OwnLikelihood:
+    """The answer's negative log-likelihood, computed another way than the project does."""
+
+    declares = Declaration(
+        title="Own likelihood",
+        quantities=(Quantity("own_nll", "own NLL", "nats", better="lower", smallest_difference=0.05),),
+    )
+
+    def observe_answer(self, answer: AnswerLogits) -> Mapping[str, Tensor]:
+        chances = torch.softmax(answer.logits.double(), dim=-1)
+        return {"own_nll": -torch.gather(chances, -1, answer.targets[..., None])[..., 0].log()}
+
+
+@probe("certainty")
+@dataclass(frozen=True)
+class Certainty:
+    """Probability of the answer's tokens, mean over them; higher is better."""
+
+    declares = Declaration(
+        title="Certainty",
+        quantities=(
+            Quantity(
+                "certainty",
+                "certainty",
+                "probability",
+                better="higher",
+                smallest_difference=0.01,
+                part_of_whole=True,
+            ),
+        ),
+    )
+
+    def observe_answer(self, answer: AnswerLogits) -> Mapping[str, Tensor]:
+        chances = torch.softmax(answer.logits.float(), dim=-1)
+        return {"certainty": torch.gather(chances, -1, answer.targets[..., None])[..., 0]}
