@@ -64,7 +64,8 @@ class TwoByTwo:
         self, name: str, family: str, first: Mapping[str, float], second: Mapping[str, float]
     ) -> Contrast:
         places = {
-            tuple(self.cells[getattr(self.first, side), getattr(self.second, other_side)]): weight * other_weight
+            tuple(self.cells[getattr(self.first, side), getattr(self.second, other_side)]): weight
+            * other_weight
             for (side, weight), (other_side, other_weight) in product(first.items(), second.items())
         }
         return Contrast(name, family, averaged(places, sum(own is _STEP for own in (first, second))))

@@ -75,9 +75,7 @@ class Places:
         grouped: dict[Place, list[str]] = {}
         for cell in self.design.cells:
             own = cell.factors
-            place = tuple(
-                levels.index(split_draw(own[factor])[0]) for factor, levels in self.factors.items()
-            )
+            place = tuple(levels.index(split_draw(own[factor])[0]) for factor, levels in self.factors.items())
             grouped.setdefault(place, []).append(cell.name)
         return {place: tuple(names) for place, names in grouped.items()}
 
@@ -107,7 +105,9 @@ class Places:
             if found:
                 yield found
 
-    def contrast(self, effect: Effect, bases: Iterable[Place], family: str, held: Mapping[str, str]) -> Contrast:
+    def contrast(
+        self, effect: Effect, bases: Iterable[Place], family: str, held: Mapping[str, str]
+    ) -> Contrast:
         """The contrast of an effect, averaged over crossings and draws."""
         signs = {place: sign for base in bases for place, sign in effect.corners(base)}
         places: dict[tuple[str, ...], float] = {
@@ -118,9 +118,7 @@ class Places:
             names[factor]: (self.factors[names[factor]][0], self.factors[names[factor]][level])
             for factor, level in zip(effect.factors, effect.levels, strict=True)
         }
-        return Contrast(
-            effect_words(pairs, held), family, averaged(places, effect.order), order=effect.order
-        )
+        return Contrast(effect_words(pairs, held), family, averaged(places, effect.order), order=effect.order)
 
 
 def automatic_contrasts(design: Design) -> tuple[Contrast, ...]:

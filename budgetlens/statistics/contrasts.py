@@ -95,7 +95,11 @@ def factor_steps(contrast: Contrast) -> dict[str, tuple[str, str]]:
         other = dict(zip(ends, reversed(ends), strict=True))
         # To go to the other end turns the sign of every cell; of a factor averaged over it turns none.
         turned = (
-            abs(weights.get(frozenset({**levels, factor: other[levels.get(factor, "")]}.items()), 0.0) + weight) < 1e-9
+            abs(
+                weights.get(frozenset({**levels, factor: other[levels.get(factor, "")]}.items()), 0.0)
+                + weight
+            )
+            < 1e-9
             for levels, weight in cells
         )
         if all(turned):

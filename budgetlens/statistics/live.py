@@ -13,6 +13,7 @@ average of crossings is left out where its weights cancel over cells that are th
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -147,10 +148,13 @@ def _acts(
 ) -> bool:
     if any(factor in idle.get(cell, ()) for cell in crossing.cells for factor in factors):
         return False
-    return not any(
-        sorted(same.get(cell, cell) for cell in own) == sorted(same.get(cell, cell) for cell in other)
-        for own, other in crossing.steps()
-    )
+    return not any(_shares(own, same) == _shares(other, same) for own, other in crossing.steps())
+
+
+def _shares(draws: Collection[str], same: Mapping[str, str]) -> dict[str, float]:
+    """What share of the draws feeds each trial, by the first cell that feeds it."""
+    counts = Counter(same.get(cell, cell) for cell in draws)
+    return {first: count / len(draws) for first, count in counts.items()}
 
 
 def _over(live: Iterable[Crossing], contrast: Contrast, order: int) -> dict[str, float]:
@@ -159,9 +163,7 @@ def _over(live: Iterable[Crossing], contrast: Contrast, order: int) -> dict[str,
     least = min(abs(weight) for weight in weighed.values())
     ordered = {
         draws: weighed[draws] / least
-        for draws in dict.fromkeys(
-            draws for cell in contrast.weights for draws in weighed if cell in draws
-        )
+        for draws in dict.fromkeys(draws for cell in contrast.weights for draws in weighed if cell in draws)
     }
     positive = sum(weight for weight in contrast.weights.values() if weight > 0)
     whole = positive / 2 ** (order - 1)
