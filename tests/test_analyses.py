@@ -25,7 +25,7 @@ from budgetlens.design.intervention import Context
 from budgetlens.design.plan import PROTOCOLS, Plan
 from budgetlens.model.tokenization import TrialTokenizer
 from budgetlens.model.trials import Example
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.ratios import decompositions
@@ -620,7 +620,7 @@ def test_end_to_end(
     tables = assert_finished(out, name, capsys)
     plan = plan_of(name, protocol)
     assert set(tables["likelihood"]["cell"]) == {cell.name for cell in plan.design.cells}
-    means = wide(RunDirectory(out).read_records("likelihood").astype({"cell": str, "example": str})).mean()
+    means = wide(Run.open(out).likelihood.astype({"cell": str, "example": str})).mean()
     effects = tables["effects"].set_index("contrast")["mean_difference"]
     for contrast in plan.contrasts:
         expected = sum(means[cell] * weight for cell, weight in contrast.weights.items())
