@@ -14,6 +14,7 @@ from analyses.studies.two_by_two import Property, TwoByTwo, effects_of
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS, Plan, Split
 from budgetlens.runs.run import Run
+from budgetlens.statistics.contrasts import distinct
 from budgetlens.tables.presentation import TESTED_COLUMNS, Table, effects_presentation
 
 COHERENCE = Property("coherence", "bag of words", "sentence")
@@ -74,11 +75,12 @@ def plan(protocol: str) -> Plan:
     other_bags = {PUBLISHED: WRONG_KEYWORDS} | (
         {} if protocol == "published" else {CORRECTED: WRONG_SHUFFLED}
     )
-    contrasts = [
+    # Within the cells that they share the two crossings have the same simple effects.
+    contrasts = distinct(
         contrast
         for family, other_bag in other_bags.items()
         for contrast in crossing(protocol, other_bag).contrasts(family)
-    ]
+    )
     by_name = {contrast.name: contrast for contrast in STUDY.plan(protocol).contrasts}
     family, other_bag = list(other_bags.items())[-1]
     bag, wrong, own = (by_name[effect_name(level)] for level in (other_bag, WRONG_FIRST, FIRST))

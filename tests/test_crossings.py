@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from budgetlens.statistics import crossings
 from budgetlens.statistics.crossings import full_crossings, without_draw
 from tests.run_records import cells_of, crossed
 
@@ -49,3 +58,49 @@ def test_large_designs_are_peeled_to_a_full_crossing():
     (crossing,) = full_crossings(cells_of(*names))
     assert len(crossing.cells) == 11 * 12 * 6
     assert all(own[0] in names for own in crossing.cells.values())
+
+
+def by_products(order: list[list[str]], present: set[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """The box that is left when the emptiest level goes, again and again, counted over every combination."""
+    box = [list(levels) for levels in order]
+    while True:
+        shares: dict[tuple[int, str], float] = {}
+        for axis, levels in enumerate(box):
+            for level in levels:
+                keys = [key for key in itertools.product(*box) if key[axis] == level]
+                shares[axis, level] = sum(key in present for key in keys) / len(keys)
+        if min(shares.values()) == 1:
+            return tuple(tuple(levels) for levels in box)
+        removable = [key for key in shares if len(box[key[0]]) > 1]
+        axis, level = min(reversed(removable), key=shares.__getitem__)
+        box[axis].remove(level)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_crossing_too_large_to_be_searched_is_that_of_a_count_over_all_combinations(data: st.DataObject):
+    sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+    every = list(itertools.product(*(list("wxyz"[:size]) for size in sizes)))
+    keys = data.draw(st.lists(st.sampled_from(every), min_size=1, unique=True))
+    order = [list(dict.fromkeys(key[axis] for key in keys)) for axis in range(len(sizes))]
+    expected = by_products(order, set(keys))
+    cells = cells_of(*("|".join(f"f{axis}={level}" for axis, level in enumerate(key)) for key in keys))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crossings, "SEARCHED", 0)
+        found = full_crossings(cells)
+    if math.prod(map(len, expected)) == 1:
+        assert found == []
+    else:
+        (crossing,) = found
+        wanted = {f"f{axis}": levels for axis, levels in enumerate(expected) if len(levels) > 1}
+        assert crossing.factors == wanted
+
+
+def test_many_factors_with_a_few_cells_are_searched_at_once():
+    base = dict.fromkeys((f"f{number}" for number in range(10)), "0")
+    moved = [base, *(base | {factor: level} for factor in base for level in "123")]
+    names = ["|".join(f"{factor}={level}" for factor, level in own.items()) for own in moved]
+    started = time.perf_counter()
+    (crossing,) = full_crossings(cells_of(*names))
+    assert time.perf_counter() - started < 5
+    assert list(crossing.factors.values()) == [("0", "1", "2", "3")]

@@ -109,6 +109,21 @@ def test_contrasts_are_over_the_design_s_cells_and_named_apart(name: str, protoc
     assert used == cells
 
 
+@pytest.mark.parametrize("name", sorted(available_analyses()))
+def test_no_plan_holds_a_contrast_twice(name: str) -> None:
+    """No two contrasts of a plan are multiples of each other: their vectors' cosine is never 1 or -1."""
+    for plan in available_analyses()[name]().plans.values():
+        place = {cell.name: number for number, cell in enumerate(plan.design.cells)}
+        for contrasts in (plan.contrasts, plan.share_contrasts):
+            vectors = numpy.zeros((len(contrasts), len(place)))
+            for row, contrast in enumerate(contrasts):
+                for cell, weight in contrast.weights.items():
+                    vectors[row, place[cell]] = weight
+            vectors /= numpy.linalg.norm(vectors, axis=1, keepdims=True)
+            parallel = numpy.argwhere(numpy.triu(numpy.abs(vectors @ vectors.T), 1) > 1 - 1e-9)
+            assert [(contrasts[one].name, contrasts[other].name) for one, other in parallel] == []
+
+
 def weights(**cells: float) -> dict[str, float]:
     """Weights by alias of the published cells of 08."""
     return {
@@ -158,7 +173,12 @@ def test_the_sink_and_position_controls_are_contrasts_of_their_own() -> None:
         (treatment,) = (by_name[cell] for cell, weight in contrast.weights.items() if weight == -1)
         assert baseline.factors["hidden"] == VISIBLE
         assert treatment.factors == {**baseline.factors, "hidden": HIDDEN}
-    steps = [(contrast.baseline, contrast.treatment) for contrast in families["position"]]
+    split = plan.splits[-1]
+    assert split.total.name == "query prompt | bare, by position and content"
+    steps = [(contrast.baseline, contrast.treatment) for contrast in split.parts]
+    # The last step, over random text, is a prompt step already, and so is tested there alone.
+    assert families["position"] == list(split.parts[:2])
+    assert split.parts[2].weights in [contrast.weights for contrast in families["prompt steps, BOS visible"]]
     chain = ["none", "position", "random-text", "query"]
     assert steps == [
         tuple(f"prefix=none|hidden={VISIBLE}|prompt={prompt}" for prompt in pair)

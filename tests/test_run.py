@@ -265,8 +265,18 @@ def test_a_run_of_format_1_is_read_and_gives_the_tables_that_it_had(tmp_path: Pa
     assert run.table_names == ()
     frames, _ = tables_of(run)
     run.directory.write_tables(frames)
+    tables = tmp_path / "run" / "tables"
     for path in (FORMAT_1 / "tables").iterdir():
-        assert (tmp_path / "run" / "tables" / path.name).read_bytes() == path.read_bytes(), path.name
+        if path.name != "effects.csv":
+            assert (tables / path.name).read_bytes() == path.read_bytes(), path.name
+    # Version 0.1 tested one contrast twice; without it the others' correction is another one in its family.
+    before, after = (
+        pd.read_csv(folder / "effects.csv", dtype=str) for folder in (FORMAT_1 / "tables", tables)
+    )
+    once = before[~(before["family"].eq("position") & before["contrast"].str.startswith("semantic"))]
+    assert len(before) == len(once) + 1 == len(after) + 1
+    columns = [name for name in after if not name.endswith("_holm")]
+    assert after[columns].to_csv(index=False) == once[columns].to_csv(index=False)
     assert "effects" in run.table_names
 
 

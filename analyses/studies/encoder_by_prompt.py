@@ -12,7 +12,7 @@ from itertools import pairwise
 from budgetlens.design.design import Design, Factor, crossed
 from budgetlens.design.plan import Plan, Split
 from budgetlens.model.trials import FIRST_POSITIONS
-from budgetlens.statistics.contrasts import Contrast, factor_contrast
+from budgetlens.statistics.contrasts import Contrast, distinct, factor_contrast
 
 BOS_VISIBLE = "prefix+separator"
 BOS_HIDDEN = "bos+prefix+separator"
@@ -103,7 +103,8 @@ def _corrected(prompts: Sequence[str]) -> Plan:
         design=design,
         rows="predicting",
         probes=("budgets", "entropies"),
-        contrasts=(*contrasts, *sink, *position_steps),
+        # The last step over the bare document's positions may be one between its prompts.
+        contrasts=distinct((*contrasts, *sink, *position_steps)),
         share_contrasts=(*_two_by_two(design, {"hidden": BOS_VISIBLE}, "BOS visible"), *sink),
         splits=(
             *splits,

@@ -27,7 +27,7 @@ QUARTERS = ("0%-25%", "25%-50%", "50%-75%", "75%-100%")
 WINDOWS = (*QUARTERS, "all")
 NONE = "none"
 NOT_THERE = "not there"
-_ABSENT = "no trial has a position of this role"
+_ABSENT, _UNSEEN = "no trial has a position of this role", "no trial's rows see a key of this role"
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,10 @@ def knockout_table(
     """One row per knockout: the rise of the NLL, its test, and the attention that the keys had got.
 
     Args:
-        effects: the effects table of the knockouts' contrasts (baseline − treatment).
+        effects: the effects table of the knockouts' contrasts (baseline − treatment), which leaves out
+            those that change nothing in any trial.
         budgets: shares by role; of the decoder's, the bases' are read.
-        knocked: the knockouts, each with a row in `effects`.
+        knocked: the knockouts; without a row in `effects` nothing is defined.
         positions: how many positions of each role there are in all trials; for a role without any, nothing is
             defined.
 
@@ -142,23 +143,32 @@ def knockout_table(
     corrected = "p_holm" if "p_holm" in effects.columns else "p_bonferroni"
     rows = []
     for each in knocked:
+        key = {
+            "base": each.base.label,
+            "rows": each.rows,
+            "keys": each.keys,
+            "window": each.window,
+        }
+        share = _share(budgets, each)
+        if positions[each.keys] == 0 or each.contrast.name not in by_name.index:
+            undefined = dict.fromkeys(("mean", "low", "high", "d_z", corrected), np.nan)
+            reason = _UNSEEN if positions[each.keys] else _ABSENT
+            told = {"verdict": NOT_THERE, "share": share, "reason": reason}
+            rows.append({**key, "n": int(effects["n"].max()), **undefined, **told})
+            continue
         effect = by_name.loc[each.contrast.name]
-        absent = positions[each.keys] == 0
         rows.append(
             {
-                "base": each.base.label,
-                "rows": each.rows,
-                "keys": each.keys,
-                "window": each.window,
+                **key,
                 "n": int(effect["n"]),
-                "mean": np.nan if absent else -effect["mean_difference"],
+                "mean": -effect["mean_difference"],
                 "low": -effect["high"],
                 "high": -effect["low"],
                 "d_z": -effect["d_z"],
                 corrected: effect[corrected],
-                "verdict": NOT_THERE if absent else effect["verdict"],
-                "share": _share(budgets, each),
-                "reason": _ABSENT if absent else effect["reason"] if np.isnan(effect["p_sign_flip"]) else "",
+                "verdict": effect["verdict"],
+                "share": share,
+                "reason": effect["reason"] if np.isnan(effect["p_sign_flip"]) else "",
             }
         )
     return pd.DataFrame(rows)

@@ -20,7 +20,7 @@ from analyses.studies.encoder_by_prompt import BOS_HIDDEN, BOS_VISIBLE
 from budgetlens.design.design import Cell, Design, Factor
 from budgetlens.design.plan import Plan, Split
 from budgetlens.model.trials import FIRST_POSITIONS
-from budgetlens.statistics.contrasts import Contrast
+from budgetlens.statistics.contrasts import Contrast, averaged
 
 #: Factor and alias of the padded document's length, where a study has one.
 PADDING = "padding"
@@ -394,8 +394,8 @@ class _Finder:
 
 def _versus_bare(find: _Finder, levels: Sequence[str], prompt: str, family: str, name: str) -> Contrast:
     """The bare document against a prefix, averaged over its draws."""
-    treatments = {find(level, prompt): -1.0 / len(levels) for level in levels}
-    return Contrast(name, family, {find("none", prompt): 1.0, **treatments})
+    draws = tuple(find(level, prompt) for level in levels)
+    return Contrast(name, family, averaged({(find("none", prompt),): 1.0, draws: -1.0}))
 
 
 def _interaction(find: _Finder, level: str, prompts: tuple[str, str], family: str, name: str) -> Contrast:

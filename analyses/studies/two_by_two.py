@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from budgetlens.statistics.contrasts import Contrast, wide_cells
+from budgetlens.statistics.contrasts import Contrast, averaged, wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 
@@ -45,7 +45,7 @@ class TwoByTwo:
         Positive: the present level lowers the answer's NLL. The interaction is the first property's effect
         where the second is absent less its effect where it is present.
         """
-        first, second, halves = self.first.name, self.second.name, {"absent": 0.5, "present": 0.5}
+        first, second, halves = self.first.name, self.second.name, {"absent": 1.0, "present": 1.0}
         effects = [
             self._contrast(f"{first}, {family}", family, _STEP, halves),
             self._contrast(f"{second}, {family}", family, halves, _STEP),
@@ -63,12 +63,12 @@ class TwoByTwo:
     def _contrast(
         self, name: str, family: str, first: Mapping[str, float], second: Mapping[str, float]
     ) -> Contrast:
-        weights: dict[str, float] = {}
-        for (side, weight), (other_side, other_weight) in product(first.items(), second.items()):
-            cells = self.cells[getattr(self.first, side), getattr(self.second, other_side)]
-            for cell in cells:
-                weights[cell] = weight * other_weight / len(cells)
-        return Contrast(name, family, weights)
+        places = {
+            tuple(self.cells[getattr(self.first, side), getattr(self.second, other_side)]): weight
+            * other_weight
+            for (side, weight), (other_side, other_weight) in product(first.items(), second.items())
+        }
+        return Contrast(name, family, averaged(places, sum(own is _STEP for own in (first, second))))
 
 
 #: Baseline minus treatment.

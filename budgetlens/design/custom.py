@@ -9,7 +9,8 @@ The mapping is what a design file and run.json hold. Only ``factors`` is needed:
 * ``aliases``: short names of cells, for tables and for the contrasts below;
 * ``contrasts``: tables with ``baseline`` and ``treatment`` (a cell, or a list of cells to average) or with
   ``weights`` by cell, and with ``name``, ``family`` and ``order``. Without this key every main effect, interaction
-  and simple effect is tested (:mod:`budgetlens.design.factorial_plan`);
+  and simple effect is tested, in a large design as many kinds of them as there is room for
+  (:func:`budgetlens.design.factorial_plan.automatic_contrasts`);
 * ``share_contrasts``: the same for attention shares, or names of contrasts; ``splits``: ``total`` and ``parts``;
   ``headline``: names of contrasts; ``interaction``: two or three factors; ``correction``: holm or bonferroni;
 * ``allow_idle``: true runs levels that change nothing anywhere, which are refused otherwise
@@ -20,6 +21,7 @@ The mapping is what a design file and run.json hold. Only ``factors`` is needed:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -268,7 +270,7 @@ def _aliased(design: Design, value: Any) -> Design:
 
 def _cell_name(item: Any, path: str, design: Design) -> str:
     """The name of a cell that is given by its name, a table of its levels or its alias."""
-    names = {cell.name: cell for cell in design.cells}
+    names = design.by_name
     if isinstance(item, str):
         if item in names:
             return item
@@ -373,8 +375,9 @@ def _contrast_table(contrast: Contrast, names: Mapping[str, str]) -> dict[str, A
 
 def _cells_part(design: Design) -> dict[str, Any]:
     """``extra`` where the cells are the crossing and further ones, ``cells`` where they are not."""
-    names = [cell.name for cell in design.cells]
-    crossing = [cell.name for cell in crossed(design.factors).cells]
-    if names[: len(crossing)] != crossing:
+    names = list(design.by_name)
+    size = math.prod(len(factor.levels) for factor in design.factors)
+    # A crossing of many factors is not to be made where a few cells are listed.
+    if len(names) < size or names[:size] != list(crossed(design.factors).by_name):
         return {"cells": names}
-    return {"extra": names[len(crossing) :]} if len(names) > len(crossing) else {}
+    return {"extra": names[size:]} if len(names) > size else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -80,10 +81,15 @@ class Design:
     cells: tuple[Cell, ...]
 
     def __post_init__(self) -> None:
-        names = [cell.name for cell in self.cells]
-        doubled = sorted({name for name in names if names.count(name) > 1})
+        counts = Counter(cell.name for cell in self.cells)
+        doubled = sorted(name for name, count in counts.items() if count > 1)
         if doubled:
             raise ValueError(f"a design's cells must differ; there twice: {', '.join(doubled)}")
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Cell]:
+        """The cells by their names, in order."""
+        return {cell.name: cell for cell in self.cells}
 
     @property
     def interventions(self) -> tuple[Intervention, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from budgetlens.design.design import Design
 from budgetlens.statistics.adjustment import Correction
 from budgetlens.statistics.contrasts import Contrast
+from budgetlens.statistics.live import live_contrasts
 
 PROTOCOLS = ("corrected", "published")
 
@@ -61,3 +63,18 @@ class Plan:
         for contrast in self.contrasts:
             first.setdefault(contrast.family, contrast)
         return tuple(first.values())[:DEFAULT_HEADLINES]
+
+
+def live_plan(plan: Plan, idle: Mapping[str, Collection[str]], same: Mapping[str, str]) -> Plan:
+    """The plan with what can act of its contrasts, by what a run fed its model (:mod:`budgetlens.statistics.live`).
+
+    Splits stay: a part that is 0 by construction is a part.
+    """
+    contrasts = live_contrasts(plan.contrasts, idle, same)
+    known = {contrast.name for contrast in contrasts}
+    return replace(
+        plan,
+        contrasts=contrasts,
+        share_contrasts=live_contrasts(plan.share_contrasts, idle, same),
+        headline=tuple(name for name in plan.headline if name in known),
+    )

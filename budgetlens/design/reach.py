@@ -65,6 +65,37 @@ def feed(
     return tokenized, found
 
 
+def first_alike(fed: Sequence[TokenizedTrial]) -> list[int]:
+    """For each trial of an example the number of the first that feeds the model the same: positions, edits, states.
+
+    Edits that change nothing count for nothing, and so does where a prefix lies that is not there.
+    """
+    known: dict[object, list[tuple[tuple[object, ...], int]]] = {}
+    found = []
+    for number, trial in enumerate(fed):
+        positions = trial.trial.prefix_positions if "prefix" in trial.encoder_roles else ""
+        inputs = (trial.encoder_ids, trial.encoder_roles, trial.visible, positions)
+        alike = known.setdefault((inputs, trial.decoder_ids, trial.decoder_roles, trial.decoder_shift), [])
+        # Edits need not have hashes, and so are compared one by one.
+        edits = _acting(trial)
+        first = next((earlier for own, earlier in alike if own == edits), number)
+        if first == number:
+            alike.append((edits, number))
+        found.append(first)
+    return found
+
+
+def _acting(trial: TokenizedTrial) -> tuple[object, ...]:
+    """The edits of a trial that change something in it, those of states with what their donors are fed."""
+    edits = tuple(edit for edit in trial.trial.edits if trial.idle_reason(edit) is None)
+    states = tuple(
+        (replace(edit, donors=()), tuple(donor.encoder_key for donor in donors))
+        for edit, donors in zip(trial.trial.states, trial.donors, strict=True)
+        if trial.idle_reason(edit) is None
+    )
+    return edits, states
+
+
 def require_feasible(
     design: Design, corpus: Corpus, tokenizer: TrialTokenizer, seed: int, *, allow_idle: bool = False
 ) -> None:

@@ -20,11 +20,15 @@ KEYS = ("example", "cell")
 
 @dataclass(frozen=True)
 class Fed:
-    """One trial with the name of its cell, as it was fed to the model, and the factors that change nothing in it."""
+    """One trial with the name of its cell, as it was fed to the model, and the factors that change nothing in it.
+
+    ``same_as`` is the first cell that feeds the same for this example; empty where nobody asked.
+    """
 
     cell: str
     trial: TokenizedTrial
     idle: tuple[str, ...] = ()
+    same_as: str = ""
 
     @property
     def example(self) -> str:
@@ -36,7 +40,8 @@ def trial_records(fed: Sequence[Fed]) -> pa.Table:
     """What was fed: positions by role, hidden positions, boundary check, truncation, the texts' words.
 
     ``document`` is a digest of the example's document, the same for examples that share it. ``idle`` names the factors,
-    joined by ``+``, whose edits found none of their roles (:mod:`budgetlens.design.reach`).
+    joined by ``+``, whose edits found none of their roles, ``same_as`` the first cell that fed the same
+    (:mod:`budgetlens.design.reach`).
     """
     examples = [item.trial.trial.example for item in fed]
     counts = [item.trial.role_counts() for item in fed]
@@ -50,6 +55,7 @@ def trial_records(fed: Sequence[Fed]) -> pa.Table:
         "truncated_tokens": pa.array([item.trial.truncated for item in fed], pa.int32()),
         "document_intact": pa.array([item.trial.document_intact for item in fed], pa.bool_()),
         "idle": pa.array(["+".join(item.idle) for item in fed]).dictionary_encode(),
+        "same_as": pa.array([item.same_as or None for item in fed], pa.string()).dictionary_encode(),
         "decoder_shift": pa.array([item.trial.decoder_shift for item in fed], pa.int32()),
         **{
             f"{text}_words": pa.array(

@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.analysis import Analysis
-from budgetlens.design.plan import Plan
+from budgetlens.design.plan import Plan, live_plan
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import available_probes
 from budgetlens.runs.arrays import read_arrays
@@ -25,6 +25,7 @@ from budgetlens.runs.storage import EXAMPLES, RunDirectory, part_name
 from budgetlens.runs.texts import read_texts
 from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.inference import Inference
+from budgetlens.statistics.live import idle_in_every_example, same_in_every_example
 
 #: Records that every capture leaves beside those of its probes.
 TRIALS, LIKELIHOOD, BUDGETS = "trials", "likelihood", "budgets"
@@ -72,8 +73,11 @@ class Run:
 
     @cached_property
     def plan(self) -> Plan:
-        """Its cells and what is compared."""
-        return self.analysis.plan(self.manifest.protocol)
+        """Its cells and what is compared, without contrasts that could not act in what was fed."""
+        plan = self.analysis.plan(self.manifest.protocol)
+        if TRIALS not in self.kinds:
+            return plan
+        return live_plan(plan, idle_in_every_example(self.trials), same_in_every_example(self.trials))
 
     @property
     def seed(self) -> int:

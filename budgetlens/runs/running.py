@@ -28,7 +28,7 @@ from budgetlens.design.custom import design_mapping
 from budgetlens.design.design import Cell, context_of
 from budgetlens.design.intervention import Intervention
 from budgetlens.design.plan import Plan
-from budgetlens.design.reach import feed, idle_factors, require_feasible
+from budgetlens.design.reach import feed, first_alike, idle_factors, require_feasible
 from budgetlens.model.batching import EncoderKey, encoder_key, make_batch, with_donors
 from budgetlens.model.capture import Capture, Reading, capture
 from budgetlens.model.contract import pad_token
@@ -180,7 +180,15 @@ def fed_units(
         except CutDocumentError as error:
             left_out[example.identifier] = str(error)
             continue
-        units.append(Unit(tuple(Fed(cell.name, trial, idle_factors(idle)) for cell, trial, idle in made)))
+        alike = first_alike([trial for _, trial, _ in made])
+        units.append(
+            Unit(
+                tuple(
+                    Fed(cell.name, trial, idle_factors(idle), made[first][0].name)
+                    for (cell, trial, idle), first in zip(made, alike, strict=True)
+                )
+            )
+        )
     return units, left_out
 
 

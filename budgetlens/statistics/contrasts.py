@@ -95,7 +95,11 @@ def factor_steps(contrast: Contrast) -> dict[str, tuple[str, str]]:
         other = dict(zip(ends, reversed(ends), strict=True))
         # To go to the other end turns the sign of every cell; of a factor averaged over it turns none.
         turned = (
-            weights.get(frozenset({**levels, factor: other[levels.get(factor, "")]}.items())) == -weight
+            abs(
+                weights.get(frozenset({**levels, factor: other[levels.get(factor, "")]}.items()), 0.0)
+                + weight
+            )
+            < 1e-9
             for levels, weight in cells
         )
         if all(turned):
@@ -106,6 +110,34 @@ def factor_steps(contrast: Contrast) -> dict[str, tuple[str, str]]:
 def comparison(baseline: str, treatment: str, family: str, name: str | None = None) -> Contrast:
     """baseline - treatment."""
     return Contrast(name or f"{baseline} → {treatment}", family, {baseline: 1.0, treatment: -1.0})
+
+
+def averaged(places: Mapping[tuple[str, ...], float], order: int = 1) -> dict[str, float]:
+    """Weights by cell of an effect that is averaged: over crossings of the other factors, and over draws.
+
+    Args:
+        places: the places of the effect's crossings, in order, each as the cells that stand there (more than one where
+            they are draws of the same levels), with its sign, or its sign times what its crossing counts.
+        order: how many factors the effect crosses; a crossing has 2 to the power of ``order`` places.
+    """
+    crossings = sum(weight for weight in places.values() if weight > 0) / 2 ** (order - 1)
+    return {cell: weight / crossings / len(draws) for draws, weight in places.items() for cell in draws}
+
+
+def same_effect(contrast: Contrast) -> frozenset[tuple[str, float]]:
+    """What two contrasts share that weigh the same cells alike, whatever their names, families, scale and sign."""
+    first = min(cell for cell, weight in contrast.weights.items() if weight)
+    largest = max(abs(weight) for weight in contrast.weights.values())
+    scale = largest if contrast.weights[first] > 0 else -largest
+    return frozenset((cell, round(weight / scale, 9)) for cell, weight in contrast.weights.items() if weight)
+
+
+def distinct(contrasts: Iterable[Contrast]) -> tuple[Contrast, ...]:
+    """The contrasts without those that are the effect of one before them: a contrast stands, and counts, once."""
+    first: dict[frozenset[tuple[str, float]], Contrast] = {}
+    for contrast in contrasts:
+        first.setdefault(same_effect(contrast), contrast)
+    return tuple(first.values())
 
 
 def parse_cell(name: str) -> dict[str, str]:
@@ -170,11 +202,14 @@ def factor_contrast(
                 + (f" at {held}" if held else "")
                 + f": {corner} has {len(corners.get(corner, []))} cells, {wanted[0]} has {len(rests)}"
             )
-    weights = {cell: weight / len(rests) for cell, weight in weights.items()}
-    if name is None:
-        name = " × ".join(f"{factor} {pair[0]}→{pair[1]}" for factor, pair in factors.items())
-        name += "".join(f" | {factor}={level}" for factor, level in held.items())
-    return Contrast(name, family, weights, order=len(factors))
+    weights = averaged({(cell,): weight for cell, weight in weights.items()}, len(factors))
+    return Contrast(name or effect_words(factors, held), family, weights, order=len(factors))
+
+
+def effect_words(factors: Mapping[str, tuple[str, str]], held: Mapping[str, str]) -> str:
+    """The name of an effect that has none of its own: what it crosses, and at which levels of other factors."""
+    crossed = " × ".join(f"{factor} {pair[0]}→{pair[1]}" for factor, pair in factors.items())
+    return crossed + "".join(f" | {factor}={level}" for factor, level in held.items())
 
 
 def factorial_contrasts(

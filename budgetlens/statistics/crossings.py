@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -104,11 +105,15 @@ def _peeled(order: Sequence[Sequence[str]], present: set[Levels]) -> tuple[Level
     """A full crossing by leaving out, again and again, the level with the most combinations missing."""
     box = [list(levels) for levels in order]
     while True:
-        filled: dict[tuple[int, str], float] = {}
-        for axis, levels in enumerate(box):
-            for level in levels:
-                keys = list(itertools.product(*(own if a != axis else [level] for a, own in enumerate(box))))
-                filled[axis, level] = sum(key in present for key in keys) / len(keys)
+        # Counted over the cells that are there: the combinations of many factors are far more.
+        inside = [key for key in present if all(level in own for level, own in zip(key, box, strict=True))]
+        counts = Counter((axis, level) for key in inside for axis, level in enumerate(key))
+        whole = _size(box)
+        filled: dict[tuple[int, str], float] = {
+            (axis, level): counts[axis, level] / (whole // len(levels))
+            for axis, levels in enumerate(box)
+            for level in levels
+        }
         if min(filled.values()) == 1:
             return tuple(tuple(levels) for levels in box)
         removable = {key: share for key, share in filled.items() if len(box[key[0]]) > 1}
@@ -117,7 +122,7 @@ def _peeled(order: Sequence[Sequence[str]], present: set[Levels]) -> tuple[Level
         box[axis].remove(level)
 
 
-def _size(box: Sequence[Levels]) -> int:
+def _size(box: Sequence[Sequence[str]]) -> int:
     return math.prod(len(levels) for levels in box)
 
 

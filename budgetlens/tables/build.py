@@ -5,7 +5,7 @@ Everything here is read from records; nothing needs a model. Statistics live in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
+from budgetlens.statistics.live import idle_in_every_example, live_cells, same_in_every_example
 from budgetlens.statistics.paired import one_sample_effects
 from budgetlens.statistics.ratios import decompositions
 from budgetlens.statistics.verdicts import CAUTION_TAILS
@@ -43,12 +44,17 @@ def likelihood_tables(run: Run) -> dict[str, pd.DataFrame]:
         splits = [(split.total, split.parts) for split in plan.splits]
         tables["decomposition"] = decompositions(likelihood, splits, inference)
     facts = trials[trials["cell"] == cells[0].name]
-    tables["anova"] = anova_table(likelihood, factors, inference)
+    tables["anova"] = anova_table(likelihood, _live(factors, trials), inference)
     tables["strata"], tables["trends"] = strata_tables(likelihood, facts, plan.headline_contrasts, inference)
     tables["seeds"] = seeds_table(
         likelihood, factors, plan.contrasts, inference, effects=tables.get("effects")
     )
     return {name: table for name, table in tables.items() if len(table)}
+
+
+def _live(factors: Mapping[str, Mapping[str, str]], trials: pd.DataFrame) -> Mapping[str, Mapping[str, str]]:
+    """The cells in which every factor acts."""
+    return live_cells(factors, idle_in_every_example(trials), same_in_every_example(trials))
 
 
 def likelihood_table(
