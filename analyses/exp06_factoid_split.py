@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from plotly.graph_objects import Figure
@@ -24,11 +25,13 @@ from analyses.studies.reanalysis import (
 )
 from analyses.studies.reanalysis_presentation import presented
 from budgetlens.design.analysis import Analysis, analysis
-from budgetlens.runs.request import RunRequest
 from budgetlens.runs.run import Run
 from budgetlens.statistics.verdicts import SMALLEST_EFFECT
 from budgetlens.tables.presentation import Table
 from figures import effects_forest, interaction_plot
+
+if TYPE_CHECKING:
+    from budgetlens.runs.request import RunRequest
 
 REANALYSED = "exp01"
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from analyses.studies.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name
 from analyses.studies.sweep_tables import sweep_figures, sweep_tables
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS
-from budgetlens.runs.request import RunRequest
-from budgetlens.runs.run import Run
+
+if TYPE_CHECKING:
+    from budgetlens.runs.request import RunRequest
+    from budgetlens.runs.run import Run
 
 #: The random prefix of this analysis is words of a pool, as published.
 STUDY = PrefixStudy(

@@ -18,7 +18,6 @@ from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, ROLES, parse_ro
 from budgetlens.model.trials import FIRST_POSITIONS
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.run import Run
-from probes.renormalised import REMOVED
 
 KIND = "renormalised"
 SELF_TOTAL, CROSS_TOTAL, CROSS_ENTROPY = "self total", "cross total", "cross_entropy"
@@ -115,12 +114,13 @@ def _hidden_sets(trials: pd.DataFrame, examples: tuple[object, ...]) -> tuple[st
     level = parse_hidden(str(trials["cell"].iloc[0]))
     if level != FIRST_POSITIONS:
         return (_set_name(parse_roles(level)),) * len(examples)
+    removed = _removed()
     trials = trials.set_index("example").loc[list(examples)]
     found = np.full(len(examples), "", dtype=object)
     # From the longest: where roles have no positions, several sets are the same positions.
     for name in reversed(_FIRST):
         counts = sum(
-            (trials[f"{role}_tokens"] for role in sorted(REMOVED[name])), start=0 * trials["hidden_tokens"]
+            (trials[f"{role}_tokens"] for role in sorted(removed[name])), start=0 * trials["hidden_tokens"]
         )
         found[(counts == trials["hidden_tokens"]).to_numpy()] = name
     return tuple(found)
@@ -133,10 +133,18 @@ def parse_hidden(cell: str) -> str:
 
 
 def _set_name(roles: frozenset[str]) -> str:
-    for name, removed in REMOVED.items():
+    for name, removed in _removed().items():
         if roles == removed:
             return name
-    raise RunError(f"no prediction is recorded for hiding {sorted(roles)}; there are {', '.join(REMOVED)}")
+    raise RunError(f"no prediction is recorded for hiding {sorted(roles)}; there are {', '.join(_removed())}")
+
+
+def _removed() -> Mapping[str, frozenset[str]]:
+    """The sets of roles for whose hiding the probe predicts attention."""
+    # Here, since the probe computes with torch, and what the analysis declares needs none of it.
+    from probes.renormalised import REMOVED
+
+    return REMOVED
 
 
 def _read(
