@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analyses.studies.sink_paths import Path, Point
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, ROLES, parse_roles
 from budgetlens.model.trials import FIRST_POSITIONS
 from budgetlens.runs.manifest import RunError
@@ -24,33 +25,6 @@ SELF_TOTAL, CROSS_TOTAL, CROSS_ENTROPY = "self total", "cross total", "cross_ent
 
 #: First positions that the published truncation can hide, if it hides whole roles: counted from the front.
 _FIRST = ("none", "bos", "bos+prefix", "bos+prefix+separator")
-
-
-@dataclass(frozen=True)
-class Point:
-    """A cell as it was measured or, with ``like``, as it would be if what the cell ``like`` hides were hidden."""
-
-    cell: str
-    like: str = ""
-
-
-@dataclass(frozen=True)
-class Path:
-    """A shift between two points and the steps that it is split into.
-
-    ``steps`` names the way from each point to the next.
-    """
-
-    name: str
-    points: tuple[Point, ...]
-    steps: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.points) != len(self.steps) + 1:
-            raise ValueError(
-                f"path {self.name!r} has {len(self.points)} points and {len(self.steps)} steps; "
-                "expected one step fewer than points"
-            )
 
 
 @dataclass(frozen=True)
