@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from analyses.studies.prefix_plans import (
     ORACLE,
@@ -12,9 +14,12 @@ from analyses.studies.prefix_plans import (
     effect_name,
     interaction_name,
 )
-from analyses.studies.prefix_ratios import prefix_ratios, ratio_tables
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS
+
+if TYPE_CHECKING:
+    from budgetlens.runs.run import Run
+    from budgetlens.tables.presentation import Table
 
 TEMPLATE = PrefixLevel("template", "surr_template_trunc")
 KEYWORDS = PrefixLevel("keywords:5", "surr_doc_trunc")
@@ -35,6 +40,13 @@ HEADLINE = (
 )
 
 
+def tables(run: Run) -> Mapping[str, Table]:
+    """Ratios of prefix effects."""
+    from analyses.studies.prefix_ratios import prefix_ratios, ratios_presented
+
+    return {"ratios": ratios_presented(run, prefix_ratios(STUDY))}
+
+
 @analysis("exp01")
 def exp01() -> Analysis:
     """Bare, oracle (hidden and left visible), template, keywords, random with the query; bare, oracle without."""
@@ -43,7 +55,7 @@ def exp01() -> Analysis:
         title="Production cache",
         question="How much of a co-encoded prefix's effect survives once the decoder has the query itself?",
         plans={protocol: STUDY.plan(protocol, headline=HEADLINE) for protocol in PROTOCOLS},
-        tables=ratio_tables(prefix_ratios(STUDY)),
+        tables=tables,
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from analyses.studies.length_tables import length_figures, length_tables
 from analyses.studies.prefix_plans import (
     ORACLE,
     UNPADDED,
@@ -16,8 +16,13 @@ from analyses.studies.prefix_plans import (
 )
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS, Plan
-from budgetlens.runs.run import Run
-from budgetlens.tables.presentation import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+    from budgetlens.runs.run import Run
+    from budgetlens.tables.presentation import Table
 
 LENGTHS = ("256", "512", "1024", "2048", "4096")
 
@@ -46,7 +51,16 @@ def plan(protocol: str) -> Plan:
 
 def tables(run: Run) -> Mapping[str, Table]:
     """Effects and ratios by length."""
+    from analyses.studies.length_tables import length_tables
+
     return length_tables(run, STUDY)
+
+
+def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure]:
+    """Effects by length."""
+    from analyses.studies.length_tables import length_figures
+
+    return length_figures(run, tables)
 
 
 @analysis("exp02")
@@ -59,7 +73,7 @@ def exp02() -> Analysis:
         plans={protocol: plan(protocol) for protocol in PROTOCOLS},
         n=16,
         tables=tables,
-        figures=length_figures,
+        figures=figures,
         encoder_tokens=4_608,
     )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from analyses.studies.prefix_plans import (
     ORACLE,
@@ -12,9 +14,12 @@ from analyses.studies.prefix_plans import (
     effect_name,
     interaction_name,
 )
-from analyses.studies.prefix_ratios import prefix_ratios, ratio_tables
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS
+
+if TYPE_CHECKING:
+    from budgetlens.runs.run import Run
+    from budgetlens.tables.presentation import Table
 
 KEYWORDS = PrefixLevel("keywords:5", "surr_doc_trunc")
 
@@ -30,6 +35,13 @@ HEADLINE = (
 )
 
 
+def tables(run: Run) -> Mapping[str, Table]:
+    """Ratios of prefix effects."""
+    from analyses.studies.prefix_ratios import prefix_ratios, ratios_presented
+
+    return {"ratios": ratios_presented(run, prefix_ratios(STUDY))}
+
+
 @analysis("exp03")
 def exp03() -> Analysis:
     """Bare, oracle, keywords, random with the query; bare and oracle without; on long documents.
@@ -43,7 +55,7 @@ def exp03() -> Analysis:
         plans={protocol: STUDY.plan(protocol, headline=HEADLINE) for protocol in PROTOCOLS},
         corpus="reference-long",
         n=100,
-        tables=ratio_tables(prefix_ratios(STUDY)),
+        tables=tables,
     )
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from analyses.studies.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy, effect_name, renamed, step
-from analyses.studies.prefix_ranking import ranking_figures, ranking_tables
-from analyses.studies.prefix_ratios import RatioOf, prefix_ratios, ratios_presented
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS, Plan, Split
-from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
-from budgetlens.tables.presentation import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+    from budgetlens.runs.run import Run
+    from budgetlens.tables.presentation import Table
 
 #: The wrong keywords come from the next example, as published.
 WRONG = "wrong_keywords@1:5"
@@ -54,11 +58,21 @@ def plan(protocol: str) -> Plan:
 
 def tables(run: Run) -> Mapping[str, Table]:
     """Ranking, keyword curve and ratios."""
+    from analyses.studies.prefix_ranking import ranking_tables
+    from analyses.studies.prefix_ratios import RatioOf, prefix_ratios, ratios_presented
+
     own = RatioOf("specific part of keywords:5", SPECIFICITY, effect_name("keywords:5"))
     return {
         **ranking_tables(run, STUDY),
         "ratios": ratios_presented(run, (*prefix_ratios(STUDY), own)),
     }
+
+
+def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure]:
+    """The curve over the number of keywords."""
+    from analyses.studies.prefix_ranking import ranking_figures
+
+    return ranking_figures(run, tables)
 
 
 @analysis("exp04")
@@ -73,7 +87,7 @@ def exp04() -> Analysis:
         question="What in a prefix helps the answer: this document's words, any document's, or any words at all?",
         plans={protocol: plan(protocol) for protocol in PROTOCOLS},
         tables=tables,
-        figures=ranking_figures,
+        figures=figures,
     )
 
 

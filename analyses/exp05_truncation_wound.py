@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from typing import TYPE_CHECKING
 
-from analyses.studies.damage_by_length import damage_figures, damage_tables
 from analyses.studies.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name, renamed, step
-from analyses.studies.prefix_ratios import prefix_ratios, ratios_presented
 from analyses.studies.two_by_two import Property, TwoByTwo, effects_of
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS, Plan, Split
-from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import distinct
-from budgetlens.tables.presentation import TESTED_COLUMNS, Table, effects_presentation
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+    from budgetlens.runs.run import Run
+    from budgetlens.tables.presentation import Table
 
 COHERENCE = Property("coherence", "bag of words", "sentence")
 OVERLAP = Property("overlap", "another document", "this document")
@@ -107,6 +110,10 @@ def plan(protocol: str) -> Plan:
 
 def tables(run: Run) -> Mapping[str, Table]:
     """The crossing with the published definition beside it, damage by length, ratios."""
+    from analyses.studies.damage_by_length import damage_tables
+    from analyses.studies.prefix_ratios import prefix_ratios, ratios_presented
+    from budgetlens.tables.presentation import TESTED_COLUMNS, effects_presentation
+
     plan, protocol = run.plan, run.manifest.protocol
     inference = run.inference
     (bare,) = STUDY.find(protocol, "none")
@@ -132,6 +139,13 @@ def tables(run: Run) -> Mapping[str, Table]:
     }
 
 
+def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure]:
+    """Damage by the length of the sentence."""
+    from analyses.studies.damage_by_length import damage_figures
+
+    return damage_figures(run, tables, effects=tuple(BY_LENGTH))
+
+
 @analysis("exp05")
 def exp05() -> Analysis:
     """{sentence, bag of words} × {this document, another}; beside them oracle, keywords and a generic sentence.
@@ -145,7 +159,7 @@ def exp05() -> Analysis:
         question="Does a hidden sentence hurt for being a sentence, or for being this document's?",
         plans={protocol: plan(protocol) for protocol in PROTOCOLS},
         tables=tables,
-        figures=partial(damage_figures, effects=tuple(BY_LENGTH)),
+        figures=figures,
     )
 
 

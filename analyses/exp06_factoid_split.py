@@ -4,56 +4,51 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-
-import pandas as pd
-from plotly.graph_objects import Figure
+from typing import TYPE_CHECKING
 
 from analyses.exp01_production_cache import STUDY, exp01
-from analyses.studies.prefix_ratios import prefix_ratios
-from analyses.studies.reanalysis import (
-    BINS,
-    SPLIT,
-    effects_by_stratum,
-    likelihood_by_stratum,
-    ratios_by_stratum,
-    read_source,
-    reanalyse,
-    shares_by_stratum,
-    source_of,
-    trends,
-)
-from analyses.studies.reanalysis_presentation import presented
 from budgetlens.design.analysis import Analysis, analysis
-from budgetlens.runs.request import RunRequest
-from budgetlens.runs.run import Run
-from budgetlens.statistics.verdicts import SMALLEST_EFFECT
-from budgetlens.tables.presentation import Table
-from figures import effects_forest, interaction_plot
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+    from budgetlens.runs.request import RunRequest
+    from budgetlens.runs.run import Run
+    from budgetlens.tables.presentation import Table
 
 REANALYSED = "exp01"
 
 
 def tables(run: Run) -> Mapping[str, Table]:
     """Effects, answer NLL, ratios, trends and attention shares by the length of the answer."""
-    source = source_of(run)
+    from analyses.studies import reanalysis
+    from analyses.studies.prefix_ratios import prefix_ratios
+    from analyses.studies.reanalysis_presentation import presented
+
+    source = reanalysis.source_of(run)
     records, own_plan, cells, inference = (
-        read_source(source),
+        reanalysis.read_source(source),
         source.plan,
         source.manifest.cells,
         source.inference,
     )
     frames = {
-        "strata_likelihood": likelihood_by_stratum(records, cells, inference),
-        "strata_effects": effects_by_stratum(records, own_plan, inference),
-        "strata_ratios": ratios_by_stratum(records, own_plan, prefix_ratios(STUDY), inference),
-        "strata_trends": trends(records, own_plan, inference),
-        "strata_shares": shares_by_stratum(records, cells, inference),
+        "strata_likelihood": reanalysis.likelihood_by_stratum(records, cells, inference),
+        "strata_effects": reanalysis.effects_by_stratum(records, own_plan, inference),
+        "strata_ratios": reanalysis.ratios_by_stratum(records, own_plan, prefix_ratios(STUDY), inference),
+        "strata_trends": reanalysis.trends(records, own_plan, inference),
+        "strata_shares": reanalysis.shares_by_stratum(records, cells, inference),
     }
     return presented(frames, source)
 
 
 def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Effects in each stratum, for both stratifications, and answer NLL over the bins."""
+    from analyses.studies.reanalysis import BINS, SPLIT
+    from budgetlens.statistics.verdicts import SMALLEST_EFFECT
+    from figures import effects_forest, interaction_plot
+
     setting = run.manifest.setting
     drawn = {}
     effects = tables["strata_effects"]
@@ -85,6 +80,8 @@ CONDITIONS = ("bare", "oracle_trunc", "random_trunc", "bare_nq", "oracle_trunc_n
 
 def runner(request: RunRequest) -> Run:
     """Re-analyse the run that --from names, or one that is made first."""
+    from analyses.studies.reanalysis import reanalyse
+
     return reanalyse(request, REANALYSED)
 
 

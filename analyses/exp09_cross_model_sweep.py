@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from analyses.studies.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name
-from analyses.studies.sweep_tables import sweep_figures, sweep_tables
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS
-from budgetlens.runs.request import RunRequest
-from budgetlens.runs.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+    from budgetlens.runs.request import RunRequest
+    from budgetlens.runs.run import Run
+    from budgetlens.tables.presentation import Table
 
 #: The random prefix of this analysis is words of a pool, as published.
 STUDY = PrefixStudy(
@@ -28,6 +35,20 @@ def runner(request: RunRequest) -> Run:
     from budgetlens.runs.model_sweep import sweep
 
     return sweep(request, SWEEP, finish)
+
+
+def tables(run: Run) -> Mapping[str, Table]:
+    """One row per model."""
+    from analyses.studies.sweep_tables import sweep_tables
+
+    return sweep_tables(run)
+
+
+def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure]:
+    """Effects of every model side by side."""
+    from analyses.studies.sweep_tables import sweep_figures
+
+    return sweep_figures(run, tables)
 
 
 @analysis("exp09")
@@ -54,8 +75,8 @@ def exp09_sweep() -> Analysis:
         question=swept.question,
         plans=swept.plans,
         n=swept.n,
-        tables=sweep_tables,
-        figures=sweep_figures,
+        tables=tables,
+        figures=figures,
         runner=lambda request: runner(replace(request, analysis=exp09())),
         has_records=False,
         listed=False,

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.studies.sink_prediction import Path, Point
+from analyses.studies.sink_paths import Path, Point
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.design import Cell, Design, Factor
 from budgetlens.design.plan import Plan, Split
 from budgetlens.model.trials import FIRST_POSITIONS
+from budgetlens.statistics.adjustment import Correction
 from budgetlens.statistics.contrasts import Contrast, comparison
-from budgetlens.statistics.effects import Correction
 
 if TYPE_CHECKING:
     import pandas as pd

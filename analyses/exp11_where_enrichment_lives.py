@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from analyses.studies.encoder_by_prompt import BOS_VISIBLE
-from analyses.studies.enrichment import enrichment_figures, enrichment_plan, enrichment_tables, patches
+from analyses.studies.enrichment_plans import enrichment_plan, patches
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.model.trials import FIRST_POSITIONS
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
     from budgetlens.runs.run import Run
     from budgetlens.tables.presentation import Table
 
@@ -19,7 +22,15 @@ _HIDDEN = {"corrected": BOS_VISIBLE, "published": FIRST_POSITIONS}
 
 
 def _tables(run: Run) -> Mapping[str, Table]:
+    from analyses.studies.enrichment import enrichment_tables
+
     return enrichment_tables(run, patches(_HIDDEN[run.manifest.protocol]))
+
+
+def _figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure]:
+    from analyses.studies.enrichment import enrichment_figures
+
+    return enrichment_figures(run, tables)
 
 
 @analysis("exp11")
@@ -42,7 +53,7 @@ def exp11() -> Analysis:
         },
         n=120,
         tables=_tables,
-        figures=enrichment_figures,
+        figures=_figures,
     )
 
 

@@ -6,19 +6,15 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.studies.knockouts import (
-    WINDOWS,
-    BaseCell,
-    knockout_figures,
-    knockout_plan,
-    knockout_tables,
-    knockouts,
-)
+from analyses.studies.knockout_plans import WINDOWS, BaseCell, knockout_plan, knockouts
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 from budgetlens.model.trials import FIRST_POSITIONS
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
     from budgetlens.runs.run import Run
     from budgetlens.tables.presentation import Table
 
@@ -42,8 +38,16 @@ _ROWS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def _tables(run: Run) -> Mapping[str, Table]:
+    from analyses.studies.knockouts import knockout_tables
+
     protocol = run.manifest.protocol
     return knockout_tables(run, knockouts(_BASES[protocol], _ROWS[protocol]))
+
+
+def _figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure]:
+    from analyses.studies.knockouts import knockout_figures
+
+    return knockout_figures(run, tables)
 
 
 @analysis("exp12")
@@ -71,7 +75,7 @@ def exp12() -> Analysis:
         },
         n=150,
         tables=_tables,
-        figures=knockout_figures,
+        figures=_figures,
     )
 
 

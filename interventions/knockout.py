@@ -26,6 +26,7 @@ class Knockout(Intervention):
         "answer->bos@0-1/h0+2",
         "predicting->all-document@50%-100%",
         "document->eos@all",
+        "predicting->document@0/h1@1/h0+2",
     )
     identity_levels: ClassVar[tuple[str, ...]] = ("none",)
 
@@ -37,8 +38,8 @@ class Knockout(Intervention):
         return cls(None if level == "none" else parse_edges(level, all_but=True))
 
     def apply(self, trial: Trial, context: Context) -> Trial:
-        """The trial with this edit besides its others."""
+        """The trial with these edits besides its others."""
         if self.edges is None:
             return trial
-        edit = (KeepKeys if self.edges.all_but else HideKeys)(**self.edges.settings(context))
-        return replace(trial, edits=(*trial.edits, edit))
+        kind = KeepKeys if self.edges.all_but else HideKeys
+        return replace(trial, edits=(*trial.edits, *self.edges.edits(kind, context)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Self
 
 from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
@@ -25,6 +26,7 @@ class Reweighting(Intervention):
         "predicting->document*3@all",
         "predicting->bos*0@0%-50%",
         "document->eos*4@all/h0",
+        "predicting->document*3@0/h1@1/h0+2",
     )
     identity_levels: ClassVar[tuple[str, ...]] = ("none", "predicting->document*1@all")
 
@@ -50,8 +52,8 @@ class Reweighting(Intervention):
         return cls(parse_edges(edges + at + where), value)
 
     def apply(self, trial: Trial, context: Context) -> Trial:
-        """The trial with this edit besides its others."""
+        """The trial with these edits besides its others."""
         if self.edges is None:
             return trial
-        edit = ReweightKeys(**self.edges.settings(context), factor=self.factor)
-        return replace(trial, edits=(*trial.edits, edit))
+        edits = self.edges.edits(partial(ReweightKeys, factor=self.factor), context)
+        return replace(trial, edits=(*trial.edits, *edits))

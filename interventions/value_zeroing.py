@@ -23,6 +23,7 @@ class ValueZeroing(Intervention):
         "decoder->document@all",
         "predicting->document@0%-50%/h1",
         "document->document@all",
+        "predicting->document@0/h1@1/h0+2",
     )
     identity_levels: ClassVar[tuple[str, ...]] = ("none",)
 
@@ -34,7 +35,7 @@ class ValueZeroing(Intervention):
         return cls(None if level == "none" else parse_edges(level))
 
     def apply(self, trial: Trial, context: Context) -> Trial:
-        """The trial with this edit besides its others."""
+        """The trial with these edits besides its others."""
         if self.edges is None:
             return trial
-        return replace(trial, edits=(*trial.edits, ZeroValues(**self.edges.settings(context))))
+        return replace(trial, edits=(*trial.edits, *self.edges.edits(ZeroValues, context)))

@@ -401,12 +401,14 @@ def test_levels_on_the_command_line() -> None:
 
 def test_knockouts_are_a_factor_of_their_own() -> None:
     design = design_of(
-        [("prefix", ("none", "oracle"))], ["answer->bos@20-33", "answer->document@all,answer->eos@0"], None
+        [("prefix", ("none", "oracle"))],
+        ["answer->bos@20-33", "answer->document@2/h1+5@4/h0-3,answer->eos@0"],
+        None,
     )
     assert design == {
         "factors": {
             "prefix": ["none", "oracle"],
-            "knockout": ["none", "answer->bos@20-33", "answer->document@all", "answer->eos@0"],
+            "knockout": ["none", "answer->bos@20-33", "answer->document@2/h1+5@4/h0-3", "answer->eos@0"],
         }
     }
     assert len(custom_analysis(design).plan("corrected").design.cells) == 8

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from plotly.graph_objects import Figure
 
-from analyses.studies.knockouts import QUARTERS, knockout_figures
+from analyses.studies.knockout_plans import QUARTERS
+from analyses.studies.knockouts import knockout_figures
 from budgetlens.command.finishing import tables_of
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.roles import ROLES

@@ -19,7 +19,7 @@ from budgetlens.model.trials import Segment, Trial
 from budgetlens.runs.records import Fed
 from budgetlens.runs.running import Unit, batches, capture_part
 from interventions.knockout import Knockout
-from interventions.levels.edges import parse_edges
+from interventions.levels.edges import EdgeChoice, parse_edges
 from interventions.prefix_attention import PrefixAttention
 from interventions.reweighting import Reweighting
 from interventions.sublayer_removal import SublayerRemoval
@@ -64,24 +64,38 @@ def shares(found: Any, site: Site, index: int = 0) -> numpy.ndarray:
 # Levels.
 
 
+def by_layers(choice: EdgeChoice) -> list[tuple[frozenset[int], frozenset[int] | None]]:
+    """Layers of a stack of 40, each with its heads, in the order in which they are named."""
+    return [(own.window.layers(40), own.heads) for own in choice.heads]
+
+
 def test_levels_by_hand() -> None:
     choice = parse_edges("answer->bos@20-33/h0+3-4")
     assert (choice.stack, choice.rows, choice.keys) == ("decoder", {"answer"}, {"bos"})
-    assert choice.window.layers(40) == set(range(20, 34))
-    assert choice.heads == {0, 3, 4}
+    [(layers, heads)] = by_layers(choice)
+    assert (layers, heads) == (set(range(20, 34)), {0, 3, 4})
     choice = parse_edges("predicting+prompt->document+prefix@0%-25%")
     assert choice.rows == {"predicting", "prompt"}
     assert choice.keys == {"document", "prefix"}
-    assert choice.heads is None
+    assert by_layers(choice) == [(set(range(10)), None)]
     choice = parse_edges("document->prefix")
-    assert (choice.stack, choice.window.text) == ("encoder", "all")
+    assert choice.stack == "encoder"
+    assert by_layers(choice) == [(set(range(40)), None)]
     assert parse_edges("encoder->prefix@all/h1").rows is None
-    assert parse_edges("encoder->prefix/h1").heads == {1}
+    assert by_layers(parse_edges("encoder->prefix/h1")) == [(set(range(40)), {1})]
+    choice = parse_edges("predicting->document@2/h1+5@4/h0-3@30-31@75%-100%/h7")
+    assert by_layers(choice) == [
+        ({2}, {1, 5}),
+        ({4}, {0, 1, 2, 3}),
+        ({30, 31}, None),
+        (set(range(30, 40)), {7}),
+    ]
     assert parse_edges("decoder->encoder").keys == {"bos", "prefix", "separator", "document", "eos"}
     choice = parse_edges("predicting->all-bos-eos@2", all_but=True)
     assert (choice.all_but, choice.keys) == (True, {"bos", "eos"})
     assert Knockout.parse("none") == Knockout()
     assert Reweighting.parse("answer->bos*0.5@1").factor == 0.5
+    assert Reweighting.parse("answer->bos*0.5@1/h0@2/h1").edges == parse_edges("answer->bos@1/h0@2/h1")
     assert SublayerRemoval.parse("cross@0%-50%").window.layers(8) == {0, 1, 2, 3}
 
 
@@ -99,6 +113,12 @@ def test_levels_by_hand() -> None:
         (Knockout, "answer->bos@last", "is no window of layers"),
         (Knockout, "answer->bos@all/0", "heads are 'h0', 'h0\\+3' or 'h0-2'"),
         (Knockout, "answer->bos@all/h3-1", "holds no head"),
+        (Knockout, "answer->bos@2/h1+5/h0-3", "got 'h1\\+5/h0-3'. Heads of other layers follow another '@'"),
+        (Knockout, "answer->bos@2/h1;4/h0", "Heads of other layers follow another '@'"),
+        (Knockout, "answer->bos@2/h1@", "'' is no window of layers"),
+        (Knockout, "answer->bos@", "'' is no window of layers"),
+        (ValueZeroing, "answer->bos@2/h1@last/h0", "'last' is no window of layers"),
+        (Reweighting, "answer->bos*2@2/h1@4/0", "heads are 'h0', 'h0\\+3' or 'h0-2'"),
         (Knockout, "answer->predicting@all", r"unknown role\(s\) \['predicting'\]"),
         (ValueZeroing, "answer->all-bos@all", "'all-…' is for knockout alone"),
         (Reweighting, "answer->bos@all", "has no factor of 0 or more"),
@@ -125,6 +145,8 @@ def test_layers_that_the_model_lacks_are_refused(loaded: Models) -> None:
     model = loaded("bart")
     for kind, level, stack in (
         (Knockout, "answer->bos@5", "decoder"),
+        (Knockout, "answer->bos@1/h0@5/h1", "decoder"),
+        (Reweighting, "document->bos*2@0/h0@1-3/h1", "encoder"),
         (ValueZeroing, "document->bos@3", "encoder"),
         (SublayerRemoval, "self@2-5", "decoder"),
     ):
@@ -270,6 +292,58 @@ def test_factor_zero_is_a_knockout_and_one_is_nothing(loaded: Models) -> None:
             ReweightKeys(frozenset({"bos"}), factor=factor)
 
 
+@pytest.mark.parametrize(("family", "pack"), CASES, ids=CASE_NAMES)
+@pytest.mark.parametrize("kind", ["knockout", "value_zeroing", "reweighting"])
+def test_other_heads_in_other_layers_are_two_levels_made_together(
+    kind: str, family: str, pack: bool, loaded: Models
+) -> None:
+    """One level that names both is the trial with the edits of two levels, and neither of the two alone."""
+    model = loaded(family)
+    factor = "*5" if kind == "reweighting" else ""
+    both, first, second = (
+        tokenized(model, LONG, {**ORACLE, kind: f"predicting->document{factor}@{where}"})
+        for where in ("0/h1@2-3/h0+2", "0/h1", "2-3/h0+2")
+    )
+    edits = (*first.trial.edits, *second.trial.edits)
+    together = replace(first, trial=replace(first.trial, edits=edits))
+    found, expected, *alone = (
+        captured(model, [trial], EVERYTHING, pack=pack) for trial in (both, together, first, second)
+    )
+    numpy.testing.assert_array_equal(found.token_losses, expected.token_losses)
+    assert_close(numbers(found, 0), numbers(expected, 0), 0.0)
+    for one in alone:
+        assert numpy.abs(losses(found) - losses(one)).max() > 1e-6
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_a_knockout_cuts_these_heads_in_these_layers_and_no_others(family: str, loaded: Models) -> None:
+    model = loaded(family)
+    cut = {0: {1}, 1: set(), 2: {0, 2, 3}, 3: {3}}
+    trial = tokenized(model, LONG, {**ORACLE, "knockout": "predicting->document@0/h1@2/h0+2@2-3/h3"})
+    found = captured(model, [trial], EVERYTHING)
+    for layer, heads in cut.items():
+        site = Site("decoder", block_of(model), layer)
+        own = shares(found, site)[:, site.roles.index("document")]
+        assert {head for head, share in enumerate(own) if share == 0.0} == heads, layer
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_a_head_that_is_named_twice_is_reweighted_once(family: str, loaded: Models) -> None:
+    """By the closed form in the first layer, where nothing upstream differs."""
+    model = loaded(family)
+    site = Site("decoder", block_of(model), 0)
+    place = site.roles.index("document")
+    before = shares(captured(model, [tokenized(model, SHORT, ORACLE)], EVERYTHING), site)
+    levels = {**ORACLE, "reweighting": "predicting->document*3@0/h1@0-2/h1+2@1/h0"}
+    after = shares(captured(model, [tokenized(model, SHORT, levels)], EVERYTHING), site)
+    expected = before.copy()
+    for head in (1, 2):
+        expected[head, place] *= 3
+        expected[head] /= 1 + 2 * before[head, place]
+    numpy.testing.assert_allclose(after, expected, atol=1e-5)
+    assert numpy.abs(after - before)[[1, 2]].max() > 0.01
+
+
 # Value zeroing.
 
 
@@ -334,15 +408,28 @@ def test_value_zeroing_against_hooks(family: str, loaded: Models, oracle: Oracle
 
 
 @pytest.mark.parametrize("family", ["t5", "bart"])
-def test_value_zeroing_of_heads_against_hooks(family: str, loaded: Models, oracle: Oracle) -> None:
+@pytest.mark.parametrize(
+    ("where", "heads"),
+    [
+        ("2/h1-2", {2: (1, 3)}),
+        # Other heads in other layers, one of which two parts of the level name.
+        ("1/h0@2/h1-2@3", {1: (0, 1), 2: (1, 3), 3: (0, 6)}),
+        ("1-2/h3@0/h1-4@2/h4@1/h4", {0: (1, 5), 1: (3, 5), 2: (3, 5)}),
+    ],
+)
+def test_value_zeroing_of_heads_against_hooks(
+    family: str, where: str, heads: dict[int, tuple[int, int]], loaded: Models, oracle: Oracle
+) -> None:
     """Where every head has values of its own, a head's columns of the projection are its values."""
     model, plain = loaded(family), oracle(family)
     paths = hooks.PATHS[family]
-    trial = tokenized(model, LONG, {**ORACLE, "value_zeroing": "decoder->document@2/h1-2"})
-    path = f"{paths.decoder}.2.{paths.cross_attention}.{paths.value}"
-    width = plain.get_submodule(path).weight.shape[0] // 6
-    change = zero_values(trial, ("document",), slice(width, 3 * width))
-    expected = plain_losses(plain, trial, decoder={path: change})
+    trial = tokenized(model, LONG, {**ORACLE, "value_zeroing": f"decoder->document@{where}"})
+    changes = {}
+    for layer, (first, end) in heads.items():
+        path = f"{paths.decoder}.{layer}.{paths.cross_attention}.{paths.value}"
+        width = plain.get_submodule(path).weight.shape[0] // 6
+        changes[path] = zero_values(trial, ("document",), slice(first * width, end * width))
+    expected = plain_losses(plain, trial, decoder=changes)
     found = losses(captured(model, [trial]))
     numpy.testing.assert_allclose(found, expected, atol=2e-5)
     assert numpy.abs(found - losses(captured(model, [tokenized(model, LONG, ORACLE)]))).max() > 1e-4
@@ -444,6 +531,7 @@ def test_edits_that_cannot_be_made_are_refused(loaded: Models) -> None:
         "predicting->encoder@2": "hides every key of some row at decoder cross layer 2",
         "predicting->all-prefix@2": "hides every key of some row at decoder cross layer 2",
         "predicting->bos@1/h4-6": r"decoder cross layer 1 has heads 0 to 5; the edit names \[6\]",
+        "predicting->bos@0/h1@2/h0+7": r"decoder cross layer 2 has heads 0 to 5; the edit names \[7\]",
         "document->encoder@0": "hides every key of some row at encoder self layer 0",
     }.items():
         with pytest.raises(EditError, match=message):
@@ -473,6 +561,8 @@ def test_a_batch_under_unlike_edits_is_its_trials_one_by_one(family: str, pack: 
         {**ORACLE, "value_zeroing": "decoder->document@1-3"},
         {**ORACLE, "value_zeroing": "document->prefix@0"},
         {**ORACLE, "knockout": "document->prefix@0/h0"},
+        {**ORACLE, "knockout": "predicting->document@0/h1@2-3/h0+2"},
+        {**ORACLE, "value_zeroing": "predicting->document@0/h1@2-3/h0+2"},
         {**ORACLE, "sublayer_removal": "decoder@2"},
         ORACLE,
         PROMPT,

@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from analyses.studies import enrichment, knockouts
+from analyses.studies import enrichment, enrichment_plans, knockout_plans, knockouts
 from budgetlens.command.main import main
 from budgetlens.corpora.corpus import read_corpus
 from budgetlens.design.catalogue import find_analysis
@@ -163,7 +163,7 @@ def test_a_knockout_is_what_a_plain_edit_of_the_mask_gives(
 ) -> None:
     from analyses import exp12_what_the_answer_needs as exp12
 
-    knocked = knockouts.Knocked(exp12._BASES["corrected"][base], rows, keys, window)
+    knocked = knockout_plans.Knocked(exp12._BASES["corrected"][base], rows, keys, window)
     trial = trial_of(corrected_needs, knocked.cell, tiny_directory)
     decoder, encoder = list(trial.decoder_roles), list(trial.encoder_roles)
     first = len(decoder) - trial.answer_tokens
@@ -182,12 +182,12 @@ def test_a_knockout_is_what_a_plain_edit_of_the_mask_gives(
         expected = decoded(model, trial, states)
     found = nll(corrected_needs).loc[trial.trial.example.identifier]
     assert found[knocked.cell.name] == pytest.approx(expected, abs=1e-5)
-    assert found[knockouts.knockout_cell(knocked.base).name] == pytest.approx(whole, abs=1e-5)
+    assert found[knockout_plans.knockout_cell(knocked.base).name] == pytest.approx(whole, abs=1e-5)
     assert abs(expected - whole) > 1e-4 or trial.answer_tokens == 1
 
 
 @pytest.mark.parametrize(
-    ("direction", "roles"), itertools.product(enrichment.DIRECTIONS, ("document", "bos"))
+    ("direction", "roles"), itertools.product(enrichment_plans.DIRECTIONS, ("document", "bos"))
 )
 def test_a_patch_is_what_plain_hooks_on_an_encoder_layer_give(
     direction: str,
@@ -196,11 +196,11 @@ def test_a_patch_is_what_plain_hooks_on_an_encoder_layer_give(
     tiny_directory: Path,
     oracle: Callable[[str], PreTrainedModel],
 ) -> None:
-    patch = enrichment.Patch(direction, roles, "50%-51%", "none", "prefix+separator")
+    patch = enrichment_plans.Patch(direction, roles, "50%-51%", "none", "prefix+separator")
     trial = trial_of(corrected_lives, patch.cell, tiny_directory)
     donor = trial_of(
         corrected_lives,
-        enrichment.patch_cell(enrichment.DIRECTIONS[direction][1], "prefix+separator", "none"),
+        enrichment_plans.patch_cell(enrichment_plans.DIRECTIONS[direction][1], "prefix+separator", "none"),
         tiny_directory,
     )
     model = oracle("t5gemma2")
@@ -234,9 +234,11 @@ def test_all_final_states_of_the_enriched_run_restore_all_of_it(corrected_lives:
     """With prefix and separator hidden, BOS, document and EOS are everything that the decoder sees."""
     found = nll(corrected_lives)
     table = pd.read_csv(corrected_lives / "tables" / "restoration.csv")
-    for prompt, direction in itertools.product(enrichment.PROMPTS, enrichment.DIRECTIONS):
-        patch = enrichment.Patch(direction, "bos+document+eos", "final", prompt, "prefix+separator")
-        donor = enrichment.patch_cell(enrichment.DIRECTIONS[direction][1], "prefix+separator", prompt)
+    for prompt, direction in itertools.product(enrichment_plans.PROMPTS, enrichment_plans.DIRECTIONS):
+        patch = enrichment_plans.Patch(direction, "bos+document+eos", "final", prompt, "prefix+separator")
+        donor = enrichment_plans.patch_cell(
+            enrichment_plans.DIRECTIONS[direction][1], "prefix+separator", prompt
+        )
         np.testing.assert_allclose(found[patch.cell.name], found[donor.name], atol=1e-5)
         own = table[
             (table["direction"] == direction)
@@ -264,12 +266,12 @@ def test_a_run_of_what_the_answer_needs(needs: Path) -> None:
         assert mean == pytest.approx((found[knocked] - found[base]).mean(), abs=1e-12)
     figures = {path.stem for path in (needs / "figures").glob("*.html")}
     assert figures >= {"effects", "knockout_windows", "knockout_attention"}
-    assert set(table.loc[table["window"] != "all", "window"]) == set(knockouts.QUARTERS)
+    assert set(table.loc[table["window"] != "all", "window"]) == set(knockout_plans.QUARTERS)
 
 
 def test_a_run_of_where_enrichment_lives(lives: Path) -> None:
     table = pd.read_csv(lives / "tables" / "restoration.csv")
-    assert len(table) == 2 * 2 * len(enrichment.ROLE_SETS) * len(enrichment.DEPTHS)
+    assert len(table) == 2 * 2 * len(enrichment_plans.ROLE_SETS) * len(enrichment_plans.DEPTHS)
     shares = pd.read_csv(lives / "tables" / "restored_shares.csv")
     assert set(shares["role"]) >= {"document", "cross total", "self total"}
     figures = {path.stem for path in (lives / "figures").glob("*.html")}
@@ -282,7 +284,9 @@ def test_a_run_of_where_enrichment_lives(lives: Path) -> None:
         .mean()
     )
     hidden = {"corrected": "prefix+separator", "published": "first-n"}
-    patch = enrichment.Patch(enrichment.LOST, "document", "25%-26%", "query", hidden[run.manifest.protocol])
+    patch = enrichment_plans.Patch(
+        enrichment_plans.LOST, "document", "25%-26%", "query", hidden[run.manifest.protocol]
+    )
     own = shares[
         (shares["direction"] == patch.direction)
         & (shares["prompt"] == "query")
@@ -291,7 +295,7 @@ def test_a_run_of_where_enrichment_lives(lives: Path) -> None:
         & (shares["role"] == "document")
     ].iloc[0]
     bare, enriched = (
-        enrichment.patch_cell(prefix, patch.hidden, "query").name for prefix in ("none", "oracle")
+        enrichment_plans.patch_cell(prefix, patch.hidden, "query").name for prefix in ("none", "oracle")
     )
     assert own["mean_difference"] == pytest.approx(means[patch.cell.name] - means[enriched], abs=1e-6)
     assert own["enrichment"] == pytest.approx(means[bare] - means[enriched], abs=1e-6)
@@ -303,11 +307,11 @@ def test_a_run_of_where_enrichment_lives(lives: Path) -> None:
 def test_restored_and_lost_shares_by_hand() -> None:
     """Bare 3, enriched 1; a quarter of the effect is restored, three quarters are lost, example by example."""
     every = [
-        enrichment.Patch(direction, "document", "final", "none", "prefix+separator")
-        for direction in enrichment.DIRECTIONS
+        enrichment_plans.Patch(direction, "document", "final", "none", "prefix+separator")
+        for direction in enrichment_plans.DIRECTIONS
     ]
     bare, enriched = (
-        enrichment.patch_cell(prefix, "prefix+separator", "none").name for prefix in ("none", "oracle")
+        enrichment_plans.patch_cell(prefix, "prefix+separator", "none").name for prefix in ("none", "oracle")
     )
     generator = np.random.default_rng(2)
     rows = []
@@ -318,15 +322,15 @@ def test_restored_and_lost_shares_by_hand() -> None:
         values[every[1].cell.name] = 3.0 - effect + 0.75 * effect
         rows += [{"example": str(example), "cell": cell, "nll": value} for cell, value in values.items()]
     table = enrichment.restoration_table(pd.DataFrame(rows), every, Inference(seed=1))
-    assert table["direction"].tolist() == list(enrichment.DIRECTIONS)
+    assert table["direction"].tolist() == list(enrichment_plans.DIRECTIONS)
     np.testing.assert_allclose(table["share"], [0.25, 0.75])
     np.testing.assert_allclose(table["enrichment"], table["mean_difference"] / [0.25, 0.75])
 
 
 def test_restored_budget_shares_by_hand() -> None:
-    patch = enrichment.Patch(enrichment.RESTORED, "document", "final", "none", "prefix+separator")
+    patch = enrichment_plans.Patch(enrichment_plans.RESTORED, "document", "final", "none", "prefix+separator")
     bare, enriched = (
-        enrichment.patch_cell(prefix, "prefix+separator", "none").name for prefix in ("none", "oracle")
+        enrichment_plans.patch_cell(prefix, "prefix+separator", "none").name for prefix in ("none", "oracle")
     )
     cells = [bare, enriched, patch.cell.name]
     budget = empty_budget(
@@ -346,18 +350,18 @@ def test_restored_budget_shares_by_hand() -> None:
     assert table.loc["document", "mean_difference"] == pytest.approx(0.15, abs=1e-6)
     assert table.loc["document", "enrichment"] == pytest.approx(0.2, abs=1e-6)
     assert table.loc["answer", "mean_difference"] == pytest.approx(-0.15, abs=1e-6)
-    lost = replace(patch, direction=enrichment.LOST)
+    lost = replace(patch, direction=enrichment_plans.LOST)
     renamed = replace(budget, cells=(bare, enriched, lost.cell.name))
     table = enrichment.budget_restoration_table([renamed], [lost], Inference(seed=1)).set_index("role")
     assert table.loc["document", "mean_difference"] == pytest.approx(0.05, abs=1e-6)
 
 
 def test_the_table_of_knockouts_by_hand() -> None:
-    base = knockouts.BaseCell("none", "visible", ("document", "eos"))
-    every = knockouts.knockouts([base], {"predicting": ("0%-50%",)})
+    base = knockout_plans.BaseCell("none", "visible", ("document", "eos"))
+    every = knockout_plans.knockouts([base], {"predicting": ("0%-50%",)})
     generator = np.random.default_rng(4)
     rises = generator.uniform(0.5, 1.5, 30)
-    name = knockouts.knockout_cell(base).name
+    name = knockout_plans.knockout_cell(base).name
     rows = [
         {"example": example, "cell": cell, "nll": 1.0 + rise}
         for example in range(30)

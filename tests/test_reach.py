@@ -148,6 +148,11 @@ def check(corpus: Corpus, tokenizer: TrialTokenizer | None = None, /, **factors:
         ({"knockout": ["none", "answer->all-prefix@all"]}, "no key of prefix"),
         ({"reweighting": ["none", "answer->prefix*2@all"]}, "reweighting=.*no key of prefix"),
         ({"value_zeroing": ["none", "document->prefix@all"]}, "value_zeroing=.*no key of prefix"),
+        # Edits of several heads and layers have one reason.
+        (
+            {"knockout": ["none", "answer->prefix@0/h1@2-3/h0+2"]},
+            r"@0/h1@2-3/h0\+2 changes nothing.*: the rows see no key of prefix\. The design's",
+        ),
         ({"state_replacement": ["none", "prefix<-zero@final"]}, "it leaves the trial as it is"),
         ({"prefix_attention": ["none", "masked"]}, "it leaves the trial as it is"),
         ({"shuffle": ["none", "prefix"]}, "it leaves the trial as it is"),

@@ -21,7 +21,8 @@ from statsmodels.stats.proportion import proportion_confint
 from analyses import exp01_production_cache, exp02_length_scaling, exp04_prefix_content
 from analyses.exp05_truncation_wound import PUBLISHED
 from analyses.studies.damage_by_length import damage_frames
-from analyses.studies.enrichment import budget_restoration_table, patches, restoration_table
+from analyses.studies.enrichment import budget_restoration_table, restoration_table
+from analyses.studies.enrichment_plans import patches
 from analyses.studies.length_tables import effects_by_length, mean_lengths, ratios_by_length
 from analyses.studies.prefix_ranking import ranking_frame
 from analyses.studies.prefix_ratios import prefix_ratios, ratio_frame
@@ -33,8 +34,9 @@ from analyses.studies.reanalysis import (
     shares_by_stratum,
     trends,
 )
-from analyses.studies.sink_prediction import Path as SinkPath
-from analyses.studies.sink_prediction import Point, SinkReadings
+from analyses.studies.sink_paths import Path as SinkPath
+from analyses.studies.sink_paths import Point
+from analyses.studies.sink_prediction import SinkReadings
 from analyses.studies.sink_tables import audit_table, entropy_table, head_table, shift_table
 from analyses.studies.two_by_two import effects_of
 from budgetlens.command.finishing import INDEPENDENT, tables_of

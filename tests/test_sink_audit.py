@@ -15,8 +15,9 @@ import torch
 from transformers import PreTrainedModel
 
 from analyses import exp10_sink_audit as exp10
-from analyses.studies.sink_prediction import Path as SinkPath
-from analyses.studies.sink_prediction import Point, SinkReadings, _hidden_sets, read_sinks
+from analyses.studies.sink_paths import Path as SinkPath
+from analyses.studies.sink_paths import Point
+from analyses.studies.sink_prediction import SinkReadings, _hidden_sets, read_sinks
 from analyses.studies.sink_tables import audit_table, entropy_table, exactness_table, head_table, shift_table
 from budgetlens.command.main import main
 from budgetlens.model.capture import Reading, capture

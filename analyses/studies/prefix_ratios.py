@@ -6,7 +6,7 @@ differences stands here, with a paired bootstrap interval; the published one is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,15 +64,6 @@ def prefix_ratios(study: PrefixStudy, padding: str | None = None) -> tuple[Ratio
         ),
     ]
     return (*surviving, *ratios)
-
-
-def ratio_tables(ratios: Sequence[RatioOf]) -> Callable[[Run], Mapping[str, Table]]:
-    """The hook that gives an analysis its table of ``ratios``."""
-
-    def tables(run: Run) -> Mapping[str, Table]:
-        return {"ratios": ratios_presented(run, ratios)}
-
-    return tables
 
 
 def ratios_presented(run: Run, ratios: Sequence[RatioOf]) -> Table:

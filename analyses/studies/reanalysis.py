@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -20,7 +20,6 @@ from analyses.studies.prefix_ratios import RatioOf, ratio_frame
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.plan import Plan
 from budgetlens.runs.manifest import CellFacts, Manifest, RunError
-from budgetlens.runs.request import RunRequest, execute
 from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.statistics.bands import share_table
@@ -38,6 +37,9 @@ from budgetlens.statistics.strata import (
 )
 from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.run_statistics import with_trend_verdicts
+
+if TYPE_CHECKING:
+    from budgetlens.runs.request import RunRequest
 
 #: The published stratifications by words of the answer.
 SPLIT, BINS = "short or long", "bins"
@@ -117,6 +119,9 @@ def reanalyse(request: RunRequest, of: str) -> Run:
 
 
 def _made_first(request: RunRequest, of: str) -> Run:
+    # Here, since running needs torch, and the re-analysis of a finished run does not.
+    from budgetlens.runs.request import execute
+
     out = None if request.out is None else request.out.with_name(f"{request.out.name}-{of}")
     return execute(replace(request, analysis=find_analysis(of), out=out))
 

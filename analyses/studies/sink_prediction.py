@@ -14,44 +14,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analyses.studies.sink_paths import Path, Point
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, ROLES, parse_roles
 from budgetlens.model.trials import FIRST_POSITIONS
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.run import Run
-from probes.renormalised import REMOVED
 
 KIND = "renormalised"
 SELF_TOTAL, CROSS_TOTAL, CROSS_ENTROPY = "self total", "cross total", "cross_entropy"
 
 #: First positions that the published truncation can hide, if it hides whole roles: counted from the front.
 _FIRST = ("none", "bos", "bos+prefix", "bos+prefix+separator")
-
-
-@dataclass(frozen=True)
-class Point:
-    """A cell as it was measured or, with ``like``, as it would be if what the cell ``like`` hides were hidden."""
-
-    cell: str
-    like: str = ""
-
-
-@dataclass(frozen=True)
-class Path:
-    """A shift between two points and the steps that it is split into.
-
-    ``steps`` names the way from each point to the next.
-    """
-
-    name: str
-    points: tuple[Point, ...]
-    steps: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.points) != len(self.steps) + 1:
-            raise ValueError(
-                f"path {self.name!r} has {len(self.points)} points and {len(self.steps)} steps; "
-                "expected one step fewer than points"
-            )
 
 
 @dataclass(frozen=True)
@@ -115,12 +88,13 @@ def _hidden_sets(trials: pd.DataFrame, examples: tuple[object, ...]) -> tuple[st
     level = parse_hidden(str(trials["cell"].iloc[0]))
     if level != FIRST_POSITIONS:
         return (_set_name(parse_roles(level)),) * len(examples)
+    removed = _removed()
     trials = trials.set_index("example").loc[list(examples)]
     found = np.full(len(examples), "", dtype=object)
     # From the longest: where roles have no positions, several sets are the same positions.
     for name in reversed(_FIRST):
         counts = sum(
-            (trials[f"{role}_tokens"] for role in sorted(REMOVED[name])), start=0 * trials["hidden_tokens"]
+            (trials[f"{role}_tokens"] for role in sorted(removed[name])), start=0 * trials["hidden_tokens"]
         )
         found[(counts == trials["hidden_tokens"]).to_numpy()] = name
     return tuple(found)
@@ -133,10 +107,18 @@ def parse_hidden(cell: str) -> str:
 
 
 def _set_name(roles: frozenset[str]) -> str:
-    for name, removed in REMOVED.items():
+    for name, removed in _removed().items():
         if roles == removed:
             return name
-    raise RunError(f"no prediction is recorded for hiding {sorted(roles)}; there are {', '.join(REMOVED)}")
+    raise RunError(f"no prediction is recorded for hiding {sorted(roles)}; there are {', '.join(_removed())}")
+
+
+def _removed() -> Mapping[str, frozenset[str]]:
+    """The sets of roles for whose hiding the probe predicts attention."""
+    # Here, since the probe computes with torch, and what the analysis declares needs none of it.
+    from probes.renormalised import REMOVED
+
+    return REMOVED
 
 
 def _read(

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from analyses.studies.sink_prediction import CROSS_TOTAL, Path, SinkReadings, read_sinks
+from analyses.studies.sink_paths import Path
+from analyses.studies.sink_prediction import CROSS_TOTAL, SinkReadings, read_sinks
 from analyses.studies.sink_tables import (
     ALL_LAYERS,
     TOTAL,

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analyses.studies.sink_prediction import CROSS_ENTROPY, CROSS_TOTAL, SELF_TOTAL, Path, SinkReadings
+from analyses.studies.sink_paths import Path
+from analyses.studies.sink_prediction import CROSS_ENTROPY, CROSS_TOTAL, SELF_TOTAL, SinkReadings
 from budgetlens.model.roles import ROLES
 from budgetlens.statistics.adjustment import false_discovery_q
 from budgetlens.statistics.bands import FALSE_DISCOVERIES

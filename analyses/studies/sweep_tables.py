@@ -13,8 +13,8 @@ from analyses.studies.prefix_ratios import RatioOf, ratio_frame
 from budgetlens.design.plan import Plan
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.manifest import Manifest
-from budgetlens.runs.model_sweep import finished, read_swept
 from budgetlens.runs.run import Run
+from budgetlens.runs.swept import finished, read_swept
 from budgetlens.statistics.bands import share_table
 from budgetlens.statistics.budget_arrays import by_document
 from budgetlens.statistics.contrasts import wide_cells

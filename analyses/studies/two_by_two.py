@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from budgetlens.statistics.contrasts import Contrast, averaged, wide_cells
-from budgetlens.statistics.effects import effects_table
-from budgetlens.statistics.inference import Inference
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from budgetlens.statistics.inference import Inference
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ def effects_of(
     ``difference_of_d`` is the published definition: the contrast's weights applied to each cell's d against
     ``bare`` instead of to the cells' values. d's do not add up, so that it is no effect of anything.
     """
+    from budgetlens.statistics.effects import effects_table
+
     table = effects_table(likelihood, contrasts, inference)
     wide = wide_cells(likelihood, "nll")
     gains = {

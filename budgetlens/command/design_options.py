@@ -29,10 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--knockout",
         action="append",
-        metavar="ROWS->KEYS@LAYERS",
-        help=f"attention to cut, such as 'predicting->bos@20-33' (quote it: a shell reads '>' as a redirection); "
-        f"repeatable. All of them are the levels of a factor {KNOCKOUT!r} whose baseline is {NOTHING!r}, crossed "
-        "with the other factors, so that what each cut does is measured",
+        metavar="ROWS->KEYS@LAYERS/HEADS",
+        help="attention to cut, such as 'predicting->bos@20-33' or, with other heads in other layers, "
+        "'predicting->document@2/h1+5@4/h0-3' (quote it: a shell reads '>' as a redirection); repeatable. All of them "
+        f"are the levels of a factor {KNOCKOUT!r} whose baseline is {NOTHING!r}, crossed with the other factors, so that "
+        "what each cut does is measured",
     )
     group.add_argument(
         "--design",

@@ -32,8 +32,8 @@ from budgetlens.design.factorial_plan import SIMPLE, automatic_contrasts, intera
 from budgetlens.design.plan import PROTOCOLS, Plan, Split
 from budgetlens.design.schema import DesignError
 from budgetlens.registry.names import nearest
+from budgetlens.statistics.adjustment import Correction
 from budgetlens.statistics.contrasts import Contrast
-from budgetlens.statistics.effects import Correction
 
 ROWS = ("predicting", "holding")
 DEFAULT_PROBES = ("budgets", "entropies")

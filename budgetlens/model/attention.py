@@ -114,6 +114,22 @@ class AttentionCall:
             chosen = chosen | self.predicting
         return chosen
 
+    def rows_and_heads(
+        self, rows: frozenset[str] | None, heads: frozenset[int] | None
+    ) -> Bool[Tensor, "batch head row 1"]:
+        """Which rows have one of the roles ``rows``, in the heads ``heads``; None means all.
+
+        An axis on which nothing is chosen has length one.
+        """
+        chosen = torch.ones((1, 1, 1, 1), dtype=torch.bool, device=self.query.device)
+        if rows is not None:
+            chosen = rearrange(self.rows_with(rows), "batch row -> batch 1 row 1")
+        if heads is not None:
+            wanted = torch.tensor(sorted(heads), dtype=torch.long, device=chosen.device)
+            found = torch.isin(torch.arange(self.query.shape[1], device=chosen.device), wanted)
+            chosen = chosen & rearrange(found, "head -> 1 head 1 1")
+        return chosen
+
     def additive_mask(self) -> Float[Tensor, "batch head row key"]:
         """The mask as scores to add: 0 or the mask's own value where visible, :attr:`hidden_score` where not.
 
@@ -193,6 +209,24 @@ class AttentionCall:
             bias=None if self.bias is None else torch.cat([self.bias] * times, dim=-1),
             key_roles=torch.cat([self.key_roles] * times, dim=1),
             copies=self.copies * times,
+        )
+
+    def with_twins(
+        self, chosen: Bool[Tensor, "batch head row 1"], value: Float[Tensor, "batch key_head key value_width"]
+    ) -> AttentionCall:
+        """The call in which every key has a twin with another ``value``, which the chosen rows and heads see in its place.
+
+        Values are shared by rows and heads, keys by all but the mask: the softmax stays the same.
+        """
+        mask = self.additive_mask()
+        twins = [mask.masked_fill(chosen, self.hidden_score), mask.masked_fill(~chosen, self.hidden_score)]
+        return replace(
+            self.with_mask(torch.cat(torch.broadcast_tensors(*twins), dim=-1)),
+            key=torch.cat([self.key, self.key], dim=2),
+            value=torch.cat([self.value, value], dim=2),
+            bias=None if self.bias is None else torch.cat([self.bias, self.bias], dim=-1),
+            key_roles=torch.cat([self.key_roles, self.key_roles], dim=1),
+            copies=2 * self.copies,
         )
 
     def with_mask(self, mask: Tensor) -> AttentionCall:

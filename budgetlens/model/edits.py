@@ -5,22 +5,26 @@ changed one. The capture applies it at every site it names, before probes read t
 edit that matched nothing. An edit whose roles no position of a batch has changes nothing there, and that is
 no error of the batch: a design crosses prompts with edits of the prompt, and some of its cells have none. Whether it
 reaches anything in a design is asked before the run (:mod:`budgetlens.design.reach`).
+
+Declaring an edit loads no torch: what is computed, the call and its tensors compute themselves.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import torch
 from einops import rearrange
-from jaxtyping import Bool
-from torch import Tensor
 
-from budgetlens.model.attention import AttentionCall, Site
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PADDING, PREDICTING, ROLES
 from budgetlens.model.trials import Edit, Positioned
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+    from torch import Tensor
+
+    from budgetlens.model.attention import AttentionCall, Site
 
 
 class EditError(ValueError):
@@ -97,18 +101,11 @@ class Edges:
 
         Raises EditError for a head that the call does not have.
         """
-        chosen = torch.ones((1, 1, 1, 1), dtype=torch.bool, device=call.query.device)
-        if self.rows is not None:
-            chosen = rearrange(call.rows_with(self.rows), "batch row -> batch 1 row 1")
-        if self.heads is not None:
-            count = call.query.shape[1]
-            beyond = sorted(head for head in self.heads if head >= count)
-            if beyond:
-                raise EditError(f"{call.site} has heads 0 to {count - 1}; the edit names {beyond}: {self}")
-            wanted = torch.tensor(sorted(self.heads), dtype=torch.long, device=chosen.device)
-            heads = torch.isin(torch.arange(count, device=chosen.device), wanted)
-            chosen = chosen & rearrange(heads, "head -> 1 head 1 1")
-        return chosen
+        count = call.query.shape[1]
+        beyond = sorted(head for head in self.heads or () if head >= count)
+        if beyond:
+            raise EditError(f"{call.site} has heads 0 to {count - 1}; the edit names {beyond}: {self}")
+        return call.rows_and_heads(self.rows, self.heads)
 
     def chosen(self, call: AttentionCall) -> Bool[Tensor, "batch head row key"]:
         """The edges as a mask that broadcasts to the call's scores."""
@@ -174,7 +171,7 @@ class ReweightKeys(Edges):
         mask = call.additive_mask()
         # A hidden key stays as hidden as it is: nothing is added to the lowest number.
         visible = mask > call.hidden_score / 2
-        return call.with_mask(torch.where(chosen & visible, mask + math.log(self.factor), mask))
+        return call.with_mask(mask.where(~(chosen & visible), mask + math.log(self.factor)))
 
 
 @dataclass(frozen=True)
@@ -194,17 +191,7 @@ class ZeroValues(Edges):
         zeroed = call.value.masked_fill(without, 0.0)
         if self.rows is None and self.heads is None:
             return replace(call, value=zeroed)
-        mask = call.additive_mask()
-        chosen = self.rows_and_heads(call)
-        twins = [mask.masked_fill(chosen, call.hidden_score), mask.masked_fill(~chosen, call.hidden_score)]
-        return replace(
-            call.with_mask(torch.cat(torch.broadcast_tensors(*twins), dim=-1)),
-            key=torch.cat([call.key, call.key], dim=2),
-            value=torch.cat([call.value, zeroed], dim=2),
-            bias=None if call.bias is None else torch.cat([call.bias, call.bias], dim=-1),
-            key_roles=torch.cat([call.key_roles, call.key_roles], dim=1),
-            copies=2 * call.copies,
-        )
+        return call.with_twins(self.rows_and_heads(call), zeroed)
 
 
 #: In the place of a block: every attention sublayer of the stack.
@@ -239,7 +226,7 @@ class RemoveOutput:
 
     def apply_to_output(self, output: Tensor) -> Tensor:
         """Zeros."""
-        return torch.zeros_like(output)
+        return output.new_zeros(output.shape)
 
 
 @dataclass(frozen=True)

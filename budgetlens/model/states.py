@@ -3,7 +3,7 @@
 A state edit names roles, a stack and a layer, and changes the states that leave that layer at those roles'
 positions. It belongs to one trial, so that trials under different edits share a batch. Where states come
 from another trial, that trial is a *donor*: its encoder input runs in the same batch and the same trace, it
-is not decoded, and it is never altered by what is taken from it.
+is not decoded, and it is never altered by what is taken from it. Declaring an edit loads no torch.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from einops import rearrange
-from jaxtyping import Float
-from torch import Tensor
+from einops import pack, rearrange
 
 from budgetlens.model.trials import StateEdit, StateError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class CycleStates(StateEdit):
 
     def apply(self, states: Tensor, donors: Sequence[Tensor]) -> Tensor:
         """Position p takes the donor's position p modulo their number."""
-        places = torch.arange(len(states), device=states.device) % len(donors[0])
-        return donors[0][places]
+        return donors[0][[position % len(donors[0]) for position in range(len(states))]]
 
     def refusal(self, count: int, donor_counts: Sequence[int]) -> str | None:
         """At least one state to cycle through."""
@@ -57,7 +57,8 @@ class MeanStates(StateEdit):
 
     def apply(self, states: Tensor, donors: Sequence[Tensor]) -> Tensor:
         """The same mean at every position."""
-        mean = torch.cat(list(donors)).double().mean(dim=0)
+        found, _ = pack(list(donors), "* width")
+        mean = found.double().mean(dim=0)
         return mean.to(states.dtype).expand_as(states)
 
     def refusal(self, count: int, donor_counts: Sequence[int]) -> str | None:
@@ -71,7 +72,7 @@ class ZeroStates(StateEdit):
 
     def apply(self, states: Tensor, donors: Sequence[Tensor]) -> Tensor:
         """Zeros."""
-        return torch.zeros_like(states)
+        return states.new_zeros(states.shape)
 
 
 @dataclass(frozen=True)
@@ -82,16 +83,10 @@ class Direction:
 
     @cached_property
     def values(self) -> Float[Tensor, " width"]:
-        """The vector in float32.
+        """The vector in float32. Raises StateError as :func:`budgetlens.model.directions.read_direction` does."""
+        from budgetlens.model.directions import read_direction
 
-        Raises StateError where the file can't be read or holds anything but one vector of finite numbers.
-        """
-        vector = torch.atleast_1d(torch.squeeze(_read_tensor(self.path).detach().to(torch.float32)))
-        if vector.dim() != 1 or not bool(vector.isfinite().all()):
-            raise StateError(
-                f"{self.path} must hold one vector of finite numbers; its tensor has the shape {tuple(vector.shape)}"
-            )
-        return vector
+        return read_direction(self.path)
 
 
 @dataclass(frozen=True)
@@ -110,43 +105,3 @@ class AddDirection(StateEdit):
                 f"{self.stack} have the width {states.shape[-1]}"
             )
         return states + self.strength * rearrange(vector, "width -> 1 width").to(states)
-
-
-def _read_tensor(path: Path) -> Tensor:
-    readers = {".npy": _from_numpy, ".safetensors": _from_safetensors, ".pt": _from_torch}
-    if path.suffix not in readers:
-        raise StateError(f"{path} is no file of a direction; give one that ends with {', '.join(readers)}")
-    if not path.is_file():
-        raise StateError(f"there is no file {path}; give the path of a direction")
-    try:
-        found = readers[path.suffix](path)
-    except StateError:
-        raise
-    except Exception as error:  # every format raises its own kind of error for a damaged file
-        raise StateError(f"{path} could not be read: {str(error).splitlines()[0]}") from error
-    if not isinstance(found, Tensor):
-        raise StateError(f"{path} must hold one tensor; it holds a {type(found).__name__}")
-    return found
-
-
-def _from_numpy(path: Path) -> Tensor:
-    return torch.from_numpy(np.asarray(np.load(path, allow_pickle=False), dtype=np.float32))
-
-
-def _from_safetensors(path: Path) -> object:
-    from safetensors.torch import load_file
-
-    return _only(load_file(path), path)
-
-
-def _from_torch(path: Path) -> object:
-    found = torch.load(path, map_location="cpu", weights_only=True)
-    return _only(found, path) if isinstance(found, dict) else found
-
-
-def _only(tensors: dict[str, Tensor], path: Path) -> Tensor:
-    if len(tensors) != 1:
-        raise StateError(
-            f"{path} must hold one tensor; it holds {len(tensors)}: {', '.join(sorted(tensors))}"
-        )
-    return next(iter(tensors.values()))

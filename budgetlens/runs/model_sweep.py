@@ -15,7 +15,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.loading import load_model
 from budgetlens.runs.files import write_text
 from budgetlens.runs.known_models import model_path
-from budgetlens.runs.manifest import RunError
 from budgetlens.runs.request import RunRequest
 from budgetlens.runs.run import Run
 from budgetlens.runs.running import corpus_details, design_details, run_analysis
 from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.swept import Swept, swept_in
 
 #: Longest reason of a failure that the table shows.
 LONGEST_REASON = 300
@@ -40,15 +40,6 @@ LONGEST_REASON = 300
 
 class SweepError(ValueError):
     """Some models of a sweep failed; the message names them."""
-
-
-@dataclass(frozen=True)
-class Swept:
-    """One model of a sweep: its name as given, the directory of its run, and why it failed, if it did."""
-
-    name: str
-    label: str
-    failure: str = ""
 
 
 def sweep(request: RunRequest, swept_as: str, finish: Callable[[Run], None]) -> Run:
@@ -69,7 +60,7 @@ def sweep(request: RunRequest, swept_as: str, finish: Callable[[Run], None]) -> 
     with directory.locked():
         directory.begin(identity, details)
         # Models of an earlier command stay: each has a row of its own, whoever else is swept.
-        earlier = {one.name: one for one in _read_swept(directory)}
+        earlier = {one.name: one for one in swept_in(directory)}
         known = {**earlier, **{name: Swept(name, label) for name, label in labels.items()}}
         for name, label in labels.items():
             failure = _run_one(request, name, corpus, RunDirectory(directory.path / "models" / label))
@@ -137,26 +128,6 @@ def labels_of(models: Sequence[str]) -> dict[str, str]:
         else f"{label}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
         for name, label in short.items()
     }
-
-
-def read_swept(run: Run) -> tuple[Swept, ...]:
-    """The models of a sweep in order."""
-    return _read_swept(run.directory)
-
-
-def _read_swept(directory: RunDirectory) -> tuple[Swept, ...]:
-    path = directory.path / "sweep.json"
-    if not path.is_file():
-        return ()
-    try:
-        return tuple(Swept(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["models"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged ({error}); remove it and give the same command again") from error
-
-
-def finished(run: Run) -> dict[str, Run]:
-    """The run of every model that did not fail, by its name. Raises RunError where one is unfinished."""
-    return {one.name: Run.open(run.path / "models" / one.label) for one in read_swept(run) if not one.failure}
 
 
 def _write_swept(directory: RunDirectory, swept: Any) -> None:

@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Correction = Literal["holm", "bonferroni"]
 
@@ -34,6 +33,9 @@ def adjusted_p(p: NDArray[np.float64], correction: Correction = "holm") -> NDArr
 
 def false_discovery_q(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Benjamini and Hochberg's (1995) q within one family; an undefined p stays NaN and is no member."""
+    # Here, since every plan names a correction, and scipy takes longest of all to load.
+    from scipy import stats
+
     q = np.full(p.shape, np.nan)
     known = np.isfinite(p)
     if known.any():

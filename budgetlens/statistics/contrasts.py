@@ -2,7 +2,7 @@
 
 All are one object: a weight per cell. Its value for an example is the weighted sum of that example's cells,
 so that an interaction is tested on per-example values (a difference of differences), never as a difference
-of two tests.
+of two tests. Contrasts are declared without pandas, which only their values need.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from budgetlens.statistics.verdicts import SLOPE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -262,6 +265,8 @@ def contrast_values(cell_values: pd.DataFrame, contrasts: Sequence[Contrast]) ->
     Raises:
         ValueError: a contrast names a cell that is not there.
     """
+    import pandas as pd
+
     matrix = np.zeros((cell_values.shape[1], len(contrasts)))
     positions = {cell: position for position, cell in enumerate(cell_values.columns)}
     values = cell_values.to_numpy(dtype=np.float64)
@@ -316,6 +321,8 @@ def wide_cells(records: pd.DataFrame, value: str, *, missing: str = "refuse") ->
 
 
 def _plain(column: pd.Series) -> pd.Series:
+    import pandas as pd
+
     return (
         column.astype(column.cat.categories.dtype)
         if isinstance(column.dtype, pd.CategoricalDtype)

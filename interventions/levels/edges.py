@@ -1,33 +1,50 @@
-"""Which attention an edit of attention calls concerns, as text: ``rows->keys@layers/heads``.
+"""Which attention edits of attention calls concern, as text: ``rows->keys@layers/heads``.
 
 ``rows``: decoder roles joined by ``+``, ``predicting`` (the rows whose logits predict the answer) among them,
 or ``decoder`` for every row; or encoder roles, or ``encoder``, for the encoder's self-attention. ``keys``: roles
 joined by ``+``, ``encoder`` or ``decoder`` for all of a stack, or ``all-bos`` for every key but the BOS.
 ``@layers``: a window (:mod:`interventions.levels.layer_windows`); left out, all. ``/heads``: ``/h0+3``, ``/h0-2``; left
-out, all. ``predicting->bos@20-33/h0+3`` · ``predicting->document+prefix@0%-25%`` · ``document->prefix@all``.
+out, all. Another ``@`` names further layers with heads of their own: ``@2/h1+5@4/h0-3``; a layer that several name has
+the heads of all of them. ``predicting->bos@20-33/h0+3`` · ``predicting->document+prefix@0%-25%`` ·
+``document->prefix@all`` · ``predicting->document@2/h1+5@4/h0-3``.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from budgetlens.design.intervention import Context, LevelError
+from budgetlens.model.edits import Edges
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
 from interventions.levels.layer_windows import LayerWindow, parse_window, window_layers
 from interventions.levels.values import role_set
 
+EdgesEdit = TypeVar("EdgesEdit", bound=Edges)
+
 #: What a level looks like, for errors.
-FORM = "'rows->keys@layers/heads', for example 'predicting->bos@20-33/h0+3', 'answer->all-document@0%-25%'"
+FORM = (
+    "'rows->keys@layers/heads', for example 'predicting->bos@20-33/h0+3', 'answer->all-document@0%-25%' or, with other "
+    "heads in other layers, 'predicting->document@2/h1+5@4/h0-3'"
+)
 
 _HEADS = re.compile(r"h(\d+(?:-\d+)?(?:\+\d+(?:-\d+)?)*)")
 _STACKS = {"encoder": ENCODER_ROLES, "decoder": DECODER_ROLES}
 
 
 @dataclass(frozen=True)
+class HeadChoice:
+    """Heads of some layers; ``heads`` None is all of them."""
+
+    window: LayerWindow
+    heads: frozenset[int] | None = None
+
+
+@dataclass(frozen=True)
 class EdgeChoice:
-    """Rows, keys, layers and heads as a level names them; ``rows`` None is every row of ``stack``.
+    """Rows, keys and heads by layer as a level names them; ``rows`` None is every row of ``stack``.
 
     ``all_but`` tells that ``keys`` are the ones that stay.
     """
@@ -36,21 +53,25 @@ class EdgeChoice:
     rows: frozenset[str] | None
     keys: frozenset[str]
     all_but: bool
-    window: LayerWindow
-    heads: frozenset[int] | None
+    heads: tuple[HeadChoice, ...]
 
-    def settings(self, context: Context) -> dict[str, Any]:
-        """The fields of :class:`budgetlens.model.edits.Edges` for the model of ``context``.
+    def edits(self, kind: Callable[..., EdgesEdit], context: Context) -> tuple[EdgesEdit, ...]:
+        """Edits of ``kind`` for the model of ``context``: one for all layers in which the same heads are meant.
 
+        No layer is in two of them, so that an edit which is not idempotent is made once.
         Raises LevelError for layers that the stack does not have.
         """
-        return {
-            "keys": self.keys,
-            "rows": self.rows,
-            "stack": self.stack,
-            "layers": window_layers(self.window, self.stack, context),
-            "heads": self.heads,
-        }
+        heads: dict[int, frozenset[int] | None] = {}
+        for choice in self.heads:
+            for layer in sorted(window_layers(choice.window, self.stack, context)):
+                heads[layer] = _joined(heads.get(layer, frozenset()), choice.heads)
+        layers: dict[frozenset[int] | None, list[int]] = {}
+        for layer, own in heads.items():
+            layers.setdefault(own, []).append(layer)
+        return tuple(
+            kind(keys=self.keys, rows=self.rows, stack=self.stack, layers=frozenset(own), heads=chosen)
+            for chosen, own in layers.items()
+        )
 
 
 def parse_edges(text: str, *, all_but: bool = False) -> EdgeChoice:
@@ -58,8 +79,10 @@ def parse_edges(text: str, *, all_but: bool = False) -> EdgeChoice:
 
     Raises LevelError with the expected form.
     """
-    edges, _, where = text.partition("@")
-    edges, slash, heads = edges.partition("/") if not where else (edges, *where.partition("/")[1:])
+    edges, *places = text.split("@")
+    if not places:
+        edges, slash, heads = edges.partition("/")
+        places = [f"all{slash}{heads}"]
     rows, arrow, keys = edges.partition("->")
     if not arrow or not rows or not keys:
         raise LevelError(f"{text!r} names no attention; give {FORM}")
@@ -77,9 +100,17 @@ def parse_edges(text: str, *, all_but: bool = False) -> EdgeChoice:
         rows=row_roles,
         keys=key_roles,
         all_but=keeps,
-        window=parse_window(where.partition("/")[0] or "all"),
-        heads=_heads(heads, text) if slash else None,
+        heads=tuple(_head_choice(place, text) for place in places),
     )
+
+
+def _joined(first: frozenset[int] | None, second: frozenset[int] | None) -> frozenset[int] | None:
+    return None if first is None or second is None else first | second
+
+
+def _head_choice(text: str, level: str) -> HeadChoice:
+    window, slash, heads = text.partition("/")
+    return HeadChoice(parse_window(window), _heads(heads, level) if slash else None)
 
 
 def _rows(text: str) -> tuple[str, frozenset[str] | None]:
@@ -107,7 +138,10 @@ def _keys(text: str) -> frozenset[str]:
 def _heads(text: str, level: str) -> frozenset[int]:
     match = _HEADS.fullmatch(text)
     if not match:
-        raise LevelError(f"{level!r}: heads are 'h0', 'h0+3' or 'h0-2', counted from 0; got {text!r}")
+        raise LevelError(
+            f"{level!r}: heads are 'h0', 'h0+3' or 'h0-2', counted from 0; got {text!r}. Heads of other layers follow "
+            "another '@', as in '@2/h1+5@4/h0-3'"
+        )
     heads: set[int] = set()
     for part in match[1].split("+"):
         first, _, last = part.partition("-")

@@ -1,0 +1,113 @@
+"""Plans of state patching between a bare encoder pass and an enriched one.
+
+The enrichment is what a co-encoded prefix does to the states of the other positions. Copying states of some
+roles from the enriched pass into the bare one, where they leave an encoder layer, restores a share of its
+effect; copying bare states into the enriched pass takes a share away.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from budgetlens.design.design import Cell, Design, Factor
+from budgetlens.design.plan import Plan
+from budgetlens.statistics.adjustment import Correction
+from budgetlens.statistics.contrasts import Contrast, comparison
+
+#: Where states are copied: at the output of the layer that stands there in the depth of any encoder, or at the
+#: end, behind the last norm. The window is one layer wide.
+DEPTHS = {
+    "0%-1%": "first layer",
+    "25%-26%": "25 %",
+    "50%-51%": "50 %",
+    "75%-76%": "75 %",
+    "final": "final",
+}
+ROLE_SETS = ("document", "bos", "eos", "bos+document+eos")
+PROMPTS = ("none", "query")
+#: Receiver's prefix and donor's prefix, by the name of the direction.
+DIRECTIONS = {
+    "enriched states into bare": ("none", "oracle"),
+    "bare states into enriched": ("oracle", "none"),
+}
+RESTORED, LOST = DIRECTIONS
+NONE = "none"
+SHOWN = "document"
+
+
+@dataclass(frozen=True)
+class Patch:
+    """States of ``roles`` at ``depth`` copied in one ``direction``; ``hidden`` is the level of truncation."""
+
+    direction: str
+    roles: str
+    depth: str
+    prompt: str
+    hidden: str
+
+    @property
+    def cell(self) -> Cell:
+        """The patched cell."""
+        receiver, donor = DIRECTIONS[self.direction]
+        level = f"{self.roles}<-prefix={donor}@{self.depth}"
+        return patch_cell(receiver, self.hidden, self.prompt, level)
+
+    @property
+    def receiver(self) -> Cell:
+        """The same cell without the patch."""
+        return patch_cell(DIRECTIONS[self.direction][0], self.hidden, self.prompt)
+
+    @property
+    def contrast(self) -> Contrast:
+        """The receiver against the patched cell."""
+        name = f"{self.direction}: {self.roles}, {DEPTHS[self.depth]} | prompt={self.prompt}"
+        return comparison(
+            self.receiver.name, self.cell.name, f"{self.direction} | prompt={self.prompt}", name
+        )
+
+
+def patch_cell(prefix: str, hidden: str, prompt: str, level: str = NONE) -> Cell:
+    """A cell with or without a patch."""
+    short = {"none": "bare", "oracle": "oracle_trunc"}[prefix] + ("_nq" if prompt == "none" else "_q")
+    levels = (("prefix", prefix), ("hidden", hidden), ("prompt", prompt), ("state_patching", level))
+    return Cell(levels, short if level == NONE else f"{short}, {level}")
+
+
+def patches(hidden: str) -> list[Patch]:
+    """Every direction, set of roles, depth and prompt."""
+    return [
+        Patch(direction, roles, depth, prompt, hidden)
+        for prompt, direction, roles, depth in itertools.product(PROMPTS, DIRECTIONS, ROLE_SETS, DEPTHS)
+    ]
+
+
+def enrichment_contrast(prompt: str, hidden: str) -> Contrast:
+    """Bare against enriched: the whole effect."""
+    bare, enriched = (patch_cell(prefix, hidden, prompt).name for prefix in ("none", "oracle"))
+    return comparison(bare, enriched, "enrichment", f"oracle prefix | prompt={prompt}")
+
+
+def enrichment_plan(hidden: str, *, rows: str, probes: tuple[str, ...], correction: Correction) -> Plan:
+    """The bare and the enriched cell of each prompt, and every patch between them."""
+    every = patches(hidden)
+    ends = [patch_cell(prefix, hidden, prompt) for prefix in ("none", "oracle") for prompt in PROMPTS]
+    cells = (*ends, *(patch.cell for patch in every))
+    factors = (
+        Factor("prefix", ("none", "oracle")),
+        Factor("hidden", (hidden,)),
+        Factor("prompt", PROMPTS),
+        Factor("state_patching", tuple(dict.fromkeys(cell.factors["state_patching"] for cell in cells))),
+    )
+    whole = tuple(enrichment_contrast(prompt, hidden) for prompt in PROMPTS)
+    final = [patch.contrast.name for patch in every if patch.depth == "final" and patch.roles == SHOWN]
+    return Plan(
+        design=Design(factors, cells),
+        rows=rows,
+        probes=probes,
+        contrasts=(*whole, *(patch.contrast for patch in every)),
+        share_contrasts=whole,
+        correction=correction,
+        headline=(*(contrast.name for contrast in whole), *final),
+        allow_idle=True,
+    )
