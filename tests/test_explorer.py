@@ -47,8 +47,8 @@ from budgetlens.runs.records import Fed
 from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.tokens import save_token_attention
-from tests.conftest import measured
 from tests.explorer_runs import HOSTILE, hostile_run, synthetic_run
+from tests.precision import Float32, measured, within
 
 LAYERS, HEADS, EXAMPLES = 3, 4, 40
 BARE = "prefix=none|hidden=prefix+separator|prompt=none"
@@ -358,7 +358,10 @@ def test_a_head_or_row_that_is_not_there_is_told(texts: RunData, live: LiveModel
 
 
 def test_own_texts_are_measured_in_every_cell(
-    texts: RunData, live: LiveModel, oracle: Callable[[str], PreTrainedModel]
+    texts: RunData,
+    live: LiveModel,
+    truth: Callable[[str], PreTrainedModel],
+    float32: Callable[[str], Float32],
 ) -> None:
     own = OwnTexts("who built the mill", "The mill by the river was built by Oss.", "the miller", "Oss")
     records = live.own_records(own)
@@ -368,7 +371,8 @@ def test_own_texts_are_measured_in_every_cell(
     assert set(likelihood.index) == set(names)
     fed = {item.cell: item.trial for item in live._own(own)}
     for name in (names[0], BARE, ORACLE):
-        assert likelihood[name] == pytest.approx(measured(oracle("t5gemma2"), fed[name]).nll_mean, abs=2e-5)
+        expected = measured(truth("t5gemma2"), fed[name]).nll_mean
+        within(likelihood[name], expected, of=float32("t5gemma2").losses)
     prefix = [segment.text for segment in fed[names[0]].trial.encoder if segment.role == "prefix"]
     assert prefix == ["the miller"]
     state = chosen(
