@@ -30,12 +30,10 @@ from budgetlens.model.trials import Example, Segment, StateError, Trial
 from budgetlens.runs.records import Fed
 from budgetlens.runs.running import Unit, capture_part
 from probes.budgets import Budgets
+from tests.precision import TIMES, Float32, float32_of
 
 #: How an intervention says that a model can't do what a level asks for.
 REFUSALS = (EditError, StateError, LevelError)
-
-#: Numbers that ought to be the same may differ by so much, in nats and in shares; other orders pad otherwise.
-TOLERANCE, REORDERED_TOLERANCE = 1e-6, 1e-5
 
 #: A layer that no model has.
 _NOWHERE = 9_999
@@ -53,7 +51,7 @@ class Exploded(Exception):
     """Raised on purpose, in the middle of a trace."""
 
 
-#: NLL and attention shares of every example, by the example's identifier.
+#: NLL, first, and attention shares of every example, by the example's identifier.
 Measured = Mapping[str, numpy.ndarray]
 
 
@@ -94,6 +92,19 @@ class Bench:
             name: (trials, self.measure(trials))
             for name, trials in (("bare", self.bare), ("prompted", self.prompted))
         }
+
+    @cached_property
+    def float32(self) -> Float32:
+        """What float32 itself deviates from float64 in this model: what is no further apart is the same."""
+        return float32_of(self.model.model, self.tokenized((*self.bare, *self.prompted)))
+
+    def units_apart(self, one: Measured, other: Measured) -> float:
+        """The largest distance of any number, in float32's deviations; infinite where the numbers are not the same ones."""
+        if one.keys() != other.keys() or any(one[key].shape != other[key].shape for key in one):
+            return float("inf")
+        units = self.float32.losses, self.float32.of("share")
+        apart = [numpy.nan_to_num(numpy.abs(one[key] - other[key])) for key in one]
+        return max(max(own[0] / units[0], own[1:].max(initial=0.0) / units[1]) for own in apart)
 
     def context(self, index: int) -> Context:
         """What an intervention may know of example ``index``."""
@@ -140,9 +151,12 @@ def check_identity(cls: type[Intervention], level: str, bench: Bench) -> None:
     changed = applied(intervention, trials, bench)
     # The same positions under the same edits are the same computation.
     if bench.tokenized(changed) != bench.tokenized(trials):
-        distance = _distance(bench.measure(changed), before)
-        if distance > TOLERANCE:
-            raise _broken(intervention, f"is to change nothing, and changes a number by {distance:.3g}")
+        apart = bench.units_apart(bench.measure(changed), before)
+        if apart > TIMES:
+            raise _broken(
+                intervention,
+                f"is to change nothing, and changes a number by {apart:.3g} times what float32 deviates",
+            )
 
 
 def check_value(intervention: Intervention) -> None:
@@ -198,9 +212,9 @@ def check_effect(intervention: Intervention, bench: Bench) -> bool:
             if _positions(bench.tokenized(changed)) != _positions(bench.tokenized(trials)):
                 return True
             after = bench.measure(changed)
-            if _distance(after, before) <= TOLERANCE:
+            if bench.units_apart(after, before) <= TIMES:
                 continue
-            if _distance(bench.measure(changed[::-1]), after) > REORDERED_TOLERANCE:
+            if bench.units_apart(bench.measure(changed[::-1]), after) > TIMES:
                 raise _broken(intervention, "gives other numbers when the examples come in another order")
             return True
         except REFUSALS:
@@ -228,7 +242,7 @@ def check_nothing_left(intervention: Intervention, bench: Bench) -> None:
                     raise
             else:
                 raise _broken(intervention, "swallows an error in the middle of a trace")
-            if _distance(bench.measure(trials), before) > 0:
+            if bench.units_apart(bench.measure(trials), before) > 0:
                 raise _broken(intervention, "leaves something behind: later numbers are others than before")
             return
 
@@ -293,13 +307,6 @@ def _moved_away(trial: Trial) -> Iterator[Trial]:
 def _positions(trials: Sequence[TokenizedTrial]) -> list[TokenizedTrial]:
     """What is fed, without the trials that it was made from."""
     return [replace(tokenized, trial=None) for tokenized in trials]  # type: ignore[arg-type]
-
-
-def _distance(one: Measured, other: Measured) -> float:
-    """The largest difference of any number; infinite where there are not the same numbers."""
-    if one.keys() != other.keys() or any(one[key].shape != other[key].shape for key in one):
-        return float("inf")
-    return max(float(numpy.nan_to_num(numpy.abs(one[key] - other[key])).max()) for key in one)
 
 
 def _random_states() -> tuple[object, ...]:

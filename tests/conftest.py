@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy
 import pytest
@@ -15,13 +14,14 @@ import torch
 from transformers import PreTrainedModel
 
 from budgetlens.model.batching import Batch, make_batch
-from budgetlens.model.capture import Capture, Reading
+from budgetlens.model.capture import Reading
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import prepare_model
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Example, Trial
 from probes.budgets import Budgets
 from probes.entropies import Entropies, PublishedEntropies
+from tests.precision import Float32, float32_of
 from tests.reference import eager, tiny_models
 
 #: Everything that a capture can read.
@@ -57,6 +57,30 @@ def oracle() -> Callable[[str], PreTrainedModel]:
     @cache
     def make(family: str) -> PreTrainedModel:
         return tiny_models.build(family, attention="eager")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def truth(oracle: Callable[[str], PreTrainedModel]) -> Callable[[str], PreTrainedModel]:
+    """The same model in float64 throughout: what numbers are compared with."""
+
+    @cache
+    def make(family: str) -> PreTrainedModel:
+        return eager.double_twin(oracle(family))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def float32(
+    oracle: Callable[[str], PreTrainedModel], trials: dict[str, TokenizedTrial]
+) -> Callable[[str], Float32]:
+    """The deviation of a family's own float32 from its float64, over trials of every kind: what bounds are made of."""
+
+    @cache
+    def make(family: str) -> Float32:
+        return float32_of(oracle(family), trials.values())
 
     return make
 
@@ -126,68 +150,6 @@ def trials() -> dict[str, TokenizedTrial]:
 def batch_of(trials: Sequence[TokenizedTrial], *, rows: str = "predicting", pack: bool = False) -> Batch:
     """A batch of tiny models' trials."""
     return make_batch(trials, pad_token=tiny_models.PAD, rows=rows, pack=pack)
-
-
-def measured(model: PreTrainedModel, trial: TokenizedTrial, rows: str = "predicting") -> eager.Measurement:
-    """The oracle's numbers of one trial, run by itself."""
-    positions = range(trial.decoder_shift, trial.decoder_shift + len(trial.decoder_ids))
-    return eager.measure(
-        model,
-        encoder_ids=trial.encoder_ids,
-        encoder_roles=trial.encoder_roles,
-        visible=trial.visible,
-        decoder_ids=trial.decoder_ids,
-        decoder_roles=trial.decoder_roles,
-        answer_length=trial.decoder_roles.count("answer"),
-        rows=rows,
-        decoder_position_ids=list(positions),
-    )
-
-
-#: (probe, quantity, stack, block, layer, head, category): every number of a trial but its losses.
-Key = tuple[str, str, str, str, int, int, str]
-
-
-def numbers(captured: Capture, trial: int) -> dict[Key, float]:
-    """All observations of one trial; ``head`` is -1 where the probe averages heads."""
-    found: dict[Key, float] = {}
-    for observation in captured.observations:
-        site = observation.site
-        for quantity, values in observation.values.items():
-            for head, by_category in enumerate(values[trial]):
-                for category, value in zip(observation.categories, by_category, strict=True):
-                    number = -1 if observation.averages_heads else head
-                    key = (observation.probe, quantity, site.stack, site.block, site.layer, number, category)
-                    assert key not in found
-                    found[key] = float(value)
-    return found
-
-
-def expected_numbers(measurement: eager.Measurement, merged: bool) -> dict[Key, float]:
-    """The oracle's numbers under the same keys; the mass of published entropies is not in them."""
-    expected: dict[Key, float] = {}
-    for (stack, block, layer, head, role), share in measurement.budgets.items():
-        expected["budgets", "share", stack, block, layer, head, role] = share
-    for (stack, block, layer, head, part), (mass, entropy) in measurement.entropies.items():
-        expected["entropies", "mass", stack, block, layer, head, part] = mass
-        expected["entropies", "entropy", stack, block, layer, head, part] = entropy
-    for (layer, part), entropy in measurement.published_entropies.items():
-        block = "merged" if merged else part
-        key = ("published_entropies", "entropy", "decoder", block, layer, -1, f"published_{part}")
-        expected[key] = entropy
-    return expected
-
-
-def assert_close(found: dict[Any, float], expected: dict[Any, float], tolerance: float = 1e-5) -> None:
-    """Every expected number is there and within the tolerance; NaN only where NaN is expected."""
-    missing = sorted(map(str, expected.keys() - found.keys()))
-    assert not missing, missing[:5]
-    keys = list(expected)
-    ours = numpy.array([found[key] for key in keys])
-    theirs = numpy.array([expected[key] for key in keys])
-    wrong = ~numpy.isclose(ours, theirs, rtol=0.0, atol=tolerance, equal_nan=True)
-    worst = [(keys[index], ours[index], theirs[index]) for index in numpy.flatnonzero(wrong)[:5]]
-    assert not wrong.any(), f"{wrong.sum()} of {len(keys)} numbers differ by more than {tolerance}: {worst}"
 
 
 TOPICS = ("bridge", "tower", "river", "mill", "wall", "harbour", "school", "forge", "garden", "temple", "inn")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from budgetlens.model.attention import AttentionCall, Site
 from budgetlens.model.capture import Capture, EditError, Reading, capture, encode
@@ -20,16 +21,22 @@ from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
 from probes.budgets import Budgets
 from probes.entropies import Entropies
-from tests.conftest import (
-    EVERYTHING,
-    PREFIXED,
+from tests.conftest import EVERYTHING, PREFIXED, Shape, batch_of
+from tests.precision import (
+    TIMES,
+    Float32,
     Key,
-    Shape,
-    assert_close,
-    batch_of,
+    beyond,
     expected_numbers,
+    kind_of,
+    least_unit,
     measured,
     numbers,
+    numbers_equal,
+    numbers_within,
+    unit,
+    weights_of,
+    within,
 )
 from tests.reference import tiny_models
 
@@ -43,6 +50,8 @@ PACKING = [(family, pack) for family in FAMILIES for pack in (False, True) if no
 PACKING_KINDS = [(family, pack) for family, pack in PACKING if family in KINDS]
 
 Models = Callable[[str], LoadedModel]
+Oracle = Callable[[str], PreTrainedModel]
+Precision = Callable[[str], Float32]
 Trials = dict[str, TokenizedTrial]
 
 
@@ -83,7 +92,7 @@ def test_some_family_packs() -> None:
 @pytest.mark.parametrize("rows", ["predicting", "holding"])
 @pytest.mark.parametrize(("family", "pack"), PACKING, ids=names(PACKING))
 def test_a_mixed_batch_equals_eager_attention_one_example_at_a_time(
-    family: str, pack: bool, rows: str, loaded: Models, oracle: Callable[[str], Any], trials: Trials
+    family: str, pack: bool, rows: str, loaded: Models, truth: Oracle, float32: Precision, trials: Trials
 ) -> None:
     """Losses, budgets, both entropies, in both stacks, for every kind of trial in one padded batch."""
     model = loaded(family)
@@ -92,12 +101,10 @@ def test_a_mixed_batch_equals_eager_attention_one_example_at_a_time(
     own = {("decoder", "merged")} if model.family.merged else {("decoder", "self"), ("decoder", "cross")}
     assert blocks == {("encoder", "self"), *own}
     for index, trial in enumerate(trials.values()):
-        expected = measured(oracle(family), trial, rows)
-        assert numpy.mean(losses(captured, index)) == pytest.approx(expected.nll_mean, abs=1e-5)
-        # A single token's: in tiny mT5, the oracle's own float32 is 2e-5 from its float64.
-        numpy.testing.assert_allclose(losses(captured, index), expected.nll, atol=2e-5, rtol=0)
+        expected = measured(truth(family), trial, rows)
+        within(losses(captured, index), expected.nll, of=float32(family).losses)
         found = numbers(captured, index)
-        assert_close(found, expected_numbers(expected, model.family.merged))
+        numbers_within(found, expected_numbers(expected, model.family.merged), float32(family))
         # Nothing else is reported, but what the published definition does not have: mass, and the encoder.
         defined = {
             key for key in found if key[0] != "published_entropies" or key[1:3] == ("entropy", "decoder")
@@ -106,7 +113,9 @@ def test_a_mixed_batch_equals_eager_attention_one_example_at_a_time(
 
 
 @pytest.mark.parametrize("family", KINDS)
-def test_published_mass_is_the_mean_mass_of_the_heads(family: str, loaded: Models, trials: Trials) -> None:
+def test_published_mass_is_the_mean_mass_of_the_heads(
+    family: str, loaded: Models, float32: Precision, trials: Trials
+) -> None:
     captured = capture(loaded(family), batch_of([trials["prefix visible"]]), EVERYTHING)
     found = numbers(captured, 0)
     heads: dict[tuple[int, str, str], list[float]] = {}
@@ -116,11 +125,13 @@ def test_published_mass_is_the_mean_mass_of_the_heads(family: str, loaded: Model
     for (layer, block, part), masses in heads.items():
         if part != "all":
             key = ("published_entropies", "mass", "decoder", block, layer, -1, f"published_{part}")
-            assert found[key] == pytest.approx(sum(masses) / len(masses), abs=1e-6)
+            within(found[key], sum(masses) / len(masses), of=float32(family).of("mass", "decoder", layer))
 
 
 @pytest.mark.parametrize("family", KINDS)
-def test_losses_are_the_library_s_own_loss(family: str, loaded: Models, trials: Trials) -> None:
+def test_losses_are_the_library_s_own_loss(
+    family: str, loaded: Models, float32: Precision, trials: Trials
+) -> None:
     trial = trials["prefix visible"]
     model = loaded(family)
     count = trial.answer_tokens
@@ -135,12 +146,12 @@ def test_losses_are_the_library_s_own_loss(family: str, loaded: Models, trials: 
             labels=torch.tensor([labels]),
         ).loss.item()
     captured = capture(model, batch_of([trial]), Reading())
-    assert numpy.nanmean(captured.token_losses) == pytest.approx(expected, abs=1e-5)
+    within(numpy.nanmean(captured.token_losses), expected, of=float32(family).losses)
 
 
 @pytest.mark.parametrize(("family", "pack"), PACKING_KINDS, ids=names(PACKING_KINDS))
 def test_layers_choose_what_is_read_and_change_nothing(
-    family: str, pack: bool, loaded: Models, trials: Trials
+    family: str, pack: bool, loaded: Models, float32: Precision, trials: Trials
 ) -> None:
     model, batch = loaded(family), batch_of(list(trials.values()), pack=pack)
     whole = capture(model, batch, replace(EVERYTHING, encoder=False))
@@ -150,22 +161,23 @@ def test_layers_choose_what_is_read_and_change_nothing(
     assert nothing.observations == ()
     assert {observation.site.stack for observation in whole.observations} == {"decoder"}
     for index in range(len(trials)):
-        assert_close(numbers(whole, index), numbers(some, index), 0.0)
+        numbers_equal(numbers(whole, index), numbers(some, index))
     numpy.testing.assert_array_equal(whole.token_losses, some.token_losses)
-    numpy.testing.assert_allclose(whole.token_losses, nothing.token_losses, atol=1e-6)
+    within(whole.token_losses, nothing.token_losses, of=float32(family).losses)
 
 
-def test_encode_gives_the_encoder_s_states_once_per_distinct_input(loaded: Models, trials: Trials) -> None:
+def test_encode_gives_the_encoder_s_states_once_per_distinct_input(
+    loaded: Models, truth: Oracle, float32: Precision, trials: Trials
+) -> None:
     model = loaded("t5gemma2")
     batch = batch_of(list(trials.values()))
     # Three shapes share one prefixed input, and the moved trial has the bare one's.
     assert batch.encoder_ids.shape[0] == 4
     states = encode(model, batch)
-    for row, ids in enumerate(batch.encoder_ids):
+    for trial, row in zip(trials.values(), batch.trial_pass.tolist(), strict=True):
         length = int(batch.encoder_mask[row].sum())
-        with torch.no_grad():
-            alone = model.model.get_encoder()(input_ids=ids[None, :length]).last_hidden_state[0]
-        torch.testing.assert_close(states[row, :length], alone, atol=1e-5, rtol=0)
+        alone = weights_of(truth("t5gemma2"), trial).states
+        within(states[row, :length], alone, of=float32("t5gemma2").of("states"))
 
 
 # Batch size, order, padding and packing.
@@ -173,7 +185,7 @@ def test_encode_gives_the_encoder_s_states_once_per_distinct_input(loaded: Model
 
 @pytest.mark.parametrize(("family", "pack"), PACKING_KINDS, ids=names(PACKING_KINDS))
 def test_batch_size_order_and_padding_change_nothing(
-    family: str, pack: bool, loaded: Models, trials: Trials
+    family: str, pack: bool, loaded: Models, float32: Precision, trials: Trials
 ) -> None:
     model = loaded(family)
     order = list(trials)
@@ -188,13 +200,13 @@ def test_batch_size_order_and_padding_change_nothing(
     for group in groups:
         together = capture(model, batch_of([trials[name] for name in group], pack=pack), EVERYTHING)
         for index, name in enumerate(group):
-            assert_close(numbers(together, index), numbers(alone[name], 0))
-            assert losses(together, index) == pytest.approx(losses(alone[name], 0), abs=1e-5)
+            numbers_within(numbers(together, index), numbers(alone[name], 0), float32(family))
+            within(losses(together, index), losses(alone[name], 0), of=float32(family).losses)
 
 
 @pytest.mark.parametrize("family", PACKABLE)
 @pytest.mark.parametrize("rows", ["predicting", "holding"])
-def test_packing_changes_nothing(family: str, rows: str, loaded: Models) -> None:
+def test_packing_changes_nothing(family: str, rows: str, loaded: Models, float32: Precision) -> None:
     """Many trials of one encoder pass, more and less hidden, moved and not, beside another pass."""
     model = loaded(family)
     shapes = [
@@ -209,9 +221,9 @@ def test_packing_changes_nothing(family: str, rows: str, loaded: Models) -> None
     plain_batch = batch_of(several, rows=rows)
     assert packed_batch.decoder_ids.shape[0] < plain_batch.decoder_ids.shape[0]
     packed, plain = capture(model, packed_batch, EVERYTHING), capture(model, plain_batch, EVERYTHING)
-    numpy.testing.assert_allclose(packed.token_losses, plain.token_losses, atol=1e-5, rtol=0)
+    within(packed.token_losses, plain.token_losses, of=float32(family).losses)
     for index in range(len(several)):
-        assert_close(numbers(packed, index), numbers(plain, index))
+        numbers_within(numbers(packed, index), numbers(plain, index), float32(family))
 
 
 @pytest.mark.parametrize("family", [family for family in KINDS if family not in PACKABLE])
@@ -225,7 +237,10 @@ def test_packing_is_refused_where_trials_cannot_be_kept_apart(
 
 @pytest.mark.parametrize("family", [*PACKABLE, "t5", "bart"])
 def test_what_is_left_of_batching_is_the_precision_of_the_states(family: str, trials: Trials) -> None:
-    """With a model in float64, padding, order and packing leave no more than float32 readings do."""
+    """With a model in float64, padding, order and packing leave no more than float32 readings do.
+
+    What is left is that a row's exponentials are summed over more or fewer columns of padding.
+    """
     model = prepare_model(
         tiny_models.build(family).double(),
         tiny_models.tokenizer(),
@@ -237,8 +252,13 @@ def test_what_is_left_of_batching_is_the_precision_of_the_states(family: str, tr
     together = capture(model, batch_of(order, pack=family in PACKABLE), EVERYTHING)
     for index, trial in enumerate(order):
         alone = capture(model, batch_of([trial]), EVERYTHING)
-        assert_close(numbers(together, index), numbers(alone, 0), 2e-6)
-        assert losses(together, index) == pytest.approx(losses(alone, 0), abs=2e-6)
+        both, own = numbers(together, index), numbers(alone, 0)
+        for kind in {kind_of(key) for key in own}:
+            keys = [key for key in own if kind_of(key) == kind]
+            within(
+                [both[key] for key in keys], [own[key] for key in keys], of=least_unit([own[k] for k in keys])
+            )
+        within(losses(together, index), losses(alone, 0), of=least_unit(losses(alone, 0)))
 
 
 # Exact theorems.
@@ -246,7 +266,7 @@ def test_what_is_left_of_batching_is_the_precision_of_the_states(family: str, tr
 
 @pytest.mark.parametrize(("family", "pack"), PACKING, ids=names(PACKING))
 def test_a_hidden_role_has_share_exactly_zero_and_a_row_sums_to_one(
-    family: str, pack: bool, loaded: Models, trials: Trials
+    family: str, pack: bool, loaded: Models, float32: Precision, trials: Trials
 ) -> None:
     captured = capture(loaded(family), batch_of(list(trials.values()), pack=pack), EVERYTHING)
     for index, trial in enumerate(trials.values()):
@@ -259,7 +279,7 @@ def test_a_hidden_role_has_share_exactly_zero_and_a_row_sums_to_one(
             if role not in positions or (stack == "decoder" and role in trial.trial.hidden):
                 assert value == 0.0, (role, trial.trial.example.identifier)
         # A merged row is one softmax over both stacks' keys; any other block is a softmax of its own.
-        numpy.testing.assert_allclose(list(sums.values()), 1.0, atol=1e-6)
+        within(list(sums.values()), numpy.ones(len(sums)), of=float32(family).of("mass"))
 
 
 @pytest.mark.parametrize("family", KINDS)
@@ -282,7 +302,7 @@ ONE_ROW = replace(PREFIXED, prompt=4, answer=1)
 @pytest.mark.parametrize("role", ["bos", "prefix", "document"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_hiding_mass_m_from_a_softmax_scales_the_rest_by_one_over_one_minus_m(
-    family: str, role: str, loaded: Models
+    family: str, role: str, loaded: Models, float32: Precision
 ) -> None:
     """In the first layer, whose input the edit does not change: A' = A / (1 - m), head by head."""
     model, batch = loaded(family), batch_of([ONE_ROW.trial()])
@@ -299,11 +319,14 @@ def test_hiding_mass_m_from_a_softmax_scales_the_rest_by_one_over_one_minus_m(
         else:
             # Multiplied out: where nearly all mass is hidden, 1 - m has few digits left.
             kept = 1.0 - before[head, role]
-            assert value * kept == pytest.approx(before[head, key_role], abs=1e-6), (head, key_role)
+            own = float32(family).of("share", "decoder", 0)
+            within(value * kept, before[head, key_role], of=own, what=(head, key_role))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_hiding_decoder_keys_renormalises_a_causal_row(family: str, loaded: Models) -> None:
+def test_hiding_decoder_keys_renormalises_a_causal_row(
+    family: str, loaded: Models, float32: Precision
+) -> None:
     """The same for the decoder's own keys, whose mask is left out under SDPA: causality must survive."""
     model, batch = loaded(family), batch_of([replace(PREFIXED, prompt=7, answer=1).trial()])
     block = "merged" if model.family.merged else "self"
@@ -315,14 +338,16 @@ def test_hiding_decoder_keys_renormalises_a_causal_row(family: str, loaded: Mode
     assert max(value for (_, role), value in before.items() if role == "start") > 0.01
     for (head, role), value in after.items():
         expected = 0.0 if role == "start" else before[head, role]
-        assert value * (1.0 - before[head, "start"]) == pytest.approx(expected, abs=1e-6)
+        within(value * (1.0 - before[head, "start"]), expected, of=float32(family).of("share", "decoder", 1))
         # The row that predicts the first answer token does not see it.
         if role == "answer":
             assert value == before[head, role] == 0.0
 
 
 @pytest.mark.parametrize("family", KINDS)
-def test_an_edit_reaches_only_its_rows_heads_and_layers(family: str, loaded: Models) -> None:
+def test_an_edit_reaches_only_its_rows_heads_and_layers(
+    family: str, loaded: Models, float32: Precision
+) -> None:
     model, batch = loaded(family), batch_of([ONE_ROW.trial()])
     reading = Reading((Budgets(),), layers=frozenset({0}))
     where: dict[str, Any] = {"stack": "decoder", "block": encoder_block(model), "layer": 0}
@@ -330,7 +355,10 @@ def test_an_edit_reaches_only_its_rows_heads_and_layers(family: str, loaded: Mod
     before = share(capture(model, batch, reading), 0, **where)
     # The one row that is read is the last prompt position.
     other_rows = HideKeys(keys, rows=frozenset({"answer", "start"}), layers=frozenset({0}))
-    assert share(capture(model, batch, reading, (other_rows,)), 0, **where) == pytest.approx(before, abs=1e-6)
+    untouched = share(capture(model, batch, reading, (other_rows,)), 0, **where)
+    assert untouched.keys() == before.keys()
+    own = float32(family).of("share", "decoder", 0)
+    within(list(untouched.values()), list(before.values()), of=own)
     later = HideKeys(keys, layers=frozenset({1}))
     assert share(capture(model, batch, reading, (later,)), 0, **where) == before
     one_head = HideKeys(keys, heads=frozenset({2}), layers=frozenset({0}))
@@ -339,14 +367,14 @@ def test_an_edit_reaches_only_its_rows_heads_and_layers(family: str, loaded: Mod
         if head == 2 and role == "document":
             assert value == 0.0
         elif head != 2:
-            assert value == pytest.approx(before[head, role], abs=1e-6)
+            within(value, before[head, role], of=own)
         else:
             assert value >= before[head, role]
 
 
 @pytest.mark.parametrize(("family", "pack"), PACKING_KINDS, ids=names(PACKING_KINDS))
 def test_hiding_by_edit_is_hiding_by_mask(
-    family: str, pack: bool, loaded: Models, oracle: Callable[[str], Any]
+    family: str, pack: bool, loaded: Models, truth: Oracle, float32: Precision
 ) -> None:
     """What is hidden from every row, head and layer by edits is hidden as by the encoder's mask."""
     model = loaded(family)
@@ -356,18 +384,20 @@ def test_hiding_by_edit_is_hiding_by_mask(
     captured = capture(model, batch_of(visible, pack=pack), replace(EVERYTHING, encoder=False), edits)
     for index, trial in enumerate(visible):
         seen = tuple(role not in roles for role in trial.encoder_roles)
-        expected = measured(oracle(family), replace(trial, visible=seen))
+        expected = measured(truth(family), replace(trial, visible=seen))
         decoder = {
             key: value
             for key, value in expected_numbers(expected, model.family.merged).items()
             if key[2] == "decoder"
         }
-        assert_close(numbers(captured, index), decoder)
-        assert losses(captured, index) == pytest.approx(expected.nll.tolist(), abs=1e-5)
+        numbers_within(numbers(captured, index), decoder, float32(family))
+        within(losses(captured, index), expected.nll, of=float32(family).losses)
 
 
 @pytest.mark.parametrize("family", KINDS)
-def test_hiding_in_the_encoder_changes_its_document_rows(family: str, loaded: Models) -> None:
+def test_hiding_in_the_encoder_changes_its_document_rows(
+    family: str, loaded: Models, float32: Precision
+) -> None:
     model, batch = loaded(family), batch_of([PREFIXED.trial()])
     reading = Reading((Budgets(),), layers=frozenset({0}), encoder=True)
     edit = HideKeys(
@@ -375,14 +405,18 @@ def test_hiding_in_the_encoder_changes_its_document_rows(family: str, loaded: Mo
     )
     before, after = capture(model, batch, reading), capture(model, batch, reading, (edit,))
     where: dict[str, Any] = {"stack": "encoder", "block": "self", "layer": 0}
+    lost, own = share(before, 0, **where), float32(family).of("share", "encoder", 0)
     for (head, role), value in share(after, 0, **where).items():
-        assert (value == 0.0) if role == "prefix" else (value >= share(before, 0, **where)[head, role] - 1e-6)
-    assert numpy.abs(before.token_losses - after.token_losses).max() > 1e-4
+        if role == "prefix":
+            assert value == 0.0
+        else:
+            assert value >= lost[head, role] - TIMES * own
+    beyond(before.token_losses, after.token_losses, of=float32(family).losses)
 
 
 @pytest.mark.parametrize(("family", "pack"), PACKING_KINDS, ids=names(PACKING_KINDS))
 def test_an_edit_that_does_nothing_changes_nothing(
-    family: str, pack: bool, loaded: Models, trials: Trials
+    family: str, pack: bool, loaded: Models, float32: Precision, trials: Trials
 ) -> None:
     model = loaded(family)
     without_prefix = [trials["bare"], trials["moved"], trials["long decoder, no BOS"]]
@@ -396,9 +430,9 @@ def test_an_edit_that_does_nothing_changes_nothing(
         *(ScaleValues(site, 1.0) for site in (model.sites("encoder")[1], model.sites("decoder")[-1])),
     )
     after = capture(model, batch, EVERYTHING, edits)
-    numpy.testing.assert_allclose(after.token_losses, before.token_losses, atol=1e-5)
+    within(after.token_losses, before.token_losses, of=float32(family).losses)
     for index in range(len(without_prefix)):
-        assert_close(numbers(after, index), numbers(before, index))
+        numbers_within(numbers(after, index), numbers(before, index), float32(family))
 
 
 @pytest.mark.parametrize("family", ["t5", "bart", "t5gemma"])
@@ -478,7 +512,7 @@ def test_an_error_in_a_trace_leaves_nothing_behind(
     after = capture(model, batch, EVERYTHING)
     numpy.testing.assert_array_equal(after.token_losses, before.token_losses)
     for index in range(len(trials)):
-        assert_close(numbers(after, index), numbers(before, index), 0.0)
+        numbers_equal(numbers(after, index), numbers(before, index))
     assert hooks == sum(
         len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.model.modules()
     )
@@ -495,7 +529,9 @@ def cut(trial: TokenizedTrial, answer: int) -> TokenizedTrial:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_row_knows_nothing_of_later_tokens(family: str, loaded: Models, trials: Trials) -> None:
+def test_a_row_knows_nothing_of_later_tokens(
+    family: str, loaded: Models, float32: Precision, trials: Trials
+) -> None:
     """Cut after any answer token, a decoder gives that token the same loss, and the same budget to its row.
 
     Each cut trial runs alone, so that its self-attention has no mask at all under SDPA.
@@ -506,7 +542,7 @@ def test_a_row_knows_nothing_of_later_tokens(family: str, loaded: Models, trials
     whole = capture(model, batch_of([trial, trials["bare"]]), reading)
     count = trial.answer_tokens
     cuts = [capture(model, batch_of([cut(trial, answer)]), reading) for answer in range(1, count + 1)]
-    assert losses(whole, 0) == pytest.approx([losses(one, 0)[0] for one in cuts], abs=1e-5)
+    within(losses(whole, 0), [losses(one, 0)[0] for one in cuts], of=float32(family).losses)
 
     def merged_tokens(captured: Capture) -> dict[Key, float]:
         # A cut trial calls earlier answer tokens prompt: they are one role here.
@@ -518,12 +554,12 @@ def test_a_row_knows_nothing_of_later_tokens(family: str, loaded: Models, trials
 
     rows = [merged_tokens(one) for one in cuts]
     mean = {key: sum(row[key] for row in rows) / count for key in rows[0]}
-    assert_close(merged_tokens(whole), mean)
+    numbers_within(merged_tokens(whole), mean, float32(family))
 
 
 @pytest.mark.parametrize(("family", "pack"), PACKING, ids=names(PACKING))
 def test_changing_a_later_token_changes_no_earlier_row(
-    family: str, pack: bool, loaded: Models, trials: Trials
+    family: str, pack: bool, loaded: Models, float32: Precision, trials: Trials
 ) -> None:
     model = loaded(family)
     trial = trials["long decoder, no BOS"]
@@ -533,15 +569,16 @@ def test_changing_a_later_token_changes_no_earlier_row(
     # The last token is no predicting row and no predicting row's key; it is a holding row.
     one = capture(model, batch_of([trial, other], pack=pack), EVERYTHING)
     two = capture(model, batch_of([changed, other], pack=pack), EVERYTHING)
-    assert_close(numbers(one, 0), numbers(two, 0), 1e-6)
-    assert losses(one, 0)[:-1] == pytest.approx(losses(two, 0)[:-1], abs=1e-6)
-    assert abs(losses(one, 0)[-1] - losses(two, 0)[-1]) > 1e-3
+    own = float32(family)
+    numbers_within(numbers(one, 0), numbers(two, 0), own)
+    within(losses(one, 0)[:-1], losses(two, 0)[:-1], of=own.losses)
+    beyond(losses(one, 0)[-1], losses(two, 0)[-1], of=own.losses)
     held = [
         capture(model, batch_of([trial], rows="holding"), EVERYTHING),
         capture(model, batch_of([changed], rows="holding"), EVERYTHING),
     ]
     first, second = numbers(held[0], 0), numbers(held[1], 0)
-    assert max(abs(first[key] - second[key]) for key in first if not numpy.isnan(first[key])) > 1e-4
+    beyond([first[key] for key in first], [second[key] for key in first], of=own.of("entropy"))
 
 
 @pytest.mark.parametrize("family", ["t5", "t5-gated", "mt5", "umt5"])
@@ -551,27 +588,29 @@ def test_moving_every_position_alike_is_the_identity_where_only_distances_count(
     model = loaded(family)
     still, moved = Shape().trial(), Shape(shift=9).trial()
     one, two = capture(model, batch_of([still]), EVERYTHING), capture(model, batch_of([moved]), EVERYTHING)
-    assert_close(numbers(one, 0), numbers(two, 0), 0.0)
+    numbers_equal(numbers(one, 0), numbers(two, 0))
 
 
 @pytest.mark.parametrize("family", ["t5gemma2", "t5gemma", "bart", "mbart", "marian", "pegasus"])
-def test_moving_positions_changes_the_decoder_elsewhere(family: str, loaded: Models) -> None:
+def test_moving_positions_changes_the_decoder_elsewhere(
+    family: str, loaded: Models, float32: Precision
+) -> None:
     """T5Gemma 1 moves its queries in the self block only, and there only distances count."""
     model = loaded(family)
     one = capture(model, batch_of([Shape().trial()]), EVERYTHING)
     two = capture(model, batch_of([Shape(shift=9).trial()]), EVERYTHING)
-    difference = numpy.abs(one.token_losses - two.token_losses).max()
-    assert (difference < 1e-4) if family == "t5gemma" else (difference > 1e-3)
+    compare = within if family == "t5gemma" else beyond
+    compare(one.token_losses, two.token_losses, of=float32(family).losses)
 
 
-def test_positions_beyond_the_table_are_refused(loaded: Models, oracle: Callable[[str], Any]) -> None:
+def test_positions_beyond_the_table_are_refused(loaded: Models, truth: Oracle, float32: Precision) -> None:
     """The last row of the table still is a position; what needs one more is refused."""
     for family in ("bart", "marian"):
         length = len(Shape(answer=3).trial().decoder_ids)
         last = Shape(shift=tiny_models.POSITIONS - length, answer=3).trial()
-        expected = measured(oracle(family), last)
+        expected = measured(truth(family), last)
         captured = capture(loaded(family), batch_of([last]), EVERYTHING)
-        assert losses(captured, 0) == pytest.approx(expected.nll.tolist(), abs=1e-5)
+        within(losses(captured, 0), expected.nll, of=float32(family).losses)
         beyond = replace(last, decoder_shift=last.decoder_shift + 1)
         with pytest.raises(ValueError, match=f"needs 191 positions, but {family} has 190; use shorter"):
             capture(loaded(family), batch_of([beyond]), EVERYTHING)
@@ -595,9 +634,26 @@ def hand_made_call(mask: torch.Tensor | None = None, **options: Any) -> Attentio
     )
 
 
+def softmax_by_hand(call: AttentionCall, hidden: torch.Tensor | None, precision: torch.dtype) -> torch.Tensor:
+    """Probabilities of a call, batch × head × row × key, head by head."""
+    result = torch.empty(2, 4, 3, 3, dtype=precision)
+    for batch in range(2):
+        for head in range(4):
+            query, key = call.query[batch, head].to(precision), call.key[batch, head // 2].to(precision)
+            scores = query @ key.T * call.scaling
+            if call.softcap is not None:
+                scores = call.softcap * torch.tanh(scores / call.softcap)
+            if call.bias is not None:
+                scores = scores + call.bias[0, head].to(precision)
+            if hidden is not None:
+                scores = scores.masked_fill(hidden, -torch.inf)
+            result[batch, head] = torch.softmax(scores, dim=-1)
+    return result
+
+
 @pytest.mark.parametrize("kind", ["none", "boolean", "lowest", "infinite", "causal", "softcap", "bias"])
 def test_probabilities_are_those_of_the_softmax(kind: str) -> None:
-    """float64, head by head, for every way in which a mask, a bias or a cap may be given."""
+    """For every way in which a mask, a bias or a cap may be given."""
     hidden = torch.tensor([[False, True, True], [False, False, True], [False, False, False]])
     zeros = torch.zeros(1, 1, 3, 3)
     masks = {
@@ -608,26 +664,21 @@ def test_probabilities_are_those_of_the_softmax(kind: str) -> None:
     bias = torch.randn(1, 4, 3, 3, generator=torch.Generator().manual_seed(1)) if kind == "bias" else None
     softcap = 1.5 if kind == "softcap" else None
     call = hand_made_call(masks.get(kind), causal=kind == "causal", bias=bias, softcap=softcap)
+    unseen = hidden if kind in (*masks, "causal") else None
+    narrow, wide = (softmax_by_hand(call, unseen, kind) for kind in (torch.float32, torch.float64))
+    own = unit(narrow, wide)
     rows = torch.tensor([[2, 1], [0, 2]])
     ((block, attention),) = list(call.attention_rows(rows))
     assert block == slice(0, 2)
+    mass = attention.mass((("start",), ("start", "prompt")))
     for batch in range(2):
-        for head in range(4):
-            scores = call.query[batch, head].double() @ call.key[batch, head // 2].double().T * 0.3
-            if softcap is not None:
-                scores = 1.5 * torch.tanh(scores / 1.5)
-            if bias is not None:
-                scores = scores + bias[0, head].double()
-            if kind in (*masks, "causal"):
-                scores = scores.masked_fill(hidden, -torch.inf)
-            expected = torch.softmax(scores, dim=-1)[rows[batch]]
-            found = attention.probabilities[batch, head].double()
-            torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
-            assert ((found == 0) == (expected == 0)).all()
-            start, prompt = expected[:, 0], expected[:, 1]
-            mass = attention.mass((("start",), ("start", "prompt")))[batch, head].double()
-            torch.testing.assert_close(mass[:, 0], start, atol=1e-6, rtol=0)
-            torch.testing.assert_close(mass[:, 1], start + (prompt if batch == 0 else 0), atol=1e-6, rtol=0)
+        expected, found = wide[batch][:, rows[batch]], attention.probabilities[batch]
+        within(found, expected, of=own)
+        assert ((found == 0) == (expected == 0)).all()
+        # Only the first of the batch has its prompt at the second position.
+        start, prompt = expected[..., 0], expected[..., 1]
+        within(mass[batch, ..., 0], start, of=own)
+        within(mass[batch, ..., 1], start + prompt * (batch == 0), of=own)
 
 
 def test_entropy_of_a_part_without_mass_is_undefined() -> None:
@@ -647,7 +698,7 @@ def test_row_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = list(call.attention_rows(rows))
     assert [block for block, _ in blocks] == [slice(0, 1), slice(1, 2), slice(2, 3)]
     joined = torch.cat([attention.probabilities for _, attention in blocks], dim=2)
-    torch.testing.assert_close(joined, whole.probabilities, atol=1e-7, rtol=0)
+    within(joined, whole.probabilities, of=least_unit(1.0))
 
 
 def test_entropies_of_merged_parts_compose() -> None:
@@ -672,7 +723,6 @@ def test_entropies_of_merged_parts_compose() -> None:
     assert Entropies().categories(site) == ("self", "cross", "all")
     mass, entropy = values["mass"].double()[0, :, 0], values["entropy"].double()[0, :, 0]
     between = -(mass[:, :2] * mass[:, :2].log()).sum(dim=1)
-    torch.testing.assert_close(
-        entropy[:, 2], between + (mass[:, :2] * entropy[:, :2]).sum(dim=1), atol=1e-5, rtol=0
-    )
-    torch.testing.assert_close(mass[:, 2], torch.ones(2, dtype=torch.float64), atol=1e-6, rtol=0)
+    composed = between + (mass[:, :2] * entropy[:, :2]).sum(dim=1)
+    within(entropy[:, 2], composed, of=least_unit(composed))
+    within(mass[:, 2], torch.ones(2), of=least_unit(1.0))

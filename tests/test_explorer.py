@@ -47,8 +47,8 @@ from budgetlens.runs.records import Fed
 from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.tokens import save_token_attention
-from tests.conftest import measured
 from tests.explorer_runs import HOSTILE, hostile_run, synthetic_run
+from tests.precision import Float32, least_unit, measured, within
 
 LAYERS, HEADS, EXAMPLES = 3, 4, 40
 BARE = "prefix=none|hidden=prefix+separator|prompt=none"
@@ -246,8 +246,8 @@ def test_shares_of_a_part_are_means_over_what_was_chosen(numbers: RunData) -> No
     for row in frame.to_dict("records"):
         values = by_example.loc[row["cell"], row["layer"], row["role"]]
         low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
-        assert (row["n"], row["mean"]) == (mask.sum(), pytest.approx(values.mean(), abs=1e-6))
-        assert (row["low"], row["high"]) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+        assert row["n"] == mask.sum()
+        within([row["mean"], row["low"], row["high"]], [values.mean(), low, high], of=least_unit(1.0))
 
 
 def test_maps_of_heads(numbers: RunData) -> None:
@@ -259,13 +259,13 @@ def test_maps_of_heads(numbers: RunData) -> None:
     means = own.groupby(["layer", "head"], observed=True)["share"].mean()
     assert len(frame) == LAYERS * HEADS
     for row in frame.to_dict("records"):
-        assert row["mean"] == pytest.approx(means.loc[row["layer"], row["head"]], abs=1e-6)
+        within(row["mean"], means.loc[row["layer"], row["head"]], of=least_unit(1.0))
     difference = budgets_view(numbers, replace(state, map="contrast")).frame
     assert difference is not None
     treatment = records[(records["cell"] == state.right) & (records["role"] == "bos")]
     expected = means - treatment.groupby(["layer", "head"], observed=True)["share"].mean()
     for row in difference.to_dict("records"):
-        assert row["mean"] == pytest.approx(expected.loc[row["layer"], row["head"]], abs=1e-6)
+        within(row["mean"], expected.loc[row["layer"], row["head"]], of=least_unit(1.0))
 
 
 # Examples.
@@ -323,7 +323,9 @@ def test_stored_tokens_are_shown_without_a_model(texts: RunData, live: LiveModel
     )
 
 
-def test_live_tokens_add_up_to_the_runs_budgets(texts: RunData, live: LiveModel) -> None:
+def test_live_tokens_add_up_to_the_runs_budgets(
+    texts: RunData, live: LiveModel, float32: Callable[[str], Float32]
+) -> None:
     state = chosen(texts, view="tokens", layer="2", left=ORACLE, right=NONE)
     frame = tokens_view(texts, state, live).frame
     assert frame is not None
@@ -334,7 +336,8 @@ def test_live_tokens_add_up_to_the_runs_budgets(texts: RunData, live: LiveModel)
     ]
     assert len(own)
     for row in own.to_dict("records"):
-        assert sums.get((row["head"], row["role"]), 0.0) == pytest.approx(row["share"], abs=2e-6)
+        own_share = sums.get((row["head"], row["role"]), 0.0)
+        within(own_share, row["share"], of=float32("t5gemma2").of("share", "decoder", 2))
 
 
 def test_heads_are_averaged_or_chosen(texts: RunData, live: LiveModel) -> None:
@@ -346,7 +349,7 @@ def test_heads_are_averaged_or_chosen(texts: RunData, live: LiveModel) -> None:
         frame = view.frame if head == MEAN else view.frame[view.frame["head"] == 3]
         matrix = next(trace for trace in view.second.data if (trace.meta or {}).get("what") == "matrix")
         expected = frame.pivot_table(index="row", columns="key", values="share")
-        np.testing.assert_allclose(matrix.z, expected, atol=1e-7)
+        within(matrix.z, expected, of=least_unit(1.0))
 
 
 def test_a_head_or_row_that_is_not_there_is_told(texts: RunData, live: LiveModel) -> None:
@@ -358,7 +361,10 @@ def test_a_head_or_row_that_is_not_there_is_told(texts: RunData, live: LiveModel
 
 
 def test_own_texts_are_measured_in_every_cell(
-    texts: RunData, live: LiveModel, oracle: Callable[[str], PreTrainedModel]
+    texts: RunData,
+    live: LiveModel,
+    truth: Callable[[str], PreTrainedModel],
+    float32: Callable[[str], Float32],
 ) -> None:
     own = OwnTexts("who built the mill", "The mill by the river was built by Oss.", "the miller", "Oss")
     records = live.own_records(own)
@@ -368,7 +374,8 @@ def test_own_texts_are_measured_in_every_cell(
     assert set(likelihood.index) == set(names)
     fed = {item.cell: item.trial for item in live._own(own)}
     for name in (names[0], BARE, ORACLE):
-        assert likelihood[name] == pytest.approx(measured(oracle("t5gemma2"), fed[name]).nll_mean, abs=2e-5)
+        expected = measured(truth("t5gemma2"), fed[name]).nll_mean
+        within(likelihood[name], expected, of=float32("t5gemma2").losses)
     prefix = [segment.text for segment in fed[names[0]].trial.encoder if segment.role == "prefix"]
     assert prefix == ["the miller"]
     state = chosen(

@@ -22,10 +22,25 @@ ROTARY = ("t5gemma2", "t5gemma")
 RELATIVE = ("t5", "t5-gated", "mt5", "umt5")
 TABLE = ("bart", "mbart", "marian", "pegasus")
 
+#: A million float64 epsilons of the numbers that are compared here, of which none is above 20; next to nothing of
+#: float32's epsilon.
+ROUNDING = 5e-9
+
+#: Probabilities of rotated scores. The library keeps the frequencies in float32 also in a model in float64, so that the
+#: angle of position 7 may be off by 7 float32 epsilons, and a score by that times its size; it does not depend on
+#: kernels otherwise.
+ANGLES = 20 * float(numpy.finfo(numpy.float32).eps)
+
 
 @lru_cache
 def model_of(family: str) -> PreTrainedModel:
     return tiny_models.build(family, attention="eager")
+
+
+@lru_cache
+def truth_of(family: str) -> PreTrainedModel:
+    """The same model in float64, in which theorems hold to many more digits than any processor rounds away."""
+    return eager.double_twin(model_of(family))
 
 
 @dataclass(frozen=True)
@@ -75,15 +90,15 @@ def rows_of(weights: eager.Weights) -> list[numpy.ndarray]:
     return weights.encoder + decoder
 
 
-def assert_same(one: eager.Measurement, other: eager.Measurement, tolerance: float = 1e-5) -> None:
-    numpy.testing.assert_allclose(one.nll, other.nll, atol=tolerance)
+def assert_same(one: eager.Measurement, other: eager.Measurement) -> None:
+    numpy.testing.assert_allclose(one.nll, other.nll, atol=ROUNDING, rtol=0)
     assert one.budgets.keys() == other.budgets.keys()
     assert one.entropies.keys() == other.entropies.keys()
     for key, share in one.budgets.items():
-        assert share == pytest.approx(other.budgets[key], abs=tolerance), key
+        assert share == pytest.approx(other.budgets[key], abs=ROUNDING), key
     for entropy_key, pair in one.entropies.items():
         numpy.testing.assert_allclose(
-            pair, other.entropies[entropy_key], atol=tolerance, err_msg=str(entropy_key)
+            pair, other.entropies[entropy_key], atol=ROUNDING, rtol=0, err_msg=str(entropy_key)
         )
 
 
@@ -148,12 +163,12 @@ def test_unknown_families_are_refused() -> None:
 
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) - tiny_models.EAGER_ONLY))
 def test_the_eager_twin_is_the_model(family: str) -> None:
-    """The copy from an SDPA model agrees with the model as it is built for eager attention, and with SDPA."""
+    """The copy from an SDPA model agrees with the model as it is built for eager attention, and with SDPA in float64."""
     model = tiny_models.build(family, attention="sdpa")
     twin = eager.eager_twin(model)
     assert model.config._attn_implementation == "sdpa"
     encoder, decoder = Input().ids
-    with torch.no_grad():
+    with torch.no_grad(), eager.own_precision(model.double()):
         fast = model(
             input_ids=torch.tensor([encoder]),
             attention_mask=torch.ones(1, len(encoder), dtype=torch.long),
@@ -161,7 +176,7 @@ def test_the_eager_twin_is_the_model(family: str) -> None:
             decoder_attention_mask=torch.ones(1, len(decoder), dtype=torch.long),
         ).logits[0]
     assert torch.equal(Input().weights(twin).logits, Input().weights(model_of(family)).logits)
-    torch.testing.assert_close(Input().weights(twin).logits, fast, atol=1e-4, rtol=1e-4)
+    numpy.testing.assert_allclose(Input().weights(truth_of(family)).logits, fast, atol=ROUNDING, rtol=0)
 
 
 @pytest.mark.parametrize("newline", tiny_models.NEWLINES)
@@ -192,23 +207,23 @@ def test_tokenizer_options(newline: str, begin: bool, end: bool) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rows_sum_to_one(family: str) -> None:
-    weights = Input(hidden=frozenset({"prefix"})).weights(model_of(family))
+    weights = Input(hidden=frozenset({"prefix"})).weights(truth_of(family))
     softmaxes = rows_of(weights)
     assert len(softmaxes) == 3 + (5 if weights.merged else 10)
     for softmax in softmaxes:
-        numpy.testing.assert_allclose(softmax.sum(axis=2), 1.0, atol=1e-6)
+        numpy.testing.assert_allclose(softmax.sum(axis=2), 1.0, atol=ROUNDING, rtol=0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("rows", ["predicting", "holding"])
 def test_budgets_are_complete_and_sum_to_one(family: str, rows: str) -> None:
-    model = model_of(family)
+    model = truth_of(family)
     sums: dict[tuple[str, str, int, int], float] = {}
     roles: dict[tuple[str, str], set[str]] = {}
     for (stack, block, layer, head, role), share in Input().measure(model, rows=rows).budgets.items():
         sums[stack, block, layer, head] = sums.get((stack, block, layer, head), 0.0) + share
         roles.setdefault((stack, block), set()).add(role)
-    numpy.testing.assert_allclose(list(sums.values()), 1.0, atol=1e-6)
+    numpy.testing.assert_allclose(list(sums.values()), 1.0, atol=ROUNDING, rtol=0)
     encoder, decoder = set(eager.ENCODER_ROLES), set(eager.DECODER_ROLES)
     if family in tiny_models.MERGED:
         assert roles == {("encoder", "self"): encoder, ("decoder", "merged"): encoder | decoder}
@@ -223,7 +238,7 @@ def test_budgets_are_complete_and_sum_to_one(family: str, rows: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_hidden_positions_get_exactly_nothing(family: str) -> None:
     hidden = frozenset({"bos", "prefix", "separator"})
-    concealed, shown = Input(hidden=hidden).measure(model_of(family)), Input().measure(model_of(family))
+    concealed, shown = Input(hidden=hidden).measure(truth_of(family)), Input().measure(truth_of(family))
     for (stack, block, layer, head, role), share in concealed.budgets.items():
         if stack == "decoder" and role in hidden:
             assert share == 0.0
@@ -241,22 +256,22 @@ def test_hiding_mass_m_in_the_first_layer_gives_a_over_one_minus_m(family: str) 
     nothing is hidden from: its first layer's input is the same too.
     """
     hidden = Input(hidden=frozenset({"bos", "prefix"}))
-    before, after = Input().weights(model_of(family)), hidden.weights(model_of(family))
+    before, after = Input().weights(truth_of(family)), hidden.weights(truth_of(family))
     columns = numpy.array(hidden.visible)
     mass = before.cross[0][:, :, ~columns].sum(axis=2, keepdims=True)
     assert mass.mean() > 0.02
     # Multiplied out: 1 - m is known to a few digits only where nearly all mass is hidden.
     kept = 1 - mass
     numpy.testing.assert_allclose(
-        after.cross[0][:, :, columns] * kept, before.cross[0][:, :, columns], atol=1e-6
+        after.cross[0][:, :, columns] * kept, before.cross[0][:, :, columns], atol=ROUNDING, rtol=0
     )
     own = after.own[0] * kept if before.merged else after.own[0]
-    numpy.testing.assert_allclose(own, before.own[0], atol=1e-6)
+    numpy.testing.assert_allclose(own, before.own[0], atol=ROUNDING, rtol=0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_masks_are_causal_and_windows_are_windows(family: str) -> None:
-    weights = Input().weights(model_of(family))
+    weights = Input().weights(truth_of(family))
     decoder, encoder = len(Input().decoder_roles), len(Input().encoder_roles)
     back = numpy.arange(decoder)[:, None] - numpy.arange(decoder)[None, :]
     apart = numpy.abs(numpy.arange(encoder)[:, None] - numpy.arange(encoder)[None, :])
@@ -279,12 +294,12 @@ def test_later_decoder_tokens_change_no_earlier_row(family: str) -> None:
     encoder, decoder = Input().ids
     changed = [*decoder[:-1], decoder[-1] - 1 if decoder[-1] > 4 else 5]
     one = eager.attention_weights(
-        model_of(family), encoder_ids=encoder, decoder_ids=decoder, visible=Input().visible
+        truth_of(family), encoder_ids=encoder, decoder_ids=decoder, visible=Input().visible
     )
     other = eager.attention_weights(
-        model_of(family), encoder_ids=encoder, decoder_ids=changed, visible=Input().visible
+        truth_of(family), encoder_ids=encoder, decoder_ids=changed, visible=Input().visible
     )
-    torch.testing.assert_close(one.logits[:-1], other.logits[:-1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(one.logits[:-1], other.logits[:-1], atol=ROUNDING, rtol=0)
     assert (one.logits[-1] - other.logits[-1]).abs().max() > 1e-3
 
 
@@ -293,8 +308,8 @@ def test_likelihood_is_the_library_s_own_loss(family: str) -> None:
     encoder, decoder = Input().ids
     labels = [-100] * len(decoder)
     labels[4:7] = decoder[5:8]
-    with torch.no_grad():
-        loss = model_of(family)(
+    with torch.no_grad(), eager.own_precision(truth_of(family)):
+        loss = truth_of(family)(
             input_ids=torch.tensor([encoder]),
             attention_mask=torch.ones(1, len(encoder), dtype=torch.long),
             decoder_input_ids=torch.tensor([decoder]),
@@ -302,10 +317,10 @@ def test_likelihood_is_the_library_s_own_loss(family: str) -> None:
             labels=torch.tensor([labels]),
         ).loss
     for rows in ("predicting", "holding"):
-        measurement = Input().measure(model_of(family), rows=rows)
+        measurement = Input().measure(truth_of(family), rows=rows)
         assert measurement.nll.shape == (3,)
-        assert measurement.nll_mean == pytest.approx(loss.item(), abs=1e-5)
-        assert measurement.nll_sum == pytest.approx(3 * loss.item(), abs=3e-5)
+        assert measurement.nll_mean == pytest.approx(loss.item(), abs=ROUNDING)
+        assert measurement.nll_sum == pytest.approx(3 * loss.item(), abs=ROUNDING)
 
 
 # Closed forms: with all queries zero every score is equal.
@@ -313,7 +328,7 @@ def test_likelihood_is_the_library_s_own_loss(family: str) -> None:
 
 def flat(family: str) -> PreTrainedModel:
     """The family's model with queries (and T5's position bias) of zero: uniform attention."""
-    model = copy.deepcopy(model_of(family))
+    model = copy.deepcopy(truth_of(family))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if any(part in name for part in ("q_proj", ".q.", "relative_attention_bias")):
@@ -370,15 +385,15 @@ def test_uniform_attention_has_closed_form_budgets_and_entropies(family: str) ->
         parts = {"self": (1.0, numpy.log(own).mean()), "cross": (1.0, math.log(23))}
         entropies = {part: measurement.entropies["decoder", part, 1, 5, part] for part in parts}
         published = {"self": numpy.log(own).mean(), "cross": math.log(23)}
-    assert shares == pytest.approx(expected, abs=1e-6)
+    assert shares == pytest.approx(expected, abs=ROUNDING)
     for part, pair in parts.items():
-        assert entropies[part] == pytest.approx(pair, abs=1e-6), part
+        assert entropies[part] == pytest.approx(pair, abs=ROUNDING), part
         if part in published:
-            assert measurement.published_entropies[1, part] == pytest.approx(published[part], abs=1e-6)
+            assert measurement.published_entropies[1, part] == pytest.approx(published[part], abs=ROUNDING)
     # The encoder's layer 1 is full: its 17 document rows see all 24 keys, hidden or not.
-    assert measurement.budgets["encoder", "self", 1, 3, "document"] == pytest.approx(17 / 24, abs=1e-6)
+    assert measurement.budgets["encoder", "self", 1, 3, "document"] == pytest.approx(17 / 24, abs=ROUNDING)
     assert measurement.entropies["encoder", "self", 1, 3, "self"] == pytest.approx(
-        (1.0, math.log(24)), abs=1e-6
+        (1.0, math.log(24)), abs=ROUNDING
     )
 
 
@@ -391,24 +406,24 @@ def test_encoder_budgets_are_those_of_the_document_rows() -> None:
         shares.append(sum(1 <= key <= 4 for key in window) / len(window))
     assert 0 < numpy.mean(shares) < 0.1
     assert measurement.budgets["encoder", "self", 0, 7, "prefix"] == pytest.approx(
-        numpy.mean(shares), abs=1e-6
+        numpy.mean(shares), abs=ROUNDING
     )
 
 
 def test_one_answer_token_has_disjoint_rows() -> None:
     example = Input(decoder_roles=("start", "prompt", "prompt", "answer"))
-    weights = example.weights(model_of("t5gemma2"))
+    weights = example.weights(truth_of("t5gemma2"))
     for rows, row in (("predicting", 2), ("holding", 3)):
-        budgets = example.measure(model_of("t5gemma2"), rows=rows).budgets
+        budgets = example.measure(truth_of("t5gemma2"), rows=rows).budgets
         assert budgets["decoder", "merged", 4, 1, "prompt"] == pytest.approx(
             weights.own[4][1, row, 1:3].sum()
         )
-    assert example.measure(model_of("t5gemma2")).budgets["decoder", "merged", 4, 1, "answer"] == 0.0
+    assert example.measure(truth_of("t5gemma2")).budgets["decoder", "merged", 4, 1, "answer"] == 0.0
 
 
 def test_entropy_of_a_part_without_mass_is_nan() -> None:
     everything = frozenset(eager.ENCODER_ROLES)
-    measurement = Input(hidden=everything).measure(model_of("t5gemma2"))
+    measurement = Input(hidden=everything).measure(truth_of("t5gemma2"))
     mass, entropy = measurement.entropies["decoder", "merged", 0, 0, "cross"]
     assert mass == 0.0
     assert math.isnan(entropy)
@@ -419,7 +434,7 @@ def test_entropy_of_a_part_without_mass_is_nan() -> None:
 def test_conditional_and_published_entropies_from_one_row(family: str) -> None:
     """One predicting row, written out; the chain rule joins the parts of a merged row."""
     example = Input(decoder_roles=("start", "prompt", "prompt", "answer"))
-    weights, measurement = example.weights(model_of(family)), example.measure(model_of(family))
+    weights, measurement = example.weights(truth_of(family)), example.measure(truth_of(family))
     own, cross = weights.own[1][:, 2], weights.cross[1][:, 2]
     for part, values in (("self", own[:, :3]), ("cross", cross)):
         block = "merged" if weights.merged else part
@@ -495,7 +510,7 @@ def causal(length: int, window: int | None = None) -> torch.Tensor:
 @pytest.mark.parametrize(("layer", "theta", "window"), [(2, 1e4, 4), (4, 1e6, None)])
 def test_t5gemma2_by_hand(layer: int, theta: float, window: int | None) -> None:
     """One softmax over rotated own keys and unrotated, normed encoder keys; two query heads share no keys."""
-    model = tiny_models.build("t5gemma2", attention="eager")
+    model = eager.double_twin(model_of("t5gemma2"))
     attention = model.get_decoder().layers[layer].self_attn
     states = States(attention)
     example = Input(hidden=frozenset({"prefix"}))
@@ -507,13 +522,13 @@ def test_t5gemma2_by_hand(layer: int, theta: float, window: int | None) -> None:
     key = torch.cat([own_key, encoder_key], dim=1)[[0, 0, 0, 1, 1, 1]]
     seen = torch.cat([causal(8, window), torch.tensor(example.visible).expand(8, -1)], dim=1)
     expected = softmax_where(query @ key.transpose(1, 2) / math.sqrt(7), seen)
-    numpy.testing.assert_allclose(weights.own[layer], expected[:, :, :8], atol=2e-6)
-    numpy.testing.assert_allclose(weights.cross[layer], expected[:, :, 8:], atol=2e-6)
+    numpy.testing.assert_allclose(weights.own[layer], expected[:, :, :8], atol=ANGLES, rtol=0)
+    numpy.testing.assert_allclose(weights.cross[layer], expected[:, :, 8:], atol=ANGLES, rtol=0)
 
 
 def test_t5gemma_by_hand() -> None:
     """Soft-capped scores; rotary positions in the self block only."""
-    model = tiny_models.build("t5gemma")
+    model = eager.double_twin(model_of("t5gemma"))
     layer = model.get_decoder().layers[2]
     own_states, cross_states = States(layer.self_attn), States(layer.cross_attn)
     example = Input(hidden=frozenset({"prefix"}))
@@ -526,12 +541,15 @@ def test_t5gemma_by_hand() -> None:
     query = rotated(heads(states, layer.self_attn.q_proj, 6), 1e4)
     key = rotated(heads(states, layer.self_attn.k_proj, 2), 1e4)
     numpy.testing.assert_allclose(
-        weights.own[2], softmax_where(capped(query, key), causal(8, tiny_models.DECODER_WINDOW)), atol=2e-6
+        weights.own[2],
+        softmax_where(capped(query, key), causal(8, tiny_models.DECODER_WINDOW)),
+        atol=ANGLES,
+        rtol=0,
     )
     query = heads(cross_states.get("hidden_states"), layer.cross_attn.q_proj, 6)
     key = heads(cross_states.get("encoder_hidden_states"), layer.cross_attn.k_proj, 2)
     expected = softmax_where(capped(query, key), torch.tensor(example.visible))
-    numpy.testing.assert_allclose(weights.cross[2], expected, atol=2e-6)
+    numpy.testing.assert_allclose(weights.cross[2], expected, atol=ROUNDING, rtol=0)
 
 
 def t5_bucket(distance: int) -> int:
@@ -542,7 +560,7 @@ def t5_bucket(distance: int) -> int:
 @pytest.mark.parametrize("family", RELATIVE)
 def test_t5_by_hand(family: str) -> None:
     """Unscaled scores; a bias by distance in the self block: the first layer's (UMT5: the layer's own)."""
-    model = tiny_models.build(family, attention="eager")
+    model = eager.double_twin(model_of(family))
     blocks = model.get_decoder().block
     own, cross = blocks[3].layer[0].SelfAttention, blocks[3].layer[1].EncDecAttention
     own_states, cross_states = States(own), States(cross)
@@ -555,17 +573,17 @@ def test_t5_by_hand(family: str) -> None:
     )
     states = own_states.get("hidden_states")
     scores = heads(states, own.q, 6) @ heads(states, own.k, 6).transpose(1, 2) + bias.permute(2, 0, 1)
-    numpy.testing.assert_allclose(weights.own[3], softmax_where(scores, causal(8)), atol=5e-6)
+    numpy.testing.assert_allclose(weights.own[3], softmax_where(scores, causal(8)), atol=ROUNDING, rtol=0)
     encoder = cross_states.get("encoder_hidden_states" if family == "umt5" else "key_value_states")
     query = heads(cross_states.get("hidden_states"), cross.q, 6)
     scores = query @ heads(encoder, cross.k, 6).transpose(1, 2)
     expected = softmax_where(scores, torch.tensor(example.visible))
-    numpy.testing.assert_allclose(weights.cross[3], expected, atol=5e-6)
+    numpy.testing.assert_allclose(weights.cross[3], expected, atol=ROUNDING, rtol=0)
 
 
 @pytest.mark.parametrize("family", TABLE)
 def test_bart_and_its_kin_by_hand(family: str) -> None:
-    model = tiny_models.build(family, attention="eager")
+    model = eager.double_twin(model_of(family))
     layer = model.get_decoder().layers[3]
     own_states, cross_states = States(layer.self_attn), States(layer.encoder_attn)
     example = Input(hidden=frozenset({"prefix"}))
@@ -573,11 +591,11 @@ def test_bart_and_its_kin_by_hand(family: str) -> None:
     states = own_states.get("hidden_states")
     query, key = heads(states, layer.self_attn.q_proj, 6), heads(states, layer.self_attn.k_proj, 6)
     expected = softmax_where(query @ key.transpose(1, 2) / math.sqrt(8), causal(8))
-    numpy.testing.assert_allclose(weights.own[3], expected, atol=2e-6)
+    numpy.testing.assert_allclose(weights.own[3], expected, atol=ROUNDING, rtol=0)
     query = heads(cross_states.get("hidden_states"), layer.encoder_attn.q_proj, 6)
     key = heads(cross_states.get("key_value_states"), layer.encoder_attn.k_proj, 6)
     expected = softmax_where(query @ key.transpose(1, 2) / math.sqrt(8), torch.tensor(example.visible))
-    numpy.testing.assert_allclose(weights.cross[3], expected, atol=2e-6)
+    numpy.testing.assert_allclose(weights.cross[3], expected, atol=ROUNDING, rtol=0)
 
 
 # Positions.
@@ -585,50 +603,51 @@ def test_bart_and_its_kin_by_hand(family: str) -> None:
 
 @pytest.mark.parametrize("family", ["t5gemma", *RELATIVE])
 def test_shifting_all_decoder_positions_changes_nothing_where_they_are_relative(family: str) -> None:
-    shifted = Input().measure(model_of(family), decoder_position_ids=list(range(5, 13)))
-    assert_same(shifted, Input().measure(model_of(family)))
+    shifted = Input().measure(truth_of(family), decoder_position_ids=list(range(5, 13)))
+    assert_same(shifted, Input().measure(truth_of(family)))
 
 
 @pytest.mark.parametrize("family", [*ROTARY, *RELATIVE])
 def test_shifting_all_encoder_positions_changes_nothing_where_they_are_relative(family: str) -> None:
-    shifted = Input().measure(model_of(family), encoder_position_ids=list(range(9, 33)))
-    assert_same(shifted, Input().measure(model_of(family)))
+    shifted = Input().measure(truth_of(family), encoder_position_ids=list(range(9, 33)))
+    assert_same(shifted, Input().measure(truth_of(family)))
 
 
 def test_shifting_decoder_positions_moves_the_merged_balance_but_not_the_self_part() -> None:
     """Rotated queries meet unrotated encoder keys; among themselves the decoder's keys keep their places."""
-    plain = Input().weights(model_of("t5gemma2"))
-    shifted = Input().weights(model_of("t5gemma2"), decoder_position_ids=list(range(5, 13)))
+    plain = Input().weights(truth_of("t5gemma2"))
+    shifted = Input().weights(truth_of("t5gemma2"), decoder_position_ids=list(range(5, 13)))
     own_plain, own_shifted = plain.own[0], shifted.own[0]
     assert numpy.abs(own_shifted.sum(axis=2) - own_plain.sum(axis=2)).max() > 0.05
     numpy.testing.assert_allclose(
         own_shifted / own_shifted.sum(axis=2, keepdims=True),
         own_plain / own_plain.sum(axis=2, keepdims=True),
-        atol=1e-5,
+        atol=ROUNDING,
+        rtol=0,
     )
 
 
 @pytest.mark.parametrize("family", ROTARY)
 def test_a_gap_in_the_positions_cuts_no_attention(family: str) -> None:
     """Without a decoder mask the library would take the gap for the border between packed texts."""
-    weights = Input().weights(model_of(family), decoder_position_ids=[0, *range(6, 13)])
+    weights = Input().weights(truth_of(family), decoder_position_ids=[0, *range(6, 13)])
     assert (weights.own[1][:, -1] > 0).all()
 
 
 @pytest.mark.parametrize("family", TABLE)
 def test_position_ids_pick_the_rows_of_a_table(family: str) -> None:
     """Ids shifted by five are the same as a table moved up by five rows."""
-    moved = copy.deepcopy(model_of(family))
+    moved = copy.deepcopy(truth_of(family))
     for stack in (moved.get_encoder(), moved.get_decoder()):
         with torch.no_grad():
             stack.embed_positions.weight.copy_(stack.embed_positions.weight.roll(-5, dims=0))
     shifted = Input().measure(
-        model_of(family),
+        truth_of(family),
         decoder_position_ids=list(range(5, 13)),
         encoder_position_ids=list(range(5, 29)),
     )
     assert_same(shifted, Input().measure(moved))
-    assert abs(shifted.nll_mean - Input().measure(model_of(family)).nll_mean) > 1e-3
+    assert abs(shifted.nll_mean - Input().measure(truth_of(family)).nll_mean) > 1e-3
 
 
 @pytest.mark.parametrize("family", [*ROTARY, *RELATIVE])
@@ -642,7 +661,7 @@ def test_a_masked_prefix_is_no_prefix_where_positions_are_relative(family: str) 
     }
     seen = [False] * 6 + [True] * 18
     masked = eager.measure(
-        model_of(family),
+        truth_of(family),
         encoder_ids=encoder,
         encoder_roles=Input().encoder_roles,
         visible=seen,
@@ -650,7 +669,7 @@ def test_a_masked_prefix_is_no_prefix_where_positions_are_relative(family: str) 
         **options,
     )
     bare = eager.measure(
-        model_of(family),
+        truth_of(family),
         encoder_ids=encoder[6:],
         encoder_roles=Input().encoder_roles[6:],
         visible=[True] * 18,
@@ -663,7 +682,7 @@ def test_a_masked_prefix_is_no_prefix_where_positions_are_relative(family: str) 
 
 
 def test_wrong_arguments_are_refused() -> None:
-    merged, separate = model_of("t5gemma2"), model_of("t5")
+    merged, separate = truth_of("t5gemma2"), truth_of("t5")
     with pytest.raises(ValueError, match="visible has 3 entries for 24 positions"):
         Input().measure(merged, visible=[True] * 3)
     with pytest.raises(ValueError, match="decoder_roles has 1 entries for 8 positions"):

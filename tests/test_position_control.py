@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy
+from collections.abc import Callable
+
 import pandas as pd
 import pytest
 
@@ -14,6 +15,7 @@ from budgetlens.report.findings import caveats
 from budgetlens.runs.manifest import CellFacts
 from tests import report_pages
 from tests.cells import EXAMPLES, Models, captured, context_of
+from tests.precision import Float32, beyond, within
 from tests.reference import tiny_models
 
 HIDDEN = "prefix+separator"
@@ -37,7 +39,7 @@ def trials_of(model: object, level: str, prefix: str, *, begin: bool) -> list[To
 @pytest.mark.parametrize("family", ["t5", "t5gemma", "t5gemma2", "bart"])
 @pytest.mark.parametrize("begin", [True, False])
 def test_without_bos_a_prefix_moves_nothing_where_positions_are_relative(
-    family: str, begin: bool, loaded: Models
+    family: str, begin: bool, loaded: Models, float32: Callable[[str], Float32]
 ) -> None:
     model = loaded(family)
     losses = {
@@ -49,13 +51,11 @@ def test_without_bos_a_prefix_moves_nothing_where_positions_are_relative(
             "whole": ("oracle", "none"),
         }.items()
     }
-    position = numpy.nanmax(numpy.abs(losses["bare"] - losses["masked"]))
-    after = numpy.nanmax(numpy.abs(losses["unshifted"] - losses["whole"]))
-    if family != "bart" and not begin:
-        assert max(position, after) < 3e-5
-    else:
-        assert min(position, after) > 1e-3
-    assert numpy.nanmax(numpy.abs(losses["bare"] - losses["unshifted"])) > 1e-3
+    own = float32(family).losses
+    compare = within if family != "bart" and not begin else beyond
+    compare(losses["bare"], losses["masked"], of=own)
+    compare(losses["unshifted"], losses["whole"], of=own)
+    beyond(losses["bare"], losses["unshifted"], of=own)
 
 
 def told(family: str, bos: float, level: str) -> bool:

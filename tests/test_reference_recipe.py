@@ -19,6 +19,7 @@ from budgetlens.reference.domains import every_template
 from budgetlens.reference.evaluate import TARGETS, Item, answer_nll, feeds, measure, read_items
 from budgetlens.reference.tokenizer import BOS, EOS, build_tokenizer
 from budgetlens.reference.training import Recipe, Shape, build_model, packed_hidden_states, train
+from tests.reference.eager import own_precision
 
 PACKAGE = Path(budgetlens.reference.__file__).parent
 MODEL, CORPUS = PACKAGE / "model", PACKAGE / "corpus"
@@ -197,7 +198,9 @@ def test_packed_slots_equal_single_sequences():
         Row((BOS, *range(900, 907)), (Slot((450, 451), (800, 801, 802, 803), "c"),)),
     ]
     batch = pack(rows, 20, 16)
-    with torch.no_grad():
+    # In float64 nothing that a processor rounds is left of the difference.
+    model = model.double()
+    with torch.no_grad(), own_precision(model):
         packed = model.lm_head(packed_hidden_states(model, batch))
         for index, row in enumerate(rows):
             start = 0
@@ -214,7 +217,7 @@ def test_packed_slots_equal_single_sequences():
                     decoder_position_ids=torch.arange(ids.shape[1])[None] + slot.shift,
                 ).logits[0]
                 end = start + ids.shape[1]
-                torch.testing.assert_close(packed[index, start:end], alone, atol=1e-5, rtol=1e-5)
+                torch.testing.assert_close(packed[index, start:end], alone, atol=1e-9, rtol=1e-9)
                 assert batch.labels[index, start + len(slot.prompt) : end].tolist() == list(slot.target)
                 start = end
 
@@ -256,7 +259,7 @@ def test_killed_training_continues_to_the_same_weights(tmp_path, monkeypatch):
 def test_answer_nll_equals_the_models_own_loss():
     """Against the loss the model class computes from labels, one unpadded example at a time."""
     torch.manual_seed(1)
-    model = build_model(TINY).eval()
+    model = build_model(TINY).eval().double()
     model.get_input_embeddings().weight.data.normal_()
     tokenizer = build_tokenizer()
     items = [
@@ -265,15 +268,17 @@ def test_answer_nll_equals_the_models_own_loss():
     ]
     for prompt in ("query", "none", "random"):
         made = feeds(tokenizer, items, prompt)
-        values = answer_nll(model, made)
+        with own_precision(model):
+            values = answer_nll(model, made)
         for feed, value in zip(made, values, strict=True):
             labels = [-100] * len(feed.prompt) + feed.answer
-            loss = model(
-                input_ids=torch.tensor([feed.encoder]),
-                decoder_input_ids=torch.tensor([[BOS, *feed.prompt, *feed.answer[:-1]]]),
-                labels=torch.tensor([labels]),
-            ).loss
-            assert value == pytest.approx(loss.item(), abs=1e-4)
+            with own_precision(model):
+                loss = model(
+                    input_ids=torch.tensor([feed.encoder]),
+                    decoder_input_ids=torch.tensor([[BOS, *feed.prompt, *feed.answer[:-1]]]),
+                    labels=torch.tensor([labels]),
+                ).loss
+            assert value == pytest.approx(loss.item(), abs=1e-9)
 
 
 def test_cells_feed_what_they_say():

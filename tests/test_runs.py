@@ -28,6 +28,7 @@ from budgetlens.runs.manifest import RunError
 from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
 from tests.conftest import corpus_rows, write_corpus
+from tests.precision import Float32, within
 from tests.reference import eager, tiny_models
 
 ROOT = Path(__file__).parents[1]
@@ -199,14 +200,18 @@ def by_hand(prefix: str, hidden: set[str], prompt: str) -> Iterator[dict[str, An
     ],
 )
 def test_tables_are_the_oracle_s_means(
-    alias: str, cell: tuple[str, set[str], str], finished: Path, oracle: Callable[[str], PreTrainedModel]
+    alias: str,
+    cell: tuple[str, set[str], str],
+    finished: Path,
+    truth: Callable[[str], PreTrainedModel],
+    float32: Callable[[str], Float32],
 ) -> None:
     """From the corpus file to the CSV: likelihood and shares of a cell, and its entropies."""
-    measured = [eager.measure(oracle("t5gemma2"), **inputs) for inputs in by_hand(*cell)]
+    measured = [eager.measure(truth("t5gemma2"), **inputs) for inputs in by_hand(*cell)]
+    precision = float32("t5gemma2")
     likelihood = pd.read_csv(finished / "tables" / "likelihood.csv").set_index("alias")
-    assert likelihood.loc[alias, "mean"] == pytest.approx(
-        numpy.mean([one.nll_mean for one in measured]), abs=1e-5
-    )
+    mean = numpy.mean([one.nll_mean for one in measured])
+    within(likelihood.loc[alias, "mean"], mean, of=precision.losses)
     assert likelihood.loc[alias, "n"] == EXAMPLES
     shares = pd.read_csv(finished / "tables" / "shares.csv")
     entropies = pd.read_csv(finished / "tables" / "entropies.csv")
@@ -216,15 +221,16 @@ def test_tables_are_the_oracle_s_means(
             values = [
                 one.budgets["decoder", "merged", layer, head, role] for one in measured for head in range(6)
             ]
-            assert own[role] == pytest.approx(numpy.mean(values), abs=1e-5), (layer, role)
+            unit = precision.of("share", "decoder", layer)
+            within(own[role], numpy.mean(values), of=unit, what=(layer, role))
         parts = entropies[(entropies["alias"] == alias) & (entropies["layer"] == layer)].set_index("part")
         for part in ("self", "cross", "all"):
             pairs = [
                 one.entropies["decoder", "merged", layer, head, part] for one in measured for head in range(6)
             ]
             mass, entropy = numpy.mean(pairs, axis=0)
-            assert parts.loc[part, "mass"] == pytest.approx(mass, abs=1e-5)
-            assert parts.loc[part, "entropy"] == pytest.approx(entropy, abs=1e-5)
+            within(parts.loc[part, "mass"], mass, of=precision.of("mass", "decoder", layer))
+            within(parts.loc[part, "entropy"], entropy, of=precision.of("entropy", "decoder", layer))
 
 
 def test_effects_are_differences_of_the_likelihood_records(finished: Path) -> None:
@@ -240,28 +246,32 @@ def test_effects_are_differences_of_the_likelihood_records(finished: Path) -> No
 
 
 def test_batch_size_and_packing_of_a_run_change_nothing(
-    finished: Path, tmp_path: Path, tiny_directory: Path, corpus: Path, records_only: None
+    finished: Path,
+    tmp_path: Path,
+    tiny_directory: Path,
+    corpus: Path,
+    records_only: None,
+    float32: Callable[[str], Float32],
 ) -> None:
     out = tmp_path / "large"
     assert main([*command(out, tiny_directory, corpus), "--batch-tokens", "100000"]) == 0
     assert len(list((out / "parts").glob("part-*.json"))) == 1
+    precision = float32("t5gemma2")
     for kind, values in (
-        ("likelihood", ["nll"]),
-        ("budgets", ["share"]),
-        ("entropies", ["mass", "entropy"]),
+        ("likelihood", {"nll": "losses"}),
+        ("budgets", {"share": "share"}),
+        ("entropies", {"mass": "mass", "entropy": "entropy"}),
     ):
         one, two = (Run.open(path).records(kind) for path in (finished, out))
         keys = [column for column in one.columns if column not in (*values, "nll_sum")]
         frames = [frame.astype(dict.fromkeys(keys, str)).set_index(keys).sort_index() for frame in (one, two)]
         assert frames[0].index.equals(frames[1].index)
-        # The states of these sharp models are float32: a single head's entropy follows their last digits.
-        tolerance = 3e-5 if kind == "entropies" else 1e-5
-        numpy.testing.assert_allclose(frames[0][values], frames[1][values], atol=tolerance, rtol=0)
-        means = [
-            frame[values].groupby([key for key in keys if key not in ("example", "head")]).mean()
-            for frame in frames
-        ]
-        numpy.testing.assert_allclose(means[0], means[1], atol=1e-5, rtol=0)
+        layers = frames[0].index.get_level_values("layer") if "layer" in keys else numpy.zeros(len(one), str)
+        for column, quantity in values.items():
+            for layer in set(layers):
+                unit = precision.of(quantity, "decoder", int(layer) if layer else None)
+                first, second = (frame.loc[layers == layer, column] for frame in frames)
+                within(first, second, of=unit, what=(quantity, layer))
 
 
 def test_options_reach_the_run(tmp_path: Path, tiny_directory: Path, corpus: Path) -> None:

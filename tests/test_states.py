@@ -34,7 +34,8 @@ from tests.cells import (
     plain_losses,
     tokenized,
 )
-from tests.conftest import EVERYTHING, assert_close, batch_of, measured, numbers
+from tests.conftest import EVERYTHING, batch_of
+from tests.precision import Float32, beyond, measured, numbers, numbers_equal, numbers_within, within
 from tests.reference import hooks, tiny_models
 
 PROMPT = {"prompt": "query"}
@@ -43,6 +44,7 @@ TRUNCATED = {"prefix": "oracle", "hidden": "prefix+separator", **PROMPT}
 ALL = "bos+document+eos"
 
 Oracle = Callable[[str], Any]
+Precision = Callable[[str], Float32]
 
 
 def patched(donor: str, where: str, roles: str = ALL) -> dict[str, str]:
@@ -55,7 +57,7 @@ def patched(donor: str, where: str, roles: str = ALL) -> dict[str, str]:
 @pytest.mark.parametrize(("family", "pack"), CASES, ids=CASE_NAMES)
 @pytest.mark.parametrize("where", ["final", f"{tiny_models.ENCODER_LAYERS - 1}", "all"])
 def test_every_state_of_a_cell_reproduces_its_likelihood(
-    family: str, pack: bool, where: str, loaded: Models, oracle: Oracle
+    family: str, pack: bool, where: str, loaded: Models, truth: Oracle, float32: Precision
 ) -> None:
     """Oracle's states in bare are oracle with its prefix hidden: the eager oracle says so, and so does a capture."""
     model = loaded(family)
@@ -63,28 +65,28 @@ def test_every_state_of_a_cell_reproduces_its_likelihood(
     found = captured(model, recipients, pack=pack)
     for index in range(4):
         truncated = tokenized(model, index, TRUNCATED)
-        expected = measured(oracle(family), truncated).nll
-        numpy.testing.assert_allclose(losses(found, index), expected, atol=1e-5, rtol=0)
+        expected = measured(truth(family), truncated).nll
+        within(losses(found, index), expected, of=float32(family).losses)
         bare = losses(captured(model, [tokenized(model, index, PROMPT)]))
-        assert numpy.abs(losses(found, index) - bare).max() > 1e-2
+        beyond(losses(found, index), bare, of=float32(family).losses)
 
 
 @pytest.mark.parametrize(("family", "pack"), CASES, ids=CASE_NAMES)
-def test_and_back(family: str, pack: bool, loaded: Models) -> None:
+def test_and_back(family: str, pack: bool, loaded: Models, float32: Precision) -> None:
     """Bare's states in oracle, whose prefix is hidden, are bare."""
     model = loaded(family)
     levels = {**TRUNCATED, "state_patching": f"{ALL}<-prefix=none@final"}
     back = captured(model, [tokenized(model, index, levels) for index in range(4)], pack=pack)
     bare = captured(model, [tokenized(model, index, PROMPT) for index in range(4)], pack=pack)
-    numpy.testing.assert_allclose(back.token_losses, bare.token_losses, atol=1e-5, rtol=0)
+    within(back.token_losses, bare.token_losses, of=float32(family).losses)
 
 
 @pytest.mark.parametrize("family", KINDS)
 @pytest.mark.parametrize("layer", range(tiny_models.ENCODER_LAYERS))
 def test_patching_some_roles_at_a_layer_against_hooks(
-    family: str, layer: int, loaded: Models, oracle: Oracle
+    family: str, layer: int, loaded: Models, truth: Oracle, float32: Precision
 ) -> None:
-    model, plain = loaded(family), oracle(family)
+    model, plain = loaded(family), truth(family)
     path = f"{hooks.PATHS[family].encoder}.{layer}"
     for roles in ("document", "bos+eos"):
         trial = tokenized(model, 3, patched("prefix=oracle", str(layer), roles))
@@ -101,21 +103,23 @@ def test_patching_some_roles_at_a_layer_against_hooks(
 
         expected = plain_losses(plain, trial, encoder={path: change})
         found = losses(captured(model, [trial]))
-        numpy.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
-        assert numpy.abs(found - losses(captured(model, [tokenized(model, 3, PROMPT)]))).max() > 1e-4
+        within(found, expected, of=float32(family).losses)
+        beyond(found, losses(captured(model, [tokenized(model, 3, PROMPT)])), of=float32(family).losses)
 
 
 @pytest.mark.parametrize(("family", "pack"), CASES, ids=CASE_NAMES)
-def test_a_trial_s_own_states_change_nothing(family: str, pack: bool, loaded: Models) -> None:
+def test_a_trial_s_own_states_change_nothing(
+    family: str, pack: bool, loaded: Models, float32: Precision
+) -> None:
     """At every layer and at the end, with every role; budgets of both stacks too."""
     model = loaded(family)
     plain = captured(model, [tokenized(model, index, ORACLE) for index in range(3)], EVERYTHING, pack=pack)
     for where in (*map(str, range(tiny_models.ENCODER_LAYERS)), "all", "final"):
         levels = {**ORACLE, "state_patching": f"bos+prefix+separator+document+eos<-prefix=oracle@{where}"}
         same = captured(model, [tokenized(model, index, levels) for index in range(3)], EVERYTHING, pack=pack)
-        numpy.testing.assert_allclose(same.token_losses, plain.token_losses, atol=1e-5, rtol=0)
+        within(same.token_losses, plain.token_losses, of=float32(family).losses)
         for index in range(3):
-            assert_close(numbers(same, index), numbers(plain, index))
+            numbers_within(numbers(same, index), numbers(plain, index), float32(family))
 
 
 def mixed_trials(model: Any, directory: Path) -> list[Any]:
@@ -138,7 +142,9 @@ def mixed_trials(model: Any, directory: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize(("family", "pack"), CASES, ids=CASE_NAMES)
-def test_a_batch_is_its_trials_one_by_one(family: str, pack: bool, loaded: Models, tmp_path: Path) -> None:
+def test_a_batch_is_its_trials_one_by_one(
+    family: str, pack: bool, loaded: Models, float32: Precision, tmp_path: Path
+) -> None:
     """Also: no donor is altered by what is taken from it, since donors are decoded in the same batch."""
     model = loaded(family)
     trials = mixed_trials(model, tmp_path)
@@ -147,10 +153,8 @@ def test_a_batch_is_its_trials_one_by_one(family: str, pack: bool, loaded: Model
     for index, trial in enumerate(trials):
         alone = captured(model, [trial], EVERYTHING)
         for found, place in ((together, index), (backwards, len(trials) - 1 - index)):
-            assert losses(found, place).mean() == pytest.approx(losses(alone).mean(), abs=1e-5)
-            # A single token's, in float32, after a sum over batches of another shape.
-            numpy.testing.assert_allclose(losses(found, place), losses(alone), atol=3e-5, rtol=0)
-            assert_close(numbers(found, place), numbers(alone, 0), 2e-5)
+            within(losses(found, place), losses(alone), of=float32(family).losses)
+            numbers_within(numbers(found, place), numbers(alone, 0), float32(family))
 
 
 def test_passes_are_shared_as_far_as_states_are_the_same(loaded: Models) -> None:
@@ -171,7 +175,7 @@ def test_passes_are_shared_as_far_as_states_are_the_same(loaded: Models) -> None
     assert batch_of([one, tokenized(model, 0, ORACLE)]).encoder_ids.shape[0] == 2
 
 
-def test_donors_have_donors(loaded: Models, oracle: Oracle) -> None:
+def test_donors_have_donors(loaded: Models, float32: Precision) -> None:
     """The oracle's states reach a cell by way of another that has them in part."""
     model = loaded("t5")
     levels = {**PROMPT, "state_patching": f"{ALL}<-state_patching=document<-prefix=oracle@final@final"}
@@ -180,13 +184,11 @@ def test_donors_have_donors(loaded: Models, oracle: Oracle) -> None:
     chain = tokenized(model, 0, levels)
     assert len(chain.donors[0][0].donors[0]) == 1
     direct = tokenized(model, 0, patched("prefix=oracle", "final", "document"))
-    numpy.testing.assert_allclose(
-        losses(captured(model, [chain])), losses(captured(model, [direct])), atol=1e-6, rtol=0
-    )
+    within(losses(captured(model, [chain])), losses(captured(model, [direct])), of=float32("t5").losses)
 
 
 @pytest.mark.parametrize("family", KINDS)
-def test_donors_run_under_their_own_edits(family: str, loaded: Models, oracle: Oracle) -> None:
+def test_donors_run_under_their_own_edits(family: str, loaded: Models, float32: Precision) -> None:
     """The recipient's encoder is edited after the donor was named, so that the donor's is not: and the reverse."""
     model = loaded(family)
     mask = "bos+document+eos->prefix+separator"
@@ -198,25 +200,24 @@ def test_donors_run_under_their_own_edits(family: str, loaded: Models, oracle: O
     }
     plain = captured(model, [tokenized(model, index, TRUNCATED) for index in range(3)])
     found = captured(model, [tokenized(model, index, late) for index in range(3)])
-    numpy.testing.assert_allclose(found.token_losses, plain.token_losses, atol=1e-5, rtol=0)
+    within(found.token_losses, plain.token_losses, of=float32(family).losses)
     donor_only = {**PROMPT, "state_patching": f"{ALL}<-prefix=oracle&prefix_attention=masked@final"}
     masked = captured(model, [tokenized(model, index, {**TRUNCATED, "knockout": mask}) for index in range(3)])
     found = captured(model, [tokenized(model, index, donor_only) for index in range(3)])
-    numpy.testing.assert_allclose(found.token_losses, masked.token_losses, atol=1e-5, rtol=0)
-    assert numpy.nanmax(numpy.abs(masked.token_losses - plain.token_losses)) > 1e-2
+    within(found.token_losses, masked.token_losses, of=float32(family).losses)
+    beyond(masked.token_losses, plain.token_losses, of=float32(family).losses)
 
 
 @pytest.mark.parametrize("family", ["t5gemma2", "t5"])
-def test_donors_that_keep_the_values_of_chosen_rows(family: str, loaded: Models) -> None:
+def test_donors_that_keep_the_values_of_chosen_rows(family: str, loaded: Models, float32: Precision) -> None:
     """Value zeroing gives the recipient's keys twins; the donor's keys have none to see."""
     model = loaded(family)
     late = {**TRUNCATED, "state_patching": f"{ALL}<-prefix=oracle@2", "value_zeroing": "document->prefix@0"}
     after = {**TRUNCATED, "state_patching": f"{ALL}<-prefix=oracle@2"}
-    numpy.testing.assert_allclose(
+    within(
         losses(captured(model, [tokenized(model, 1, late)])),
         losses(captured(model, [tokenized(model, 1, after)])),
-        atol=1e-5,
-        rtol=0,
+        of=float32(family).losses,
     )
 
 
@@ -225,9 +226,9 @@ def test_donors_that_keep_the_values_of_chosen_rows(family: str, loaded: Models)
 
 @pytest.mark.parametrize("family", KINDS)
 def test_replacements_at_the_end_against_states_made_by_hand(
-    family: str, loaded: Models, oracle: Oracle
+    family: str, loaded: Models, truth: Oracle, float32: Precision
 ) -> None:
-    model, plain = loaded(family), oracle(family)
+    model, plain = loaded(family), truth(family)
     index = 2
     trial = tokenized(model, index, ORACLE)
     where = places(trial.encoder_roles, "prefix")
@@ -242,7 +243,7 @@ def test_replacements_at_the_end_against_states_made_by_hand(
     assert len(other) != len(where)
     cycled = torch.stack([other[place % len(other)] for place in range(len(where))])
     for level, values in {
-        "prefix<-zero@final": torch.zeros(tiny_models.HIDDEN),
+        "prefix<-zero@final": torch.zeros(tiny_models.HIDDEN).double(),
         "prefix<-mean:3:prefix=oracle@final": mean,
         "prefix<-other:prefix=oracle@final": cycled,
     }.items():
@@ -254,8 +255,8 @@ def test_replacements_at_the_end_against_states_made_by_hand(
 
         found = captured(model, [tokenized(model, index, {**ORACLE, "state_replacement": level})])
         expected = plain_losses(plain, trial, final=change)
-        numpy.testing.assert_allclose(losses(found), expected, atol=1e-5, rtol=0)
-        assert numpy.abs(losses(found) - losses(captured(model, [trial]))).max() > 1e-4
+        within(losses(found), expected, of=float32(family).losses)
+        beyond(losses(found), losses(captured(model, [trial])), of=float32(family).losses)
 
 
 def test_a_role_without_positions_is_not_replaced(loaded: Models) -> None:
@@ -299,10 +300,13 @@ def direction(path: Path, values: numpy.ndarray) -> Path:
 
 
 @pytest.mark.parametrize("family", KINDS)
-def test_steering_against_hooks(family: str, loaded: Models, oracle: Oracle, tmp_path: Path) -> None:
-    model, plain = loaded(family), oracle(family)
+def test_steering_against_hooks(
+    family: str, loaded: Models, truth: Oracle, float32: Precision, tmp_path: Path
+) -> None:
+    model, plain = loaded(family), truth(family)
     vector = numpy.random.default_rng(3).normal(size=tiny_models.HIDDEN).astype(numpy.float32)
     file = direction(tmp_path / "d.npy", vector)
+    added = 1.5 * torch.from_numpy(vector).double()
     bare = tokenized(model, 3, PROMPT)
     before = losses(captured(model, [bare]))
     count = len(bare.decoder_ids)
@@ -319,7 +323,7 @@ def test_steering_against_hooks(family: str, loaded: Models, oracle: Oracle, tmp
 
         def change(states: torch.Tensor, where: list[int] = where) -> torch.Tensor:
             states = states.clone()
-            states[..., where, :] += 1.5 * torch.from_numpy(vector)
+            states[..., where, :] += added
             return states
 
         paths = hooks.PATHS[family]
@@ -330,10 +334,10 @@ def test_steering_against_hooks(family: str, loaded: Models, oracle: Oracle, tmp
         }[stack]
         trial = tokenized(model, 3, {**PROMPT, "steering": f"{roles}:1.5:{file}@{place}"})
         found = losses(captured(model, [trial]))
-        numpy.testing.assert_allclose(found, plain_losses(plain, trial, **changes), atol=1e-5, rtol=0)
-        assert numpy.abs(found - before).max() > 1e-4, name
+        within(found, plain_losses(plain, trial, **changes), of=float32(family).losses, what=name)
+        beyond(found, before, of=float32(family).losses, what=name)
         nothing = tokenized(model, 3, {**PROMPT, "steering": f"{roles}:0:{file}@{place}"})
-        numpy.testing.assert_allclose(losses(captured(model, [nothing])), before, atol=1e-6, rtol=0)
+        within(losses(captured(model, [nothing])), before, of=float32(family).losses, what=name)
 
 
 def test_directions_of_every_format_are_the_same(tmp_path: Path) -> None:
@@ -489,7 +493,7 @@ def test_an_error_between_edits_leaves_nothing_behind(
         )
         numpy.testing.assert_array_equal(after.token_losses, plain.token_losses)
         for index in range(3):
-            assert_close(numbers(after, index), numbers(plain, index), 0.0)
+            numbers_equal(numbers(after, index), numbers(plain, index))
 
 
 def test_the_caller_s_trials_are_unchanged(loaded: Models) -> None:

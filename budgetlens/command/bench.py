@@ -129,8 +129,21 @@ def bench_job(repeats: int) -> bool:
         ratios,
         least=JOB_LEAST,
     )
-    print(f"  largest deviation of the two ways' numbers: {deviation:.1e}")
-    return met and deviation < 1e-4
+    allowed = rounding(units, len(model.sites("decoder")))
+    print(
+        f"  largest deviation of the two ways' numbers: {deviation:.1e}, at most {allowed:.1e} from rounding"
+    )
+    return met and deviation <= allowed
+
+
+def rounding(units: Sequence[Unit], layers: int) -> float:
+    """How far two right computations in float32 may be apart: an epsilon for every key of the longest row, per layer.
+
+    A row's sums run over its keys, in an order that depends on the processor and on padding; what a layer loses, the
+    next one reads.
+    """
+    keys = max(len(fed.trial.encoder_ids) + len(fed.trial.decoder_ids) for unit in units for fed in unit.fed)
+    return keys * layers * float(np.finfo(np.float32).eps)
 
 
 def paired_ratios(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> list[float]:

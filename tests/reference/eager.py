@@ -3,6 +3,9 @@
 Written from the definitions and from the library's own attention weights (``output_attentions``). It
 imports nothing of the project, shares no code with it, and is slow.
 
+Precision. A model in float32 is computed as the library computes it. One in float64 (:func:`double_twin`) is
+computed in float64 throughout, also where the library takes float32 whatever a model's own precision.
+
 Rows. With ``n`` decoder positions and an answer of ``a`` tokens, position ``t``'s logits predict the token at
 ``t + 1``; so the answer is predicted by the rows ``n-a-1 ... n-2`` and held by the rows ``n-a ... n-1``.
 """
@@ -12,12 +15,13 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy
 import torch
+from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 ENCODER_ROLES = ("bos", "prefix", "separator", "document", "eos")
@@ -36,7 +40,8 @@ class Weights:
     ``encoder``, ``own`` and ``cross`` hold one array per layer: ``encoder[l]`` is (head, encoder row,
     encoder key), ``own[l]`` is (head, decoder row, decoder key), ``cross[l]`` is (head, decoder row,
     encoder key). Where ``merged``, a row of ``own`` and the same row of ``cross`` sum to 1 together.
-    ``logits`` is (decoder row, vocabulary).
+    ``logits`` is (decoder row, vocabulary) and ``states`` the encoder's final states, (position, width), both in
+    the model's own precision.
     """
 
     merged: bool
@@ -44,6 +49,7 @@ class Weights:
     own: list[numpy.ndarray]
     cross: list[numpy.ndarray]
     logits: torch.Tensor
+    states: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,39 @@ def eager_twin(model: PreTrainedModel) -> PreTrainedModel:
     return twin.eval()
 
 
+def double_twin(model: PreTrainedModel) -> PreTrainedModel:
+    """The eager twin in float64: the same parameters, and next to none of float32's rounding."""
+    return eager_twin(model).double()
+
+
+def own_precision(model: PreTrainedModel) -> AbstractContextManager[object]:
+    """Within it, a model in float64 is computed in float64 throughout; one in float32 as the library does it."""
+    return _Double() if model.dtype == torch.float64 else nullcontext()
+
+
+class _Double(TorchFunctionMode):
+    """Takes float64 for float32.
+
+    The library computes norms, softmaxes and the angles of positions in float32 whatever a model's own precision.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
+    ) -> Any:
+        if function is torch.Tensor.float:
+            function = torch.Tensor.double
+        named = {name: self._wide(value) for name, value in (named or {}).items()}
+        result = function(*map(self._wide, arguments), **named)
+        if isinstance(result, torch.Tensor) and result.dtype == torch.float32:
+            # No TypeError: an operator would take that for "not my operand" and hide the sentence.
+            raise RuntimeError(f"{function} gave float32 in a computation that is to be float64 throughout")
+        return result
+
+    @staticmethod
+    def _wide(value: Any) -> Any:
+        return torch.float64 if value is torch.float32 else value
+
+
 def attention_weights(
     model: PreTrainedModel,
     *,
@@ -124,6 +163,7 @@ def attention_weights(
         encoder_position_ids = decoder_position_ids = None
     with (
         torch.no_grad(),
+        own_precision(model),
         _positions(model.get_encoder(), encoder_position_ids),
         _positions(model.get_decoder(), decoder_position_ids),
     ):
@@ -151,7 +191,8 @@ def attention_weights(
         encoder=_arrays(encoder_outputs.attentions),
         own=_arrays(outputs.decoder_attentions),
         cross=_arrays(outputs.cross_attentions),
-        logits=outputs.logits[0].float(),
+        logits=outputs.logits[0],
+        states=encoder_outputs.last_hidden_state[0],
     )
 
 
@@ -178,10 +219,9 @@ def measure(
     _check_length("decoder_roles", decoder_roles, decoder_ids)
     _check_roles(encoder_roles, ENCODER_ROLES)
     _check_roles(decoder_roles, DECODER_ROLES)
-    length = len(decoder_ids)
-    if not 1 <= answer_length < length:
+    if not 1 <= answer_length < len(decoder_ids):
         raise ValueError(
-            f"answer_length={answer_length} does not fit {length} decoder positions with a start"
+            f"answer_length={answer_length} does not fit {len(decoder_ids)} decoder positions with a start"
         )
     if rows not in ("predicting", "holding"):
         raise ValueError(f"rows={rows!r}; expected 'predicting' or 'holding'")
@@ -194,6 +234,27 @@ def measure(
         encoder_position_ids=encoder_position_ids,
         encoder_visible=encoder_visible,
     )
+    return numbers_of(
+        weights,
+        encoder_roles=encoder_roles,
+        decoder_ids=decoder_ids,
+        decoder_roles=decoder_roles,
+        answer_length=answer_length,
+        rows=rows,
+    )
+
+
+def numbers_of(
+    weights: Weights,
+    *,
+    encoder_roles: Sequence[str],
+    decoder_ids: Sequence[int],
+    decoder_roles: Sequence[str],
+    answer_length: int,
+    rows: str = "predicting",
+) -> Measurement:
+    """All numbers of the example that has these weights; for the arguments see :func:`measure`."""
+    length = len(decoder_ids)
     predicting = range(length - answer_length - 1, length - 1)
     holding = range(length - answer_length, length)
     chosen = list(predicting if rows == "predicting" else holding)

@@ -15,6 +15,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from tests.reference.eager import own_precision
+
 #: A module's new output, from its own.
 Change = Callable[[torch.Tensor], torch.Tensor]
 
@@ -92,7 +94,7 @@ def encoder_states(
     model: PreTrainedModel, encoder_ids: Sequence[int], changes: Mapping[str, Change] | None = None
 ) -> torch.Tensor:
     """Final states of one encoder input, shape (position, width)."""
-    with torch.no_grad(), changed_outputs(model, changes or {}):
+    with torch.no_grad(), own_precision(model), changed_outputs(model, changes or {}):
         ids = torch.tensor([list(encoder_ids)])
         return model.get_encoder()(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
 
@@ -120,7 +122,7 @@ def answer_losses(
 ) -> numpy.ndarray:
     """Negative log-likelihood of every answer token, nats, when the decoder is given ``states``."""
     ids = torch.tensor([list(decoder_ids)])
-    with torch.no_grad(), changed_outputs(model, changes or {}):
+    with torch.no_grad(), own_precision(model), changed_outputs(model, changes or {}):
         logits = model(
             encoder_outputs=BaseModelOutput(last_hidden_state=states[None]),
             attention_mask=torch.tensor([[int(seen) for seen in visible]]),
