@@ -22,8 +22,9 @@ from tests.reference import eager
 #: So many times the deviation of the independent float32 computation may numbers be from the truth, and from each
 #: other where padding, order or packing are all that differs. Two correct orders of the same sums differ from the truth
 #: by about as much, but each is a draw: over all families, quantities, kernels and numbers of threads that were tried,
-#: ours was at most 4.6 times as far as the oracle's. `tests/test_precision.py` shows what the multiple does not swallow.
-TIMES = 6
+#: ours was at most 4.8 units from the truth, mostly below 3. `tests/test_precision.py` shows what the multiple does not
+#: swallow.
+TIMES = 8
 
 EPSILON = float(numpy.finfo(numpy.float32).eps)
 
