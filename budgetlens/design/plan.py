@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from budgetlens.design.design import Design
 from budgetlens.statistics.adjustment import Correction
 from budgetlens.statistics.contrasts import Contrast
 
-PROTOCOLS = ("corrected", "published")
+PUBLISHED = "published"
+PROTOCOLS = ("corrected", PUBLISHED)
 
 #: How many contrasts are headlines where a plan names none.
 DEFAULT_HEADLINES = 6
@@ -51,6 +52,10 @@ class Plan:
         unknown = [name for name in self.headline if name not in known]
         if unknown:
             raise ValueError(f"headline names contrasts that the plan does not have: {unknown}")
+
+    def without_forced_start(self) -> Plan:
+        """The same plan over :meth:`budgetlens.design.design.Design.without_forced_start`."""
+        return replace(self, design=self.design.without_forced_start())
 
     @property
     def headline_contrasts(self) -> tuple[Contrast, ...]:
