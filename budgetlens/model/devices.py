@@ -20,9 +20,13 @@ def chosen_device(device: str) -> torch.device:
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kinds = _kinds()
+    kind, kinds = device.partition(":")[0], _kinds()
+    if kind == "cuda" and kind not in kinds:
+        raise ModelError(
+            f"device {device!r} was asked for, but this torch sees no CUDA device; give --device cpu"
+        )
     known = f"give {', '.join(kinds)} or auto"
-    if device.partition(":")[0] not in kinds:
+    if kind not in kinds:
         raise ModelError(f"unknown device {device!r}: this torch computes on {' and '.join(kinds)}; {known}")
     try:
         chosen = torch.device(device)

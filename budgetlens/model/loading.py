@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from nnsight import NNsight
@@ -105,7 +105,7 @@ def load_trial_tokenizer(
         return _trial_tokenizer(name, tokenizer, config, _generation(name, commit), limits)
 
 
-def _at(commit: str | None) -> dict[str, str]:
+def _at(commit: str | None) -> dict[str, Any]:
     return {} if commit is None else {"revision": commit}
 
 
@@ -140,7 +140,7 @@ def _generation(name: str, commit: str | None) -> Any:
 
 
 def _tokenizer(name: str, commit: str | None) -> PreTrainedTokenizerBase:
-    with explained(name, "tokenizer"):
+    with explained(name, "tokenizer"), unreported():
         tokenizer = AutoTokenizer.from_pretrained(name, **_at(commit))
         require_vocabulary(name, tokenizer)
     return tokenizer
@@ -164,7 +164,8 @@ def _computes_itself(model: PreTrainedModel, key: str) -> bool:
     create = getattr(module, "create_weight", None)
     if create is None or parameter != "weight":
         return False
-    return torch.equal(module.weight, create().to(module.weight))
+    table = module.get_parameter(parameter)
+    return torch.equal(table, create().to(table))
 
 
 def prepare_model(
@@ -259,12 +260,13 @@ def start_token(name: str, config: Any, generation: Any | None) -> int:
         getattr(getattr(config, "decoder", None), "bos_token_id", None),
         getattr(config, "bos_token_id", None),
     )
-    for candidate in candidates:
-        if _is_id(candidate):
-            return candidate
-    raise ModelError(
-        f"{name} names no decoder start token; set decoder_start_token_id in its generation_config.json"
-    )
+    found = next((candidate for candidate in candidates if candidate is not None), None)
+    if found is None or not _is_id(found):
+        named = "no decoder start token" if found is None else f"{found!r} as its decoder start token"
+        raise ModelError(
+            f"{name} names {named}; set decoder_start_token_id to one id in its generation_config.json"
+        )
+    return found
 
 
 def forced_start(name: str, generation: Any) -> int | None:
@@ -281,7 +283,7 @@ def forced_start(name: str, generation: Any) -> int | None:
     return forced
 
 
-def _is_id(value: object) -> bool:
+def _is_id(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

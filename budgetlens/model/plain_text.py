@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: A token id with the characters of the text, from and to, that it stands for.
+#: A token id with the characters, from and to, that it stands for.
 Placed = tuple[int, tuple[int, int]]
 
 #: What SentencePiece puts for a space; a normaliser may put one before a text.
@@ -71,31 +71,31 @@ class PlainText:
         exact = len(normal) == end - start
         low = start
         for part in parts:
-            high = low + len(part)
-            for token in self._pieces(part):
-                yield token, (low, high) if exact else (start, end)
-            low = high
+            for token, (first, last) in self._pieces(part):
+                yield token, (low + first, low + last) if exact else (start, end)
+            low += len(part)
 
-    def _pieces(self, part: str) -> Iterator[int]:
-        """Pieces of a part of a word, none of them a control token."""
+    def _pieces(self, part: str) -> Iterator[Placed]:
+        """Pieces of a part of a word, none of them a control token, with their places in the part."""
         if not part:
             return
-        own = [token.id for token in self._tokenizer.backend_tokenizer.model.tokenize(part)]
+        own = self._tokenizer.backend_tokenizer.model.tokenize(part)
         unknown = self._tokenizer.unk_token_id
-        if all(token == unknown or token not in self.control for token in own):
-            yield from own
+        if all(token.id == unknown or token.id not in self.control for token in own):
+            for token in own:
+                # The model counts bytes.
+                yield token.id, token.offsets if part.isascii() else (0, len(part))
         elif len(part) > 1:
             yield from self._pieces(part[:1])
-            yield from self._pieces(part[1:])
+            for piece, (first, last) in self._pieces(part[1:]):
+                yield piece, (first + 1, last + 1)
         else:
-            yield from self._of_character(part)
+            yield from ((piece, (0, 1)) for piece in self._of_character(part))
 
     def _of_character(self, character: str) -> Iterator[int]:
         """A character that is a control token by itself: its bytes where the vocabulary has them, else unknown."""
-        ids = [
-            self._tokenizer.backend_tokenizer.token_to_id(f"<0x{byte:02X}>")
-            for byte in character.encode("utf-8", "surrogatepass")
-        ]
+        bytes_of = self._tokenizer.backend_tokenizer.token_to_id
+        ids = [bytes_of(f"<0x{byte:02X}>") for byte in character.encode("utf-8", "surrogatepass")]
         known = [token for token in ids if token is not None]
         if len(known) == len(ids):
             yield from known

@@ -45,7 +45,7 @@ _OTHER_VOCABULARIES = ("tekken.json", "tokenizer.model*", "tiktoken.model")
 _VERSIONED = ("config.*.json", "tokenizer.*.json")
 
 #: What shows that a directory holds a tokenizer of some kind.
-_TOKENIZER_SIGNS = (FULL_TOKENIZER_FILE, "*.model", "*.spm", "vocab.*", "tekken.json")
+_TOKENIZER_SIGNS = (FULL_TOKENIZER_FILE, "tokenizer.*.json", "*.model", "*.spm", "vocab.*", "tekken.json")
 
 #: Longest reason of another library that a message repeats.
 _LONGEST_REASON = 300
@@ -174,7 +174,7 @@ def directory_hash(directory: Path, tokenizer: PreTrainedTokenizerBase) -> str:
 
 @contextmanager
 def unreported() -> Iterator[None]:
-    """Keep libraries from listing what is missing or unusual in weights, which whoever loads judges by itself."""
+    """Keep libraries from listing what is missing or unusual in files, which whoever loads judges by itself."""
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -195,17 +195,31 @@ def explained(name: str, what: str) -> Iterator[None]:
         yield
     except (ModelError, UnknownFamilyError, ContractError):
         raise
-    # Malformed files lead transformers, tokenizers and torch to errors of any type, a bare Exception among them.
-    except Exception as error:
+    # Malformed files lead transformers, tokenizers and torch to errors of any type, a bare Exception among them; a
+    # panic of tokenizers is not even that, and has a type without a name to import.
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise ModelError(_explanation(name, what, error)) from error
 
 
-def _explanation(name: str, what: str, error: Exception) -> str:
+def _explanation(name: str, what: str, error: BaseException) -> str:
     chain = _causes(error)
     if isinstance(error, UnpicklingError):
         return _refused_pickle(name, str(error))
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error):
         return f"the {what} of {name} do not fit into the memory; give a smaller model or another device"
+    if "ignore_mismatched_sizes" in str(error):
+        return (
+            f"the weights of {name} have other shapes than its config.json says; give the configuration that they were "
+            "saved with"
+        )
+    if what == "tokenizer" and "tiktoken" in str(error):
+        # What the library falls back to where it can't read a SentencePiece model.
+        return (
+            f"the tokenizer of {name} is a SentencePiece model, which needs the packages protobuf and sentencepiece; "
+            "install both, or save the tokenizer as tokenizer.json"
+        )
     if what == "weights" and isinstance(error, SafetensorError | EOFError | RuntimeError):
         return f"the weights of {name} are damaged ({_reason(error)}); download or save them again"
     if isinstance(error, OSError) or _of_hub(chain):
@@ -241,7 +255,7 @@ def _of_hub(chain: Sequence[BaseException]) -> bool:
     )
 
 
-def _hub_refusal(name: str, error: Exception, chain: Sequence[BaseException]) -> str | None:
+def _hub_refusal(name: str, error: BaseException, chain: Sequence[BaseException]) -> str | None:
     """What the hub, or its absence, has against the name; None where the error has nothing to do with it."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
