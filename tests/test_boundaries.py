@@ -139,6 +139,11 @@ PIECES = st.sampled_from(
         "<pad>",
         "<bos>",
         "<0x0A>",
+        # What NFKC makes control tokens of.
+        "＜/s＞",
+        "﹤pad﹥",
+        "＜ｓ＞",
+        "＜unk＞",
         "▁",
         "Ġ",
         ".",
@@ -158,6 +163,7 @@ TEXTS = st.one_of(
 @example(query="who ", document="The mill\n")
 @example(query="<s> who", document="<s>The mill</s>")
 @example(query="\u202eabc", document="\ufeff🙂 the mill")
+@example(query="＜s﹥ who", document="é＜unk＞ 中文﹤/s＞The mill﹤pad﹥")
 def test_what_is_fed_is_what_the_tokenizer_gives(key: tuple[str, bool], query: str, document: str) -> None:
     """No id lost or added, roles in order, and the flag for the document's ids right."""
     kind, begin = key

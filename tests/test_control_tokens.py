@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
+from collections.abc import Mapping
+from functools import cache
+
 import pytest
 import tokenizers
-from tokenizers import models, pre_tokenizers, processors
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from budgetlens.model.tokenization import TrialTokenizer
@@ -101,3 +108,130 @@ def test_the_built_in_tokenizer_spells_its_control_tokens() -> None:
     ]
     assert not control & set(inner)
     assert tokenizer.decode(inner).replace(" ", "") == "the<bos>gate<eos>of<image>"
+
+
+# Spellings that a normaliser turns into control tokens.
+
+#: Control tokens of the usual shapes, a language, and one of a single character, which can't be cut in two.
+SPECIAL = ("<pad>", "</s>", "<s>", "<unk>", "<mask>", "[CLS]", "<|end|>", "en_XX", "\u2047")
+TEXT = [chr(code) for code in range(32, 127)] + ["▁", "\n"]
+KINDS = (
+    "chosen",
+    "chosen of bytes",
+    "chosen, one unknown for several",
+    "merged",
+    "whole words",
+    "word pieces",
+    "bytes",
+)
+
+
+def pieces_of(kind: str) -> tuple[models.Model, pre_tokenizers.PreTokenizer]:
+    """A model whose own vocabulary lists the control tokens, so that it finds them in what a normaliser leaves."""
+    ids = {piece: number for number, piece in enumerate([*SPECIAL, *TEXT])}
+    spaced = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
+    if kind.startswith("chosen"):
+        pieces = [(piece, 0.0 if piece in SPECIAL else -9.0) for piece in ids]
+        if kind == "chosen of bytes":
+            pieces += [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
+        return models.Unigram(pieces, unk_id=3, byte_fallback=kind == "chosen of bytes"), spaced
+    if kind == "merged":
+        merges = []
+        for special in SPECIAL:
+            for end in range(2, len(special) + 1):
+                ids.setdefault(special[:end], len(ids))
+                merges.append((special[: end - 1], special[end - 1]))
+        return models.BPE(ids, list(dict.fromkeys(merges)), unk_token="<unk>"), spaced
+    if kind == "whole words":
+        return models.WordLevel(ids, unk_token="<unk>"), pre_tokenizers.WhitespaceSplit()
+    if kind == "word pieces":
+        ids |= {f"##{piece}": len(ids) + number for number, piece in enumerate(TEXT)}
+        return models.WordPiece(ids, unk_token="<unk>"), pre_tokenizers.WhitespaceSplit()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    ids = {piece: number for number, piece in enumerate([*SPECIAL, *alphabet])}
+    return models.BPE(ids, [], unk_token="<unk>"), pre_tokenizers.ByteLevel(add_prefix_space=False)
+
+
+@cache
+def normalising(kind: str, declared_normalised: bool) -> TrialTokenizer:
+    """A tokenizer of a kind behind NFKC and folding of case; its control tokens may be looked for after that or before."""
+    model, words = pieces_of(kind)
+    core = tokenizers.Tokenizer(model)
+    core.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace("ſ", "s")])
+    core.pre_tokenizer = words
+    core.add_special_tokens([AddedToken(token, normalized=declared_normalised) for token in SPECIAL])
+    core.post_processor = processors.TemplateProcessing(
+        single=["<s>", "$A", "</s>"], special_tokens=[("<s>", 2), ("</s>", 1)]
+    )
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", eos_token="</s>", bos_token="<s>", unk_token="<unk>"
+    )
+    return TrialTokenizer(made, 2)
+
+
+@cache
+def variants() -> Mapping[str, str]:
+    """By character, all characters that NFKC turns into it or into something with it, itself among them."""
+    found: dict[str, str] = {}
+    for code in range(sys.maxunicode + 1):
+        normal = unicodedata.normalize("NFKC", chr(code))
+        if normal != chr(code) and len(normal) < 4 and not 0xD800 <= code < 0xE000:
+            for character in set(normal):
+                found[character] = found.get(character, "") + chr(code)
+    return found
+
+
+@st.composite
+def respelled(draw: st.DrawFn) -> str:
+    """A control token, each character as it is or as one that is normalised to it, in a text."""
+    special = draw(st.sampled_from(SPECIAL))
+    spelled = "".join(
+        draw(st.one_of(st.just(one), st.sampled_from(one + variants().get(one, "")))) for one in special
+    )
+    before, after = (
+        draw(st.sampled_from(["", " ", "a", "<", "/s>", "the ", "é", "\u0338", "＜"])) for _ in "ab"
+    )
+    return before + spelled + after
+
+
+@pytest.mark.parametrize("declared_normalised", [True, False], ids=["found after", "found before"])
+@pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None, max_examples=50, derandomize=True)
+@given(texts=st.lists(respelled(), min_size=3, max_size=3))
+@example(texts=["＜/s＞", "﹤pad﹥", "⁇"])
+@example(texts=["é＜unk＞é", "＜ſ﹥", "［ＣＬＳ］"])
+@example(texts=["<|end|＞", "en_XX", "ｅｎ＿ＸＸ"])
+def test_no_spelling_is_a_control_token(kind: str, declared_normalised: bool, texts: list[str]) -> None:
+    """In no role of a text, whichever tokenizer; and what is fed spells what the normaliser made of the text."""
+    tokenize = normalising(kind, declared_normalised)
+    backend = tokenize.tokenizer.backend_tokenizer
+    control = {backend.token_to_id(token) for token in SPECIAL} - {3}
+    document, prefix, answer = texts
+    fed = tokenize(trial(document + "x", prefix=prefix + "x", answer=answer + "x"))
+    roles = fed.encoder_roles + fed.decoder_roles
+    placed = [*zip(fed.encoder_ids + fed.decoder_ids, roles, strict=True)]
+    assert {role for token, role in placed if token in control} == {"bos", "eos", "start"}
+    for text in texts:
+        whole = tokenize.plain_text(text + "x", add_special_tokens=False)
+        assert all(0 <= start <= end <= len(text) + 1 for start, end in whole["offset_mapping"])
+        places = [start for start, _ in whole["offset_mapping"]]
+        assert places == sorted(places)
+        normal = backend.normalizer.normalize_str(text + "x")
+        # Unknown only where the text has what the vocabulary lacks, or a word that it lacks.
+        if set(normal) <= set(TEXT) and "word" not in kind:
+            assert 3 not in whole["input_ids"]
+            spelled = "".join(backend.id_to_token(token) for token in whole["input_ids"])
+            assert spelled.replace("▁", "").replace("Ġ", "") == normal.replace(" ", "").replace("▁", "")
+
+
+def test_a_control_token_across_a_boundary_is_told_apart() -> None:
+    """The prefix ends in "<", the document begins with "/s>": each has its own characters."""
+    tokenize = normalising("chosen", True)
+    bare = Trial.bare(Example("one", "who", "/s>wall", "wall"))
+    fed = tokenize(bare.with_prefix((Segment("prefix", text="a<"),)))
+    pieces = tokenize.tokenizer.convert_ids_to_tokens(list(fed.encoder_ids))
+    own = {
+        role: "".join(p for p, r in zip(pieces, fed.encoder_roles, strict=True) if r == role)
+        for role in fed.encoder_roles
+    }
+    assert (own["prefix"].replace("▁", ""), own["document"]) == ("a<", "/s>wall")

@@ -20,16 +20,18 @@ from budgetlens.model.attention import RowAttention, Site
 from budgetlens.model.batching import make_batch
 from budgetlens.model.capture import Reading, capture
 from budgetlens.model.contract import ContractError, check_contract
+from budgetlens.model.devices import chosen_device
 from budgetlens.model.families import FAMILIES, UnknownFamilyError, family_of
 from budgetlens.model.loaded import LoadedModel, ModelError, at_path, attention_operation, declared_sites
 from budgetlens.model.loading import (
-    directory_hash,
     load_model,
     load_trial_tokenizer,
     prepare_model,
     start_token,
 )
+from budgetlens.model.sources import directory_hash
 from budgetlens.model.tokenization import Limits
+from budgetlens.runs.known_models import model_path
 from tests.conftest import Shape, save_tiny
 from tests.reference import tiny_models
 
@@ -180,7 +182,7 @@ def test_a_saved_model_is_the_model(tiny_directory: Path, loaded: Models) -> Non
         "cpu" if not torch.cuda.is_available() else "cuda",
         torch.float32,
     )
-    assert saved.identity == directory_hash(tiny_directory)
+    assert saved.identity == directory_hash(tiny_directory, saved.tokenizer)
     batch = make_batch([Shape(prompt=3).trial()], pad_token=0)
     one = capture(saved, batch, Reading()).token_losses
     assert (one == capture(loaded("t5gemma2"), batch, Reading()).token_losses).all()
@@ -199,25 +201,6 @@ def test_types_of_the_weights(tiny_directory: Path) -> None:
     assert load_model(str(tiny_directory), dtype="bfloat16", device="cpu").dtype == torch.bfloat16
     limited = load_model(str(tiny_directory), limits=Limits(encoder=9), check=False)
     assert limited.trial_tokenizer.limits.encoder == 9
-
-
-def test_the_identity_of_a_directory_is_what_decides_its_numbers(tmp_path: Path) -> None:
-    for name, content in (
-        ("config.json", "{}"),
-        ("model.safetensors", "weights"),
-        ("tokenizer.json", "words"),
-    ):
-        (tmp_path / name).write_text(content)
-    first = directory_hash(tmp_path)
-    (tmp_path / "README.md").write_text("text")
-    assert directory_hash(tmp_path) == first
-    hashes = {first}
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (tmp_path / name).write_text("other")
-        hashes.add(directory_hash(tmp_path))
-    (tmp_path / "model.safetensors").rename(tmp_path / "model-1.safetensors")
-    hashes.add(directory_hash(tmp_path))
-    assert len(hashes) == 5
 
 
 def test_a_tokenizer_without_its_weights(tiny_directory: Path, loaded: Models) -> None:
@@ -242,18 +225,24 @@ def test_start_tokens() -> None:
     assert start_token("m", SimpleNamespace(bos_token_id=9), None) == 9
     with pytest.raises(
         ModelError,
-        match="m names no decoder start token; set decoder_start_token_id in its generation_config",
+        match="m names no decoder start token; set decoder_start_token_id to one id in its generation_config",
     ):
         start_token("m", SimpleNamespace(), None)
+    for wrong in ([5], "5", True):
+        with pytest.raises(
+            ModelError, match="as its decoder start token; set decoder_start_token_id to one id"
+        ):
+            start_token("m", SimpleNamespace(decoder_start_token_id=wrong), none)
 
 
 # What is refused.
 
 
 def directory(path: Path, **files: str) -> str:
-    """A directory with these files; ``_`` in a name stands for a dot."""
+    """A directory with these files; the last ``_`` in a name stands for a dot."""
     for name, content in files.items():
-        (path / name.replace("_", ".")).write_text(content)
+        stem, _, suffix = name.rpartition("_")
+        (path / f"{stem}.{suffix}").write_text(content)
     return str(path)
 
 
@@ -276,8 +265,22 @@ def test_wrong_directories(load: Callable[[str], Any], tmp_path: Path) -> None:
         ModelError, match=r"holds no weights \(\*.safetensors or \*.bin\); save the model there first"
     ):
         load(directory(tmp_path, config_json="{}"))
-    with pytest.raises(ModelError, match=r"holds no a fast tokenizer|holds no fast tokenizer"):
+    with pytest.raises(ModelError, match=r"holds no tokenizer \(tokenizer.json, \*.model, or vocab.json and"):
         load(directory(tmp_path, config_json="{}", model_safetensors=""))
+    with pytest.raises(
+        ModelError, match=r"holds an adapter \(adapter_config.json\), whose base model lies else"
+    ):
+        load(directory(tmp_path, **{"adapter_config_json": "{}"}))
+
+
+@pytest.mark.parametrize("load", [load_model, load_trial_tokenizer], ids=["model", "tokenizer"])
+@pytest.mark.parametrize("name", ["", " ", "\n"])
+def test_an_empty_name_is_no_directory(load: Callable[[str], Any], name: str) -> None:
+    """As an unset variable of a shell leaves it; a path of it would be the current directory."""
+    with pytest.raises(ModelError, match="the name of the model is empty; give a hub name, a directory or"):
+        load(name)
+    with pytest.raises(ValueError, match="--model is empty"):
+        model_path(name)
 
 
 def saved_config(config: transformers.PreTrainedConfig, path: Path) -> str:
@@ -356,10 +359,10 @@ def test_an_unreachable_hub_name(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_hub_refuses(error: Any, status: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     response = httpx.Response(status, request=httpx.Request("GET", "https://hub.invalid/a/b"))
 
-    def refuse(name: str, **options: Any) -> None:
+    def refuse(name: str, file: str, **options: Any) -> None:
         raise OSError("You are trying to access something") from error("refused", response=response)
 
-    monkeypatch.setattr("budgetlens.model.loading.AutoConfig", SimpleNamespace(from_pretrained=refuse))
+    monkeypatch.setattr("budgetlens.model.sources.cached_file", refuse)
     with pytest.raises(ModelError, match=message):
         load_model("a/b")
 
@@ -370,11 +373,34 @@ def test_unknown_types_and_devices(tiny_directory: Path, monkeypatch: pytest.Mon
         ModelError, match="unknown dtype 'float8'; give one of float32, bfloat16, float16 or auto"
     ):
         load_model(name, dtype="float8")
-    with pytest.raises(ModelError, match="unknown device 'gpu'; give cpu, cuda, cuda:N, mps or auto"):
-        load_model(name, device="gpu")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    for device in ("gpu", "", "mps", "xla", "vulkan", "meta", "mkldnn", "hpu", "privateuseone", "lazy:1"):
+        with pytest.raises(
+            ModelError, match=rf"unknown device '{device}': this torch computes on cpu; give cpu"
+        ):
+            load_model(name, device=device)
+    for device in ("cpu:1", "cpu:99", "cpu:-1", "cpu:x", "cpu:"):
+        with pytest.raises(ModelError, match=rf"device '{device}' .*here.*; give cpu or auto"):
+            load_model(name, device=device)
+    assert load_model(name, device="cpu:0", check=False).device.type == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(
         ModelError,
         match="device 'cuda:0' was asked for, but this torch sees no CUDA device; give --device cpu",
     ):
         load_model(name, device="cuda:0")
+
+
+def test_a_device_that_adds_no_float64_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Apple's: the sums of a capture are of float64."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
+
+    def ones(*size: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        raise TypeError(f"Cannot convert a {device.type.upper()} Tensor to float64")
+
+    monkeypatch.setattr(torch, "ones", ones)
+    with pytest.raises(
+        ModelError, match=r"'mps' can't be used here \(Cannot convert a MPS .* float64\); give cpu"
+    ):
+        chosen_device("mps")

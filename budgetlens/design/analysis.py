@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from budgetlens.design.plan import PROTOCOLS, Plan
+from budgetlens.design.plan import PROTOCOLS, PUBLISHED, Plan
 from budgetlens.registry.names import registered
 
 #: Name of an analysis whose design came from the command line or a file.
@@ -23,7 +23,8 @@ class Analysis:
     the ordinary run where an analysis does not run one model over one design (a re-analysis, a sweep over models).
     ``has_records`` is False where a run directory holds no records of its own, only what ``tables`` gives.
     ``encoder_tokens`` is the longest encoder input by default. ``listed`` is False for the part of another analysis
-    that nobody runs by itself.
+    that nobody runs by itself. Decoder inputs of the published protocol start as they did, with the start token alone;
+    those of any other with all that the model's generation starts with.
     """
 
     name: str
@@ -39,6 +40,13 @@ class Analysis:
     has_records: bool = True
     encoder_tokens: int | None = None
     listed: bool = True
+
+    def __post_init__(self) -> None:
+        started = {
+            protocol: plan.without_forced_start() if protocol == PUBLISHED else plan
+            for protocol, plan in self.plans.items()
+        }
+        object.__setattr__(self, "plans", started)
 
     @property
     def protocol(self) -> str:

@@ -38,10 +38,14 @@ class Factor:
 
 @dataclass(frozen=True)
 class Cell:
-    """One level of every factor. ``alias`` is a short name for tables and figures."""
+    """One level of every factor. ``alias`` is a short name for tables and figures.
+
+    ``forced_start`` is its trials' (:class:`budgetlens.model.trials.Trial`): how the decoder's input starts.
+    """
 
     levels: tuple[tuple[str, str], ...]
     alias: str = ""
+    forced_start: bool = True
 
     @property
     def name(self) -> str:
@@ -67,7 +71,7 @@ class Cell:
 
     def trials(self, example: Example, context: Context) -> tuple[Trial, ...]:
         """The bare trial of ``example``, then what each intervention makes of the one before it."""
-        trials = [Trial.bare(example)]
+        trials = [replace(Trial.bare(example), forced_start=self.forced_start)]
         for intervention, (_, level) in zip(self.interventions, self.levels, strict=True):
             trials.append(intervention.apply(trials[-1], replace(context, draw=split_draw(level)[1])))
         return tuple(trials)
@@ -109,6 +113,10 @@ class Design:
             except (ValueError, TypeError) as error:
                 raise ValueError(f"cell {cell.name}: {error}") from error
         return tuple(found)
+
+    def without_forced_start(self) -> Design:
+        """The same design, its decoder inputs starting with the start token alone."""
+        return replace(self, cells=tuple(replace(cell, forced_start=False) for cell in self.cells))
 
     def cell(self, **levels: str) -> Cell:
         """The cell with these levels of all factors; KeyError with the cells' names otherwise."""

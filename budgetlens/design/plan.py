@@ -10,7 +10,8 @@ from budgetlens.statistics.adjustment import Correction
 from budgetlens.statistics.contrasts import Contrast
 from budgetlens.statistics.live import live_contrasts
 
-PROTOCOLS = ("corrected", "published")
+PUBLISHED = "published"
+PROTOCOLS = ("corrected", PUBLISHED)
 
 #: How many contrasts are headlines where a plan names none.
 DEFAULT_HEADLINES = 6
@@ -53,6 +54,10 @@ class Plan:
         unknown = [name for name in self.headline if name not in known]
         if unknown:
             raise ValueError(f"headline names contrasts that the plan does not have: {unknown}")
+
+    def without_forced_start(self) -> Plan:
+        """The same plan over :meth:`budgetlens.design.design.Design.without_forced_start`."""
+        return replace(self, design=self.design.without_forced_start())
 
     @property
     def headline_contrasts(self) -> tuple[Contrast, ...]:

@@ -91,25 +91,27 @@ def _differs(edited: Capture, reference: Capture) -> bool:
 
 
 def _probe_batch(model: LoadedModel) -> Batch:
-    vocabulary = model.vocabulary_size
     generator = torch.Generator().manual_seed(0)
 
-    def ids(count: int) -> tuple[int, ...]:
+    def ids(stack: str, count: int) -> tuple[int, ...]:
+        # Each side by its own embeddings: Marian's decoder may know more ids than its encoder.
+        vocabulary = model.embedding_rows[stack]
         low = min(100, vocabulary // 4)
         return tuple(torch.randint(low, vocabulary, (count,), generator=generator).tolist())
 
     example = Example("contract check", "", "", "")
     trials = []
+    start = model.trial_tokenizer.start(forced=True)
     for document, prompt, answer in ((9, 3, 4), (6, 0, 3)):
-        decoder = (model.trial_tokenizer.start_token, *ids(prompt + answer))
+        decoder = (*start, *ids("decoder", prompt + answer))
         trials.append(
             TokenizedTrial(
                 trial=Trial.bare(example),
-                encoder_ids=ids(document),
+                encoder_ids=ids("encoder", document),
                 encoder_roles=("document",) * document,
                 visible=(True,) * document,
                 decoder_ids=decoder,
-                decoder_roles=("start", *("prompt",) * prompt, *("answer",) * answer),
+                decoder_roles=(*("start",) * len(start), *("prompt",) * prompt, *("answer",) * answer),
                 decoder_shift=0,
                 document_intact=True,
                 published_hidden=0,
@@ -120,5 +122,6 @@ def _probe_batch(model: LoadedModel) -> Batch:
 
 
 def pad_token(model: LoadedModel) -> int:
-    """The id that fills padding; any id will do, since padding is never seen."""
-    return model.tokenizer.pad_token_id or 0
+    """The id that fills padding; any id that both stacks have will do, since padding is never seen."""
+    own = model.tokenizer.pad_token_id or 0
+    return own if own < min(model.embedding_rows.values()) else 0

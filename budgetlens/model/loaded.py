@@ -60,6 +60,15 @@ class LoadedModel:
         """Number of entries of the model's output."""
         return int(self.model.get_output_embeddings().weight.shape[0])
 
+    @property
+    def embedding_rows(self) -> dict[str, int]:
+        """How many ids each stack can be given; what the decoder is given must stand in the model's output as well."""
+        rows = {
+            stack: int(own.get_input_embeddings().weight.shape[0])
+            for stack, own in (("encoder", self.model.get_encoder()), ("decoder", self.model.get_decoder()))
+        }
+        return rows | {"decoder": min(rows["decoder"], self.vocabulary_size)}
+
     def sites(self, stack: str) -> tuple[Site, ...]:
         """The attention sites of a stack, in the order in which the forward reaches them."""
         return tuple(site for site in self.operations if site.stack == stack)

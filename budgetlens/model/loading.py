@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from nnsight import NNsight
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSeq2SeqLM,
@@ -21,6 +19,7 @@ from transformers import (
 )
 
 from budgetlens.model.contract import check_contract
+from budgetlens.model.devices import chosen_device, chosen_type
 from budgetlens.model.families import Family, family_of
 from budgetlens.model.loaded import (
     LoadedModel,
@@ -30,10 +29,18 @@ from budgetlens.model.loaded import (
     declared_sites,
     site_path,
 )
+from budgetlens.model.sources import (
+    directory_hash,
+    explained,
+    hub_commit,
+    require_source,
+    require_vocabulary,
+    unreported,
+)
 from budgetlens.model.tokenization import Limits, TrialTokenizer
 
-#: Files that decide what a local model computes and how it reads text.
-_IDENTITY_FILES = ("config.json", "*.safetensors", "*.bin", "tokenizer.json", "*.model")
+#: More layers than any model has: a configuration that says so would be built for hours before its weights disagree.
+_MOST_LAYERS = 1_000
 
 
 def load_model(
@@ -52,66 +59,113 @@ def load_model(
     on a GPU and float32 on a CPU. ``attention`` overrides the family's preferred implementation.
 
     Raises ModelError for anything that can't be loaded (wrong directory, unreachable or gated hub name,
-    missing token, decoder-only model), UnknownFamilyError for an architecture that is not declared, and
-    ContractError where the loaded model fails the check (:mod:`budgetlens.model.contract`).
+    missing token, decoder-only model, damaged files, a tokenizer of another model), UnknownFamilyError for an
+    architecture that is not declared, and ContractError where the loaded model fails the check
+    (:mod:`budgetlens.model.contract`).
     """
-    _require_source(name, revision)
-    config = _from_hub(AutoConfig.from_pretrained, name, revision=revision)
-    if not getattr(config, "is_encoder_decoder", False):
-        raise ModelError(
-            f"{name} is a {config.model_type!r} model without an encoder; budgetlens compares what a decoder "
-            "takes from its own tokens with what it takes from an encoder. Give an encoder-decoder model, "
-            "for example google/t5gemma-2-270m-270m."
-        )
+    require_source(name, revision)
+    place = chosen_device(device)
+    # What a branch or tag stands for may change between two files: all are of one commit.
+    commit = hub_commit(name, revision)
+    config = _configuration(name, commit)
     family = family_of(config.model_type)
-    chosen_device = _device(device)
-    model, loading = _from_hub(
-        AutoModelForSeq2SeqLM.from_pretrained,
-        name,
-        revision=revision,
-        dtype=_dtype(dtype, chosen_device),
-        attn_implementation=_attention(attention, family),
-        output_loading_info=True,
-    )
-    absent = sorted([*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])])
-    if absent:
-        raise ModelError(
-            f"the weights of {name} lack {len(absent)} tensor(s) of their architecture, or have them in another shape "
-            f"({', '.join(absent[:3])}…); they would have been random. Give a complete checkpoint"
+    with explained(name, "weights"), unreported():
+        model, loading = AutoModelForSeq2SeqLM.from_pretrained(
+            name,
+            dtype=chosen_type(dtype, place),
+            attn_implementation=_attention(attention, family),
+            output_loading_info=True,
+            **_at(commit),
         )
-    tokenizer = _from_hub(AutoTokenizer.from_pretrained, name, revision=revision)
-    identity = getattr(config, "_commit_hash", None) or directory_hash(Path(name))
-    return prepare_model(
-        model.to(chosen_device).eval(),
-        tokenizer,
-        name=name,
-        identity=identity,
-        revision=revision,
-        limits=limits,
-        check=check,
-    )
+    _require_weights(name, model, loading)
+    tokenizer = _tokenizer(name, commit)
+    with explained(name, "files"):
+        identity = commit or directory_hash(Path(name), tokenizer)
+    with explained(name, "model"):
+        return prepare_model(
+            model.to(place).eval(),
+            tokenizer,
+            name=name,
+            identity=identity,
+            revision=revision,
+            limits=limits,
+            check=check,
+        )
 
 
 def load_trial_tokenizer(
     name: str, *, revision: str | None = None, limits: Limits | None = None
 ) -> TrialTokenizer:
     """The tokenizer of a model, without its weights. Raises ModelError as :func:`load_model` does."""
-    _require_source(name, revision)
-    config = _from_hub(AutoConfig.from_pretrained, name, revision=revision)
-    family = family_of(config.model_type)
+    require_source(name, revision)
+    commit = hub_commit(name, revision)
+    config = _configuration(name, commit)
+    tokenizer = _tokenizer(name, commit)
+    with explained(name, "model"):
+        return _trial_tokenizer(name, tokenizer, config, _generation(name, commit), limits)
+
+
+def _at(commit: str | None) -> dict[str, Any]:
+    return {} if commit is None else {"revision": commit}
+
+
+def _configuration(name: str, commit: str | None) -> Any:
+    """The configuration of an encoder-decoder model of a known family; ModelError otherwise."""
+    with explained(name, "configuration"):
+        config = AutoConfig.from_pretrained(name, **_at(commit))
+        if not getattr(config, "is_encoder_decoder", False):
+            raise ModelError(
+                f"{name} is a {config.model_type!r} model without an encoder; budgetlens compares what a decoder "
+                "takes from its own tokens with what it takes from an encoder. Give an encoder-decoder model, "
+                "for example google/t5gemma-2-270m-270m."
+            )
+        family_of(config.model_type)
+        for stack, depth in declared_depths(config).items():
+            if not 1 <= depth <= _MOST_LAYERS:
+                raise ModelError(
+                    f"the configuration of {name} says {depth} layers of the {stack}; expected 1 to {_MOST_LAYERS}: "
+                    "its config.json is damaged or of another model"
+                )
+    return config
+
+
+def _generation(name: str, commit: str | None) -> Any:
+    """The generation configuration as the library gives it to a loaded model: its own file's, else config.json's."""
     try:
-        generation = GenerationConfig.from_pretrained(name, revision=revision or "main")
+        return GenerationConfig.from_pretrained(name, **_at(commit))
     except OSError:
-        # Older checkpoints keep generation settings in config.json, where start_token also looks.
-        generation = None
-    tokenizer = _from_hub(AutoTokenizer.from_pretrained, name, revision=revision)
-    return TrialTokenizer(
-        tokenizer,
-        start_token(name, config, generation),
-        model_limits(config, family, limits),
-        depths=declared_depths(config),
-        position_table=family.positions == "table",
-    )
+        return GenerationConfig.from_pretrained(
+            name, config_file_name="config.json", _from_model_config=True, **_at(commit)
+        )
+
+
+def _tokenizer(name: str, commit: str | None) -> PreTrainedTokenizerBase:
+    with explained(name, "tokenizer"), unreported():
+        tokenizer = AutoTokenizer.from_pretrained(name, **_at(commit))
+        require_vocabulary(name, tokenizer)
+    return tokenizer
+
+
+def _require_weights(name: str, model: PreTrainedModel, loading: Any) -> None:
+    """Raise ModelError for tensors that are not in the checkpoint and that the library made up."""
+    absent = sorted(key for key in loading["missing_keys"] if not _computes_itself(model, key))
+    absent += sorted(str(key) for key in loading["mismatched_keys"])
+    if absent:
+        raise ModelError(
+            f"the weights of {name} lack {len(absent)} tensor(s) of their architecture, or have them in another shape "
+            f"({', '.join(absent[:3])}…); they would have been random. Give a complete checkpoint"
+        )
+
+
+def _computes_itself(model: PreTrainedModel, key: str) -> bool:
+    """Whether a tensor is a table that its module computes and has computed, as sinusoidal positions are."""
+    path, _, parameter = key.rpartition(".")
+    module = model.get_submodule(path)
+    create = getattr(module, "create_weight", None)
+    if create is None or parameter != "weight":
+        return False
+    table = module.get_parameter(parameter)
+    return torch.equal(table, create().to(table))
 
 
 def prepare_model(
@@ -145,22 +199,54 @@ def prepare_model(
         name=name,
         model=model,
         tokenizer=tokenizer,
-        trial_tokenizer=TrialTokenizer(
-            tokenizer,
-            start_token(name, model.config, model.generation_config),
-            model_limits(model.config, family, limits),
-            depths=declared_depths(model.config),
-            position_table=family.positions == "table",
-        ),
+        trial_tokenizer=_trial_tokenizer(name, tokenizer, model.config, model.generation_config, limits),
         envoy=envoy,
         family=family,
         identity=identity,
         revision=revision,
         operations=operations,
     )
+    _require_ids(loaded)
     if check:
         check_contract(loaded)
     return loaded
+
+
+def _trial_tokenizer(
+    name: str, tokenizer: PreTrainedTokenizerBase, config: Any, generation: Any, limits: Limits | None
+) -> TrialTokenizer:
+    family = family_of(config.model_type)
+    return TrialTokenizer(
+        tokenizer,
+        start_token(name, config, generation),
+        model_limits(config, family, limits),
+        forced_start=forced_start(name, generation),
+        depths=declared_depths(config),
+        position_table=family.positions == "table",
+    )
+
+
+def _require_ids(loaded: LoadedModel) -> None:
+    """Raise ModelError where a text or a frame can be given ids that the embeddings have no row for.
+
+    Control tokens beyond the embeddings are no error: no text is ever given one.
+    """
+    own, tokenizer = loaded.trial_tokenizer, loaded.tokenizer
+    text = set(tokenizer.get_vocab().values()) - own.plain_text.control.keys()
+    unknown = () if tokenizer.unk_token_id is None else (tokenizer.unk_token_id,)
+    for stack, frame in (("encoder", (*own.leading, *own.trailing)), ("decoder", own.start(forced=True))):
+        rows = loaded.embedding_rows[stack]
+        beyond = _beyond({*text, *unknown, *frame}, rows)
+        if beyond:
+            raise ModelError(
+                f"the {stack} of {loaded.name} has embeddings for the ids 0 to {rows - 1}, and its tokenizer or its "
+                f"start token gives {len(beyond)} other(s) ({', '.join(map(str, beyond[:3]))}…): they belong to another "
+                "model; give the tokenizer and the configuration that the weights were saved with"
+            )
+
+
+def _beyond(ids: Iterable[int], rows: int) -> list[int]:
+    return sorted(token for token in ids if not 0 <= token < rows)
 
 
 def start_token(name: str, config: Any, generation: Any | None) -> int:
@@ -174,12 +260,31 @@ def start_token(name: str, config: Any, generation: Any | None) -> int:
         getattr(getattr(config, "decoder", None), "bos_token_id", None),
         getattr(config, "bos_token_id", None),
     )
-    for candidate in candidates:
-        if isinstance(candidate, int):
-            return candidate
-    raise ModelError(
-        f"{name} names no decoder start token; set decoder_start_token_id in its generation_config.json"
-    )
+    found = next((candidate for candidate in candidates if candidate is not None), None)
+    if found is None or not _is_id(found):
+        named = "no decoder start token" if found is None else f"{found!r} as its decoder start token"
+        raise ModelError(
+            f"{name} names {named}; set decoder_start_token_id to one id in its generation_config.json"
+        )
+    return found
+
+
+def forced_start(name: str, generation: Any) -> int | None:
+    """The token that generation forces behind the start token; None where it forces none.
+
+    Raises ModelError for a value that is no id.
+    """
+    forced = getattr(generation, "forced_bos_token_id", None)
+    if forced is not None and not _is_id(forced):
+        raise ModelError(
+            f"{name} forces {forced!r} as its decoder's first token; set forced_bos_token_id in its "
+            "generation_config.json to one id, or to null"
+        )
+    return forced
+
+
+def _is_id(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def model_limits(config: Any, family: Family, limits: Limits | None) -> Limits:
@@ -209,121 +314,9 @@ def declared_depths(config: Any) -> dict[str, int]:
 def _first_number(config: Any, *names: str) -> int:
     for name in names:
         value = getattr(config, name, None)
-        if isinstance(value, int):
+        if _is_id(value):
             return value
     raise ModelError(f"the configuration of {config.model_type!r} has none of {', '.join(names)}")
-
-
-def directory_hash(directory: Path) -> str:
-    """SHA-256 over the names and contents of the files that decide what a local model computes."""
-    digest = hashlib.sha256()
-    for path in sorted({path for pattern in _IDENTITY_FILES for path in directory.glob(pattern)}):
-        digest.update(path.name.encode() + b"\0")
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _require_source(name: str, revision: str | None) -> None:
-    """Raise ModelError where ``name`` is a path that holds no model, or has a revision as only hub names do."""
-    directory = Path(name)
-    if not directory.exists() and not name.startswith((".", "/", "~")):
-        return
-    _require_model_directory(directory)
-    if revision is not None:
-        raise ModelError(f"a revision is of a hub model, and {name} is a directory; leave --revision out")
-
-
-def _require_model_directory(directory: Path) -> None:
-    if not directory.is_dir():
-        raise ModelError(f"{directory} is not a directory; give a directory with config.json, or a hub name")
-    if not (directory / "config.json").is_file():
-        found = ", ".join(sorted(path.name for path in directory.iterdir())[:8]) or "nothing"
-        raise ModelError(
-            f"{directory} holds no config.json (found: {found}); give the directory of a saved model"
-        )
-    for required, pattern in (
-        ("weights", ("*.safetensors", "*.bin")),
-        ("a fast tokenizer", ("tokenizer.json", "*.model")),
-    ):
-        if not any(list(directory.glob(one)) for one in pattern):
-            raise ModelError(
-                f"{directory} holds no {required} ({' or '.join(pattern)}); save the model there first"
-            )
-
-
-def _from_hub(loader: Any, name: str, **options: Any) -> Any:
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    try:
-        return loader(name, **{key: value for key, value in options.items() if value is not None})
-    except (SafetensorError, UnpicklingError, EOFError, RuntimeError) as error:
-        raise ModelError(
-            f"the weights of {name} are damaged ({_first_line(error)}); download or save them again"
-        ) from error
-    except (OSError, ValueError) as error:
-        chain = _causes(error)
-        if any(isinstance(cause, GatedRepoError) for cause in chain) or "gated repo" in str(error):
-            raise ModelError(
-                f"{name} is gated: accept its terms on its page, then give a token with read access "
-                "(the variable HF_TOKEN, or `hf auth login`)"
-            ) from error
-        if any(isinstance(cause, RepositoryNotFoundError) for cause in chain):
-            raise ModelError(
-                f"the hub knows no model {name!r} that this token may read; check the spelling, and give a token "
-                "(the variable HF_TOKEN) if it is private"
-            ) from error
-        if any(
-            isinstance(cause, LocalEntryNotFoundError | HfHubHTTPError | ConnectionError) for cause in chain
-        ) or (not Path(name).exists() and isinstance(error, OSError)):
-            raise ModelError(
-                f"{name} is not in the local cache and the hub could not be reached ({_first_line(error)}); "
-                "check the network, the name, the revision and that HF_HUB_OFFLINE is not set, accept a gated model's "
-                "terms and give a token (HF_TOKEN), or give a local directory"
-            ) from error
-        raise ModelError(f"{name} could not be loaded: {_first_line(error)}") from error
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    chain: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and current not in chain:
-        chain.append(current)
-        current = current.__cause__ or current.__context__
-    return chain
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-def _device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ModelError(f"unknown device {device!r}; give cpu, cuda, cuda:N, mps or auto") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(
-            f"device {device!r} was asked for, but this torch sees no CUDA device; give --device cpu"
-        )
-    return chosen
-
-
-def _dtype(dtype: str, device: torch.device) -> Any:
-    if dtype == "auto":
-        return "auto" if device.type == "cuda" else torch.float32
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype not in known:
-        raise ModelError(f"unknown dtype {dtype!r}; give one of {', '.join(known)} or auto")
-    return known[dtype]
 
 
 def _attention(asked: str | None, family: Family) -> str:

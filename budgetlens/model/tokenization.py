@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from budgetlens.model.plain_text import PlainText
 from budgetlens.model.roles import PREDICTING
 from budgetlens.model.trials import FIRST_POSITIONS, CutDocumentError, Edit, Segment, StateError, Trial
 
@@ -111,11 +112,13 @@ class TokenizedTrial:
 
 
 class TrialTokenizer:
-    """Tokenizes trials for one model: its tokenizer, its decoder start token, its length limits.
+    """Tokenizes trials for one model: its tokenizer, how its decoder starts, its length limits.
 
     Texts are tokenized as texts: where a document spells a control token, as ``<bos>``, it gets the tokens of
     its characters and not the control token.
 
+    The decoder's input starts with ``start_token`` and, where the generation configuration forces a first token
+    (BART's BOS, mBART's language), with ``forced_start`` behind it, which trials may leave out.
     ``depths`` tells how many layers each stack of the model has (``encoder``, ``decoder``); it is empty where
     the tokenizer belongs to no model. ``position_table`` tells that the encoder looks its positions up in a
     table, so that a prefix which shall move nothing has to stand behind the input and not before it.
@@ -127,6 +130,7 @@ class TrialTokenizer:
         start_token: int,
         limits: Limits | None = None,
         *,
+        forced_start: int | None = None,
         depths: Mapping[str, int] | None = None,
         position_table: bool = False,
     ) -> None:
@@ -137,13 +141,12 @@ class TrialTokenizer:
             )
         self.tokenizer = tokenizer
         self.start_token = start_token
+        self.forced_start = forced_start
         self.limits = limits or Limits()
         self.depths: Mapping[str, int] = MappingProxyType(dict(depths or {}))
         self.position_table = position_table
         self.leading, self.trailing = special_frame(tokenizer)
-        self._control_tokens = {
-            token: str(added) for token, added in tokenizer.added_tokens_decoder.items() if added.special
-        }
+        self.plain_text = PlainText(tokenizer)
         # A trial's cells repeat the same texts; the caches live and die with this tokenizer.
         self._plain = lru_cache(maxsize=4096)(self._plain_ids)
         self._encoder = lru_cache(maxsize=256)(self._encoder_positions)
@@ -196,6 +199,12 @@ class TrialTokenizer:
         require_positions(tokenized)
         return tokenized
 
+    def start(self, forced: bool) -> tuple[int, ...]:
+        """Ids that a decoder input starts with, with or without the token that is forced after the first."""
+        if forced and self.forced_start is not None:
+            return self.start_token, self.forced_start
+        return (self.start_token,)
+
     def decoder_segment(self, text: str, limit: int) -> tuple[int, ...]:
         """Ids of a decoder text, without special tokens, cut at ``limit`` tokens."""
         return self._plain(text)[:limit]
@@ -223,31 +232,7 @@ class TrialTokenizer:
         return tuple(ordinary)
 
     def _plain_ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self._as_text(text, add_special_tokens=False)["input_ids"])
-
-    def _as_text(self, text: str, **options: Any) -> dict[str, list[Any]]:
-        """The tokenizer's ``input_ids`` and ``offset_mapping`` of a text, in which nothing is a control token."""
-        options["return_offsets_mapping"] = True
-        # Quiet about the tokenizer's own longest input: this class cuts at its limits, and says so.
-        encoding = self.tokenizer(text, split_special_tokens=True, verbose=False, **options)
-        ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
-        if not self._control_tokens.keys().isdisjoint(ids):
-            # A Unigram vocabulary lists its control tokens as pieces, and so finds them in a text all the same.
-            for index in range(len(ids) - 1, -1, -1):
-                start, end = offsets[index]
-                if text[start:end].strip() and text[start:end] == self._control_tokens.get(ids[index]):
-                    ids[index : index + 1], offsets[index : index + 1] = self._spelled(text, start, end)
-        return {"input_ids": ids, "offset_mapping": offsets}
-
-    def _spelled(self, text: str, start: int, end: int) -> tuple[list[int], list[tuple[int, int]]]:
-        model = self.tokenizer.backend_tokenizer.model
-        ids, offsets = [], []
-        # Cut after the first character, so that no part spells the control token.
-        for low, high in ((start, start + 1), (start + 1, end)):
-            for token in model.tokenize(text[low:high]):
-                ids.append(token.id)
-                offsets.append((low, high))
-        return ids, offsets
+        return tuple(self.plain_text(text, add_special_tokens=False)["input_ids"])
 
     def _prefix_apart(self, roles: Sequence[str]) -> list[int]:
         """An order of the positions in which the prefix moves nothing else.
@@ -280,7 +265,7 @@ class TrialTokenizer:
             if segment is not None and segment.text is not None:
                 run.append(segment)
                 continue
-            run_ids, run_roles = label_by_offsets(self._as_text, run)
+            run_ids, run_roles = label_by_offsets(self.plain_text, run)
             ids.extend(run_ids)
             roles.extend(run_roles)
             run = []
@@ -294,8 +279,8 @@ class TrialTokenizer:
         return len(self._body(segments)[0]) - len(self._body(_documents(segments))[0])
 
     def _decoder(self, trial: Trial) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        ids: list[int] = [self.start_token]
-        roles: list[str] = ["start"]
+        ids: list[int] = list(self.start(trial.forced_start))
+        roles: list[str] = ["start"] * len(ids)
         limits = {"prompt": self.limits.prompt, "answer": self.limits.answer}
         for segment in trial.decoder:
             # Each decoder segment is tokenized by itself, so that an answer has the same ids in every cell.

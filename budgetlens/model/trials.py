@@ -169,7 +169,9 @@ class Trial:
     decoder position id by so many positions, or by the query's length when it is ``"query"``. ``edits``
     change attention calls while the model runs, and ``states`` hidden states, each trial's for itself.
     ``prefix_positions`` is ``running`` (the prefix moves what follows it) or ``before`` (BOS, document and EOS keep
-    the positions they have without a prefix).
+    the positions they have without a prefix). ``forced_start`` lets the decoder's input start as the model's own
+    generation does, with the token that its configuration forces after the start token; the published runs fed the
+    start token alone.
     """
 
     example: Example
@@ -180,6 +182,7 @@ class Trial:
     edits: tuple[Edit, ...] = ()
     states: tuple[StateEdit, ...] = ()
     prefix_positions: str = "running"
+    forced_start: bool = True
 
     def __post_init__(self) -> None:
         if self.prefix_positions not in PREFIX_POSITIONS:

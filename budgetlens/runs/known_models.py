@@ -21,5 +21,10 @@ KNOWN_MODELS: dict[str, str] = {
 
 
 def model_path(name: str) -> str:
-    """What to load for a name: the built-in model's directory for ``reference``, else the name itself."""
+    """What to load for a name: the built-in model's directory for ``reference``, else the name itself.
+
+    Raises ValueError for an empty name, as an unset variable of a shell leaves it.
+    """
+    if not name.strip():
+        raise ValueError("--model is empty; give a hub name, a directory or 'reference'")
     return str(REFERENCE_MODEL) if name == "reference" else name

@@ -25,6 +25,7 @@ import torch
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.analysis import Analysis
 from budgetlens.design.catalogue import find_analysis
+from budgetlens.model.devices import chosen_device
 from budgetlens.model.loading import load_model
 from budgetlens.runs.files import write_text
 from budgetlens.runs.known_models import model_path
@@ -54,6 +55,9 @@ def sweep(request: RunRequest, swept_as: str, finish: Callable[[Run], None]) -> 
     if request.revision is not None and len(request.models) > 1:
         raise ValueError("--revision is of one model; several were given")
     labels = labels_of(request.models)
+    chosen_device(request.device)
+    for name in request.models:
+        model_path(name)
     corpus = request.read_corpus()
     identity, details = _identity(request, corpus, swept_as), _details(request, corpus, swept_as)
     directory = RunDirectory(request.out or _default_path(request.analysis.name, identity))

@@ -12,10 +12,11 @@ from typing import Any
 from budgetlens.corpora.corpus import Corpus, read_corpus
 from budgetlens.design.analysis import Analysis
 from budgetlens.design.reach import require_feasible
+from budgetlens.model.devices import chosen_device
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import load_model, load_trial_tokenizer
 from budgetlens.model.observation import chosen_probes
-from budgetlens.model.tokenization import Limits
+from budgetlens.model.tokenization import Limits, TrialTokenizer
 from budgetlens.runs.known_models import model_path
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.run import Run
@@ -92,10 +93,14 @@ def execute(request: RunRequest) -> Run:
     if request.source is not None:
         raise ValueError(f"{request.analysis.name} runs a model and re-analyses no run; leave --from out")
     _require_design(request)
+    source = model_path(request.models[0])
+    chosen_device(request.device)
+    # Before the corpus, which may be long to read: the model's name, and what its configuration and tokenizer tell.
+    tokenizer = load_trial_tokenizer(source, revision=request.revision, limits=request.limits)
     corpus = request.read_corpus()
-    _require_feasible(request, corpus)
+    _require_feasible(request, corpus, tokenizer)
     model = load_model(
-        model_path(request.models[0]),
+        source,
         revision=request.revision,
         device=request.device,
         dtype=request.dtype,
@@ -163,12 +168,9 @@ def _require_design(request: RunRequest) -> None:
         )
 
 
-def _require_feasible(request: RunRequest, corpus: Corpus) -> None:
+def _require_feasible(request: RunRequest, corpus: Corpus, tokenizer: TrialTokenizer) -> None:
     """Raise ValueError for what the model's configuration, its tokenizer and the corpus rule out by themselves."""
     plan = request.analysis.plan(request.options.protocol)
-    tokenizer = load_trial_tokenizer(
-        model_path(request.models[0]), revision=request.revision, limits=request.limits
-    )
     depth = tokenizer.depths["decoder"]
     beyond = [layer for layer in request.options.layers or () if not 0 <= layer < depth]
     if beyond:

@@ -75,6 +75,9 @@ class Run:
     def plan(self) -> Plan:
         """Its cells and what is compared, without contrasts that could not act in what was fed."""
         plan = self.analysis.plan(self.manifest.protocol)
+        if "start" not in self.manifest.identity:
+            # Runs that do not say how their decoder inputs start are of a time when all started with one token.
+            plan = plan.without_forced_start()
         if TRIALS not in self.kinds:
             return plan
         return live_plan(plan, idle_in_every_example(self.trials), same_in_every_example(self.trials))

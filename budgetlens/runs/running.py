@@ -302,6 +302,7 @@ def run_identity(
         "device": model.device.type,
         "attention": model.attention_implementation,
         "limits": dataclasses.asdict(model.trial_tokenizer.limits),
+        "start": [list(start) for start in _starts(plan, model)],
         "corpus": corpus.sha256,
         "padding_pool": corpus.padding_sha256,
         "seed": options.seed,
@@ -313,6 +314,11 @@ def run_identity(
         "batch_tokens": batch_tokens,
         "packages": {name: version(name) for name in _NUMERIC_PACKAGES},
     }
+
+
+def _starts(plan: Plan, model: LoadedModel) -> list[tuple[int, ...]]:
+    """What decoder inputs start with, by the cells' choice; one for all in every design that is made here."""
+    return sorted({model.trial_tokenizer.start(cell.forced_start) for cell in plan.design.cells})
 
 
 def file_hashes(interventions: Iterable[Intervention]) -> list[str]:
