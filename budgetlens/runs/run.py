@@ -255,7 +255,8 @@ class Run:
                 f"{self.manifest.format}), which this one can't continue: finish it with that version, or run it again "
                 "into another directory"
             )
-        return f"continue it with the same command: {' '.join(self.manifest.command) or 'budgetlens run …'}"
+        # Its text is not repeated: whoever wrote the run may not be who reads it, and advice gets pasted into a shell.
+        return "give the command that made it again (run.json tells it)"
 
 
 def shared_documents(trials: pd.DataFrame) -> pd.Series | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from budgetlens.statistics.products import product
 from budgetlens.statistics.verdicts import SLOPE
 
 
@@ -242,7 +243,7 @@ def contrast_values(cell_values: pd.DataFrame, contrasts: Sequence[Contrast]) ->
         chosen = [positions[cell] for cell in contrast.weights]
         matrix[chosen, column] = list(contrast.weights.values())
         with np.errstate(invalid="ignore", over="ignore"):
-            result[:, column] = values[:, chosen] @ matrix[chosen, column]
+            result[:, column] = product(values[:, chosen], matrix[chosen, column])
     return pd.DataFrame(result, index=cell_values.index, columns=[contrast.name for contrast in contrasts])
 
 
