@@ -106,7 +106,11 @@ class Run:
         """
         tables = [self._parquet(path, columns) for path in self._of(kind)]
         # A run that an earlier version began may lack a column in its first parts: nothing is known there.
-        return pa.concat_tables(tables, promote_options="default").unify_dictionaries().to_pandas()
+        return (
+            pa.concat_tables(tables, promote_options="default")
+            .unify_dictionaries()
+            .to_pandas(use_threads=False)
+        )
 
     def parts(self, kind: str) -> Iterator[pa.Table]:
         """The records of a kind part by part, for what is too large to be held at once."""
@@ -115,7 +119,9 @@ class Run:
 
     def _parquet(self, path: Path, columns: list[str] | None) -> pa.Table:
         try:
-            return parquet.read_table(path, columns=columns)
+            # Without threads: where none can be started for want of memory, the pool of Arrow waits for ever.
+            with parquet.ParquetFile(path, pre_buffer=False) as file:
+                return file.read(columns=columns, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise RunError(f"{path} can't be read ({error}); run it again") from error
 

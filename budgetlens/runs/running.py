@@ -145,7 +145,7 @@ def _computed(directory: RunDirectory, count: int) -> dict[str, Any]:
             kind: in_words([index for index, each in enumerate(facts) if each.processor == kind])
             for kind in processors
         },
-        "smaller_batches": in_words(smaller),
+        **({"smaller_batches": in_words(smaller)} if smaller else {}),
     }
 
 

@@ -152,11 +152,12 @@ class RunDirectory:
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock", timeout=0)
-        try:
-            with writing(self.path / ".lock"):
+        with writing(self.path / ".lock"):
+            try:
                 lock.acquire()
-        except Timeout as error:
-            raise RunError(f"another process is writing to {self.path}; {remedy}") from error
+            # An OSError too, but none of the disk's.
+            except Timeout as error:
+                raise RunError(f"another process is writing to {self.path}; {remedy}") from error
         try:
             # What a kill left of files that were being written: the run's own, and the figures'.
             for leftover in (*self.path.rglob(".*.tmp"), *self.path.rglob(".*.part")):

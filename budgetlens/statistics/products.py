@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+#: Bytes that OpenBLAS takes for itself at the first product of a process, and as much again.
+WORKING_ROOM = 2 * 2**25
+
 
 def product(left: NDArray, right: NDArray) -> NDArray:
     """``left @ right``, computed by one thread, in the type of both."""
@@ -24,5 +27,9 @@ def product(left: NDArray, right: NDArray) -> NDArray:
 
 @cache
 def _threads() -> tuple[ThreadpoolController, Lock]:
-    """The libraries that are loaded, numpy's among them: to look for them takes as long as a small product."""
+    """The libraries that are loaded, numpy's among them: to look for them takes as long as a small product.
+
+    Raises MemoryError where they would find no room to work in: OpenBLAS ends the process then, and says nothing of use.
+    """
+    np.empty(WORKING_ROOM, dtype=np.uint8)
     return ThreadpoolController(), Lock()
