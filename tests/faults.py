@@ -98,7 +98,7 @@ class Campaign:
 
     def completed(self, study: str, out: Path) -> str:
         """Give the command again, undisturbed: what is wrong with what comes of it."""
-        return self.judged(study, out, run(self.command(study, out)), may_refuse=False)
+        return self.judged(study, out, run(self.command(study, out), figures=False), may_refuse=False)
 
 
 def tables(out: Path) -> dict[str, bytes]:
@@ -219,7 +219,7 @@ def _after_damage(campaign: Campaign, study: str, out: Path) -> str:
     ended = run(["read", str(out), str(campaign.whole(study))])
     if ended.status and (problem := ended.refusal_problem()):
         return f"reading: {problem}"
-    problem = campaign.judged(study, out, run(["tables", str(out)]), may_refuse=True)
+    problem = campaign.judged(study, out, run(["tables", str(out)], figures=False), may_refuse=True)
     if problem:
         return f"tables: {problem}"
     problem = campaign.completed(study, out)
