@@ -185,15 +185,16 @@ def files_of(out: Path) -> list[str]:
     )
 
 
-def damage(campaign: Campaign, study: str, *, every: bool) -> None:
+def damage(campaign: Campaign, study: str, how: str) -> None:
     """Damage files of a finished run: read what is left, and let the command mend it.
 
-    ``every``: each file and each damage by itself; else, each folder's files, all at once.
+    ``how``: ``all``, each file and each damage by itself; ``folders``, each folder's files at once; ``some``, these in
+    one way each.
     """
     names = files_of(campaign.whole(study))
-    groups = [[name] for name in names] if every else _by_folder(names)
-    for group in groups:
-        for kind in ("cut", "emptied", "flipped", "deleted", "swapped"):
+    kinds = ("cut", "emptied", "flipped", "deleted", "swapped")
+    for group in [[name] for name in names] if how == "all" else _by_folder(names):
+        for kind in [campaign.generator.choice(kinds[:4])] if how == "some" else kinds:
             with campaign.place(study) as out:
                 done = [
                     action()
@@ -319,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kills", type=int, default=40, help="how many kills")
-    parser.add_argument("--damage", choices=("all", "folders", "none"), default="folders")
+    parser.add_argument("--damage", choices=("all", "folders", "some", "none"), default="folders")
     parser.add_argument("--others", type=int, default=5, help="how often each of the other faults is tried")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
@@ -329,7 +330,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for fault in (fill, fill_disk, starve, collide, remove):
             fault(campaign, options.others)
         if options.damage != "none":
-            damage(campaign, "prefix", every=options.damage == "all")
+            damage(campaign, "prefix", options.damage)
     print(report(campaign.counts))
     return 1 if any(count.failures for count in campaign.counts.values()) else 0
 
