@@ -188,7 +188,7 @@ def test_tables_and_report_wait_for_a_writer(copy: Path, capsys: pytest.CaptureF
             errno.EFBIG,
             r"limit on files allows \(ulimit -f\); raise the limit and give the same command again",
         ),
-        (errno.EROFS, r"can't be written \(Read-only file system\); make it writable"),
+        (errno.EROFS, r"\(Read-only file system\); make it writable"),
         (errno.ENOENT, "its folder is not there, or no longer; bring it back"),
     ],
 )
