@@ -125,6 +125,7 @@ def test_one_digit_of_a_table_is_enough(copy: Path) -> None:
 def test_an_altered_manifest_is_refused(copy: Path, key: str, value: Any) -> None:
     content = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps({**content, key: value}))
+    (copy / "parts" / "run.json").unlink()
     with pytest.raises(RunError, match=r"run\.json was altered after it was written"):
         Run.open(copy)
 
@@ -188,6 +189,7 @@ def test_what_is_no_manifest_is_told_in_one_sentence(
     copy: Path, content: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (copy / "run.json").write_text(content)
+    (copy / "parts" / "run.json").write_text(content)
     for command in ("tables", "report", "compare", "explore"):
         assert main([command, str(copy)]) == 2
         told = capsys.readouterr().err

@@ -14,6 +14,7 @@ from scipy import stats
 
 from budgetlens.command.finishing import MOST_PRINTED, first_rows, tables_of
 from budgetlens.runs.files import file_hash
+from budgetlens.runs.manifest import sealed
 from budgetlens.runs.run import Run
 from budgetlens.tables.presentation import Table
 from tests.test_table_scale import write_run
@@ -94,7 +95,7 @@ def test_shared_documents_reach_every_test_of_the_likelihood(tmp_path):
         marker = directory.path / "parts" / f"{path.stem}.json"
         files = json.loads(marker.read_text())
         files["files"][f"records/trials/{path.name}"] = file_hash(path)
-        marker.write_text(json.dumps(files))
+        marker.write_text(json.dumps(sealed(files)))
     run = Run.open(directory.path)
     frames, presented = tables_of(run)
     assert (frames["effects"]["clusters"] == 10).all()

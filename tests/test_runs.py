@@ -594,6 +594,7 @@ def test_damaged_and_old_manifests_are_refused(
 ) -> None:
     manifest = copied / "run.json"
     content = manifest.read_text()
+    (copied / "parts" / "run.json").unlink()
     manifest.write_text(content[:100])
     assert main(["tables", str(copied)]) == 2
     assert "run.json is damaged" in errors_of(capsys)
@@ -601,6 +602,11 @@ def test_damaged_and_old_manifests_are_refused(
     assert main(["tables", str(copied)]) == 2
     assert "has format 0; this version reads the formats 1 and 2" in errors_of(capsys)
     manifest.unlink()
+    assert main(["tables", str(copied)]) == 2
+    message = errors_of(capsys)
+    assert "holds parts of a run, but no run.json, nor a sound copy of it in " in message
+    assert "give the command that made the run again" in message
+    shutil.rmtree(copied / "parts")
     assert main(["tables", str(copied)]) == 2
     assert "holds no run.json; give the directory that `budgetlens run` wrote" in errors_of(capsys)
     with pytest.raises(

@@ -146,7 +146,7 @@ def _default_path(name: str, manifest: Manifest, identity: Mapping[str, Any]) ->
 def source_of(run: Run) -> Run:
     """The run that a re-analysis reads. Raises RunError where it is gone or another run by now."""
     path = Path(str(run.manifest.source))
-    if not RunDirectory(path).manifest_path.is_file():
+    if not RunDirectory(path).is_run:
         raise RunError(
             f"{run.path} re-analyses {path}, where no run is any more; bring it back, or re-analyse it "
             "where it is now with --from into another directory"

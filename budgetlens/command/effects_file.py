@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from budgetlens.command.effects_options import SUFFIXES, add_arguments
+from budgetlens.runs.files import write_output
 from budgetlens.statistics.contrasts import comparison
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
@@ -240,5 +241,5 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         sys.stdout.write(text)
     else:
-        arguments.out.write_text(text, encoding="utf-8")
+        write_output(arguments.out, text)
     return 0

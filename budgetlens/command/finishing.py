@@ -30,6 +30,9 @@ INDEPENDENT = (
 #: What a table that allows for shared documents says in its notes, by the way in which it does.
 ALLOWING = frozenset((DOCUMENTS_RESAMPLED, UNIT_OF_SHARES, SHARED))
 
+#: What to do while another process writes to a run that is there already.
+WAIT = "wait for it and give the same command again"
+
 #: Rows of a table that are printed; the report and the CSV file have all.
 MOST_PRINTED = 40
 
@@ -52,9 +55,10 @@ def tables_of(run: Run) -> tuple[dict[str, pd.DataFrame], dict[str, Table]]:
 
 
 def report(run: Run) -> Path:
-    """Write the report of a run and nothing else; its path."""
-    frames, presented = tables_of(run)
-    return write_report(run, presented, draw_figures(run, frames))
+    """Write the report of a run and nothing else; its path. Raises RunError where another process writes to the run."""
+    with run.directory.locked(WAIT):
+        frames, presented = tables_of(run)
+        return write_report(run, presented, draw_figures(run, frames))
 
 
 def _with_dependence(own: Mapping[str, Table], run: Run) -> dict[str, Table]:
@@ -85,12 +89,16 @@ def first_rows(table: Table) -> Table:
 
 
 def finish(run: Run) -> None:
-    """Tables, figures and report of a run: computed, saved, and the tables printed."""
-    frames, presented = tables_of(run)
-    run.directory.write_tables(frames)
-    figures = draw_figures(run, frames)
-    saved = save_figures(run, figures)
-    page = write_report(run, presented, figures)
+    """Tables, figures and report of a run: computed, saved, and the tables printed.
+
+    Raises RunError where another process writes to the run.
+    """
+    with run.directory.locked(WAIT):
+        frames, presented = tables_of(run)
+        run.directory.write_tables(frames)
+        figures = draw_figures(run, frames)
+        saved = save_figures(run, figures)
+        page = write_report(run, presented, figures)
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     for table in presented.values():
         print(first_rows(table).to_terminal(width))

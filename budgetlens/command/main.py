@@ -11,40 +11,53 @@ from typing import TYPE_CHECKING
 
 from budgetlens.command import design_options as custom_options
 from budgetlens.command import effects_options
+from budgetlens.command.stopping import Stopped, stoppable, words_of_memory, words_of_stop
 from budgetlens.comparison import options as compare_options
 from budgetlens.design.schema import FORMATS
 from budgetlens.explorer import command as explorer_command
 from budgetlens.registry.folders import require_own_folders
+from budgetlens.runs.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from budgetlens.design.analysis import Analysis
     from budgetlens.runs.running import RunOptions
 
-#: Exit status after an error that the message explains, and after an interruption.
-FAILED, INTERRUPTED = 2, 130
+#: Exit status after an error that the message explains.
+FAILED = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    command = ["budgetlens", *given]
     try:
-        # First of all: with another's package in the place of one of ours, any error may follow.
-        require_own_folders()
-        options = make_parser().parse_args(given)
-        options.command_line = ["budgetlens", *given]
-        return int(options.function(options) or 0)
-    except KeyboardInterrupt:
-        print("\nbudgetlens: interrupted; the same command continues a run where it stopped", file=sys.stderr)
-        return INTERRUPTED
+        with stoppable():
+            # First of all: with another's package in the place of one of ours, any error may follow.
+            require_own_folders()
+            options = make_parser().parse_args(given)
+            options.command_line = command
+            return int(options.function(options) or 0)
+    except (KeyboardInterrupt, Stopped) as stop:
+        words, status = words_of_stop(stop, command)
+        print(f"\nbudgetlens: {words}", file=sys.stderr)
+        return status
     except BrokenPipeError:
         # The reader of a pipe went away; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, ModuleNotFoundError) as error:
-        if os.environ.get("BUDGETLENS_TRACEBACK"):
+    except Exception as error:
+        words = _words_of(error, command)
+        if not words or os.environ.get("BUDGETLENS_TRACEBACK"):
             raise
-        print(f"budgetlens: {error}", file=sys.stderr)
+        print(f"budgetlens: {words}", file=sys.stderr)
         return FAILED
+
+
+def _words_of(error: Exception, command: Sequence[str]) -> str:
+    """What is told of an error that a user can do something about; empty of any other."""
+    if is_out_of_memory(error):
+        return words_of_memory(command)
+    return str(error) if isinstance(error, ValueError | OSError | ModuleNotFoundError) else ""
 
 
 def make_parser() -> argparse.ArgumentParser:

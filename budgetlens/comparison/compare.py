@@ -24,6 +24,7 @@ from budgetlens.comparison.published import (
     short_cell_names,
     unlike_parts,
 )
+from budgetlens.runs.files import write_output, writing
 from budgetlens.runs.run import Run
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, render
 from figures import published_beside_measured, write_html
@@ -197,14 +198,16 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         sys.stdout.write(text)
     else:
-        arguments.out.write_text(text, encoding="utf-8")
+        write_output(arguments.out, text)
     return 0
 
 
 def save_comparison(run: Run, table: Table) -> list[Path]:
     """Write the comparison as ``RUN/tables/NAME.csv`` and ``RUN/figures/NAME.html``; the paths."""
-    (written,) = run.directory.write_tables({NAME: table.frame})
     figure = published_beside_measured(table.frame, title=table.title)
-    folder = run.path / "figures"
-    folder.mkdir(exist_ok=True)
-    return [written, Path(write_html(figure, folder / f"{NAME}.html"))]
+    path = run.path / "figures" / f"{NAME}.html"
+    with run.directory.locked("wait for it and give the same command again"):
+        (written,) = run.directory.write_tables({NAME: table.frame})
+        with writing(path):
+            write_html(figure, path)
+    return [written, path]

@@ -242,6 +242,7 @@ def caveats(manifest: Manifest, tables: Mapping[str, Table]) -> list[str]:
             [
                 *_of_the_setting(manifest),
                 *manifest.left_out_words,
+                *manifest.computed_words,
                 *_of_the_inputs(tables.get("trials")),
                 *_of_the_encoder(tables.get("trials"), manifest),
                 *_of_the_effects(tables.get("effects"), manifest),

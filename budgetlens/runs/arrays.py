@@ -143,10 +143,11 @@ def _place(positions: Sequence[NDArray[np.int64]]) -> tuple:
 def _groups(path: Path, columns: list[str]) -> Iterator[pa.Table]:
     """Row groups of a part, one at a time, texts as dictionaries."""
     texts = [name for name in columns if name in ("cell", "example", "role", "part", *SITE)]
-    file = parquet.ParquetFile(path, read_dictionary=texts)
-    check_columns(file.schema_arrow.names, columns)
-    for number in range(file.num_row_groups):
-        yield file.read_row_group(number, columns=columns)
+    # Without threads: where none can be started for want of memory, the pool of Arrow waits for ever.
+    with parquet.ParquetFile(path, read_dictionary=texts, pre_buffer=False) as file:
+        check_columns(file.schema_arrow.names, columns)
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number, columns=columns, use_threads=False)
 
 
 def _by_site(group: pa.Table) -> Iterator[tuple[tuple[str, str], pa.Table]]:

@@ -76,7 +76,8 @@ class Manifest:
     """The content of run.json.
 
     ``identity`` is everything that can change a number; the rest is what a reader wants to know besides.
-    ``left_out`` tells, by identifier, why an example is in no cell. ``source`` is the run that a re-analysis reads.
+    ``left_out`` tells, by identifier, why an example is in no cell. ``computed`` tells how the parts were: on which
+    ``processors`` (parts by kind), and which in ``smaller_batches``. ``source`` is the run that a re-analysis reads.
     ``content`` is the whole as it was written.
     """
 
@@ -94,6 +95,7 @@ class Manifest:
     started: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    computed: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
     format: int = FORMAT
     content: Mapping[str, Any] = field(default_factory=dict)
@@ -167,6 +169,29 @@ class Manifest:
         )
 
     @property
+    def computed_words(self) -> tuple[str, ...]:
+        """Notes about parts that were computed in other ways than the rest; none where all were alike."""
+        processors, smaller = self.computed.get("processors"), self.computed.get("smaller_batches")
+        notes = []
+        if isinstance(processors, Mapping) and len(processors) > 1:
+            told = ", ".join(f"parts {parts} on {kind}" for kind, parts in processors.items())
+            notes.append(
+                f"The parts were computed on different kinds of processor ({told}): on one kind alone, the numbers "
+                "would differ within the rounding of float32"
+            )
+        if smaller:
+            notes.append(
+                f"Parts {smaller} were computed in smaller batches, since the memory was used up: the numbers differ "
+                "from those of whole batches within the rounding of float32"
+            )
+        return tuple(notes)
+
+    @cached_property
+    def digest(self) -> str:
+        """What the files of this run, and of no other, carry: a digest of the identity."""
+        return content_digest(self.identity)
+
+    @property
     def setting(self) -> str:
         """Analysis, protocol, model and corpus in a line, for titles."""
         return f"{self.analysis} {self.protocol}, model {self.model.name}, corpus {self.corpus.name}"
@@ -183,10 +208,17 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
         "format": FORMAT,
         **{key: value for key, value in content.items() if key not in ("format", DIGEST)},
     }
-    return {**whole, DIGEST: _digest(whole)}
+    return {**whole, DIGEST: content_digest(whole)}
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def is_sealed(content: Mapping[str, Any]) -> bool:
+    """Whether the content has the digest with which it was written."""
+    unsealed = {key: value for key, value in content.items() if key != DIGEST}
+    return content.get(DIGEST) == content_digest(unsealed)
+
+
+def content_digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of a table that JSON can hold, whatever the order of its keys."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -199,10 +231,8 @@ def _parsed(content: Any) -> Manifest:
         raise RunError(
             f"has format {form!r}; this version reads the formats {' and '.join(map(str, FORMATS))}"
         )
-    if form == FORMAT:
-        unsealed = {key: value for key, value in content.items() if key != DIGEST}
-        if content.get(DIGEST) != _digest(unsealed):
-            raise RunError("was altered after it was written: its content does not have its digest")
+    if form == FORMAT and not is_sealed(content):
+        raise RunError("was altered after it was written: its content does not have its digest")
     identity = _table(content, "identity")
     command = tuple(_texts(content, "command"))
     manifest = Manifest(
@@ -220,6 +250,7 @@ def _parsed(content: Any) -> Manifest:
         started=_maybe(_text, content, "started", "") or "",
         environment=_table(content, "environment", needed=False),
         left_out=_table(content, "left_out", needed=False),
+        computed=_table(content, "computed", needed=False),
         source=_maybe(_text, content, "source", ""),
         format=form,
         content=content,

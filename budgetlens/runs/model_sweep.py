@@ -10,7 +10,6 @@ the failure is in the table, and the command ends with an error.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import sys
@@ -20,8 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.analysis import Analysis
 from budgetlens.design.catalogue import find_analysis
@@ -29,6 +26,7 @@ from budgetlens.model.devices import chosen_device
 from budgetlens.model.loading import load_model
 from budgetlens.runs.files import write_text
 from budgetlens.runs.known_models import model_path
+from budgetlens.runs.memory import free_memory
 from budgetlens.runs.request import RunRequest
 from budgetlens.runs.run import Run
 from budgetlens.runs.running import corpus_details, design_details, run_analysis
@@ -108,13 +106,6 @@ def _run_one(request: RunRequest, name: str, corpus: Corpus, directory: RunDirec
         reason = f"{type(error).__name__}: {error}".replace("\n", " ")
         return reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 1] + "…"
     return ""
-
-
-def free_memory() -> None:
-    """Give the memory of models that nobody holds any more back: modules refer to each other in circles."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def labels_of(models: Sequence[str]) -> dict[str, str]:

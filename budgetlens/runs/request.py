@@ -125,12 +125,13 @@ def execute(request: RunRequest) -> Run:
 
 def _keep_tokens(request: RunRequest, model: LoadedModel, corpus: Corpus, directory: RunDirectory) -> None:
     """Token-level records of the first examples; those that are there are not computed again."""
-    there = stored_examples(directory)
     cells = request.analysis.plan(request.options.protocol).design.cells
     units = tokenized_units(cells, model, corpus, request.seed, count=request.tokens)
-    missing = [item for unit in units for item in unit.fed if item.example not in there]
     layers = request.options.layers
-    save_token_attention(directory, model, missing, layers=layers, rows=directory.manifest().rows)
+    with directory.locked():
+        there = stored_examples(directory)
+        missing = [item for unit in units for item in unit.fed if item.example not in there]
+        save_token_attention(directory, model, missing, layers=layers, rows=directory.manifest().rows)
 
 
 def require_creatable(path: Path) -> None:
@@ -151,8 +152,7 @@ def require_creatable(path: Path) -> None:
         raise ValueError(
             f"--out {path} can't be written: no permission in {existing}; give another directory"
         )
-    holds_more = existing == path and any(not entry.name.startswith(".") for entry in path.iterdir())
-    if holds_more and path != Path("runs") and not (path / "run.json").exists():
+    if existing == path and path != Path("runs") and RunDirectory(path).holds_something_else:
         raise RunError(f"{path} is not empty and holds no run.json; give an empty or new directory")
 
 

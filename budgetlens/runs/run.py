@@ -115,7 +115,11 @@ class Run:
         """
         tables = [self._parquet(path, columns) for path in self._of(kind)]
         # A run that an earlier version began may lack a column in its first parts: nothing is known there.
-        return pa.concat_tables(tables, promote_options="default").unify_dictionaries().to_pandas()
+        return (
+            pa.concat_tables(tables, promote_options="default")
+            .unify_dictionaries()
+            .to_pandas(use_threads=False)
+        )
 
     def parts(self, kind: str) -> Iterator[pa.Table]:
         """The records of a kind part by part, for what is too large to be held at once."""
@@ -124,7 +128,9 @@ class Run:
 
     def _parquet(self, path: Path, columns: list[str] | None) -> pa.Table:
         try:
-            return parquet.read_table(path, columns=columns)
+            # Without threads: where none can be started for want of memory, the pool of Arrow waits for ever.
+            with parquet.ParquetFile(path, pre_buffer=False) as file:
+                return file.read(columns=columns, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise RunError(f"{path} can't be read ({error}); run it again") from error
 
@@ -243,7 +249,9 @@ class Run:
         if digest is None and self.manifest.format == FORMAT:
             return []
         if digest is not None:
-            self._require_unaltered(EXAMPLES, digest, "the command that made the run writes it again")
+            self._require_unaltered(
+                EXAMPLES, digest, "give the command that made the run again, which writes it"
+            )
         content = read_json(self.path / EXAMPLES)
         return content if isinstance(content, list) else []
 
@@ -279,7 +287,8 @@ class Run:
                 f"{self.manifest.format}), which this one can't continue: finish it with that version, or run it again "
                 "into another directory"
             )
-        return f"continue it with the same command: {' '.join(self.manifest.command) or 'budgetlens run …'}"
+        # Its text is not repeated: whoever wrote the run may not be who reads it, and advice gets pasted into a shell.
+        return "give the command that made it again (run.json tells it)"
 
 
 def shared_documents(trials: pd.DataFrame) -> pd.Series | None:

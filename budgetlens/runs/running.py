@@ -12,14 +12,13 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from tqdm import tqdm
 
 from budgetlens.corpora.corpus import Corpus
@@ -29,25 +28,19 @@ from budgetlens.design.design import Cell, context_of
 from budgetlens.design.intervention import Intervention
 from budgetlens.design.plan import Plan
 from budgetlens.design.reach import feed, first_alike, idle_factors, require_feasible
-from budgetlens.model.batching import EncoderKey, encoder_key, make_batch, with_donors
-from budgetlens.model.capture import Capture, Reading, capture
-from budgetlens.model.contract import pad_token
+from budgetlens.model.capture import Reading
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import chosen_probes
 from budgetlens.model.trials import CutDocumentError
 from budgetlens.registry.discovery import plugin_of
 from budgetlens.registry.names import name_of
+from budgetlens.runs.capturing import Unit, capture_part
 from budgetlens.runs.examples_shown import examples_text
 from budgetlens.runs.files import file_hash
 from budgetlens.runs.known_models import REFERENCE_MODEL
-from budgetlens.runs.records import (
-    Fed,
-    answer_records,
-    likelihood_records,
-    observation_records,
-    trial_records,
-)
-from budgetlens.runs.storage import RunDirectory, part_name
+from budgetlens.runs.processors import in_words, processor_of
+from budgetlens.runs.records import Fed
+from budgetlens.runs.storage import PartFacts, RunDirectory, part_name
 
 #: Packages whose version can change a number.
 _NUMERIC_PACKAGES = ("torch", "transformers", "nnsight", "tokenizers", "numpy")
@@ -71,28 +64,6 @@ class RunOptions:
     batch_tokens: int | None = None
     encoder_rows: bool = False
     probes: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One example with all its cells, tokenized."""
-
-    fed: tuple[Fed, ...]
-
-    @property
-    def encoder_length(self) -> int:
-        """Longest encoder input."""
-        return max(len(item.trial.encoder_ids) for item in self.fed)
-
-    @property
-    def donors(self) -> int:
-        """Encoder passes that the trials' state edits need besides their own."""
-        return len({encoder_key(donor) for item in self.fed for donor in with_donors(item.trial)[1:]})
-
-    @property
-    def decoder_length(self) -> int:
-        """Longest decoder input."""
-        return max(len(item.trial.decoder_ids) for item in self.fed)
 
 
 def run_analysis(
@@ -126,21 +97,57 @@ def run_analysis(
             print(words, file=sys.stderr)
         parts = plan_parts(units, batch_tokens)
         directory.plan_parts(len(parts), examples_text(units, model.trial_tokenizer))
-        done = {index for index in range(len(parts)) if directory.part_is_whole(part_name(index))}
-        with tqdm(
-            total=len(units),
-            initial=sum(len(parts[index]) for index in done),
-            unit="example",
-            desc=f"{analysis.name} {len(plan.design.cells)} cells",
-            disable=not progress,
-        ) as bar:
-            for index, part in enumerate(parts):
-                if index not in done:
-                    directory.write_part(
-                        part_name(index),
-                        capture_part(model, part, reading, rows=rows, batch_tokens=batch_tokens),
-                    )
-                    bar.update(len(part))
+        _compute_parts(analysis, model, parts, reading, directory, rows, batch_tokens, progress)
+        directory.renew({"computed": _computed(directory, len(parts))})
+        for words in directory.manifest().computed_words:
+            print(words, file=sys.stderr)
+
+
+def _compute_parts(
+    analysis: Analysis,
+    model: LoadedModel,
+    parts: Sequence[Sequence[Unit]],
+    reading: Reading,
+    directory: RunDirectory,
+    rows: str,
+    batch_tokens: int,
+    progress: bool,
+) -> None:
+    """Capture and write every part that is not whole yet."""
+    done = {index for index in range(len(parts)) if directory.part_is_whole(part_name(index))}
+    processor = processor_of(model.device)
+    with tqdm(
+        total=sum(len(part) for part in parts),
+        initial=sum(len(parts[index]) for index in done),
+        unit="example",
+        desc=f"{analysis.name} {len(parts[0][0].fed) if parts else 0} cells",
+        disable=not progress,
+    ) as bar:
+        for index, part in enumerate(parts):
+            if index in done:
+                continue
+            halved: list[str] = []
+            records = capture_part(
+                model, part, reading, rows=rows, batch_tokens=batch_tokens, on_halving=halved.append
+            )
+            for words in halved:
+                tqdm.write(words, file=sys.stderr)
+            directory.write_part(part_name(index), records, PartFacts(processor, bool(halved)))
+            bar.update(len(part))
+
+
+def _computed(directory: RunDirectory, count: int) -> dict[str, Any]:
+    """How the parts were computed, as their markers tell: what run.json says of it."""
+    facts = [directory.part_facts(part_name(index)) for index in range(count)]
+    processors = dict.fromkeys(each.processor for each in facts if each.processor)
+    smaller = [index for index, each in enumerate(facts) if each.smaller_batches]
+    return {
+        "processors": {
+            kind: in_words([index for index, each in enumerate(facts) if each.processor == kind])
+            for kind in processors
+        },
+        **({"smaller_batches": in_words(smaller)} if smaller else {}),
+    }
 
 
 def tokenized_units(
@@ -208,62 +215,6 @@ def plan_parts(units: Sequence[Unit], batch_tokens: int) -> list[list[Unit]]:
         parts[-1].append(unit)
         used += size
     return parts
-
-
-def capture_part(
-    model: LoadedModel, part: Sequence[Unit], reading: Reading, *, rows: str, batch_tokens: int
-) -> dict[str, pa.Table]:
-    """Records of one part, by kind."""
-    collected: dict[str, list[pa.Table]] = {}
-    for fed in batches(part, batch_tokens):
-        batch = make_batch(
-            [item.trial for item in fed],
-            pad_token=pad_token(model),
-            rows=rows,
-            device=model.device,
-            pack=model.family.packs,
-        )
-        for kind, table in capture_records(fed, capture(model, batch, reading), reading).items():
-            collected.setdefault(kind, []).append(table)
-    return {kind: pa.concat_tables(tables).unify_dictionaries() for kind, tables in collected.items()}
-
-
-def capture_records(fed: Sequence[Fed], captured: Capture, reading: Reading) -> dict[str, pa.Table]:
-    """Records of one batch, by kind."""
-    tables = {"trials": trial_records(fed), "likelihood": likelihood_records(fed, captured)}
-    for name in dict.fromkeys(observation.probe for observation in captured.observations):
-        own = [observation for observation in captured.observations if observation.probe == name]
-        tables[name] = observation_records(fed, own)
-    for answer in captured.answers:
-        tables[answer.probe] = answer_records(fed, answer)
-    return tables
-
-
-def batches(part: Sequence[Unit], batch_tokens: int) -> Iterator[list[Fed]]:
-    """The trials of a part in batches of about ``batch_tokens`` padded positions; those of one pass adjoin."""
-    items = [item for unit in part for item in unit.fed]
-    chunk: list[Fed] = []
-    donors: set[EncoderKey] = set()
-    width = 0
-    for item in sorted(items, key=_by_encoder_pass(items)):
-        passes = {encoder_key(donor): donor for donor in with_donors(item.trial)[1:]}
-        own = len(item.trial.encoder_ids) + len(item.trial.decoder_ids)
-        own = max(own, *(len(donor.encoder_ids) for donor in passes.values()), 0)
-        rows = len(chunk) + 1 + len(donors | passes.keys())
-        if chunk and max(width, own) * rows > batch_tokens * 1.25:
-            yield chunk
-            chunk, donors, width = [], set(), 0
-        chunk.append(item)
-        donors |= passes.keys()
-        width = max(width, own)
-    yield chunk
-
-
-def _by_encoder_pass(items: Sequence[Fed]) -> Any:
-    first: dict[Any, int] = {}
-    for index, item in enumerate(items):
-        first.setdefault(encoder_key(item.trial), index)
-    return lambda item: first[encoder_key(item.trial)]
 
 
 def _reading(plan: Plan, model: LoadedModel, options: RunOptions) -> Reading:

@@ -1,9 +1,10 @@
 """Writing a run's directory, so that it survives a kill at any moment.
 
     RUN/run.json                     what was run: identity, versions, corpus, cells, command, examples left out
+    RUN/parts/run.json               its copy, from which it is restored
     RUN/records/KIND/part-00000.parquet   one file per kind of record and part
     RUN/parts/plan.json              how many parts there are; the hash of examples.json
-    RUN/parts/part-00000.json        written last: the hashes of the part's files
+    RUN/parts/part-00000.json        written last: the hashes of the part's files, how and for which run they were computed
     RUN/examples.json                the first examples as every cell fed them
     RUN/tokens/*.parquet             attention token by token, where it was asked for, and tokens/index.json, its hashes
     RUN/tables/*.csv, RUN/tables/index.json    tables, and their hashes
@@ -17,21 +18,48 @@ task of :class:`budgetlens.runs.run.Run`.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
+from filelock import FileLock, Timeout
 
-from budgetlens.runs.files import file_hash, read_json, replacing, write_text
-from budgetlens.runs.manifest import FORMAT, Manifest, RunError, sealed
+from budgetlens.runs.files import file_hash, make_folder, read_json, replacing, write_text, writing
+from budgetlens.runs.manifest import (
+    DIGEST,
+    FORMAT,
+    Manifest,
+    RunError,
+    content_digest,
+    is_sealed,
+    sealed,
+)
+from budgetlens.runs.manifest_files import (
+    COPY,
+    RUN,
+    is_run,
+    read_manifest,
+    restore,
+    sound_manifests,
+    write_manifest,
+)
 
 EXAMPLES = "examples.json"
+
+
+@dataclass(frozen=True)
+class PartFacts:
+    """How a part was computed: on which kind of processor (empty: not known), and whether in smaller batches."""
+
+    processor: str = ""
+    smaller_batches: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,81 +71,134 @@ class RunDirectory:
     @property
     def manifest_path(self) -> Path:
         """Where run.json lies."""
-        return self.path / "run.json"
+        return self.path / RUN
+
+    @property
+    def is_run(self) -> bool:
+        """Whether run.json or its copy is there, in whatever state."""
+        return is_run(self.path)
 
     def manifest(self) -> Manifest:
-        """What run.json says. Raises RunError where there is none, where it is damaged, altered or no run's."""
-        if not self.manifest_path.is_file():
-            raise RunError(f"{self.path} holds no run.json; give the directory that `budgetlens run` wrote")
-        try:
-            content = json.loads(self.manifest_path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise RunError(
-                f"{self.manifest_path} is damaged ({error}); run into another directory"
-            ) from error
-        return Manifest.parse(content, self.manifest_path)
+        """What run.json says (:func:`budgetlens.runs.manifest_files.read_manifest`)."""
+        return read_manifest(self.path)
+
+    @cached_property
+    def run_digest(self) -> str:
+        """What tells the files of this run from another's."""
+        return self.manifest().digest
+
+    @property
+    def holds_something_else(self) -> bool:
+        """Whether there are files, and nothing of a run among them; what a kill at the very start leaves is nothing."""
+        if self.is_run or self._plan_path.is_file():
+            return False
+        return any(entry.is_file() and not entry.name.startswith(".") for entry in self.path.rglob("*"))
 
     def begin(self, identity: Mapping[str, Any], details: Mapping[str, Any]) -> None:
         """Write run.json, or check that the one there has the same identity.
 
-        ``identity`` is everything that can change a number; ``details`` the rest. Raises RunError that
-        names what differs where the directory belongs to another run, or to an earlier version's.
+        ``identity`` is everything that can change a number; ``details`` the rest. Where run.json or its copy is lost or
+        damaged, the other, or the parts, say whose directory it is. Raises RunError that names what differs where the
+        directory belongs to another run, or to an earlier version's.
         """
-        if self.manifest_path.exists():
-            manifest = self.manifest()
-            if manifest.format != FORMAT:
-                raise RunError(
-                    f"{self.path} holds a run of an earlier version (format {manifest.format}), which this version "
-                    "reads but can't continue; give another --out"
-                )
-            theirs, ours = manifest.identity, json.loads(json.dumps(identity))
-            differing = sorted(key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key))
-            if differing:
-                lines = "; ".join(
-                    f"{key}: {_short(theirs.get(key))} there, {_short(ours.get(key))} now"
-                    for key in differing
-                )
-                raise RunError(f"{self.path} holds another run ({lines}); give another --out, or remove it")
-            return
-        # A kill while run.json was written leaves its temporary file, which is nobody's work.
-        if self.path.exists() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
+        ours = json.loads(json.dumps(identity))
+        known = list(sound_manifests(self.path))
+        own = [manifest for manifest in known if manifest.format == FORMAT and manifest.identity == ours]
+        if own:
+            restore(self.path, own[0])
+        elif known:
+            raise RunError(_refusal(self.path, known[0], ours))
+        elif self.holds_something_else:
             raise RunError(f"{self.path} is not empty and holds no run.json; give an empty or new directory")
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._write_manifest({"identity": dict(identity), **details})
+        else:
+            self._begin_anew({"identity": ours, **details}, content_digest(ours))
+
+    def _begin_anew(self, content: Mapping[str, Any], digest: str) -> None:
+        """Write run.json where none is readable: into a new directory, or beside parts that tell that they are ours."""
+        if self.is_run or self._plan_path.is_file():
+            if digest not in self._told_digests():
+                raise RunError(
+                    f"{self.path} holds parts of a run, but neither {RUN} nor {COPY} is there and sound, and the parts are "
+                    "not those of this command; bring run.json back, or give another --out"
+                )
+            print(
+                f"{self.manifest_path} and its copy were lost or damaged: they are written anew, since the parts are those "
+                "of this command",
+                file=sys.stderr,
+            )
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        write_manifest(self.path, content)
+
+    def _told_digests(self) -> set[str]:
+        """The digests of runs that the sealed files under ``parts`` carry."""
+        contents = [read_json(path) for path in (self.path / "parts").glob("*.json")]
+        sealed_ones = [one for one in contents if isinstance(one, dict) and is_sealed(one)]
+        return {str(one.get("run")) for one in sealed_ones}
 
     def renew(self, details: Mapping[str, Any]) -> None:
         """Let run.json tell other details than it does; its identity stays. To be called under the lock."""
         details = json.loads(json.dumps(details))
         content = self.manifest().content
         if any(content.get(key) != value for key, value in details.items()):
-            self._write_manifest({**content, **details})
-
-    def _write_manifest(self, content: Mapping[str, Any]) -> None:
-        write_text(self.manifest_path, json.dumps(sealed(content), indent=2, ensure_ascii=False) + "\n")
+            write_manifest(self.path, {**content, **details})
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the directory for this process; RunError where another process holds it."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
+    def locked(self, remedy: str = "wait for it or give another --out") -> Iterator[None]:
+        """Hold the directory for this process; RunError with ``remedy`` where another process holds it.
+
+        The system lets go of it when the process ends, however it does.
+        """
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        with writing(self.path / ".lock"):
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(
-                    f"another process is writing to {self.path}; wait for it or give another --out"
-                ) from error
-            for leftover in self.path.rglob(".*.tmp"):
-                leftover.unlink()
+                lock.acquire()
+            # An OSError too, but none of the disk's.
+            except Timeout as error:
+                raise RunError(f"another process is writing to {self.path}; {remedy}") from error
+        try:
+            # What a kill left of files that were being written: the run's own, and the figures'.
+            for leftover in (*self.path.rglob(".*.tmp"), *self.path.rglob(".*.part")):
+                leftover.unlink(missing_ok=True)
             yield
+        finally:
+            lock.release()
+
+    def require_there(self) -> None:
+        """Raise RunError where the directory was removed, or took another run's place, since this run began."""
+        found = {manifest.digest for manifest in sound_manifests(self.path)}
+        if self.run_digest not in found:
+            raise RunError(
+                f"{self.path} was removed, moved or taken by another run while it was written to; bring it back, or give "
+                "the same command again"
+            )
+
+    def _write_sealed(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Write a small file that tells whose it is and that can't be altered unseen."""
+        whole = sealed({"run": self.run_digest, **content})
+        make_folder(path.parent)
+        write_text(path, json.dumps(whole, indent=1) + "\n")
+
+    def _read_sealed(self, path: Path) -> Mapping[str, Any]:
+        """What such a file says; nothing where it is lost, damaged, altered or another run's."""
+        content = read_json(path)
+        if not isinstance(content, dict):
+            return {}
+        # Format 1 and the first runs of format 2 had neither.
+        old = "run" not in content and DIGEST not in content
+        return content if old or (is_sealed(content) and content.get("run") == self.run_digest) else {}
 
     def plan_parts(self, count: int, examples: str) -> None:
         """Note how many parts the run has, so that an unfinished run is never taken for a whole one.
 
         ``examples`` is the content of examples.json, which is written with it.
         """
+        self.require_there()
         write_text(self.path / EXAMPLES, examples)
         files = {EXAMPLES: file_hash(self.path / EXAMPLES)}
-        write_text(self._plan_path, json.dumps({"parts": count, "files": files}) + "\n")
+        self._write_sealed(self._plan_path, {"parts": count, "files": files})
 
     @property
     def _plan_path(self) -> Path:
@@ -125,16 +206,17 @@ class RunDirectory:
 
     def plan(self) -> tuple[int | None, dict[str, str]]:
         """How many parts there are, None where that is not known, and the hashes of the files beside them."""
-        content = read_json(self._plan_path)
-        count = content.get("parts") if isinstance(content, dict) else None
-        files = content.get("files") if isinstance(content, dict) else None
+        content = self._read_sealed(self._plan_path)
+        count, files = content.get("parts"), content.get("files")
         known = isinstance(count, int) and not isinstance(count, bool) and count >= 0
         return (count if known else None), (files if isinstance(files, dict) else {})
 
+    def _marker(self, part: str) -> Mapping[str, Any]:
+        return self._read_sealed(self.path / "parts" / f"{part}.json")
+
     def part_files(self, part: str) -> dict[str, str]:
         """The hash of every file of ``part`` by its path below the run; empty without a sound marker."""
-        content = read_json(self.path / "parts" / f"{part}.json")
-        files = content.get("files") if isinstance(content, dict) else None
+        files = self._marker(part).get("files")
         if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
             return {}
         return files
@@ -144,35 +226,43 @@ class RunDirectory:
         files = self.part_files(part)
         return bool(files) and all(self.is_unaltered(name, digest) for name, digest in files.items())
 
+    def part_facts(self, part: str) -> PartFacts:
+        """How ``part`` was computed, as its marker tells."""
+        marker = self._marker(part)
+        return PartFacts(str(marker.get("processor") or ""), bool(marker.get("smaller_batches")))
+
     def is_unaltered(self, name: str, digest: str | None) -> bool:
         """Whether the file ``name`` below the run is there and has the hash ``digest``."""
         path = self.path / name
         return digest is not None and path.is_file() and file_hash(path) == digest
 
-    def write_part(self, part: str, records: Mapping[str, pa.Table]) -> None:
-        """Write a part's records, kind by kind, and then its marker."""
+    def write_part(self, part: str, records: Mapping[str, pa.Table], facts: PartFacts = PartFacts()) -> None:
+        """Write a part's records, kind by kind, and then its marker, which tells how it was computed."""
+        self.require_there()
         files = {}
+        make_folder(self.path / "records")
         for kind, table in records.items():
             path = self.path / "records" / kind / f"{part}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with replacing(path) as temporary:
                 parquet.write_table(table, temporary, compression="zstd")
                 files[path.relative_to(self.path).as_posix()] = file_hash(temporary)
-        write_text(self.path / "parts" / f"{part}.json", json.dumps({"files": files}, indent=1) + "\n")
+        self._write_sealed(self.path / "parts" / f"{part}.json", {"files": files, **asdict(facts)})
 
     def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
         """Write tables as CSV, whole or not at all, and note their hashes and which columns are texts; the paths."""
+        self.require_there()
         index = self.table_index()
         written = []
         for name, table in tables.items():
             path = self.path / "tables" / f"{name}.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with replacing(path) as temporary:
                 table.to_csv(temporary, index=False)
                 digest = file_hash(temporary)
             index[path.name] = {"sha256": digest, "texts": text_columns(table)}
             written.append(path)
-        write_text(self._index_path, json.dumps({"files": index}, indent=1) + "\n")
+        self._write_sealed(self._index_path, {"files": index})
         return written
 
     @property
@@ -181,30 +271,30 @@ class RunDirectory:
 
     def table_index(self) -> dict[str, dict[str, Any]]:
         """``sha256`` and ``texts`` (columns that hold text) of every table by its file's name."""
-        content = read_json(self._index_path)
-        files = content.get("files") if isinstance(content, dict) else None
+        files = self._read_sealed(self._index_path).get("files")
         sound = isinstance(files, dict) and all(isinstance(entry, dict) for entry in files.values())
         return dict(files) if sound and files else {}
 
     def write_tokens(self, name: str, table: pa.Table) -> Path:
         """Write token-level records as ``RUN/tokens/NAME.parquet`` and note their hash; the path."""
+        self.require_there()
         path = self.path / "tokens" / f"{name}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with replacing(path) as temporary:
             parquet.write_table(table, temporary, compression="zstd")
             digest = file_hash(temporary)
         index = {**self.token_index(), path.name: digest}
-        write_text(path.parent / "index.json", json.dumps({"files": index}, indent=1) + "\n")
+        self._write_sealed(path.parent / "index.json", {"files": index})
         return path
 
     def token_index(self) -> dict[str, str]:
         """The hash of every file of token-level records by its name."""
-        content = read_json(self.path / "tokens" / "index.json")
-        files = content.get("files") if isinstance(content, dict) else None
+        files = self._read_sealed(self.path / "tokens" / "index.json").get("files")
         return dict(files) if isinstance(files, dict) else {}
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file below the run, whole or not at all; its path."""
+        self.require_there()
         write_text(self.path / name, text)
         return self.path / name
 
@@ -221,6 +311,21 @@ def text_columns(table: pd.DataFrame) -> list[str]:
 def part_name(index: int) -> str:
     """Name of a part's files."""
     return f"part-{index:05d}"
+
+
+def _refusal(path: Path, manifest: Manifest, ours: Mapping[str, Any]) -> str:
+    """Why a run of the identity ``ours`` can't go on in a directory whose run.json says ``manifest``."""
+    if manifest.format != FORMAT:
+        return (
+            f"{path} holds a run of an earlier version (format {manifest.format}), which this version reads but can't "
+            "continue; give another --out"
+        )
+    theirs = manifest.identity
+    differing = sorted(key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key))
+    lines = "; ".join(
+        f"{key}: {_short(theirs.get(key))} there, {_short(ours.get(key))} now" for key in differing
+    )
+    return f"{path} holds another run ({lines}); give another --out, or remove it"
 
 
 def _short(value: Any) -> str:

@@ -19,6 +19,7 @@ from budgetlens.statistics.contrasts import Contrast
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import bca_interval, heavy_tails, left_out_sums, resampled_sums
 from budgetlens.statistics.permutations import sign_blocks
+from budgetlens.statistics.products import product
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.verdicts import CAUTION_TAILS, verdict
 
@@ -281,7 +282,7 @@ def _max_statistic(
     drawn = 0
     patterns = sign_blocks(n, seed=inference.seed, permutations=inference.resamples, dtype=np.float32)
     for signs in patterns:
-        sums = (signs @ scaled).astype(np.float64)
+        sums = product(signs, scaled).astype(np.float64)
         flipped = _absolute_t(sums, n, np.ones(columns))
         # Flipped deviations from the mean: the same products less what the mean contributes.
         centred = _absolute_t(sums - signs.sum(axis=1, dtype=np.float64)[:, None] * ratio, n, spread)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from budgetlens.statistics.products import product
 from budgetlens.statistics.verdicts import SLOPE
 
 if TYPE_CHECKING:
@@ -282,7 +283,7 @@ def contrast_values(cell_values: pd.DataFrame, contrasts: Sequence[Contrast]) ->
         chosen = [positions[cell] for cell in contrast.weights]
         matrix[chosen, column] = list(contrast.weights.values())
         with np.errstate(invalid="ignore", over="ignore"):
-            result[:, column] = values[:, chosen] @ matrix[chosen, column]
+            result[:, column] = product(values[:, chosen], matrix[chosen, column])
     return pd.DataFrame(result, index=cell_values.index, columns=[contrast.name for contrast in contrasts])
 
 

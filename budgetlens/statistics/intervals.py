@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
+from budgetlens.statistics.products import product
+
 Floats = NDArray[np.float64]
 
 # Elements of one block of resampled counts or signs: 32 MB of float64, small beside the data, large enough
@@ -45,7 +47,7 @@ def resampled_sums(columns: Floats, *, seed: int, resamples: int) -> Floats:
         drawn = generator.integers(0, units, size=(rows, units))
         drawn += np.arange(rows)[:, None] * units
         counts = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
-        sums[start : start + rows] = counts.astype(np.float64) @ columns
+        sums[start : start + rows] = product(counts.astype(np.float64), columns)
     return sums
 
 

@@ -28,6 +28,7 @@ from budgetlens.statistics.intervals import (
 )
 from budgetlens.statistics.paired_inputs import numbers, token_weights, unit_labels
 from budgetlens.statistics.permutations import sign_flip_p
+from budgetlens.statistics.products import product
 from budgetlens.statistics.verdicts import coverage_caution
 
 Floats = NDArray[np.float64]
@@ -290,7 +291,7 @@ def _tested(
     under = special.stdtr(degrees, (mean - bound) / standard_error)
     weighted, weighted_ends = NAN, (NAN, NAN)
     if weights is not None:
-        weighted = float(weights @ values / weights.sum())
+        weighted = float(product(weights, values) / weights.sum())
         weighted_ends = intervals["weighted"]
     return replace(
         effect,

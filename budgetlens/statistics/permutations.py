@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budgetlens.statistics.intervals import rows_per_block
+from budgetlens.statistics.products import product
 
 Floats = NDArray[np.float64]
 
@@ -54,6 +55,6 @@ def sign_flip_p(columns: Floats, *, seed: int, permutations: int) -> Floats:
     reached = np.zeros(columns.shape[1])
     drawn = 0
     for signs in sign_blocks(columns.shape[0], seed=seed, permutations=permutations):
-        reached += (np.abs(signs @ columns) >= threshold).sum(axis=0)
+        reached += (np.abs(product(signs, columns)) >= threshold).sum(axis=0)
         drawn += signs.shape[0]
     return (reached + 1) / (drawn + 1)

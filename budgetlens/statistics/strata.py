@@ -19,6 +19,7 @@ from budgetlens.statistics.intervals import (
     rows_per_block,
 )
 from budgetlens.statistics.paired import PairedEffect, one_sample_effects
+from budgetlens.statistics.products import product
 from budgetlens.statistics.verdicts import CAUTION_TAILS
 
 NAN = float("nan")
@@ -246,7 +247,7 @@ def _permuted_p(
     for start in range(0, inference.resamples, block):
         rows = min(block, inference.resamples - start)
         shuffled = generator.permuted(np.tile(steps, (rows, 1)), axis=1)
-        statistic = np.abs(shuffled @ centred) / np.sqrt(shuffled**2 @ centred**2)
+        statistic = np.abs(product(shuffled, centred)) / np.sqrt(product(shuffled**2, centred**2))
         reached += (statistic >= observed * (1 - 1e-10)).sum(axis=0)
     return (reached + 1) / (inference.resamples + 1)
 

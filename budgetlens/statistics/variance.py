@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from budgetlens.statistics.contrasts import parse_cell
+from budgetlens.statistics.products import product
 
 NAN = float("nan")
 STATISTICS = (
@@ -76,17 +77,17 @@ def _effect(matrix: NDArray[np.float64], weights: NDArray[np.float64], problem: 
     row |= dict.fromkeys(STATISTICS, NAN) | {"reason": problem}
     if problem:
         return row
-    scores = matrix @ weights
+    scores = product(matrix, weights)
     mean = scores.mean(axis=0)
     explained = float(n * (mean**2).sum())
-    covariance = (scores - mean).T @ (scores - mean) / (n - 1)
+    covariance = product((scores - mean).T, scores - mean) / (n - 1)
     error = float(np.trace(covariance) * (n - 1))
     row |= {"sum_of_squares": explained, "sum_of_squares_error": error}
     # Orthonormal scores of equal rows are 0 but for rounding of the values themselves.
     if error <= 1e-20 * float((matrix**2).sum()):
         return row | {"reason": "examples do not differ in this effect: no error term"}
     f = (explained / df) / (error / (df * (n - 1)))
-    epsilon = float(np.trace(covariance) ** 2 / (df * np.trace(covariance @ covariance)))
+    epsilon = float(np.trace(covariance) ** 2 / (df * np.trace(product(covariance, covariance))))
     return row | {
         "f": f,
         "p": _upper_tail(f, df, n, 1.0),
