@@ -21,7 +21,7 @@ from budgetlens.command.show import print_cells
 from budgetlens.corpora.corpus import read_corpus
 from budgetlens.design.catalogue import available_analyses, find_analysis
 from budgetlens.design.custom import custom_analysis
-from budgetlens.design.edit_words import edit_words
+from budgetlens.model.edit_words import edit_words
 from budgetlens.model.edits import HideKeys
 from budgetlens.model.tokenization import TrialTokenizer
 from budgetlens.runs.run import Run

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.design import Cell, Design, context_of
-from budgetlens.design.edit_words import edit_words
+from budgetlens.model.edit_words import edit_words
 from budgetlens.design.reach import feed, idle_factors
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer

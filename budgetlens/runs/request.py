@@ -68,7 +68,12 @@ class RunRequest:
 
     def read_corpus(self) -> Corpus:
         """The examples of this request, selected; a line about them on stderr."""
-        corpus = read_corpus(self.corpus or self.analysis.corpus, n=self.n or self.analysis.n, seed=self.seed)
+        corpus = read_corpus(
+            self.analysis.corpus if self.corpus is None else self.corpus,
+            n=self.analysis.n if self.n is None else self.n,
+            seed=self.seed,
+            n_asked=self.n is not None,
+        )
         print(corpus.describe(), file=sys.stderr)
         return corpus
 
