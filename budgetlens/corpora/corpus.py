@@ -40,6 +40,7 @@ from budgetlens.corpora.sources import (
     rows_of_file,
 )
 from budgetlens.model.trials import Example
+from budgetlens.registry.names import printable
 
 #: How many row numbers a rejection names.
 ROWS_NAMED = 5
@@ -155,7 +156,7 @@ class Corpus:
             f"document {self._mean_words('document'):.1f}, answer {self._mean_words('answer'):.1f}"
         )
         lines = [
-            f"corpus {self.name}: {self.source}; schema {self.schema}",
+            f"corpus {printable(self.name)}: {printable(self.source)}; schema {self.schema}",
             f"{len(self.examples)} examples, drawn with seed {self.seed} from {self.candidates} usable rows "
             f"of {self.rows_read} rows read",
             f"{means}; {len(self.padding_pool)} passages for padding",
@@ -358,7 +359,9 @@ def _warnings(
 ) -> tuple[str, ...]:
     warnings = []
     if n is not None and candidates < n:
-        usable = f"only {candidates} {'row is' if candidates == 1 else 'rows are'} usable; all of them are used"
+        usable = (
+            f"only {candidates} {'row is' if candidates == 1 else 'rows are'} usable; all of them are used"
+        )
         warnings.append(
             f"{n} examples were asked for, but {usable}"
             if n_asked

@@ -195,7 +195,11 @@ def _decoded(row: dict[str, Any], name: str) -> Any:
         return parsed(value)
     except JsonError as error:
         # Where in the cell, and in which of the parser's words, would part one reason into many.
-        reason = "is text that is not JSON" if error.reason.startswith("not JSON") else f"is JSON, but {error.reason}"
+        reason = (
+            "is text that is not JSON"
+            if error.reason.startswith("not JSON")
+            else f"is JSON, but {error.reason}"
+        )
         raise _BadField(f"{name!r} {reason}") from None
 
 

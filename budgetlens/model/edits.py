@@ -19,6 +19,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from budgetlens.model.attention import AttentionCall, Site
+from budgetlens.model.edit_words import edit_words
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PADDING, PREDICTING, ROLES
 from budgetlens.model.trials import Edit, Positioned
 
@@ -104,7 +105,9 @@ class Edges:
             count = call.query.shape[1]
             beyond = sorted(head for head in self.heads if head >= count)
             if beyond:
-                raise EditError(f"{call.site} has heads 0 to {count - 1}; the edit names {beyond}: {self}")
+                raise EditError(
+                    f"{call.site} has heads 0 to {count - 1}; the edit names {beyond} ({edit_words(self)})"
+                )
             wanted = torch.tensor(sorted(self.heads), dtype=torch.long, device=chosen.device)
             heads = torch.isin(torch.arange(count, device=chosen.device), wanted)
             chosen = chosen & rearrange(heads, "head -> 1 head 1 1")
@@ -269,7 +272,7 @@ def _hidden(call: AttentionCall, chosen: Bool[Tensor, "batch head row key"], edi
     real = rearrange(call.row_roles != PADDING, "batch row -> batch 1 row 1")
     if bool((real & (mask == call.hidden_score).all(dim=-1, keepdim=True)).any()):
         raise EditError(
-            f"{edit} hides every key of some row at {call.site}, whose attention would then be undefined; "
+            f"the edit '{edit_words(edit)}' hides every key of some row at {call.site}, whose attention would then be undefined; "
             "leave at least one key visible to every row, or name fewer rows"
         )
     return call.with_mask(mask)

@@ -111,6 +111,7 @@ def load_trial_tokenizer(
         model_limits(config, family, limits),
         depths=declared_depths(config),
         position_table=family.positions == "table",
+        decoder_positions=declared_positions(config, family),
     )
 
 
@@ -151,6 +152,7 @@ def prepare_model(
             model_limits(model.config, family, limits),
             depths=declared_depths(model.config),
             position_table=family.positions == "table",
+            decoder_positions=declared_positions(model.config, family),
         ),
         envoy=envoy,
         family=family,
@@ -188,6 +190,11 @@ def model_limits(config: Any, family: Family, limits: Limits | None) -> Limits:
     if family.positions != "table":
         return limits
     return replace(limits, encoder=min(limits.encoder, int(config.max_position_embeddings)))
+
+
+def declared_positions(config: Any, family: Family) -> int | None:
+    """Length of the decoder's table of positions; None where the family looks none up."""
+    return int(config.max_position_embeddings) if family.positions == "table" else None
 
 
 def declared_depths(config: Any) -> dict[str, int]:

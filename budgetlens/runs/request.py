@@ -125,12 +125,14 @@ def execute(request: RunRequest) -> Run:
 
 def _keep_tokens(request: RunRequest, model: LoadedModel, corpus: Corpus, directory: RunDirectory) -> None:
     """Token-level records of the first examples; those that are there are not computed again."""
-    there = stored_examples(directory)
+    there, manifest = stored_examples(directory), directory.manifest()
     cells = request.analysis.plan(request.options.protocol).design.cells
-    units = tokenized_units(cells, model, corpus, request.seed, count=request.tokens)
+    # Of the corpus that the run took its donors from.
+    fed = corpus.without(manifest.left_out)
+    units = tokenized_units(cells, model, fed, request.seed, count=request.tokens)
     missing = [item for unit in units for item in unit.fed if item.example not in there]
     layers = request.options.layers
-    save_token_attention(directory, model, missing, layers=layers, rows=directory.manifest().rows)
+    save_token_attention(directory, model, missing, layers=layers, rows=manifest.rows)
 
 
 def require_creatable(path: Path) -> None:
