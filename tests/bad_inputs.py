@@ -136,7 +136,7 @@ def csv_text(rows: list[dict[str, Any]], draw: random.Random, separator: str = "
         cells = [each.get(name, "") for name in names]
         texts = [cell if isinstance(cell, str) else json.dumps(cell) for cell in cells]
         lines.append(separator.join('"' + text.replace('"', '""') + '"' for text in texts))
-    spoil = draw.choice(("", "", "comma", "commas", "quote", "fewer", "long", "twice", "nothing"))
+    spoil = draw.choice((*[""] * 8, "comma", "commas", "quote", "fewer", "long", "twice", "nothing"))
     at = draw.randrange(len(lines))
     if spoil == "comma":
         lines[at] += separator
@@ -219,7 +219,7 @@ def value_files(draw: random.Random, folder: Path) -> list[str]:
         draw.choice(("b", "b", "b", "b", "c", "a")),
     ]
     for option in ("--example", "--clusters", "--weights", "--condition", "--value"):
-        if draw.random() < 0.25:
+        if draw.random() < (0.25 if option in ("--example", "--clusters", "--weights") else 0.04):
             given += [option, draw.choice(("id", "id", "g", "g", "b", "c", ""))]
     return given
 
@@ -246,8 +246,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 WRONG = (
     "", " ", "-1", "0", "x", "1e3", "9" * 30, "9" * 5_000, "²", "١", "1_0", "nan", "inf", "0,,1", ",", "a,", "=", "a=", "=b",
     "prefix=", "prefix=none,", "prefix=none,none", "prefix=nope", "prefix=\x1b[2J", "predicting->", "->bos", "a->b@c",
-    "predicting->bos@9-2", "predicting->bos@99", "predicting->bos@all/h99", "\u202e", "~nosuchuser", "/nonexistent/file", "/",
-    "/dev/null", "a" * 4_000, "prefix=literal:" + "x" * 3_000, "none", "{}", "\ud800", "--", "--n", "prefix=keywords:0",
+    "predicting->bos@9-2", "predicting->bos@99", "predicting->bos@all/h99", "\u202e", "~nosuchuser", "/nonexistent/file",
+    "/", "/dev/null", "a" * 4_000, "prefix=literal:" + "x" * 3_000, "none", "{}", "\ud800", "--", "--n", "prefix=keywords:0",
     "prefix=oracle*0", "prompt=query:-1", "prompt=random-text:99999", "padding=99999", "prefix=random@0",
 )  # fmt: skip
 

@@ -42,7 +42,7 @@ def test_the_same_seed_makes_the_same_inputs(tmp_path: Path) -> None:
         (2, "", "", "no single sentence"),
         (2, "", "budgetlens: one\nbudgetlens: two\n", "no single sentence"),
         (2, "", "budgetlens: one\nand more\n", "no single sentence"),
-        (2, "", "budgetlens: \n", "says nothing"),
+        (2, "", "budgetlens: \n", "a sentence that says nothing"),
         (2, "", "budgetlens: " + "x" * 3_000, "a sentence of"),
     ],
 )

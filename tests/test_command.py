@@ -319,7 +319,7 @@ def test_no_option_takes_an_empty_value(
         (["run", "exp08", "--probes", "budgets,"], "argument --probes: got an empty text"),
         (
             ["run", "exp08", "--layers", "0,,1"],
-            "argument --layers: expected 'all' or numbers joined by commas: got an",
+            "argument --layers: expected 'all' or numbers joined by commas: expected a whole number, got ''",
         ),
         (["run", "custom", "--factor", "prefix=none,"], "argument --factor: got an empty text"),
         (["run", "exp08", "--n", "9" * 5_000], "argument --n: expected a whole number, got '999999"),

@@ -350,3 +350,13 @@ def test_the_command(tmp_path, capsys):
         == 0
     )
     assert r"\begin{table}" in out.read_text(encoding="utf-8")
+
+
+def test_documents_without_a_difference_between_them_give_no_test(tmp_path):
+    """Examples differ within each document, and all documents have the same mean: no standard error."""
+    rows = pd.DataFrame({"d": ["x", "x", "y", "y"], "a": [1.0, 3.0, 3.0, 1.0], "b": [0.0] * 4})
+    write(rows, tmp_path / "mine.csv")
+    frame = effects_of_file(tmp_path / "mine.csv", "a", ["b"], FEW, clusters="d").frame
+    assert frame["mean_difference"].tolist() == [2.0]
+    assert math.isnan(frame["p_t"][0])
+    assert "all documents have equal differences" in frame["reason"][0]

@@ -216,7 +216,8 @@ def test_a_bad_example_gives_nobody_a_prefix(tmp_path: Path) -> None:
     kept = [example for example in corpus.examples if example.identifier != "e3"]
     for index, fed in enumerate(feeding.fed):
         (prefix,) = (part.text for part in fed[1].trial.trial.encoder if part.role == "prefix")
-        assert prefix and kept[(index + 2) % 5].document.startswith(prefix)
+        assert prefix
+        assert kept[(index + 2) % 5].document.startswith(prefix)
 
 
 def test_an_encoder_that_is_wholly_hidden_is_the_example_s_fault(tmp_path: Path) -> None:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from budgetlens.command import design_options as custom_options
 from budgetlens.command import effects_options
-from budgetlens.command.parsing import FAILED, Parser, any_encoding, filled, whole
+from budgetlens.command.parsing import FAILED, Parser, any_encoding, filled, sentence, whole
 from budgetlens.comparison import options as compare_options
 from budgetlens.design.schema import FORMATS
 from budgetlens.explorer import command as explorer_command
 from budgetlens.registry.folders import require_own_folders
-from budgetlens.tables.terminal_text import visible
 
 if TYPE_CHECKING:
     from budgetlens.design.analysis import Analysis
@@ -50,7 +49,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     except (ValueError, OSError, ModuleNotFoundError) as error:
         if os.environ.get("BUDGETLENS_TRACEBACK"):
             raise
-        print(f"budgetlens: {visible(str(error))}", file=sys.stderr)
+        print(f"budgetlens: {sentence(str(error))}", file=sys.stderr)
         return FAILED
 
 

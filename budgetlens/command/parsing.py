@@ -16,6 +16,9 @@ from budgetlens.tables.terminal_text import visible
 #: Exit status after an error that the message explains.
 FAILED = 2
 
+#: Longest sentence in characters; those of this project are far below.
+_LONGEST = 1_800
+
 #: So many digits are enough for any number that is meant.
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 
@@ -37,7 +40,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong in one line, and exit."""
-        self.exit(FAILED, f"{self.prog}: {visible(message)} (`{self.prog} --help` tells what can be given)\n")
+        self.exit(
+            FAILED, f"{self.prog}: {sentence(message)} (`{self.prog} --help` tells what can be given)\n"
+        )
+
+
+def sentence(message: str) -> str:
+    """A message as one line for a terminal, without its middle where somebody's input makes it very long."""
+    line = visible(message)
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 300]} … {line[-300:]}"
 
 
 def filled(text: str) -> str:

@@ -42,9 +42,7 @@ def _reason(error: Exception) -> str:
 
 def _line_of_element(text: str) -> int:
     """The line on which the first element of an array begins that can't be read; of anything else, its first line."""
-    begun = len(text) - len(text.lstrip())
-    for begun in _elements(text):
-        pass
+    begun = [len(text) - len(text.lstrip()), *_elements(text)][-1]
     return text.count("\n", 0, begun) + 1
 
 

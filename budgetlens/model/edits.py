@@ -272,7 +272,7 @@ def _hidden(call: AttentionCall, chosen: Bool[Tensor, "batch head row key"], edi
     real = rearrange(call.row_roles != PADDING, "batch row -> batch 1 row 1")
     if bool((real & (mask == call.hidden_score).all(dim=-1, keepdim=True)).any()):
         raise EditError(
-            f"the edit '{edit_words(edit)}' hides every key of some row at {call.site}, whose attention would then be undefined; "
-            "leave at least one key visible to every row, or name fewer rows"
+            f"the edit '{edit_words(edit)}' hides every key of some row at {call.site}, whose attention would "
+            "be undefined; leave at least one key visible to every row, or name fewer rows"
         )
     return call.with_mask(mask)

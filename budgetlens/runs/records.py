@@ -35,9 +35,9 @@ class Fed:
 def trial_records(fed: Sequence[Fed]) -> pa.Table:
     """What was fed: positions by role, hidden positions, boundary check, truncation, the texts' words.
 
-    ``truncated_tokens``, ``answer_cut`` and ``prompt_cut`` count the tokens cut at the limits of the encoder's input, the
-    answer and the prompt. ``document`` is a digest of the example's document, the same for examples that share it. ``idle`` names the factors,
-    joined by ``+``, whose edits found none of their roles (:mod:`budgetlens.design.reach`).
+    ``truncated_tokens``, ``answer_cut`` and ``prompt_cut`` count the tokens cut at the limits of the encoder's input,
+    the answer and the prompt. ``document`` is a digest of the example's document, the same for examples that share it.
+    ``idle`` names the factors, joined by ``+``, whose edits found none of their roles (:mod:`budgetlens.design.reach`).
     """
     examples = [item.trial.trial.example for item in fed]
     counts = [item.trial.role_counts() for item in fed]

@@ -13,8 +13,8 @@ def read_texts(
 
     Tried are ``asked``, the corpus that the run was asked for, and its name, with the number of examples that was
     asked for, ``default_n`` (the analysis's) and the number that was found; only the selection with the hash of the
-    run's manifest counts. Examples that the run left out are not in it. Without ``hub``, corpora of the hub are left alone: nothing is asked of a network, and
-    their rows are not copied into a page.
+    run's manifest counts. Examples that the run left out are not in it. Without ``hub``, corpora of the hub are left
+    alone: nothing is asked of a network, and their rows are not copied into a page.
     """
     given = manifest.corpus
     counts = [count for count in (given.asked_n, default_n, given.n) if count]
