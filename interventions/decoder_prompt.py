@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import ClassVar, Self
 
 from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
-from budgetlens.model.trials import Example, Segment, Trial
+from budgetlens.model.trials import Example, ExampleError, Segment, Trial
 from interventions.levels.values import at_least, known_name, whole_number
 from interventions.texts.neutral import neutral_token
 
@@ -179,10 +179,11 @@ def _own_query(trial: Trial, context: Context, length: int) -> tuple[int, ...]:
     ids = context.tokenizer.query_ids(trial.example.query)
     if length > len(ids):
         shortest = min(len(context.tokenizer.query_ids(example.query)) for example in context.examples)
-        raise ValueError(
+        raise ExampleError(
             f"example {trial.example.identifier!r}: {length} tokens of the query were asked for, it has "
             f"{len(ids)}; the shortest query of the corpus has {shortest}. Take a smaller length, or a fill that "
-            "can be of any (random-text, corpus-unigram, other-query, neutral)"
+            "can be of any (random-text, corpus-unigram, other-query, neutral)",
+            f"their query has fewer than the {length} tokens that a prompt takes",
         )
     return ids
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -16,12 +17,12 @@ from rich.console import Console
 
 import budgetlens.runs.request
 from budgetlens.command.inventory import inventory
-from budgetlens.command.main import main
+from budgetlens.command.main import main, make_parser
 from budgetlens.command.show import print_cells
 from budgetlens.corpora.corpus import read_corpus
 from budgetlens.design.catalogue import available_analyses, find_analysis
 from budgetlens.design.custom import custom_analysis
-from budgetlens.design.edit_words import edit_words
+from budgetlens.model.edit_words import edit_words
 from budgetlens.model.edits import HideKeys
 from budgetlens.model.tokenization import TrialTokenizer
 from budgetlens.runs.run import Run
@@ -271,6 +272,123 @@ def test_a_directory_without_permission_is_refused(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(ValueError, match=r"can't be written: no permission in .*; give another directory"):
         budgetlens.runs.request.require_creatable(tmp_path / "a" / "b")
+
+
+# Empty values, numbers, and what a terminal can't show.
+
+
+def told_of(given: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line with which the command refuses a command line."""
+    try:
+        status = main(given)
+    except SystemExit as stopped:
+        status = stopped.code
+    assert status == 2
+    (line,) = errors_of(capsys).splitlines()
+    return line
+
+
+def options_with_values() -> list[tuple[str, str]]:
+    """Every option of every subcommand that takes a value, as the parser declares them."""
+    (commands,) = (action for action in make_parser()._actions if isinstance(action.choices, dict))
+    return [
+        (name, action.option_strings[0])
+        for name, parser in commands.choices.items()
+        for action in parser._actions
+        if action.option_strings and action.nargs is None
+    ]
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+@pytest.mark.parametrize(("subcommand", "option"), options_with_values())
+def test_no_option_takes_an_empty_value(
+    subcommand: str, option: str, empty: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = told_of([subcommand, option, empty, "x"], capsys)
+    assert line.startswith(f"budgetlens {subcommand}: argument {option}: ")
+    assert ("text, as from a shell variable that is not set" in line) or (f"got {empty!r}" in line)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["run", ""], "argument analysis: got an empty text"),
+        (["tables", ""], "argument RUN: got an empty text"),
+        (["effects", "", "--baseline", "a", "--treatment", "b"], "argument FILE: got an empty text"),
+        (["run", "exp08", "--probes", "budgets,,entropies"], "argument --probes: got an empty text"),
+        (["run", "exp08", "--probes", "budgets,"], "argument --probes: got an empty text"),
+        (
+            ["run", "exp08", "--layers", "0,,1"],
+            "argument --layers: expected 'all' or numbers joined by commas: expected a whole number, got ''",
+        ),
+        (["run", "custom", "--factor", "prefix=none,"], "argument --factor: got an empty text"),
+        (["run", "exp08", "--n", "9" * 5_000], "argument --n: expected a whole number, got '999999"),
+        (["run", "exp08", "--n", "²"], "argument --n: expected a whole number, got '²'"),
+        (["run", "exp08", "--seed", "1_0"], "argument --seed: expected a whole number, got '1_0'"),
+        (["run", "exp08", "--n", "0"], "argument --n: expected a whole number of at least 1, got 0"),
+        (
+            ["effects", "x", "--baseline", "a", "--treatment", "b", "--smallest-effect", "nan"],
+            "expected a number",
+        ),
+        (["run", "exp08", "--zzz\x1b[2J"], "unrecognized arguments: --zzz⟨U+001B⟩[2J"),
+        (["nope"], "argument COMMAND: invalid choice: 'nope'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_what_the_command_line_can_t_mean_is_one_sentence(
+    given: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = told_of(given, capsys)
+    assert told in line
+    assert len(line) < 600
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@pytest.mark.parametrize("given", [["list", "analyses"], ["show", "exp08", "--n", "2"], ["run", "exp99 →漢"]])
+def test_any_encoding_of_the_output_will_do(encoding: str, given: list[str]) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, "-m", "budgetlens", *given],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == (2 if "run" in given else 0), done.stderr
+    text = (done.stdout + done.stderr).decode(encoding)
+    assert "Traceback" not in text
+    if "run" in given:
+        assert ("exp99 →漢" in text) == (encoding == "utf-8")
+        assert ("exp99 \\u2192\\u6f22" in text) == (encoding != "utf-8")
+
+
+def test_streams_are_left_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.stdout.errors, sys.stderr.errors
+    assert main(["list", "probes"]) == 0
+    assert (sys.stdout.errors, sys.stderr.errors) == before
+
+
+def test_the_examples_that_were_asked_for_are_told_apart_from_a_default(
+    given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["show", "custom", *FACTORS, *given]
+    assert main(command) == 0
+    assert "the analysis takes 500 examples where no number is given, and only 6 rows" in errors_of(capsys)
+    assert main([*command, "--n", "500"]) == 0
+    assert "500 examples were asked for, but only 6 rows are usable" in errors_of(capsys)
+
+
+def test_edits_are_named_in_words_in_errors(
+    tmp_path: Path, given: list[str], quiet: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row that would see nothing; without a prompt the first row is the decoder's start."""
+    cut = "start->start+document+bos+eos@all"
+    command = ["run", "custom", "--knockout", cut, *given, "--out", str(tmp_path / "run"), "--quiet"]
+    assert main([*command, "--device", "cpu"]) == 2
+    *_, last = errors_of(capsys).splitlines()
+    assert "the edit 'hide keys: keys bos+document+eos+start; rows start; stack decoder" in last
+    assert "frozenset" not in last
+    assert "HideKeys" not in last
 
 
 # Seeds and limits.

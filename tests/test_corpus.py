@@ -544,6 +544,20 @@ BROKEN: list[tuple[str, bytes, str]] = [
     ),
     ("semicolons.csv", b"query;document;answer\nq;d;a\n", "fit no known schema"),
     ("lists.jsonl", b"[1]\n[2]\n", "its rows are no objects"),
+    ("commas.csv", b"query,document,answer\nq,d,a,\nq,d,a,\n", "line 2: 4 fields, and the header names 3"),
+    ("null.csv", b"query,document,answer\nq,d,a\nq,\0,a\n", "line 3: holds a NUL character"),
+    ("null.jsonl", b'{"query": "q"}\n\0', "line 2: holds a NUL character"),
+    ("open2.csv", b'query,document,answer\nq,d,a\nq,"open,a\nq,d,a\nq,d,a\n', "line 3: not CSV"),
+    ("deep.jsonl", b'{"query": "q"}\n{"query": ' + b"[" * 100_000, "line 2: nested too deeply to be read"),
+    ("deep.json", b'[{"query": "q"},\n{"query": ' + b"[" * 100_000, "line 2: nested too deeply to be read"),
+    ("huge.jsonl", b'{"id": ' + b"9" * 5_000 + b"}", "line 1: a number of 5000 digits"),
+    ("huge.json", b'[{"id": 1},\n\n{"id": ' + b"9" * 5_000 + b"}]", "line 3: a number of 5000 digits"),
+    (
+        "doubled.jsonl",
+        b'{"query": "q", "document": "d", "answer": "a"}\n{"query": "q", "document": "d", "query": "a"}',
+        "line 2: the key 'query' is there twice in one object",
+    ),
+    ("doubled.json", b'[{"query": "q"},\n {"a": {"b": 1, "b": 2}}]', "line 2: the key 'b' is there twice"),
 ]
 
 
@@ -561,6 +575,50 @@ def test_directories_missing_files_and_unknown_names_are_clear_errors(tmp_path: 
         read_corpus("squad", n=1)
     with pytest.raises(CorpusError, match="not on the hub"):
         read_corpus(write_json_lines(tmp_path / "a.jsonl", PLAIN), n=1, revision="main")
+
+
+def test_a_home_of_nobody_and_an_empty_name_are_clear_errors() -> None:
+    with pytest.raises(CorpusError, match="'~nosuchuser/c.csv' begins with the home directory of a user"):
+        read_corpus("~nosuchuser/c.csv", n=1)
+    for empty in ("", "  "):
+        with pytest.raises(CorpusError, match="the corpus has no name; give one of reference"):
+            read_corpus(empty, n=1)
+    with pytest.raises(CorpusError, match="neither a known corpus"):
+        read_corpus("a" * 5_000, n=1)
+
+
+def test_lone_surrogates_make_a_row_malformed_wherever_they_stand(tmp_path: Path) -> None:
+    rows = [PLAIN[0], *({**PLAIN[0], name: "a\ud800b"} for name in ("query", "document", "answer", "id"))]
+    corpus = read_corpus(write_json_lines(tmp_path / "plain.jsonl", rows), n=None)
+    assert [(rejection.reason, rejection.rows) for rejection in corpus.rejected] == [
+        (f"{name!r} holds a broken character (a lone surrogate)", (row,))
+        for row, name in enumerate(("query", "document", "answer", "id"), start=2)
+    ]
+
+
+def test_a_long_cell_and_text_that_looks_like_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "plain.csv"
+    long = "word " * 30_000
+    path.write_text(f'id,query,document,answer\n01,NA,"{long}",null\n1,None,nan,01\n', encoding="utf-8")
+    examples = {each.identifier: each for each in read_corpus(path, n=None).examples}
+    assert (examples["01"].query, examples["01"].document, examples["01"].answer) == ("NA", long, "null")
+    assert (examples["1"].query, examples["1"].document, examples["1"].answer) == ("None", "nan", "01")
+    assert csv.field_size_limit() == 131_072
+
+
+def test_a_default_is_not_what_somebody_asked_for(tmp_path: Path) -> None:
+    path = write_json_lines(tmp_path / "plain.jsonl", PLAIN)
+    (told,) = read_corpus(path, n=500, n_asked=False).warnings
+    assert told == (
+        "the analysis takes 500 examples where no number is given, and only 3 rows are usable; all of them are used"
+    )
+
+
+def test_a_corpus_without_some_examples(tmp_path: Path) -> None:
+    corpus = read_corpus(write_json_lines(tmp_path / "plain.jsonl", PLAIN), n=None)
+    first, second, third = corpus.examples
+    assert corpus.without({second.identifier, "nobody"}).examples == (first, third)
+    assert corpus.without(()) is corpus
 
 
 def test_columns_are_found_even_when_the_first_row_lacks_one(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -354,6 +356,77 @@ def test_files_keep_every_character(form: str, tmp_path: Path) -> None:
     assert read_design(path) == mapping
     # Other readers agree.
     assert (tomllib.loads(text) if form == "toml" else yaml.safe_load(text)) == mapping
+
+
+def test_merge_keys_of_yaml(tmp_path: Path) -> None:
+    """A key of the mapping's own stands above a merged one, whatever the order in which mappings are made."""
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "factors:\n  <<: {prefix: [none, oracle], prompt: [none]}\n  prompt: [none, query]\n"
+        "aliases:\n  deep: {x: &two {<<: &one {prefix: none, prompt: none}, prompt: query}}\n  other: {<<: *two}\n"
+        "splits: [{<<: [{a: 1, b: 2}, {b: 3, c: 4}], a: 0}]\n"
+    )
+    assert read_design(path) == {
+        "factors": {"prefix": ["none", "oracle"], "prompt": ["none", "query"]},
+        "aliases": {
+            "deep": {"x": {"prefix": "none", "prompt": "query"}},
+            "other": {"prefix": "none", "prompt": "query"},
+        },
+        "splits": [{"a": 0, "b": 2, "c": 4}],
+    }
+
+
+DOUBLING = "".join(f"a{number}: &a{number} [*a{number - 1}, *a{number - 1}]\n" for number in range(1, 60))
+MERGING = "".join(
+    f"a{number}: &a{number} {{<<: [*a{number - 1}, *a{number - 1}]}}\n" for number in range(1, 60)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.yaml", "factors: " + "[" * 100_000, "nested more than 60 deep, line 1"),
+        (
+            "a.yaml",
+            "\n".join(" " * depth + "a:" for depth in range(900)),
+            "nested more than 60 deep, line 60",
+        ),
+        ("a.toml", "a = " + "[" * 100_000 + "]" * 100_000, "is nested too deeply to be read"),
+        ("a.toml", "a = " + "{a=" * 50_000, "is nested too deeply to be read"),
+        ("a.toml", ".".join("a" * 100_000) + " = 1", "line 1: holds more than 200 dots"),
+        ("a.toml", "[" + ".".join("a" * 100_000) + "]", "line 1: holds more than 200 dots"),
+        ("a.yaml", "a0: &a0 [x, x]\n" + DOUBLING + "factors: {prefix: [none, *a59]}", "no key 'a0'"),
+        ("a.yaml", "factors: {prefix: &a [none, *a]}", r"factors.prefix\[1\]: expected text, got list"),
+        ("a.yaml", "a0: &a0 {x: 1}\n" + MERGING, "merge keys give more than 10000 keys"),
+        ("a.yaml", "n: " + "9" * 5_000, "is no YAML: a whole number has thousands of digits"),
+        ("a.toml", "n = " + "9" * 5_000, "is no TOML: a whole number has thousands of digits"),
+        ("a.yaml", "n: 2024-99-99", "is no YAML: month must be in"),
+        ("a.yaml", "<<: {n: 1}\n<<: {n: 2}", "the key '<<' is there twice, line 1 and line 2"),
+        ("a.yaml", "#" * 1_000_001, "holds 1,000,001 characters; a design has at most 1,000,000"),
+    ],
+    ids=range(14),
+)
+def test_hostile_files_end_soon_and_in_one_sentence(
+    name: str, content: str, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    begun = time.monotonic()
+    with pytest.raises(DesignError, match=told) as refused:
+        custom_analysis(read_design(path))
+    assert len(str(refused.value)) < 1_000
+    # Some took half a minute.
+    assert time.monotonic() - begun < 10
+
+
+def test_values_that_share_themselves_are_told_shortly(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "factors: {prefix: [none, oracle]}\nextra:\n- &a0 [x, x]\n" + re.sub(r"a\d+: ", "- ", DOUBLING)
+    )
+    with pytest.raises(DesignError, match=r"extra\[0\]: expected a table") as refused:
+        custom_analysis(read_design(path))
+    assert len(str(refused.value)) < 1_000
 
 
 @pytest.mark.parametrize(

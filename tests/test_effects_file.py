@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import json
 import math
 from dataclasses import replace
 
@@ -11,7 +13,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from budgetlens.command.effects_file import add_arguments, effects_of_file, main, read_table
+from budgetlens.command.effects_file import _numbers, add_arguments, effects_of_file, main, read_table
 from budgetlens.statistics.effects import paired_effect
 from budgetlens.statistics.inference import Inference
 
@@ -156,6 +158,102 @@ def test_mistakes_are_named(tmp_path, form, baseline, treatments, options, messa
         effects_of_file(path, baseline, treatments, FEW, **options)
 
 
+@pytest.mark.parametrize("ending", [".csv", ".tsv"])
+@pytest.mark.parametrize(
+    ("content", "line", "told"),
+    [
+        ("a,b\n10,1,2\n20,2,3\n30,3,5\n", 2, "3 fields, and the header names 2"),
+        ("a,b\n10,1,\n20,2,\n30,3,\n", 2, "3 fields, and the header names 2"),
+        ("a,b\n10,1\n20,2,\n30,3\n", 3, "3 fields"),
+        ("a,b\n10,1\n20\n30,3\n", 3, "1 fields"),
+        ('a,b\n"1\n2",1\n20\n', 4, "1 fields"),
+        ("a,b\r\n10,1\r\n\r\n20,2,3\r\n", 4, "3 fields"),
+        ("a,b\n10,1\n20,\0\n", 3, "holds a NUL character"),
+        ('a,b\n10,1\n"20,2\n30,3\n', 3, "(CSV|TSV)"),
+        ('a,b\n10,1\n"20"x,2\n', 3, "(CSV|TSV)"),
+        ("a,b\n10,1\n20,caf\xe9\n", 3, "not UTF-8"),
+    ],
+)
+def test_a_file_of_broken_form_is_refused_with_its_line(tmp_path, ending, content, line, told):
+    path = tmp_path / f"mine{ending}"
+    path.write_bytes(content.replace(",", "\t" if ending == ".tsv" else ",").encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"mine{ending}, line {line}: .*{told}"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_text_stays_text(tmp_path, mark):
+    path = tmp_path / "mine.csv"
+    long = "x" * 150_000
+    path.write_bytes(mark + f"id,condition,value\n01,NA,1\n1,None,2.5\nnull,,\n 1,nan,{long}\n".encode())
+    assert read_table(path).to_numpy().tolist() == [
+        ["01", "NA", "1"],
+        ["1", "None", "2.5"],
+        ["null", None, None],
+        [" 1", "nan", long],
+    ]
+    # The module's limit is the process's, and as it was.
+    assert csv.field_size_limit() == 131_072
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".json", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("names", [("None", "NA"), ("null", "nan"), ("01", "1"), ("1.0", "1")])
+def test_conditions_and_examples_may_be_called_anything(tmp_path, ending, names):
+    base, other = names
+    data = wide()
+    # Two examples each that only text tells apart.
+    identifiers = [f"{number // 2}" if number % 2 else f"0{number // 2}" for number in range(N)]
+    rows = pd.DataFrame(
+        {
+            "id": identifiers * 2,
+            "prefix": [base] * N + [other] * N,
+            "loss": [*data["bare"], *data["oracle"]],
+        }
+    )
+    path = tmp_path / f"mine{ending}"
+    write(rows, path)
+    frame = effects_of_file(path, base, [other], FEW, **LONG).frame
+    assert frame["n"].tolist() == [N]
+    assert frame["mean_difference"][0] == pytest.approx((data["bare"] - data["oracle"]).mean())
+
+
+def test_numbers_are_read_exactly_and_missing_ones_are_missing(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("a,b\n0.1,1e3\n-.5,NA\n 7 ,\n+2.,n/a\n3.3000000000000003,-inf\n", encoding="utf-8")
+    data = read_table(path)
+    assert _numbers(data["a"], "a").tolist() == [0.1, -0.5, 7.0, 2.0, 3.3000000000000003]
+    assert _numbers(data["b"], "b").isna().tolist() == [False, True, True, True, False]
+    for wrong in ("1_000", "1,5", "0x10", "١", "True", "1e", "12 %", "1" + "\u202e"):
+        path.write_text(f'a,b\n1,"{wrong}"\n', encoding="utf-8")
+        with pytest.raises(ValueError, match=r"column 'b' holds .* in row 0; expected numbers"):
+            _numbers(read_table(path)["b"], "b")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.json", '[{"a": 1, "b": 2}, {"a": 1, "a": 2}]', "line 1: the key 'a' is there twice"),
+        ("a.jsonl", '{"a": 1}\n{"a": [1]}', "row 2: 'a' holds a list"),
+        ("a.jsonl", '{"a": 1}\n5', "row 2: no object with named values"),
+        ("a.ndjson", '{"a": 1}\n{"a": ' + "9" * 5_000 + "}", "line 2: a number of 5000 digits"),
+        ("a.json", "[" * 100_000, "line 1: nested too deeply"),
+    ],
+)
+def test_json_that_can_t_be_meant_is_refused(tmp_path, name, content, told):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=told):
+        read_table(tmp_path / name)
+
+
+def test_examples_named_by_text_and_by_numbers_are_not_told_apart(tmp_path):
+    rows = [{"id": name, "a": 1.5, "b": 2} for name in (1, "1", 2)]
+    (tmp_path / "mine.json").write_text(json.dumps(rows))
+    with pytest.raises(
+        ValueError, match="names some examples by numbers and some by text; write all as text"
+    ):
+        effects_of_file(tmp_path / "mine.json", "a", ["b"], FEW, example="id")
+
+
 def test_files_that_are_no_tables(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         read_table(tmp_path / "absent.csv")
@@ -252,3 +350,13 @@ def test_the_command(tmp_path, capsys):
         == 0
     )
     assert r"\begin{table}" in out.read_text(encoding="utf-8")
+
+
+def test_documents_without_a_difference_between_them_give_no_test(tmp_path):
+    """Examples differ within each document, and all documents have the same mean: no standard error."""
+    rows = pd.DataFrame({"d": ["x", "x", "y", "y"], "a": [1.0, 3.0, 3.0, 1.0], "b": [0.0] * 4})
+    write(rows, tmp_path / "mine.csv")
+    frame = effects_of_file(tmp_path / "mine.csv", "a", ["b"], FEW, clusters="d").frame
+    assert frame["mean_difference"].tolist() == [2.0]
+    assert math.isnan(frame["p_t"][0])
+    assert "all documents have equal differences" in frame["reason"][0]

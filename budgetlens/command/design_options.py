@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from budgetlens.command.parsing import filled
 
 #: Name of the intervention that ``--knockout`` crosses with the other factors, and its level that cuts nothing.
 KNOCKOUT, NOTHING = "knockout", "none"
@@ -48,9 +51,9 @@ def factor_argument(text: str) -> tuple[str, tuple[str, ...]]:
     name, equals, levels = text.partition("=")
     if not equals or not name or not levels:
         raise argparse.ArgumentTypeError(
-            f"expected NAME=LEVEL,LEVEL… such as prefix=none,oracle,keywords:10; got {text!r}"
+            f"expected NAME=LEVEL,LEVEL… such as prefix=none,oracle,keywords:10; got {reprlib.repr(text)}"
         )
-    return name, split_levels(levels)
+    return name, tuple(filled(level) for level in split_levels(levels))
 
 
 def split_levels(text: str) -> tuple[str, ...]:

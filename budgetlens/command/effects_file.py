@@ -7,14 +7,21 @@ Long: one row per example and condition, with columns that name the example, the
 from __future__ import annotations
 
 import argparse
+import math
+import re
+import reprlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from budgetlens.command.effects_options import SUFFIXES, add_arguments
+from budgetlens.corpora.delimited import read_delimited
+from budgetlens.corpora.sources import rows_of_json, rows_of_json_lines
 from budgetlens.runs.files import write_output
 from budgetlens.statistics.contrasts import comparison
 from budgetlens.statistics.effects import effects_table
@@ -22,6 +29,10 @@ from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import Missing
 from budgetlens.tables.digits import counted
 from budgetlens.tables.presentation import Table, effects_presentation, render
+
+#: A number as text, and what programs write in its place where there is none.
+_NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity)", re.ASCII | re.IGNORECASE)
+_NO_NUMBER = frozenset(("", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none"))
 
 __all__ = ["add_arguments", "effects_of_file", "main", "read_table"]
 
@@ -105,7 +116,12 @@ def _distinct(baseline: str, treatments: Sequence[str]) -> list[str]:
 
 
 def read_table(file: str | Path) -> pd.DataFrame:
-    """A file of records as a DataFrame, by its ending."""
+    """A file of records as a DataFrame, by its ending. Text stays the text that it is; an empty cell is a missing one.
+
+    Raises FileNotFoundError where there is no such file, ValueError for another ending and for what is no table of
+    records, with the line: a row with more or fewer fields than the header, a column named twice, broken quotes or
+    JSON, text that is not UTF-8.
+    """
     path = Path(file)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
@@ -113,24 +129,38 @@ def read_table(file: str | Path) -> pd.DataFrame:
     if ending not in SUFFIXES:
         raise ValueError(f"{path} ends in {ending!r}; expected one of {', '.join(SUFFIXES)}")
     try:
-        if ending == ".parquet":
-            data = pd.read_parquet(path)
-        elif ending in (".jsonl", ".ndjson"):
-            data = pd.read_json(path, lines=True)
-        elif ending == ".json":
-            data = pd.read_json(path, orient="records")
-        else:
-            separator = "\t" if ending == ".tsv" else ","
-            names = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0].dropna()
-            doubled = names[names.duplicated()]
-            if len(doubled):
-                raise ValueError(f"two columns are named {doubled.iloc[0]!r}; give each a name of its own")
-            data = pd.read_csv(path, sep=separator)
+        data = _data(path, ending)
     except (ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a table of records: {error}") from error
+        raise ValueError(f"not a table of records: {error}") from error
     if data.empty:
         raise ValueError(f"{path} holds no rows")
     return data
+
+
+def _data(path: Path, ending: str) -> pd.DataFrame:
+    if ending == ".parquet":
+        try:
+            return pd.read_parquet(path)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{path} cannot be read as Parquet ({error})") from error
+    if ending in (".csv", ".tsv"):
+        table = read_delimited(path, "\t" if ending == ".tsv" else ",")
+        table.require_whole()
+        cells = [[field or None for field in fields] for _, fields in table.records]
+        return pd.DataFrame(cells, columns=list(table.header), dtype=object)
+    read = rows_of_json if ending == ".json" else rows_of_json_lines
+    return pd.DataFrame([_record(path, number, row) for number, row in read(path)], dtype=object)
+
+
+def _record(path: Path, number: int, row: Any) -> dict[str, Any]:
+    """A row of JSON whose values are texts, numbers or nothing."""
+    if not isinstance(row, dict):
+        raise ValueError(f"{path}, row {number}: no object with named values")
+    for name, value in row.items():
+        if isinstance(value, dict | list):
+            kind = "an object" if isinstance(value, dict) else "a list"
+            raise ValueError(f"{path}, row {number}: {name!r} holds {kind}; expected text or a number")
+    return row
 
 
 def _from_wide(
@@ -165,10 +195,10 @@ def _from_long(
     if example is None:
         raise ValueError("a long file needs the column that names the example, so that values can be paired")
     _need(data, [condition, value, example, *filter(None, (weights, clusters))], "")
-    own = data[condition].astype(str)
+    own = data[condition].map(lambda entry: entry if pd.isna(entry) else str(entry))
     absent = [name for name in named if name not in set(own)]
     if absent:
-        raise ValueError(f"column {condition!r} has no {absent[0]!r}; it has {sorted(set(own))}")
+        raise ValueError(f"column {condition!r} has no {absent[0]!r}; it has {sorted(set(own.dropna()))}")
     rows = data[own.isin(named)]
     return _records(
         _known(rows[example], example), own[rows.index], _numbers(rows[value], value), rows, weights, clusters
@@ -182,7 +212,19 @@ def _known(identity: pd.Series, name: str | None) -> pd.Series:
         raise ValueError(
             f"column {name!r} names no example in {int(absent.sum())} rows, first {identity.index[absent][0]}"
         )
+    kinds = {_kind(entry) for entry in identity}
+    if len(kinds) > 1:
+        # 1 and "1", 1 and true: whether they are one example nobody can tell.
+        raise ValueError(
+            f"column {name!r} names some examples by {' and some by '.join(sorted(kinds))}; write all as text"
+        )
     return identity
+
+
+def _kind(entry: Any) -> str:
+    if isinstance(entry, str):
+        return "text"
+    return "truth values" if isinstance(entry, bool | np.bool_) else "numbers"
 
 
 def _records(
@@ -209,11 +251,31 @@ def _need(data: pd.DataFrame, columns: Sequence[str], hint: str) -> None:
 
 
 def _numbers(column: pd.Series, name: str) -> pd.Series:
-    numbers = pd.to_numeric(column, errors="coerce")
-    wrong = column[numbers.isna() & column.notna()]
+    """A column as numbers; what stands for no number (an empty cell, NA) is missing. ValueError for anything else."""
+    numbers = column.map(_number).astype("float64")
+    wrong = column[numbers.isna() & ~column.map(_is_missing)]
     if len(wrong):
-        raise ValueError(f"column {name!r} holds {wrong.iloc[0]!r} in row {wrong.index[0]}; expected numbers")
-    return numbers.astype("float64")
+        entry = wrong.iloc[0]
+        given = reprlib.repr(entry if isinstance(entry, str) else str(entry))
+        raise ValueError(f"column {name!r} holds {given} in row {wrong.index[0]}; expected numbers")
+    return numbers
+
+
+def _number(entry: Any) -> float:
+    """The entry as a number, NaN where it is none."""
+    if isinstance(entry, str):
+        return float(entry) if _NUMBER.fullmatch(entry.strip()) else math.nan
+    if isinstance(entry, bool | np.bool_):
+        return math.nan
+    try:
+        return float(entry)
+    # A date or nothing; a whole number that is larger than any float.
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _is_missing(entry: Any) -> bool:
+    return bool(pd.isna(entry)) or (isinstance(entry, str) and entry.strip().lower() in _NO_NUMBER)
 
 
 def main(arguments: argparse.Namespace) -> int:

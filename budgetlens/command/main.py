@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from budgetlens.command import design_options as custom_options
 from budgetlens.command import effects_options
+from budgetlens.command.parsing import FAILED, Parser, any_encoding, filled, sentence, whole
 from budgetlens.command.stopping import Stopped, stoppable, words_of_memory, words_of_stop
 from budgetlens.comparison import options as compare_options
 from budgetlens.design.schema import FORMATS
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from budgetlens.design.analysis import Analysis
     from budgetlens.runs.running import RunOptions
 
-#: Exit status after an error that the message explains.
-FAILED = 2
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
+    with any_encoding():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = ["budgetlens", *given]
     try:
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = _words_of(error, command)
         if not words or os.environ.get("BUDGETLENS_TRACEBACK"):
             raise
-        print(f"budgetlens: {words}", file=sys.stderr)
+        print(f"budgetlens: {sentence(words)}", file=sys.stderr)
         return FAILED
 
 
@@ -62,13 +65,15 @@ def _words_of(error: Exception, command: Sequence[str]) -> str:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of every subcommand."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="budgetlens",
         description="Who gets a decoder's attention: budgets, interventions and paired effects in "
         "encoder-decoder language models.",
         epilog="An error's traceback is shown where BUDGETLENS_TRACEBACK is set.",
     )
     commands = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
+    # Everything behind the command passes here first; its own parser judges each value under its option's name.
+    commands.type = str
 
     lister = commands.add_parser(
         "list", help="what there is: analyses, interventions, probes, models, corpora"
@@ -168,7 +173,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--probes",
-        type=custom_options.split_levels,
+        type=_names,
         metavar="NAME,NAME…",
         help="what reads attention (default: the analysis's; see `budgetlens list probes`)",
     )
@@ -228,7 +233,7 @@ def _input_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = whole(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
     return number
@@ -239,7 +244,7 @@ def _count(text: str) -> int:
 
 
 def _seed(text: str) -> int:
-    number = int(text)
+    number = whole(text)
     # Room above for the published runs, which add the example's index and an offset.
     if not 0 <= number < 2**31:
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**31 - 1}, got {text}")
@@ -250,11 +255,13 @@ def _layers(text: str) -> tuple[int, ...] | None:
     if text == "all":
         return None
     try:
-        return tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"expected 'all' or numbers joined by commas, got {text!r}"
-        ) from error
+        return tuple(sorted({whole(part) for part in filled(text).split(",")}))
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"expected 'all' or numbers joined by commas: {error}") from error
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filled(name) for name in custom_options.split_levels(text))
 
 
 def _batch_tokens(text: str) -> int | None:

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.design import Cell, Design, context_of
-from budgetlens.design.edit_words import edit_words
 from budgetlens.design.reach import feed, idle_factors
+from budgetlens.model.edit_words import edit_words
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
 from budgetlens.tables.terminal_text import visible
@@ -75,6 +75,10 @@ def print_cells(
             notes.append("the document has other token ids than without its prefix")
         if trial.truncated:
             notes.append(f"{trial.truncated} tokens cut at the limit")
+        if trial.prompt_cut:
+            notes.append(f"{trial.prompt_cut} tokens of the prompt cut at the limit")
+        if trial.answer_cut:
+            notes.append(f"{trial.answer_cut} tokens of the answer cut at the limit")
         console.print(Text("; ".join(notes), "dim"))
         for label, edits in (("edit", trial.trial.edits), ("states", trial.trial.states)):
             for edit in edits:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from budgetlens.corpora.sources import (
     rows_of_file,
 )
 from budgetlens.model.trials import Example
+from budgetlens.registry.names import printable
 
 #: How many row numbers a rejection names.
 ROWS_NAMED = 5
@@ -130,6 +131,13 @@ class Corpus:
     asked: str = ""
     asked_n: int | None = None
 
+    def without(self, identifiers: Collection[str]) -> Corpus:
+        """The corpus of the other examples, in their order: what a file without these rows would hold."""
+        if not identifiers:
+            return self
+        left = tuple(example for example in self.examples if example.identifier not in identifiers)
+        return replace(self, examples=left)
+
     @property
     def sha256(self) -> str:
         return _hash(
@@ -148,7 +156,7 @@ class Corpus:
             f"document {self._mean_words('document'):.1f}, answer {self._mean_words('answer'):.1f}"
         )
         lines = [
-            f"corpus {self.name}: {self.source}; schema {self.schema}",
+            f"corpus {printable(self.name)}: {printable(self.source)}; schema {self.schema}",
             f"{len(self.examples)} examples, drawn with seed {self.seed} from {self.candidates} usable rows "
             f"of {self.rows_read} rows read",
             f"{means}; {len(self.padding_pool)} passages for padding",
@@ -172,16 +180,20 @@ def read_corpus(
     seed: int = 42,
     selection: Selection | None = None,
     revision: str | None = None,
+    n_asked: bool = True,
 ) -> Corpus:
     """Read a corpus by name (see :data:`CORPORA`) or from a JSON, JSON Lines, CSV or Parquet file.
 
     ``n`` is the number of examples; None takes every usable row. ``seed`` draws the permutation whose
     first ``n`` candidates are taken. ``selection`` holds the bounds; its defaults are the published ones.
-    ``revision`` is a commit or tag of a hub dataset.
+    ``revision`` is a commit or tag of a hub dataset. ``n_asked`` tells whether somebody asked for ``n`` or it is an
+    analysis's default, for the words of warnings alone.
 
     A corpus with fewer than ``n`` usable rows is returned with a warning in it. Raises
     :class:`CorpusError` when the source cannot be read, its columns fit no schema, or no row is usable.
     """
+    if not str(name_or_path).strip():
+        raise CorpusError(f"the corpus has no name; give one of {', '.join(CORPORA)} or a file")
     known = CORPORA.get(str(name_or_path))
     if known is not None and known.repository is not None:
         _check_number(n)
@@ -189,7 +201,13 @@ def read_corpus(
         parts = (known.repository, known.configuration, known.split, revision and f"revision {revision}")
         source = " ".join(part for part in parts if part)
         found = corpus_of_rows(
-            rows_of_dataset(dataset), name=known.name, source=source, n=n, seed=seed, selection=selection
+            rows_of_dataset(dataset),
+            name=known.name,
+            source=source,
+            n=n,
+            seed=seed,
+            selection=selection,
+            n_asked=n_asked,
         )
         return replace(found, asked=known.name, asked_n=n)
     if revision is not None:
@@ -205,14 +223,34 @@ def read_corpus(
         name, path, source = known.name, known.file, f"built in, {known.file.name}"
         asked = known.name
     else:
-        path = Path(name_or_path).expanduser()
-        if not path.exists():
+        path = home_expanded(name_or_path)
+        if not _exists(path):
             raise CorpusError(
                 f"{str(name_or_path)!r} is neither a known corpus ({', '.join(CORPORA)}) nor an existing file"
             )
         name, source, asked = path.stem, f"file {path.name}", str(path.resolve())
-    found = corpus_of_rows(rows_of_file(path), name=name, source=source, n=n, seed=seed, selection=selection)
+    found = corpus_of_rows(
+        rows_of_file(path), name=name, source=source, n=n, seed=seed, selection=selection, n_asked=n_asked
+    )
     return replace(found, asked=asked, asked_n=n)
+
+
+def home_expanded(path: str | Path) -> Path:
+    """The path with ``~`` or ``~user`` at its beginning replaced by that home; CorpusError where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise CorpusError(
+            f"{str(path)!r} begins with the home directory of a user that this machine does not know; give the whole path"
+        ) from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    # A name that no file system holds: with a NUL, or too long.
+    except (ValueError, OSError):
+        return False
 
 
 def corpus_of_rows(
@@ -223,6 +261,7 @@ def corpus_of_rows(
     n: int | None,
     seed: int = 42,
     selection: Selection | None = None,
+    n_asked: bool = True,
 ) -> Corpus:
     """The corpus of numbered rows: the part of :func:`read_corpus` that all sources share."""
     _check_number(n)
@@ -267,7 +306,7 @@ def corpus_of_rows(
             text for text in padding if shortest <= word_count(text) <= longest and text not in selected_texts
         ),
         rejected=rejections,
-        warnings=_warnings(n, len(candidates), rejections),
+        warnings=_warnings(n, n_asked, len(candidates), rejections),
         rows_read=rows_read,
         candidates=len(candidates),
         seed=seed,
@@ -315,11 +354,18 @@ def _with_unique_identifiers(candidates: list[Candidate]) -> list[Example]:
     return examples
 
 
-def _warnings(n: int | None, candidates: int, rejections: tuple[Rejection, ...]) -> tuple[str, ...]:
+def _warnings(
+    n: int | None, n_asked: bool, candidates: int, rejections: tuple[Rejection, ...]
+) -> tuple[str, ...]:
     warnings = []
     if n is not None and candidates < n:
+        usable = (
+            f"only {candidates} {'row is' if candidates == 1 else 'rows are'} usable; all of them are used"
+        )
         warnings.append(
-            f"{n} examples were asked for, but only {candidates} rows are usable; all of them are used"
+            f"{n} examples were asked for, but {usable}"
+            if n_asked
+            else f"the analysis takes {n} examples where no number is given, and {usable}"
         )
     malformed = sum(rejection.count for rejection in rejections if rejection.malformed)
     if malformed:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from budgetlens.corpora.json_text import JsonError, parsed
 from budgetlens.corpora.sources import UnreadableRow
 
 
@@ -162,7 +162,7 @@ def _identifier(row: dict[str, Any], number: int) -> str:
     for name in ("query_id", "identifier", "id"):
         value = row.get(name)
         if isinstance(value, int | str) and not isinstance(value, bool) and str(value).strip():
-            return str(value)
+            return _sound(str(value), name)
     return f"row-{number}"
 
 
@@ -192,9 +192,15 @@ def _decoded(row: dict[str, Any], name: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        raise _BadField(f"{name!r} is text that is not JSON") from None
+        return parsed(value)
+    except JsonError as error:
+        # Where in the cell, and in which of the parser's words, would part one reason into many.
+        reason = (
+            "is text that is not JSON"
+            if error.reason.startswith("not JSON")
+            else f"is JSON, but {error.reason}"
+        )
+        raise _BadField(f"{name!r} {reason}") from None
 
 
 def _field(row: dict[str, Any], name: str) -> Any:

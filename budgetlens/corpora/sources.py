@@ -7,13 +7,13 @@ numbers, for every other source they count the records.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from budgetlens.corpora.delimited import TextFileError, read_delimited, text_of
+from budgetlens.corpora.json_text import JsonError, parsed
 
 NumberedRow = tuple[int, Any]
 
@@ -51,7 +51,14 @@ def rows_of_file(path: Path) -> Iterator[NumberedRow]:
         )
     if path.stat().st_size == 0:
         raise CorpusError(f"{path} is empty; a corpus file holds at least one row")
-    return reader(path)
+    return _of_corpus(reader(path))
+
+
+def _of_corpus(rows: Iterator[NumberedRow]) -> Iterator[NumberedRow]:
+    try:
+        yield from rows
+    except TextFileError as error:
+        raise CorpusError(str(error)) from error
 
 
 def rows_of_dataset(dataset: Iterable[Any]) -> Iterator[NumberedRow]:
@@ -90,53 +97,37 @@ def load_hub_dataset(repository: str, configuration: str | None, split: str, rev
         ) from error
 
 
-def _text_of(path: Path) -> str:
-    content = path.read_bytes()
-    try:
-        # utf-8-sig drops a byte order mark where there is one.
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise CorpusError(
-            f"{path}, line {line}: byte {content[error.start]:#04x} is not UTF-8 text; save the file as "
-            "UTF-8 (a Latin-1 file: iconv -f latin1 -t utf-8)"
-        ) from error
-
-
-def _rows_of_json_lines(path: Path) -> Iterator[NumberedRow]:
+def rows_of_json_lines(path: Path) -> Iterator[NumberedRow]:
+    """Values of a JSON Lines file by line. Raises CorpusError, and TextFileError for what is no text, with the line."""
     # Not str.splitlines: it also breaks at U+2028 and its like, which JSON allows inside strings.
-    for number, line in enumerate(_text_of(path).split("\n"), start=1):
+    for number, line in enumerate(text_of(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise CorpusError(
-                f"{path}, line {number}: not JSON ({error.msg}, column {error.colno}); repair or delete it"
-            ) from error
+            row = parsed(line)
+        except JsonError as error:
+            raise CorpusError(f"{path}, line {number}: {error.reason}; repair or delete it") from error
         yield number, row
 
 
-def _rows_of_json(path: Path) -> Iterator[NumberedRow]:
-    text = _text_of(path)
+def rows_of_json(path: Path) -> Iterator[NumberedRow]:
+    """Records of a JSON file, see :func:`rows_of_file`. Raises as :func:`rows_of_json_lines`."""
+    text = text_of(path)
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
+        content = parsed(text)
+    except JsonError as error:
         if _looks_like_json_lines(text):
-            yield from _rows_of_json_lines(path)
+            yield from rows_of_json_lines(path)
             return
-        raise CorpusError(
-            f"{path}, line {error.lineno}: not JSON ({error.msg}, column {error.colno}); "
-            "expected an array of objects"
-        ) from error
+        raise CorpusError(f"{path}, {error}; expected an array of objects") from error
     yield from enumerate(_records(path, content), start=1)
 
 
 def _looks_like_json_lines(text: str) -> bool:
     first = text.lstrip().split("\n", 1)[0]
     try:
-        return isinstance(json.loads(first), dict)
-    except json.JSONDecodeError:
+        return isinstance(parsed(first), dict)
+    except JsonError:
         return False
 
 
@@ -167,26 +158,15 @@ def _shape(content: Any) -> str:
 
 
 def _rows_of_csv(path: Path) -> Iterator[NumberedRow]:
-    # newline="" hands quoted line breaks to the csv module untouched.
-    reader = csv.reader(io.StringIO(_text_of(path), newline=""), strict=True)
-    try:
-        header = next(reader, [])
-        repeated = sorted({name for name in header if header.count(name) > 1})
-        if repeated:
-            raise CorpusError(
-                f"{path}: the header names {repeated} more than once; every column needs its own name"
-            )
-        number = 0
-        for fields in reader:
-            if not fields:
-                continue
-            number += 1
-            if len(fields) != len(header):
-                yield number, UnreadableRow("not as many fields as the header names")
-            else:
-                yield number, dict(zip(header, fields, strict=True))
-    except csv.Error as error:
-        raise CorpusError(f"{path}, line {reader.line_num}: not CSV ({error}); repair the line") from error
+    table = read_delimited(path)
+    if all(table.ragged(fields) for _, fields in table.records):
+        # A comma at the end of every line: the header is wrong, not the rows.
+        table.require_whole()
+    for number, (_, fields) in enumerate(table.records, start=1):
+        if table.ragged(fields):
+            yield number, UnreadableRow("not as many fields as the header names")
+        else:
+            yield number, dict(zip(table.header, fields, strict=True))
 
 
 def _rows_of_parquet(path: Path) -> Iterator[NumberedRow]:
@@ -207,8 +187,8 @@ def _rows_of_parquet(path: Path) -> Iterator[NumberedRow]:
 
 
 _READERS: dict[str, Callable[[Path], Iterator[NumberedRow]]] = {
-    ".json": _rows_of_json,
-    ".jsonl": _rows_of_json_lines,
+    ".json": rows_of_json,
+    ".jsonl": rows_of_json_lines,
     ".csv": _rows_of_csv,
     ".parquet": _rows_of_parquet,
 }

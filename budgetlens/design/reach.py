@@ -21,10 +21,14 @@ from budgetlens.design.intervention import Context, Intervention, LevelError
 from budgetlens.model.edits import EditError
 from budgetlens.model.roles import ROLES
 from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
-from budgetlens.model.trials import FIRST_POSITIONS, CutDocumentError, Example, StateError, Trial
+from budgetlens.model.trials import FIRST_POSITIONS, CutDocumentError, Example, ExampleError, StateEdit, Trial
+from budgetlens.registry.names import printable
 
 if TYPE_CHECKING:
     from budgetlens.corpora.corpus import Corpus
+
+#: So many levels are named in a note.
+LEVELS_NAMED = 6
 
 #: A factor with one of its levels.
 Level = tuple[str, str]
@@ -46,13 +50,20 @@ def feed(
 ) -> tuple[TokenizedTrial, dict[str, Idle]]:
     """What a cell feeds the model for an example, and its idle factors.
 
-    Raises as the cell and the tokenizer do; a LevelError, such as for layers that the model lacks, names the cell.
+    Raises as the cell and the tokenizer do, and ExampleError where the decoder would see nothing of the encoder; a
+    LevelError, such as for layers that the model lacks, names the cell.
     """
     try:
         trials = cell.trials(example, context)
     except LevelError as error:
         raise LevelError(f"cell {cell.name}: {error}") from error
     tokenized = tokenizer(trials[-1])
+    if not any(tokenized.visible):
+        raise ExampleError(
+            f"example {example.identifier!r} in the cell {cell.name}: the decoder would see nothing of the encoder "
+            f"(hidden: {'+'.join(sorted(trials[-1].hidden))}); leave at least one role visible",
+            "the decoder would see nothing of the encoder",
+        )
     found = {}
     for (factor, _), intervention, before, after in zip(
         cell.levels, cell.interventions, trials, trials[1:], strict=False
@@ -106,21 +117,22 @@ def require_feasible(
 
     Raises:
         EditError: a level is idle in every example of every cell that has it, and not ``allow_idle``.
-        StateError: no example can be fed, since every document is cut at the encoder's limit.
+        ExampleError: no example can be fed; the message tells why the first can't.
         ValueError: a cell can't be made.
     """
     pending: dict[Level, tuple[str, Idle] | None] = {
         level: None for cell in design.cells for level in cell.levels
     }
     roles: set[str] = set()
-    tried, cut = False, None
+    tried, refused = False, None
     for index, example in enumerate(corpus.examples):
         context = context_of(corpus, index, tokenizer, seed)
         wanted = [cell for cell in design.cells if any(level in pending for level in cell.levels)]
         try:
+            tokenizer.require_text(example)
             made = [(cell, *feed(cell, example, context, tokenizer)) for cell in wanted]
-        except CutDocumentError as error:
-            cut = cut or error
+        except ExampleError as error:
+            refused = refused or error
             continue
         tried = True
         for cell, trial, idle in made:
@@ -133,8 +145,8 @@ def require_feasible(
                         del pending[level]
         if allow_idle or not pending:
             return
-    if cut is not None and not tried:
-        raise StateError(f"no example is left: each of the {len(corpus.examples)} is cut. The first: {cut}")
+    if refused is not None and not tried:
+        raise none_is_left(len(corpus.examples), refused)
     for own, known in pending.items():
         if known is not None:
             (factor, text), (cell_name, why) = own, known
@@ -144,6 +156,17 @@ def require_feasible(
                 f"factor that makes them before {factor}, or leave the level out; a design file with allow_idle = true "
                 "runs it all the same"
             )
+
+
+def none_is_left(count: int, first: ExampleError) -> ExampleError:
+    """The error of a run in which not one of ``count`` examples can be fed, with that of the first."""
+    if isinstance(first, CutDocumentError):
+        return CutDocumentError(
+            f"no example is left: each of the {count} is cut, or can't be fed for another reason. The first: {first}"
+        )
+    return ExampleError(
+        f"no example is left: none of the {count} can be fed in every cell. The first: {first}", first.reason
+    )
 
 
 def _listed(roles: Collection[str]) -> str:
@@ -185,6 +208,42 @@ def _added(before: Sequence[object], after: Sequence[object]) -> Sequence[object
 def _hides(hidden: frozenset[str], tokenized: TokenizedTrial) -> bool:
     first = FIRST_POSITIONS in hidden and tokenized.published_hidden > 0
     return first or not hidden.isdisjoint(tokenized.encoder_roles)
+
+
+def untouched_first_token(
+    cell: Cell, example: Example, context: Context, tokenized: TokenizedTrial
+) -> tuple[Level, ...]:
+    """The levels of a cell that edit decoder rows which hold the answer, but not the one that predicts its first token.
+
+    Rows that hold the answer's tokens stand one position behind those that predict them: under such a level the
+    likelihood of the first token is what it was. ``tokenized`` is what the cell feeds for ``example``.
+    """
+    first, holding = tokenized.answer_rows("predicting")[0], set(tokenized.answer_rows("holding"))
+    trials = cell.trials(example, context)
+    found = []
+    for level, before, after in zip(cell.levels, trials, trials[1:], strict=False):
+        for edit in (*_added(before.edits, after.edits), *_added(before.states, after.states)):
+            roles = edit.roles if isinstance(edit, StateEdit) else getattr(edit, "rows", None)
+            if roles is None or getattr(edit, "stack", None) != "decoder" or tokenized.idle_reason(edit):
+                continue
+            rows = set(tokenized.positions("decoder", roles))
+            if rows & holding and first not in rows:
+                found.append(level)
+    return tuple(dict.fromkeys(found))
+
+
+def first_token_words(levels: Collection[Level]) -> tuple[str, ...]:
+    """What a reader must know of such levels, as a sentence; none where there are none."""
+    if not levels:
+        return ()
+    named = [printable(f"{factor}={level}") for factor, level in levels]
+    more = f" and {len(named) - LEVELS_NAMED} more" if len(named) > LEVELS_NAMED else ""
+    return (
+        f"The row that predicts the answer's first token is untouched by {', '.join(named[:LEVELS_NAMED])}{more}: rows "
+        "with the role answer hold the answer's tokens and predict those that follow, so that the likelihood of the first "
+        "token is what it is without the edit. Name 'predicting' as rows to edit all that the answer's likelihood is "
+        "made of.",
+    )
 
 
 def idle_factors(found: Mapping[str, Idle]) -> tuple[str, ...]:

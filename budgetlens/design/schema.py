@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -101,7 +102,7 @@ def one_of(value: Any, path: str, known: Sequence[str]) -> str:
     """One of the known texts; DesignError with the nearest otherwise."""
     if value not in known:
         hint = nearest(value, known) if isinstance(value, str) else ""
-        raise DesignError(f"{path}: expected one of {', '.join(known)}, got {value!r}.{hint}")
+        raise DesignError(f"{path}: expected one of {', '.join(known)}, got {reprlib.repr(value)}.{hint}")
     return str(value)
 
 
@@ -114,6 +115,7 @@ def items(value: Any, path: str, read: Callable[[Any, str], Item]) -> tuple[Item
 
 def _wrong(path: str, expected: str, value: Any, advice: str = "") -> DesignError:
     return DesignError(
-        f"{path}: expected {expected}, got {type(value).__name__} {value!r}"
+        # Shortened: a file may hold much, nested deeply, in a circle or shared many times over.
+        f"{path}: expected {expected}, got {type(value).__name__} {reprlib.repr(value)}"
         + (f"; {advice}" if advice else "")
     )

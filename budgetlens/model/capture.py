@@ -21,6 +21,7 @@ from torch import Tensor
 from budgetlens.model.attention import Site, Tokens
 from budgetlens.model.batching import Batch, Rows, with_donors
 from budgetlens.model.decoder_inputs import decoder_inputs, position_rows
+from budgetlens.model.edit_words import edit_words
 from budgetlens.model.edits import EditError, OutputEdit
 from budgetlens.model.likelihood import token_losses
 from budgetlens.model.loaded import LoadedModel, at_path
@@ -86,14 +87,14 @@ def _require_matches(model: LoadedModel, batch: Batch, edits: Sequence[Edit]) ->
                 else ""
             )
             raise EditError(
-                f"{edit} matches no attention call of {model.name}: the model has "
+                f"the edit '{edit_words(edit)}' matches no attention call of {model.name}: the model has "
                 f"{_inventory(model.operations)}{hint}. Correct its stack, layers or roles."
             )
     for change in batch.state_changes:
         depth = model.trial_tokenizer.depths[change.edit.stack]
         if change.edit.layer is not None and change.edit.layer >= depth:
             raise EditError(
-                f"{type(change.edit).__name__} is for layer {change.edit.layer} of the {change.edit.stack}, "
+                f"the edit '{edit_words(change.edit)}' is for layer {change.edit.layer} of the {change.edit.stack}, "
                 f"but {model.name} has layers 0 to {depth - 1}"
             )
 

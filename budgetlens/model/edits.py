@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from einops import rearrange
 
+from budgetlens.model.edit_words import edit_words
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PADDING, PREDICTING, ROLES
 from budgetlens.model.trials import Edit, Positioned
 
@@ -104,7 +105,9 @@ class Edges:
         count = call.query.shape[1]
         beyond = sorted(head for head in self.heads or () if head >= count)
         if beyond:
-            raise EditError(f"{call.site} has heads 0 to {count - 1}; the edit names {beyond}: {self}")
+            raise EditError(
+                f"{call.site} has heads 0 to {count - 1}; the edit names {beyond} ({edit_words(self)})"
+            )
         return call.rows_and_heads(self.rows, self.heads)
 
     def chosen(self, call: AttentionCall) -> Bool[Tensor, "batch head row key"]:
@@ -256,7 +259,7 @@ def _hidden(call: AttentionCall, chosen: Bool[Tensor, "batch head row key"], edi
     real = rearrange(call.row_roles != PADDING, "batch row -> batch 1 row 1")
     if bool((real & (mask == call.hidden_score).all(dim=-1, keepdim=True)).any()):
         raise EditError(
-            f"{edit} hides every key of some row at {call.site}, whose attention would then be undefined; "
-            "leave at least one key visible to every row, or name fewer rows"
+            f"the edit '{edit_words(edit)}' hides every key of some row at {call.site}, whose attention would "
+            "be undefined; leave at least one key visible to every row, or name fewer rows"
         )
     return call.with_mask(mask)

@@ -223,6 +223,7 @@ def _trial_tokenizer(
         forced_start=forced_start(name, generation),
         depths=declared_depths(config),
         position_table=family.positions == "table",
+        decoder_positions=declared_positions(config, family),
     )
 
 
@@ -293,6 +294,11 @@ def model_limits(config: Any, family: Family, limits: Limits | None) -> Limits:
     if family.positions != "table":
         return limits
     return replace(limits, encoder=min(limits.encoder, int(config.max_position_embeddings)))
+
+
+def declared_positions(config: Any, family: Family) -> int | None:
+    """Length of the decoder's table of positions; None where the family looks none up."""
+    return int(config.max_position_embeddings) if family.positions == "table" else None
 
 
 def declared_depths(config: Any) -> dict[str, int]:

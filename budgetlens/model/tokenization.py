@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from budgetlens.model.plain_text import PlainText
 from budgetlens.model.roles import PREDICTING
-from budgetlens.model.trials import FIRST_POSITIONS, CutDocumentError, Edit, Segment, StateError, Trial
+from budgetlens.model.trials import (
+    FIRST_POSITIONS,
+    CutDocumentError,
+    Edit,
+    Example,
+    ExampleError,
+    Segment,
+    StateError,
+    Trial,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -43,8 +52,8 @@ class TokenizedTrial:
 
     ``document_intact`` tells whether the document has the same token ids as without its prefix;
     ``published_hidden`` is the number of first positions that the published truncation hides.
-    ``truncated`` counts encoder tokens cut at the limit. ``donors`` are the tokenized donors of each of the
-    trial's state edits.
+    ``truncated`` counts encoder tokens cut at the limit, ``answer_cut`` and ``prompt_cut`` the decoder's at theirs.
+    ``donors`` are the tokenized donors of each of the trial's state edits.
     """
 
     trial: Trial
@@ -58,6 +67,8 @@ class TokenizedTrial:
     published_hidden: int
     truncated: int
     donors: tuple[tuple[TokenizedTrial, ...], ...] = ()
+    answer_cut: int = 0
+    prompt_cut: int = 0
 
     @cached_property
     def encoder_key(self) -> EncoderKey:
@@ -122,6 +133,7 @@ class TrialTokenizer:
     ``depths`` tells how many layers each stack of the model has (``encoder``, ``decoder``); it is empty where
     the tokenizer belongs to no model. ``position_table`` tells that the encoder looks its positions up in a
     table, so that a prefix which shall move nothing has to stand behind the input and not before it.
+    ``decoder_positions`` is the length of the decoder's table, None where it has none.
     """
 
     def __init__(
@@ -133,6 +145,7 @@ class TrialTokenizer:
         forced_start: int | None = None,
         depths: Mapping[str, int] | None = None,
         position_table: bool = False,
+        decoder_positions: int | None = None,
     ) -> None:
         if not tokenizer.is_fast:
             raise ValueError(
@@ -145,6 +158,7 @@ class TrialTokenizer:
         self.limits = limits or Limits()
         self.depths: Mapping[str, int] = MappingProxyType(dict(depths or {}))
         self.position_table = position_table
+        self.decoder_positions = decoder_positions
         self.leading, self.trailing = special_frame(tokenizer)
         self.plain_text = PlainText(tokenizer)
         # A trial's cells repeat the same texts; the caches live and die with this tokenizer.
@@ -154,9 +168,36 @@ class TrialTokenizer:
     def __call__(self, trial: Trial) -> TokenizedTrial:
         """Positions of ``trial``.
 
-        Raises ValueError where the answer or the document has no token left, and StateError where a state
-        edit's donor has not the positions that the edit needs.
+        Raises ExampleError where the answer or the document has no token left or the decoder's input is longer than
+        its table of positions, and StateError where a state edit's donor has not the positions that the edit needs.
         """
+        tokenized = self._tokenized(trial)
+        self._require_room(trial.example, len(tokenized.decoder_ids), tokenized.decoder_shift)
+        return tokenized
+
+    def require_text(self, example: Example) -> None:
+        """Raise ExampleError where one of the example's texts has no token, or its answer alone is too long.
+
+        In no design could such an example be fed, or give others a prefix or a prompt, as every other one can.
+        """
+        for name in ("query", "document", "answer"):
+            if not self._plain(getattr(example, name)):
+                raise ExampleError(
+                    f"example {example.identifier!r}: its {name} {_short(getattr(example, name))} has no token",
+                    f"their {name} has no token under the model's tokenizer",
+                )
+        answer = self.decoder_segment(example.answer, self.limits.answer)
+        self._require_room(example, 1 + len(answer), 0)
+
+    def _require_room(self, example: Example, length: int, shift: int) -> None:
+        if self.decoder_positions is not None and length + shift > self.decoder_positions:
+            raise ExampleError(
+                f"example {example.identifier!r}: the decoder's input ends at position {length + shift}, and the model "
+                f"has a table of {self.decoder_positions} decoder positions",
+                "prompt and answer are longer than the decoder's table of positions",
+            )
+
+    def _tokenized(self, trial: Trial) -> TokenizedTrial:
         encoder_ids, encoder_roles, truncated = self._encoder(trial.encoder)
         document = tuple(
             token for token, role in zip(encoder_ids, encoder_roles, strict=True) if role == "document"
@@ -166,9 +207,10 @@ class TrialTokenizer:
             token for token, role in zip(alone, alone_roles, strict=True) if role == "document"
         )
         if not document:
-            raise ValueError(
+            raise ExampleError(
                 f"example {trial.example.identifier!r}: no document token is left in the encoder "
-                f"(limit {self.limits.encoder} tokens); shorten the prefix or raise the limit"
+                f"(limit {self.limits.encoder} tokens); shorten the prefix or raise the limit",
+                "no token of their document is left in the encoder",
             )
         # Where both were cut at the limit, the prefixed one is a shorter copy of the same ids.
         intact = document == (unprefixed[: len(document)] if truncated else unprefixed)
@@ -179,7 +221,7 @@ class TrialTokenizer:
             role not in hidden_roles and position >= hidden_first
             for position, role in enumerate(encoder_roles)
         )
-        decoder_ids, decoder_roles = self._decoder(trial)
+        decoder_ids, decoder_roles, cut = self._decoder(trial)
         order = list(range(len(encoder_ids)))
         if trial.prefix_positions == "before":
             order = self._prefix_apart(encoder_roles)
@@ -194,7 +236,10 @@ class TrialTokenizer:
             document_intact=intact,
             published_hidden=first,
             truncated=truncated,
-            donors=tuple(tuple(self(donor) for donor in edit.donors) for edit in trial.states),
+            # The decoder of a donor is never run.
+            donors=tuple(tuple(self._tokenized(donor) for donor in edit.donors) for edit in trial.states),
+            answer_cut=cut["answer"],
+            prompt_cut=cut["prompt"],
         )
         require_positions(tokenized)
         return tokenized
@@ -278,10 +323,12 @@ class TrialTokenizer:
         # The published count comes from the lengths before they are cut.
         return len(self._body(segments)[0]) - len(self._body(_documents(segments))[0])
 
-    def _decoder(self, trial: Trial) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    def _decoder(self, trial: Trial) -> tuple[tuple[int, ...], tuple[str, ...], dict[str, int]]:
+        """Ids, roles, and how many tokens of the prompt and of the answer are cut at their limits."""
         ids: list[int] = list(self.start(trial.forced_start))
         roles: list[str] = ["start"] * len(ids)
         limits = {"prompt": self.limits.prompt, "answer": self.limits.answer}
+        cut = dict.fromkeys(limits, 0)
         for segment in trial.decoder:
             # Each decoder segment is tokenized by itself, so that an answer has the same ids in every cell.
             own = (
@@ -291,15 +338,18 @@ class TrialTokenizer:
             )
             ids.extend(own)
             roles.extend([segment.role] * len(own))
+            if segment.token_ids is None:
+                cut[segment.role] += len(self._plain(segment.text or "")) - len(own)
         if "answer" not in roles:
-            raise ValueError(
-                f"example {trial.example.identifier!r}: the answer {trial.example.answer!r} has no token"
+            raise ExampleError(
+                f"example {trial.example.identifier!r}: the answer {_short(trial.example.answer)} has no token",
+                "their answer has no token under the model's tokenizer",
             )
         if roles[-1] != "answer":
             raise ValueError(
                 f"example {trial.example.identifier!r}: the answer must stand last in the decoder; got {roles}"
             )
-        return tuple(ids), tuple(roles)
+        return tuple(ids), tuple(roles), cut
 
     def _shift(self, trial: Trial) -> int:
         if trial.decoder_shift == "query":
@@ -323,6 +373,11 @@ def require_positions(trial: TokenizedTrial) -> None:
                     f"example {trial.trial.example.identifier!r}, {type(edit).__name__}: the role {role!r} {reason}; "
                     "name other roles or another donor, or raise the encoder's limit if a document was cut"
                 )
+
+
+def _short(text: str) -> str:
+    """A text in quotes, its control characters written out, cut where it is long."""
+    return ascii(text if len(text) <= 40 else text[:39] + "…")
 
 
 def _documents(segments: Sequence[Segment]) -> tuple[Segment, ...]:

@@ -94,15 +94,34 @@ class Edit(Protocol):
         ...
 
 
+class ExampleError(ValueError):
+    """An example that can't be fed in some cell, by its own content: it is left out, and the others are run.
+
+    ``reason`` is the kind of fault in words that follow "since", the same for all examples that have it; the message
+    says more of this one. A design's fault, which every example would have, is no ExampleError.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class StateError(ValueError):
     """States that can't be written where they are asked for."""
 
 
-class CutDocumentError(StateError):
+class CutDocumentError(ExampleError, StateError):
     """States that don't fit since the encoder's limit cut the document of the trial or of a donor: the example's fault.
 
     A design's fault, roles that don't match in length by themselves, is a plain StateError.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, CUT_DOCUMENT)
+
+
+#: Why an example whose document is cut is left out where states are copied.
+CUT_DOCUMENT = "the encoder's limit cuts their document, so that states can't be copied position by position"
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {best!r}?" if best and closeness(best)[0] >= _SIMILAR else ""
 
 
+def printable(name: str) -> str:
+    """A name for a sentence: characters that would act on a terminal or have no shape are written as escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in name
+    )
+
+
 def lookup(kind: str, name: str, known: Mapping[str, Registered]) -> Registered:
     """The entry called ``name``; RegistryError with the nearest known name otherwise."""
     if name not in known:

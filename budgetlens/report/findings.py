@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from budgetlens.model.families import FAMILIES
+from budgetlens.registry.names import printable
 from budgetlens.report.page import Section, escaped, foreign, heading
 from budgetlens.runs.manifest import Manifest
 from budgetlens.statistics.verdicts import (
@@ -21,6 +22,7 @@ from budgetlens.statistics.verdicts import (
     TREND,
     UNDECIDED,
 )
+from budgetlens.tables.build import CUT_NAMED
 from budgetlens.tables.digits import with_interval
 from budgetlens.tables.presentation import Table, shares_documents
 
@@ -243,7 +245,8 @@ def caveats(manifest: Manifest, tables: Mapping[str, Table]) -> list[str]:
                 *_of_the_setting(manifest),
                 *manifest.left_out_words,
                 *manifest.computed_words,
-                *_of_the_inputs(tables.get("trials")),
+                *manifest.cautions,
+                *_of_the_inputs(tables.get("trials"), manifest),
                 *_of_the_encoder(tables.get("trials"), manifest),
                 *_of_the_effects(tables.get("effects"), manifest),
                 *_of_the_shares(tables),
@@ -290,22 +293,45 @@ def _of_the_setting(manifest: Manifest) -> Iterable[str]:
         )
 
 
-def _of_the_inputs(trials: Table | None) -> Iterable[str]:
+#: What can be cut, by its column in the trials table: in words, and the limit's name in a run's identity.
+CUT_INPUTS = {
+    "truncated": ("the encoder's input was cut at the limit", "encoder"),
+    "prompts_cut": ("the decoder's prompt was cut at the limit", "prompt"),
+    "answers_cut": (
+        "the answer was cut at the limit, and its likelihood is that of the first part",
+        "answer",
+    ),
+}
+
+
+def _of_the_inputs(trials: Table | None, manifest: Manifest) -> Iterable[str]:
     if trials is None:
         return
-    changed, cut = (
-        int(trials.frame[name].sum()) if name in trials.frame else 0
-        for name in ("documents_changed", "truncated")
-    )
+    changed = int(trials.frame["documents_changed"].sum()) if "documents_changed" in trials.frame else 0
     total = int(trials.frame["n"].sum()) if "n" in trials.frame else 0
     if changed:
         yield (
             f"Prefix boundary: in {changed:,} of {total:,} trials the document has other token ids than without "
             "its prefix, so those trials differ from their baseline in more than the prefix."
         )
-    if cut:
-        yield f"In {cut:,} of {total:,} trials the encoder's input was cut at the limit."
+    limits = manifest.identity.get("limits")
+    for column, (words, limit) in CUT_INPUTS.items():
+        cut = int(trials.frame[column].sum()) if column in trials.frame else 0
+        if cut:
+            tokens = limits.get(limit) if isinstance(limits, Mapping) else None
+            at = words.replace("the limit", f"the limit of {tokens:,} tokens") if tokens else words
+            yield f"In {cut:,} of {total:,} trials {at}{_such_as(trials.frame, column)}."
     yield from _of_idle_cells(trials.frame)
+
+
+def _such_as(trials: pd.DataFrame, column: str) -> str:
+    """The first examples that a kind of cut concerns, as far as the table names them."""
+    named = trials.get(f"{column}_examples", pd.Series(dtype=str)).fillna("").astype(str)
+    names = list(dict.fromkeys(name for own in named for name in own.split("; ") if name))
+    if not names:
+        return ""
+    more = " and others" if len(names) > CUT_NAMED else ""
+    return f", those of {', '.join(map(printable, names[:CUT_NAMED]))}{more}"
 
 
 def _of_idle_cells(trials: pd.DataFrame) -> Iterable[str]:

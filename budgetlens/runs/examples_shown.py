@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
+from budgetlens.model.edit_words import edit_words
+
 if TYPE_CHECKING:
     from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
     from budgetlens.runs.records import Fed
@@ -99,12 +101,16 @@ def notes_on(trial: TokenizedTrial) -> list[str]:
     if trial.decoder_shift:
         notes.append(f"decoder positions are moved by {trial.decoder_shift}")
     if trial.trial.edits:
-        kinds = dict.fromkeys(type(edit).__name__ for edit in trial.trial.edits)
-        notes.append(f"attention is edited while the model runs ({', '.join(kinds)})")
+        told = dict.fromkeys(edit_words(edit) for edit in trial.trial.edits)
+        notes.append(f"attention is edited while the model runs ({' · '.join(told)})")
     if not trial.document_intact:
         notes.append("the document has other token ids than without its prefix")
     if trial.truncated:
         notes.append(f"{trial.truncated} encoder tokens are cut at the limit")
+    if trial.prompt_cut:
+        notes.append(f"{trial.prompt_cut} prompt tokens are cut at the limit")
+    if trial.answer_cut:
+        notes.append(f"{trial.answer_cut} answer tokens are cut at the limit")
     return notes
 
 

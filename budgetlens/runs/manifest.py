@@ -16,13 +16,15 @@ from typing import Any, TypeVar
 
 from budgetlens.design.analysis import Analysis
 from budgetlens.design.catalogue import analysis_of
+from budgetlens.model.trials import CUT_DOCUMENT
+from budgetlens.registry.names import printable
 
 Fact = TypeVar("Fact")
 
 #: What is written, and what is read.
 FORMAT, FORMATS = 2, (1, 2)
 
-#: So many of the examples that were left out are named in notes.
+#: So many of the examples that were left out for one reason are named in notes.
 LEFT_OUT_NAMED = 5
 
 #: The key of the digest of everything else.
@@ -77,7 +79,8 @@ class Manifest:
 
     ``identity`` is everything that can change a number; the rest is what a reader wants to know besides.
     ``left_out`` tells, by identifier, why an example is in no cell. ``computed`` tells how the parts were: on which
-    ``processors`` (parts by kind), and which in ``smaller_batches``. ``source`` is the run that a re-analysis reads.
+    ``processors`` (parts by kind), and which in ``smaller_batches``. ``cautions`` are sentences about the design's levels
+    that a reader must know. ``source`` is the run that a re-analysis reads.
     ``content`` is the whole as it was written.
     """
 
@@ -96,6 +99,7 @@ class Manifest:
     environment: Mapping[str, Any] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     computed: Mapping[str, Any] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
     source: str | None = None
     format: int = FORMAT
     content: Mapping[str, Any] = field(default_factory=dict)
@@ -156,16 +160,18 @@ class Manifest:
 
     @property
     def left_out_words(self) -> tuple[str, ...]:
-        """A note about the examples that are left out, with the first of them; none where there are none."""
+        """A note about the examples that are left out, by reason, with the first of each; none where there are none."""
         if not self.left_out:
             return ()
-        shown = list(self.left_out)[:LEFT_OUT_NAMED]
-        hidden = len(self.left_out) - len(shown)
-        more = f" and {hidden} more, which run.json names" if hidden else ""
+        groups: dict[str, list[str]] = {}
+        for name, why in self.left_out.items():
+            groups.setdefault(_kind_of_reason(why), []).append(name)
+        parts = [
+            (f"{len(names)} " if len(groups) > 1 else "") + f"since {reason}: {_first_names(names)}"
+            for reason, names in groups.items()
+        ]
         return (
-            f"{len(self.left_out)} of {self.corpus.n} examples are left out of every cell, since the encoder's limit "
-            "cuts their document, so that states can't be copied position by position: "
-            f"{', '.join(shown)}{more}",
+            f"{len(self.left_out)} of {self.corpus.n} examples are left out of every cell, {'; '.join(parts)}",
         )
 
     @property
@@ -200,6 +206,18 @@ class Manifest:
     def found_analysis(self) -> Analysis:
         """The analysis that made the run (:func:`budgetlens.design.catalogue.analysis_of`)."""
         return analysis_of(self.analysis, self.design, self.protocol, self.cell_names)
+
+
+def _kind_of_reason(why: str) -> str:
+    """What stands before the colon of a reason; those of earlier versions, which name their example, had one kind."""
+    return CUT_DOCUMENT if why.startswith("example ") else why.partition(": ")[0]
+
+
+def _first_names(names: Sequence[str]) -> str:
+    hidden = len(names) - LEFT_OUT_NAMED
+    return ", ".join(map(printable, names[:LEFT_OUT_NAMED])) + (
+        f" and {hidden} more, which run.json names" if hidden > 0 else ""
+    )
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -251,6 +269,7 @@ def _parsed(content: Any) -> Manifest:
         environment=_table(content, "environment", needed=False),
         left_out=_table(content, "left_out", needed=False),
         computed=_table(content, "computed", needed=False),
+        cautions=tuple(_texts(content, "cautions")),
         source=_maybe(_text, content, "source", ""),
         format=form,
         content=content,

@@ -39,9 +39,10 @@ class Fed:
 def trial_records(fed: Sequence[Fed]) -> pa.Table:
     """What was fed: positions by role, hidden positions, boundary check, truncation, the texts' words.
 
-    ``document`` is a digest of the example's document, the same for examples that share it. ``idle`` names the factors,
-    joined by ``+``, whose edits found none of their roles, ``same_as`` the first cell that fed the same
-    (:mod:`budgetlens.design.reach`).
+    ``truncated_tokens``, ``answer_cut`` and ``prompt_cut`` count the tokens cut at the limits of the encoder's input,
+    the answer and the prompt. ``document`` is a digest of the example's document, the same for examples that share it.
+    ``idle`` names the factors, joined by ``+``, whose edits found none of their roles, ``same_as`` the first cell that
+    fed the same (:mod:`budgetlens.design.reach`).
     """
     examples = [item.trial.trial.example for item in fed]
     counts = [item.trial.role_counts() for item in fed]
@@ -53,6 +54,8 @@ def trial_records(fed: Sequence[Fed]) -> pa.Table:
         "hidden_tokens": pa.array([item.trial.visible.count(False) for item in fed], pa.int32()),
         "published_hidden_tokens": pa.array([item.trial.published_hidden for item in fed], pa.int32()),
         "truncated_tokens": pa.array([item.trial.truncated for item in fed], pa.int32()),
+        "answer_cut": pa.array([item.trial.answer_cut for item in fed], pa.int32()),
+        "prompt_cut": pa.array([item.trial.prompt_cut for item in fed], pa.int32()),
         "document_intact": pa.array([item.trial.document_intact for item in fed], pa.bool_()),
         "idle": pa.array(["+".join(item.idle) for item in fed]).dictionary_encode(),
         "same_as": pa.array([item.same_as or None for item in fed], pa.string()).dictionary_encode(),

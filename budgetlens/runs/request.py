@@ -69,7 +69,12 @@ class RunRequest:
 
     def read_corpus(self) -> Corpus:
         """The examples of this request, selected; a line about them on stderr."""
-        corpus = read_corpus(self.corpus or self.analysis.corpus, n=self.n or self.analysis.n, seed=self.seed)
+        corpus = read_corpus(
+            self.analysis.corpus if self.corpus is None else self.corpus,
+            n=self.analysis.n if self.n is None else self.n,
+            seed=self.seed,
+            n_asked=self.n is not None,
+        )
         print(corpus.describe(), file=sys.stderr)
         return corpus
 
@@ -126,12 +131,14 @@ def execute(request: RunRequest) -> Run:
 def _keep_tokens(request: RunRequest, model: LoadedModel, corpus: Corpus, directory: RunDirectory) -> None:
     """Token-level records of the first examples; those that are there are not computed again."""
     cells = request.analysis.plan(request.options.protocol).design.cells
-    units = tokenized_units(cells, model, corpus, request.seed, count=request.tokens)
-    layers = request.options.layers
+    manifest, layers = directory.manifest(), request.options.layers
+    # Of the corpus that the run took its donors from.
+    fed = corpus.without(manifest.left_out)
+    units = tokenized_units(cells, model, fed, request.seed, count=request.tokens)
     with directory.locked():
         there = stored_examples(directory)
         missing = [item for unit in units for item in unit.fed if item.example not in there]
-        save_token_attention(directory, model, missing, layers=layers, rows=directory.manifest().rows)
+        save_token_attention(directory, model, missing, layers=layers, rows=manifest.rows)
 
 
 def require_creatable(path: Path) -> None:

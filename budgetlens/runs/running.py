@@ -24,22 +24,21 @@ from tqdm import tqdm
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.analysis import Analysis
 from budgetlens.design.custom import design_mapping
-from budgetlens.design.design import Cell, context_of
+from budgetlens.design.design import Cell
 from budgetlens.design.intervention import Intervention
 from budgetlens.design.plan import Plan
-from budgetlens.design.reach import feed, first_alike, idle_factors, require_feasible
+from budgetlens.design.reach import require_feasible
 from budgetlens.model.capture import Reading
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import chosen_probes
-from budgetlens.model.trials import CutDocumentError
 from budgetlens.registry.discovery import plugin_of
 from budgetlens.registry.names import name_of
 from budgetlens.runs.capturing import Unit, capture_part
 from budgetlens.runs.examples_shown import examples_text
+from budgetlens.runs.feeding import feeding_of
 from budgetlens.runs.files import file_hash
 from budgetlens.runs.known_models import REFERENCE_MODEL
 from budgetlens.runs.processors import in_words, processor_of
-from budgetlens.runs.records import Fed
 from budgetlens.runs.storage import PartFacts, RunDirectory, part_name
 
 #: Packages whose version can change a number.
@@ -91,9 +90,13 @@ def run_analysis(
             run_identity(analysis, plan, model, corpus, options, rows=rows, batch_tokens=batch_tokens),
             run_details(analysis, plan, model, corpus, options, command),
         )
-        units, left_out = fed_units(plan.design.cells, model, corpus, options.seed, progress=progress)
-        directory.renew({"left_out": left_out} if left_out else {})
-        for words in directory.manifest().left_out_words:
+        cells, tokenizer = plan.design.cells, model.trial_tokenizer
+        feeding = feeding_of(cells, corpus, tokenizer, options.seed, progress=progress)
+        units = [Unit(fed) for fed in feeding.fed]
+        cautions = list(feeding.cautions(cells, tokenizer, options.seed))
+        details = {"left_out": feeding.left_out, "cautions": cautions}
+        directory.renew({key: value for key, value in details.items() if value})
+        for words in (*directory.manifest().left_out_words, *cautions):
             print(words, file=sys.stderr)
         parts = plan_parts(units, batch_tokens)
         directory.plan_parts(len(parts), examples_text(units, model.trial_tokenizer))
@@ -159,44 +162,12 @@ def tokenized_units(
     count: int | None = None,
     progress: bool = False,
 ) -> list[Unit]:
-    """The units of :func:`fed_units`."""
-    return fed_units(cells, model, corpus, seed, count=count, progress=progress)[0]
+    """Every example with all its cells, in the corpus's order, without those that can't be fed.
 
-
-def fed_units(
-    cells: Sequence[Cell],
-    model: LoadedModel,
-    corpus: Corpus,
-    seed: int,
-    *,
-    count: int | None = None,
-    progress: bool = False,
-) -> tuple[list[Unit], dict[str, str]]:
-    """Every example with all its cells, in the corpus's order; of the first ``count`` where it is given.
-
-    An example whose document the encoder's limit cuts, so that a cell can't copy states into it, is left out of every
-    cell: effects are paired. The second part tells why, by the example's identifier.
+    Of the first ``count`` examples where it is given. Raises as :func:`budgetlens.runs.feeding.feeding_of`.
     """
-    units, left_out = [], {}
-    for index, example in enumerate(
-        tqdm(corpus.examples[:count], desc="tokenizing", unit="example", disable=not progress, leave=False)
-    ):
-        context = context_of(corpus, index, model.trial_tokenizer, seed)
-        try:
-            made = [(cell, *feed(cell, example, context, model.trial_tokenizer)) for cell in cells]
-        except CutDocumentError as error:
-            left_out[example.identifier] = str(error)
-            continue
-        alike = first_alike([trial for _, trial, _ in made])
-        units.append(
-            Unit(
-                tuple(
-                    Fed(cell.name, trial, idle_factors(idle), made[first][0].name)
-                    for (cell, trial, idle), first in zip(made, alike, strict=True)
-                )
-            )
-        )
-    return units, left_out
+    feeding = feeding_of(cells, corpus, model.trial_tokenizer, seed, count=count, progress=progress)
+    return [Unit(fed) for fed in feeding.fed]
 
 
 def plan_parts(units: Sequence[Unit], batch_tokens: int) -> list[list[Unit]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from budgetlens.corpora.corpus import CORPORA, Corpus, read_corpus
+from budgetlens.corpora.corpus import CORPORA, Corpus, home_expanded, read_corpus
 from budgetlens.runs.manifest import Manifest
 
 
@@ -15,8 +13,8 @@ def read_texts(
 
     Tried are ``asked``, the corpus that the run was asked for, and its name, with the number of examples that was
     asked for, ``default_n`` (the analysis's) and the number that was found; only the selection with the hash of the
-    run's manifest counts. Without ``hub``, corpora of the hub are left alone: nothing is asked of a network, and
-    their rows are not copied into a page.
+    run's manifest counts. Examples that the run left out are not in it. Without ``hub``, corpora of the hub are left
+    alone: nothing is asked of a network, and their rows are not copied into a page.
     """
     given = manifest.corpus
     counts = [count for count in (given.asked_n, default_n, given.n) if count]
@@ -26,7 +24,7 @@ def read_texts(
             if not hub and CORPORA[source].repository is not None:
                 reasons.append(f"{source} is a corpus of the hub")
                 continue
-        elif not Path(source).expanduser().exists():
+        elif not _is_here(source):
             reasons.append(f"{source} is not here")
             continue
         for count in dict.fromkeys(counts):
@@ -36,13 +34,21 @@ def read_texts(
                 reasons.append(f"{source}: {_first_line(error)}")
                 break
             if corpus.sha256 == given.hash:
-                return corpus, ""
+                # Examples that were left out are no donors of prefixes and prompts either.
+                return corpus.without(manifest.left_out), ""
         else:
             reasons.append(f"{source} holds other texts than those of the run")
     return None, (
         f"The texts of the corpus {given.name} can't be shown: {'; '.join(dict.fromkeys(reasons))}. "
         "Give where they lie with --corpus."
     )
+
+
+def _is_here(source: str) -> bool:
+    try:
+        return home_expanded(source).exists()
+    except (ValueError, OSError):
+        return False
 
 
 def _first_line(error: Exception) -> str:

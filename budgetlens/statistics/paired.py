@@ -217,6 +217,13 @@ def _finite_effects(
     )
     detectable = detectable_shift(units - 1, alpha=inference.alpha)
     for position, column in enumerate(usable):
+        if errors[position] == 0:
+            # Examples differ, and their documents, which are the units, do not.
+            effects[column] = replace(
+                described[column],
+                reason="all documents have equal differences: nothing to estimate an interval or a test from",
+            )
+            continue
         effects[column] = _tested(
             replace(
                 described[column],

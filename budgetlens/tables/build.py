@@ -23,6 +23,11 @@ from budgetlens.tables.outcomes import outcome_tables
 from budgetlens.tables.probes import probe_tables
 from budgetlens.tables.run_statistics import anova_table, seeds_table, strata_tables
 
+#: Columns of the trials records that count cut tokens, and of the trials table that count the trials with any.
+CUTS = {"truncated_tokens": "truncated", "answer_cut": "answers_cut", "prompt_cut": "prompts_cut"}
+#: So many examples with a cut input are named for each cell.
+CUT_NAMED = 5
+
 
 def build_tables(run: Run) -> dict[str, pd.DataFrame]:
     """Every table of a run, by name."""
@@ -101,7 +106,8 @@ def trials_table(trials: pd.DataFrame) -> pd.DataFrame:
 
     ``documents_changed`` counts examples whose document has other token ids than without its prefix;
     ``truncated`` counts examples cut at the limit; ``idle`` those in which a level of the cell edits roles that are
-    not there, and so changes nothing.
+    not there, and so changes nothing; ``answers_cut`` and ``prompts_cut`` those whose answer or prompt is cut. The first
+    examples of each kind of cut are named beside, ``truncated_examples`` and so on.
     """
     means = [
         column for column in trials.columns if column.endswith("_tokens") and column != "truncated_tokens"
@@ -116,4 +122,12 @@ def trials_table(trials: pd.DataFrame) -> pd.DataFrame:
         table["idle"] = grouped["idle"].agg(
             lambda factors: int((factors.astype(object).fillna("") != "").sum())
         )
+    for column, counted in CUTS.items():
+        if {column, "example"} <= set(trials.columns):
+            named: dict[str, list[str]] = {str(cell): [] for cell in table.index}
+            cut = trials[trials[column].fillna(0) > 0]
+            for cell, example in zip(cut["cell"].astype(str), cut["example"].astype(str), strict=True):
+                named[cell].append(example)
+            table[counted] = [len(examples) for examples in named.values()]
+            table[f"{counted}_examples"] = ["; ".join(examples[:CUT_NAMED]) for examples in named.values()]
     return table.reset_index()

@@ -159,5 +159,7 @@ def _trials(captions: Captions, frame: pd.DataFrame, manifest: Manifest) -> Tabl
             "documents_changed",
             "truncated",
             "idle",
+            # Seldom there: short answers and queries are never cut.
+            *(name for name in ("answers_cut", "prompts_cut") if name in frame and frame[name].any()),
         ),
     )
