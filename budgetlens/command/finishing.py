@@ -54,7 +54,7 @@ def tables_of(run: Run) -> tuple[dict[str, pd.DataFrame], dict[str, Table]]:
 def report(run: Run) -> Path:
     """Write the report of a run and nothing else; its path."""
     frames, presented = tables_of(run)
-    return write_report(run, presented, draw_figures(run, frames))
+    return write_report(run, presented, draw_figures(run, frames), frames)
 
 
 def _with_dependence(own: Mapping[str, Table], run: Run) -> dict[str, Table]:
@@ -90,7 +90,7 @@ def finish(run: Run) -> None:
     run.directory.write_tables(frames)
     figures = draw_figures(run, frames)
     saved = save_figures(run, figures)
-    page = write_report(run, presented, figures)
+    page = write_report(run, presented, figures, frames)
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     for table in presented.values():
         print(first_rows(table).to_terminal(width))

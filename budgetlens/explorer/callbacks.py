@@ -32,6 +32,7 @@ from budgetlens.explorer.state import (
 )
 from budgetlens.explorer.tokens_view import own_view, tokens_view
 from budgetlens.explorer.views import LIGHT, NothingToShow, View
+from budgetlens.runs.spreadsheets import spreadsheet_csv
 from figures import NoBrowser, write_html, write_static
 from figures.export import figure_height, figure_width
 from figures.labels import escaped
@@ -382,7 +383,7 @@ def _register_export(app: Dash, explored: Explored) -> None:
             if ctx.triggered_id == "export-csv":
                 if view.frame is None:
                     raise NothingToShow("There are no numbers to save in this view.")
-                return dcc.send_string(view.frame.to_csv(index=False), f"{name}.csv"), no_update, [], True
+                return dcc.send_string(spreadsheet_csv(view.frame), f"{name}.csv"), no_update, [], True
             _, slot, kind = str(ctx.triggered_id).split("-")
             figure = view.figure if slot == "figure" else view.second
             if figure is None:

@@ -19,6 +19,7 @@ from budgetlens.design.plan import Plan
 from budgetlens.runs.arrays import read_arrays
 from budgetlens.runs.files import read_json
 from budgetlens.runs.manifest import FORMAT, Manifest, RunError
+from budgetlens.runs.spreadsheets import unguarded
 from budgetlens.runs.storage import EXAMPLES, RunDirectory, part_name
 from budgetlens.runs.texts import read_texts
 from budgetlens.statistics.budget_arrays import BudgetArray
@@ -207,8 +208,8 @@ class Run:
             io.StringIO(content), dtype=dict.fromkeys(texts, "str"), keep_default_na=False, na_values=[""]
         )
         for column in set(texts) & set(frame.columns):
-            frame[column] = frame[column].fillna("")
-        return frame
+            frame[column] = frame[column].fillna("").map(unguarded)
+        return frame.rename(columns=unguarded)
 
     def shown_examples(self) -> list[Mapping[str, Any]]:
         """The first examples as every cell fed them; none where the run has none.

@@ -30,6 +30,7 @@ import pyarrow.parquet as parquet
 
 from budgetlens.runs.files import file_hash, read_json, replacing, write_text
 from budgetlens.runs.manifest import FORMAT, Manifest, RunError, sealed
+from budgetlens.runs.spreadsheets import guard, guarded
 
 EXAMPLES = "examples.json"
 
@@ -168,9 +169,9 @@ class RunDirectory:
             path = self.path / "tables" / f"{name}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
-                table.to_csv(temporary, index=False)
+                guarded(table).to_csv(temporary, index=False)
                 digest = file_hash(temporary)
-            index[path.name] = {"sha256": digest, "texts": text_columns(table)}
+            index[path.name] = {"sha256": digest, "texts": [guard(name) for name in text_columns(table)]}
             written.append(path)
         write_text(self._index_path, json.dumps({"files": index}, indent=1) + "\n")
         return written

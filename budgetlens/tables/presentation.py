@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from budgetlens.runs.spreadsheets import spreadsheet_csv
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import CAUTION_RULE, rule
 from budgetlens.tables.digits import counted, number, with_interval
@@ -197,8 +198,8 @@ class Table:
         return captured.get()
 
     def to_csv(self, *, with_caption: bool = False) -> str:
-        """Every column and digit; `with_caption` puts the caption in front, on lines that start with `#`."""
-        text = self.frame.to_csv(index=False, lineterminator="\n")
+        """Every column and digit, safe for a spreadsheet (`budgetlens.runs.spreadsheets`); `with_caption` puts the caption in front, on lines that start with `#`."""
+        text = spreadsheet_csv(self.frame)
         return f"# {self.caption}\n{text}" if with_caption else text
 
     def to_markdown(self) -> str:
