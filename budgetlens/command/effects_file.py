@@ -20,7 +20,7 @@ from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import Missing
 from budgetlens.tables.digits import counted
-from budgetlens.tables.presentation import Table, effects_presentation, render
+from budgetlens.tables.presentation import Table, effects_presentation, printed, render
 
 __all__ = ["add_arguments", "effects_of_file", "main", "read_table"]
 
@@ -236,9 +236,8 @@ def main(arguments: argparse.Namespace) -> int:
         unit=arguments.unit,
         missing=arguments.missing,
     )
-    text = render(table, arguments.format)
     if arguments.out is None:
-        sys.stdout.write(text)
+        sys.stdout.write(printed(table, arguments.format))
     else:
-        arguments.out.write_text(text, encoding="utf-8")
+        arguments.out.write_text(render(table, arguments.format), encoding="utf-8")
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from budgetlens.corpora.corpus import CORPORA
 from budgetlens.report.document import write_report
 from budgetlens.report.drawing import draw_figures, save_figures
 from budgetlens.report.findings import caveats
@@ -49,6 +50,22 @@ def tables_of(run: Run) -> tuple[dict[str, pd.DataFrame], dict[str, Table]]:
         frames |= {name: table.frame for name, table in own.items()}
         presented |= _with_dependence(own, run) if run.has_records else own
     return frames, presented
+
+
+def opened(path: Path, corpus: str | None) -> Run:
+    """A finished run for `tables` and `report`, whose reader says where its corpus lies, or doesn't.
+
+    A line on the standard error tells where texts are left out of the figures, since the run alone names their file.
+    """
+    run = Run.open(path, corpus=corpus)
+    named = run.manifest.corpus.asked or run.manifest.corpus.name
+    if run.has_records and corpus is None and named not in CORPORA:
+        print(
+            f"The texts of the examples are left out of the figures: the run alone names {visible(named)}, which is not "
+            "opened unless you give it with --corpus.",
+            file=sys.stderr,
+        )
+    return run
 
 
 def report(run: Run) -> Path:
@@ -96,7 +113,7 @@ def finish(run: Run) -> None:
         print(first_rows(table).to_terminal(width))
     for caveat in caveats(run.manifest, presented):
         print(f"caveat:  {visible(caveat)}")
-    print(f"tables:  {run.path / 'tables'} ({', '.join(frames)})")
+    print(visible(f"tables:  {run.path / 'tables'} ({', '.join(frames)})"))
     for path in saved:
-        print(f"figure:  {path}")
-    print(f"report:  {page}")
+        print(visible(f"figure:  {path}"))
+    print(visible(f"report:  {page}"))

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from budgetlens.command import design_options as custom_options
 from budgetlens.command import effects_options
@@ -15,6 +15,7 @@ from budgetlens.comparison import options as compare_options
 from budgetlens.design.schema import FORMATS
 from budgetlens.explorer import command as explorer_command
 from budgetlens.registry.folders import require_own_folders
+from budgetlens.tables.terminal_text import guarded_messages, visible
 
 if TYPE_CHECKING:
     from budgetlens.design.analysis import Analysis
@@ -26,7 +27,11 @@ FAILED, INTERRUPTED = 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    with guarded_messages():
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(given: list[str]) -> int:
     try:
         # First of all: with another's package in the place of one of ours, any error may follow.
         require_own_folders()
@@ -43,13 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ModuleNotFoundError) as error:
         if os.environ.get("BUDGETLENS_TRACEBACK"):
             raise
-        print(f"budgetlens: {error}", file=sys.stderr)
+        print(f"budgetlens: {visible(str(error))}", file=sys.stderr)
         return FAILED
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors repeat what was given without letting it act on the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with usage and message."""
+        super().error(visible(message))
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of every subcommand."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="budgetlens",
         description="Who gets a decoder's attention: budgets, interventions and paired effects in "
         "encoder-decoder language models.",
@@ -97,10 +110,12 @@ def make_parser() -> argparse.ArgumentParser:
         "tables", help="the tables and figures of a run, computed again from its records"
     )
     tabler.add_argument("run", type=Path, metavar="RUN")
+    _texts_option(tabler)
     tabler.set_defaults(function=tables_command)
 
     reporter = commands.add_parser("report", help="the report of a run, written again, and nothing else")
     reporter.add_argument("run", type=Path, metavar="RUN")
+    _texts_option(reporter)
     reporter.set_defaults(function=report_command)
 
     explorer = commands.add_parser("explore", help="look at finished runs in the browser, down to the token")
@@ -132,6 +147,14 @@ def _analysis_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "analysis",
         help="name of an analysis, such as exp08, or 'custom' with --factor, --knockout or --design",
+    )
+
+
+def _texts_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--corpus",
+        metavar="NAME|FILE",
+        help="where the run's corpus lies, for the texts in its figures; a file that the run alone names is not opened",
     )
 
 
@@ -361,18 +384,16 @@ def _choices(options: argparse.Namespace, analysis: Analysis) -> RunOptions:
 
 def tables_command(options: argparse.Namespace) -> None:
     """Compute a run's tables and figures again and print them."""
-    from budgetlens.command.finishing import finish
-    from budgetlens.runs.run import Run
+    from budgetlens.command.finishing import finish, opened
 
-    finish(Run.open(options.run))
+    finish(opened(options.run, options.corpus))
 
 
 def report_command(options: argparse.Namespace) -> None:
     """Write a run's report again."""
-    from budgetlens.command.finishing import report
-    from budgetlens.runs.run import Run
+    from budgetlens.command.finishing import opened, report
 
-    print(f"report:  {report(Run.open(options.run))}")
+    print(f"report:  {visible(str(report(opened(options.run, options.corpus))))}")
 
 
 def compare_command(options: argparse.Namespace) -> int:

@@ -25,7 +25,8 @@ from budgetlens.comparison.published import (
     unlike_parts,
 )
 from budgetlens.runs.run import Run
-from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, render
+from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, printed, render
+from budgetlens.tables.terminal_text import visible
 from figures import published_beside_measured, write_html
 
 __all__ = ["Measured", "add_arguments", "agreement", "compare", "main", "save_comparison"]
@@ -192,12 +193,11 @@ def main(arguments: argparse.Namespace) -> int:
     run = Run.open(arguments.run)
     table = compare(run, arguments.force, model=arguments.published_model)
     for path in save_comparison(run, table):
-        print(f"saved: {path}", file=sys.stderr)
-    text = render(table, arguments.format)
+        print(visible(f"saved: {path}"), file=sys.stderr)
     if arguments.out is None:
-        sys.stdout.write(text)
+        sys.stdout.write(printed(table, arguments.format))
     else:
-        arguments.out.write_text(text, encoding="utf-8")
+        arguments.out.write_text(render(table, arguments.format), encoding="utf-8")
     return 0
 
 
@@ -205,6 +205,4 @@ def save_comparison(run: Run, table: Table) -> list[Path]:
     """Write the comparison as ``RUN/tables/NAME.csv`` and ``RUN/figures/NAME.html``; the paths."""
     (written,) = run.directory.write_tables({NAME: table.frame})
     figure = published_beside_measured(table.frame, title=table.title)
-    folder = run.path / "figures"
-    folder.mkdir(exist_ok=True)
-    return [written, Path(write_html(figure, folder / f"{NAME}.html"))]
+    return [written, Path(write_html(figure, run.directory.place("figures", f"{NAME}.html")))]

@@ -12,9 +12,11 @@ from typing import Any
 import yaml
 
 from budgetlens.design.schema import FORMATS, DesignError
+from budgetlens.registry.characters import ACTING
 
 _SUFFIXES: dict[str, str] = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_ACTING = re.compile(f"[{ACTING}]")
 #: Arrays up to this length stay on one line.
 _LINE = 96
 
@@ -51,7 +53,11 @@ def write_design(design: Mapping[str, Any], form: str) -> str:
     if form == "toml":
         return _toml(design)
     if form == "yaml":
-        return yaml.safe_dump(dict(design), sort_keys=False, allow_unicode=True, width=_LINE)
+        text = yaml.safe_dump(dict(design), sort_keys=False, allow_unicode=True, width=_LINE)
+        # What would act on a terminal is written as an escape, which PyYAML does for all of a text or for nothing.
+        return (
+            text if not _ACTING.search(text) else yaml.safe_dump(dict(design), sort_keys=False, width=_LINE)
+        )
     raise DesignError(f"a design is written as one of {', '.join(FORMATS)}; got {form!r}")
 
 
@@ -110,5 +116,5 @@ def _value(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    # JSON's escapes are TOML's, but TOML wants the delete character escaped as well.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
+    # JSON's escapes are TOML's, but TOML wants the delete character escaped as well, and a terminal some more.
+    return _ACTING.sub(lambda found: f"\\u{ord(found.group()):04X}", json.dumps(text, ensure_ascii=False))

@@ -27,7 +27,11 @@ POLICY = (
 
 
 def make_app(
-    runs: Mapping[str, RunData], *, model: str | None = None, hosts: frozenset[str] = guard.LOCAL
+    runs: Mapping[str, RunData],
+    *,
+    model: str | None = None,
+    hosts: frozenset[str] = guard.LOCAL,
+    trusted: bool = True,
 ) -> Dash:
     """The explorer of some runs.
 
@@ -36,6 +40,7 @@ def make_app(
         model: where the model lies, if not where the runs found it.
         hosts: names under which the page may be asked for (:func:`budgetlens.explorer.guard.allowed_hosts`); others
             are refused, so that no page of another site can read it through a name of its own.
+        trusted: whether models may be opened at paths that the runs alone name.
     """
     app = Dash(
         "budgetlens",
@@ -51,7 +56,7 @@ def make_app(
     )
     app.index_string = app.index_string.replace("<html>", '<html lang="en">')
     app.layout = layout.page(runs)
-    explored = Explored(runs, {key: LiveModel(data, model) for key, data in runs.items()})
+    explored = Explored(runs, {key: LiveModel(data, model, trusted=trusted) for key, data in runs.items()})
     callbacks.register(app, explored)
 
     app.server.config["MAX_CONTENT_LENGTH"] = guard.LARGEST_BODY
@@ -74,7 +79,7 @@ def make_app(
 
 def _refused(app: Dash, hosts: frozenset[str]) -> Response | None:
     """The answer to a request that is not for the page's code; None for one that is."""
-    words = guard.refusal(request.headers, request.method, hosts)
+    words = guard.refusal(dict(request.headers), request.method, hosts)
     if words is not None:
         return _answer(words, 403)
     # Too large a body is refused by Flask while it is read.

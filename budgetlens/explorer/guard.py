@@ -16,8 +16,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from werkzeug.datastructures import Headers
-
 #: Names of this machine that every explorer answers to.
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -102,7 +100,7 @@ def _own_names() -> set[str]:
     return found
 
 
-def refusal(headers: Headers, method: str, hosts: frozenset[str]) -> str | None:
+def refusal(headers: Mapping[str, str], method: str, hosts: frozenset[str]) -> str | None:
     """Why a request is not answered, None where it is: its Host, and the site whose page sends it."""
     host = split_host(headers.get("Host", ""))
     if host is None or host[0] not in hosts:
@@ -145,7 +143,7 @@ def is_well_formed(content: bytes, callbacks: Mapping[str, Mapping[str, Any]]) -
     callback = callbacks.get(body["output"])
     if callback is None or "callback" not in callback or not _is_shallow(body):
         return False
-    inputs, changed = _places(body.get("inputs")), body.get("changedPropIds", [])
+    inputs, changed = _places(body.get("inputs")) or [], body.get("changedPropIds", [])
     return (
         inputs == _places(callback["inputs"])
         and _places(body.get("state", [])) == _places(callback["state"])

@@ -255,6 +255,5 @@ def _levels(
 
 def save_figures(run: Run, figures: Mapping[str, Figure]) -> list[Path]:
     """Write every figure as a page that opens without a network; the paths."""
-    folder = run.path / "figures"
-    folder.mkdir(exist_ok=True)
-    return [Path(write_html(figure, folder / f"{name}.html")) for name, figure in figures.items()]
+    place = run.directory.place
+    return [Path(write_html(figure, place("figures", f"{name}.html"))) for name, figure in figures.items()]

@@ -14,7 +14,6 @@ from budgetlens.report.page import heading as section_heading
 from budgetlens.runs.spreadsheets import guarded_csv, spreadsheet_csv
 from budgetlens.tables.presentation import Table, heading
 
-
 #: Rows of the largest table that is kept in the page; `RUN/tables` has larger ones.
 MOST_ROWS = 20_000
 

@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+#: Largest JSON file of a run that is read, in bytes: a thousand cells and their examples take a quarter of it.
+LARGEST_JSON = 256 * 2**20
+
 
 def read_json(path: Path) -> Any:
-    """The content of a small JSON file, None where it is missing or damaged."""
+    """The content of a small JSON file, None where it is missing, damaged, too large or nested too deeply."""
     try:
+        if path.stat().st_size > LARGEST_JSON:
+            return None
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 

@@ -17,7 +17,6 @@ from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.analysis import Analysis
 from budgetlens.design.plan import Plan
 from budgetlens.runs.arrays import read_arrays
-from budgetlens.runs.files import read_json
 from budgetlens.runs.manifest import FORMAT, Manifest, RunError
 from budgetlens.runs.spreadsheets import unguarded
 from budgetlens.runs.storage import EXAMPLES, RunDirectory, part_name
@@ -39,17 +38,19 @@ class Run:
 
     directory: RunDirectory
     manifest: Manifest
+    corpus: str | None = None
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Path, *, corpus: str | None = None) -> Run:
         """The finished run in a directory.
 
+        ``corpus`` is where its texts lie, as its reader says: a path that the run alone names is not opened.
         Raises RunError where there is none, where its run.json is damaged, altered or of an unknown format, and where
         parts are missing or altered: the message says which, and what to do. Raises RegistryError where neither the
         run nor any distribution knows the analysis that made it.
         """
         directory = RunDirectory(Path(path))
-        run = cls(directory, directory.manifest())
+        run = cls(directory, directory.manifest(), corpus)
         if run.has_records:
             run._require_whole()
         return run
@@ -221,12 +222,12 @@ class Run:
             return []
         if digest is not None:
             self._require_unaltered(EXAMPLES, digest, "the command that made the run writes it again")
-        content = read_json(self.path / EXAMPLES)
+        content = self.directory.json(EXAMPLES)
         return content if isinstance(content, list) else []
 
-    def texts(self, asked: str | None = None, *, hub: bool = True) -> tuple[Corpus | None, str]:
+    def texts(self, *, hub: bool = True, trusted: bool = False) -> tuple[Corpus | None, str]:
         """The run's corpus, or None and why it could not be read (:func:`budgetlens.runs.texts.read_texts`)."""
-        return read_texts(self.manifest, asked, default_n=self.analysis.n, hub=hub)
+        return read_texts(self.manifest, self.corpus, default_n=self.analysis.n, hub=hub, trusted=trusted)
 
     def _require_unaltered(self, name: str, digest: object, remedy: str) -> None:
         if not self.directory.is_unaltered(name, digest if isinstance(digest, str) else None):

@@ -19,6 +19,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from budgetlens.runs.files import file_hash, read_json, replacing, write_text
+from budgetlens.runs.files import LARGEST_JSON, file_hash, read_json, replacing, write_text
 from budgetlens.runs.manifest import FORMAT, Manifest, RunError, sealed
 from budgetlens.runs.spreadsheets import guard, guarded
 
@@ -50,6 +52,12 @@ class RunDirectory:
         """What run.json says. Raises RunError where there is none, where it is damaged, altered or no run's."""
         if not self.manifest_path.is_file():
             raise RunError(f"{self.path} holds no run.json; give the directory that `budgetlens run` wrote")
+        if not self.is_own("run.json"):
+            raise RunError(f"{self.manifest_path} leads out of its directory; put the file itself there")
+        if self.manifest_path.stat().st_size > LARGEST_JSON:
+            raise RunError(
+                f"{self.manifest_path} has more than {LARGEST_JSON // 2**20} MiB, which no run needs; run it again"
+            )
         try:
             content = json.loads(self.manifest_path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
@@ -100,7 +108,8 @@ class RunDirectory:
     def locked(self) -> Iterator[None]:
         """Hold the directory for this process; RunError where another process holds it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as file:
+        # A link in its place would let the file that it leads to be emptied.
+        with open(self.path / ".lock", "w", opener=_without_links) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -126,7 +135,7 @@ class RunDirectory:
 
     def plan(self) -> tuple[int | None, dict[str, str]]:
         """How many parts there are, None where that is not known, and the hashes of the files beside them."""
-        content = read_json(self._plan_path)
+        content = self.json("parts/plan.json")
         count = content.get("parts") if isinstance(content, dict) else None
         files = content.get("files") if isinstance(content, dict) else None
         known = isinstance(count, int) and not isinstance(count, bool) and count >= 0
@@ -134,11 +143,12 @@ class RunDirectory:
 
     def part_files(self, part: str) -> dict[str, str]:
         """The hash of every file of ``part`` by its path below the run; empty without a sound marker."""
-        content = read_json(self.path / "parts" / f"{part}.json")
+        content = self.json(f"parts/{part}.json")
         files = content.get("files") if isinstance(content, dict) else None
         if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
             return {}
-        return files
+        record = re.compile(rf"records/(?!\.\.?/)[^/\x00]+/{re.escape(part)}\.parquet")
+        return files if all(record.fullmatch(name) for name in files) else {}
 
     def part_is_whole(self, part: str) -> bool:
         """Whether every file of ``part`` is there and unaltered."""
@@ -147,15 +157,43 @@ class RunDirectory:
 
     def is_unaltered(self, name: str, digest: str | None) -> bool:
         """Whether the file ``name`` below the run is there and has the hash ``digest``."""
+        return digest is not None and self.is_own(name) and file_hash(self.path / name) == digest
+
+    def is_own(self, name: str) -> bool:
+        """Whether ``name`` is a regular file below the run; one that a link outside leads to is not."""
+        try:
+            real = (self.path / name).resolve(strict=True)
+        except (OSError, RuntimeError, ValueError):
+            return False
+        return real.is_file() and real.is_relative_to(self.path.resolve())
+
+    def json(self, name: str) -> Any:
+        """The content of a JSON file of the run's own, None where it has none that can be read."""
+        return read_json(self.path / name) if self.is_own(name) else None
+
+    def folder(self, name: str) -> Path:
+        """A folder of the run to write to, made where it is missing. RunError where a link leads out of the run."""
         path = self.path / name
-        return digest is not None and path.is_file() and file_hash(path) == digest
+        if path.is_symlink() and not path.resolve().is_relative_to(self.path.resolve()):
+            raise RunError(
+                f"{path} is a link that leads out of the run, so that nothing is written there; remove it"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def place(self, folder: str, name: str) -> Path:
+        """Where a file of the run's own is written; a link in its place is taken away, not followed."""
+        path = self.folder(folder) / name
+        if path.is_symlink():
+            path.unlink()
+        return path
 
     def write_part(self, part: str, records: Mapping[str, pa.Table]) -> None:
         """Write a part's records, kind by kind, and then its marker."""
         files = {}
         for kind, table in records.items():
-            path = self.path / "records" / kind / f"{part}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self.folder("records")
+            path = self.folder(f"records/{kind}") / f"{part}.parquet"
             with replacing(path) as temporary:
                 parquet.write_table(table, temporary, compression="zstd")
                 files[path.relative_to(self.path).as_posix()] = file_hash(temporary)
@@ -166,8 +204,7 @@ class RunDirectory:
         index = self.table_index()
         written = []
         for name, table in tables.items():
-            path = self.path / "tables" / f"{name}.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path = self.folder("tables") / f"{name}.csv"
             with replacing(path) as temporary:
                 guarded(table).to_csv(temporary, index=False)
                 digest = file_hash(temporary)
@@ -182,15 +219,16 @@ class RunDirectory:
 
     def table_index(self) -> dict[str, dict[str, Any]]:
         """``sha256`` and ``texts`` (columns that hold text) of every table by its file's name."""
-        content = read_json(self._index_path)
+        content = self.json("tables/index.json")
         files = content.get("files") if isinstance(content, dict) else None
-        sound = isinstance(files, dict) and all(isinstance(entry, dict) for entry in files.values())
+        sound = isinstance(files, dict) and all(
+            "/" not in name and isinstance(entry, dict) for name, entry in files.items()
+        )
         return dict(files) if sound and files else {}
 
     def write_tokens(self, name: str, table: pa.Table) -> Path:
         """Write token-level records as ``RUN/tokens/NAME.parquet`` and note their hash; the path."""
-        path = self.path / "tokens" / f"{name}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self.folder("tokens") / f"{name}.parquet"
         with replacing(path) as temporary:
             parquet.write_table(table, temporary, compression="zstd")
             digest = file_hash(temporary)
@@ -200,9 +238,13 @@ class RunDirectory:
 
     def token_index(self) -> dict[str, str]:
         """The hash of every file of token-level records by its name."""
-        content = read_json(self.path / "tokens" / "index.json")
+        content = self.json("tokens/index.json")
         files = content.get("files") if isinstance(content, dict) else None
-        return dict(files) if isinstance(files, dict) else {}
+        return (
+            {name: digest for name, digest in files.items() if "/" not in name}
+            if isinstance(files, dict)
+            else {}
+        )
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file below the run, whole or not at all; its path."""
@@ -222,6 +264,10 @@ def text_columns(table: pd.DataFrame) -> list[str]:
 def part_name(index: int) -> str:
     """Name of a part's files."""
     return f"part-{index:05d}"
+
+
+def _without_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _short(value: Any) -> str:
