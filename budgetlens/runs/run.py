@@ -199,7 +199,8 @@ class Run:
         self._require_unaltered(
             f"tables/{file}", entry.get("sha256"), "remove it, or give the command that wrote it again"
         )
-        return self._table_path(file).read_text(encoding="utf-8")
+        # As bytes: reading text would take a carriage return within a cell for a line feed.
+        return self._table_path(file).read_bytes().decode("utf-8")
 
     def table(self, name: str) -> pd.DataFrame:
         """A table as it was computed: texts stay texts. Raises RunError as :meth:`table_text` does."""

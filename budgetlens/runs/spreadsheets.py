@@ -8,8 +8,10 @@ are left as they are, and so are texts that are a number, alone or with its inte
 
 from __future__ import annotations
 
+import csv
 import io
 import re
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -24,7 +26,18 @@ _PRINTED_NUMBER = re.compile(rf"{_NUMBER}(?: \[{_NUMBER}, {_NUMBER}\])?", re.ASC
 
 def spreadsheet_csv(frame: pd.DataFrame) -> str:
     """The frame as CSV without its index: every column and digit, texts guarded as this module's docstring says."""
-    return str(guarded(frame).to_csv(index=False, lineterminator="\n"))
+    safe = guarded(frame)
+    # A bare carriage return would end the row for whoever reads the file; the writer of CSV quotes line feeds alone.
+    breaks = any("\r" in text for text in [*safe.columns, *_texts(safe)] if isinstance(text, str))
+    quoting = csv.QUOTE_NONNUMERIC if breaks else csv.QUOTE_MINIMAL
+    return str(safe.to_csv(index=False, lineterminator="\n", quoting=quoting))
+
+
+def _texts(frame: pd.DataFrame) -> Iterator[object]:
+    """Every entry of the columns that may hold texts."""
+    for place in range(frame.shape[1]):
+        if pd.api.types.is_object_dtype(frame.dtypes.iloc[place]):
+            yield from frame.iloc[:, place]
 
 
 def guarded(frame: pd.DataFrame) -> pd.DataFrame:

@@ -32,7 +32,7 @@ import pyarrow.parquet as parquet
 
 from budgetlens.runs.files import LARGEST_JSON, file_hash, read_json, replacing, write_text
 from budgetlens.runs.manifest import FORMAT, Manifest, RunError, sealed
-from budgetlens.runs.spreadsheets import guard, guarded
+from budgetlens.runs.spreadsheets import guard, spreadsheet_csv
 
 EXAMPLES = "examples.json"
 
@@ -206,7 +206,7 @@ class RunDirectory:
         for name, table in tables.items():
             path = self.folder("tables") / f"{name}.csv"
             with replacing(path) as temporary:
-                guarded(table).to_csv(temporary, index=False)
+                temporary.write_text(spreadsheet_csv(table), encoding="utf-8", newline="")
                 digest = file_hash(temporary)
             index[path.name] = {"sha256": digest, "texts": [guard(name) for name in text_columns(table)]}
             written.append(path)
