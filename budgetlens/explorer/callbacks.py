@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,16 @@ from plotly.graph_objects import Figure
 
 from budgetlens.explorer import layout, listing
 from budgetlens.explorer.budgets_view import budgets_view
+from budgetlens.explorer.choices import changed, controlled
 from budgetlens.explorer.data import RunData
 from budgetlens.explorer.effects_view import effects_view
 from budgetlens.explorer.examples_view import examples_view
 from budgetlens.explorer.live import EXPECTED, LiveModel, first_line
 from budgetlens.explorer.state import (
-    MEAN,
-    SORTS,
-    Point,
-    Pressed,
     State,
     checked,
     from_fragment,
     from_store,
-    point_of,
-    pressed_of,
     resolved,
     to_fragment,
     to_store,
@@ -40,7 +35,6 @@ from budgetlens.explorer.views import LIGHT, NothingToShow, View
 from budgetlens.runs.spreadsheets import spreadsheet_csv
 from figures import NoBrowser, write_html, write_static
 from figures.export import figure_height, figure_width
-from figures.labels import escaped
 from figures.looks import LOOKS, Look
 from figures.panels import NARROW_WIDTH
 
@@ -143,10 +137,10 @@ def _register_state(app: Dash, explored: Explored) -> None:
         if held is None or "location.hash" in ctx.triggered_prop_ids:
             asked, notes = from_fragment(fragment or "")
         else:
-            asked, wrong = _controlled(before, values)
+            asked, wrong = controlled(before, values)
             notes += wrong
             for triggered in ctx.triggered:
-                asked, wrong = _changed(explored, asked, triggered["prop_id"], triggered["value"], typed)
+                asked, wrong = changed(explored.runs, asked, triggered["prop_id"], triggered["value"], typed)
                 notes += wrong
         after, more = resolved(asked, explored.runs)
         if held is not None and after.run != before.run and "location.hash" not in ctx.triggered_prop_ids:
@@ -182,110 +176,6 @@ def _few(notes: Sequence[str]) -> list[str]:
     different = list(dict.fromkeys(notes))
     more = len(different) - MOST_NOTES
     return [*different[:MOST_NOTES], *([f"And {more:,} more parts mean nothing here."] if more > 0 else [])]
-
-
-def _controlled(state: State, values: Mapping[str, Any]) -> tuple[State, list[str]]:
-    """The state with the values of the controls, and what is none.
-
-    All of them are read and not only the one that called: a choice made while the answer to the one before is
-    under way must not lose that one.
-    """
-    given = {name: [] if value is None and name in layout.MANY else value for name, value in values.items()}
-    given = {name: value for name, value in given.items() if value is not None}
-    changed, notes = checked({**to_store(state), **given})
-    changes = {name for name in given if getattr(changed, name) != getattr(state, name)}
-    if "contrast" in changes:
-        return replace(changed, left="", right="", page="1", example=""), notes
-    if "strata" in changes:
-        return replace(changed, stratum="", page="1"), notes
-    if "example" in changes:
-        return replace(changed, row=MEAN), notes
-    return replace(changed, page="1") if "stratum" in changes else changed, notes
-
-
-def _changed(
-    explored: Explored, state: State, prop: str, value: Any, typed: Mapping[str, Any]
-) -> tuple[State, list[str]]:
-    """The state after something was clicked on, and what of that is nothing."""
-    name, _, what = prop.rpartition(".")
-    if what == "clickData":
-        point = point_of(value)
-        return state if point is None else _clicked(explored, state, name, point), []
-    if name in ("measure", "take"):
-        return _own_texts(explored, state, name, typed) if value else (state, [])
-    pressed = pressed_of(value) if name == "chosen" else None
-    return state if pressed is None else _pressed(explored, state, pressed), []
-
-
-def _pressed(explored: Explored, state: State, pressed: Pressed) -> State:
-    """The state after a button in a table was pressed; the same where the table has no such button."""
-    data = explored.runs[state.run]
-    if pressed.what == "page":
-        return replace(state, page=str(pressed.place))
-    places = {"contrast": list(data.contrasts), "example": data.examples, "sort": SORTS}[pressed.what]
-    if pressed.place >= len(places):
-        return state
-    column = places[pressed.place]
-    if pressed.what == "contrast":
-        return _with_contrast(state, column)
-    if pressed.what == "example":
-        return replace(state, example=column, view="tokens", row=MEAN)
-    if column == state.sort or (column == "difference" and state.sort == "size"):
-        # The difference goes round: by size, then largest first, then smallest first.
-        if column == "difference":
-            follows = {("size", "down"): ("difference", "down"), ("difference", "down"): ("difference", "up")}
-            sort, order = follows.get((state.sort, state.order), ("size", "down"))
-            return replace(state, sort=sort, order=order, page="1")
-        return replace(state, order="up" if state.order == "down" else "down", page="1")
-    order = "up" if column in ("example", "query", "answer") else "down"
-    return replace(state, sort="size" if column == "difference" else column, order=order, page="1")
-
-
-def _with_contrast(state: State, contrast: str) -> State:
-    return replace(
-        state, contrast=contrast, view="examples", left="", right="", example="", page="1", row=MEAN
-    )
-
-
-def _clicked(explored: Explored, state: State, slot: str, point: Point) -> State:
-    """The state after a point of a figure was chosen."""
-    data = explored.runs[state.run]
-    if state.view == "effects":
-        names = {escaped(name): name for name in data.contrasts}
-        name = next((names[text] for text in point.texts if text in names), None)
-        return state if name is None else _with_contrast(state, name)
-    if state.view == "examples":
-        examples = {escaped(name): name for name in data.examples}
-        shown = next(iter(point.texts), "")
-        return (
-            replace(state, example=examples[shown], view="tokens", row=MEAN) if shown in examples else state
-        )
-    if point.y is None:
-        return state
-    if state.view == "budgets":
-        if point.x is None:
-            return state
-        if state.map == "ledger":
-            return replace(state, layer=str(point.x), head=MEAN, view="tokens")
-        return replace(state, layer=str(point.y), head=str(point.x), view="tokens")
-    # The matrix has its answer rows at whole numbers, the text its lines between them.
-    if slot == "second" and point.whole:
-        return replace(state, row=MEAN if state.row == str(point.y) else str(point.y))
-    return state
-
-
-def _own_texts(
-    explored: Explored, state: State, button: str, typed: Mapping[str, Any]
-) -> tuple[State, list[str]]:
-    if button == "measure":
-        changed, notes = checked({**to_store(state), **{name: value or "" for name, value in typed.items()}})
-        if bool(changed.prefix) != bool(state.prefix):
-            changed = replace(changed, own_left="", own_right="")
-        return changed, notes
-    found = explored.runs[state.run].texts.get(state.example)
-    if found is None:
-        return state, []
-    return replace(state, query=found.query, document=found.document, answer=found.answer), []
 
 
 def _register_view(app: Dash, explored: Explored) -> None:
