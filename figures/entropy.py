@@ -86,10 +86,10 @@ def entropy_against_mass(
             here = rows[(rows["cell"] == cell) & (rows["part"] == part)].sort_values("layer")
             if here.empty:
                 continue
-            trace = part_trace(here, cell, part, symbols[part], dark)
-            trace.showlegend = part not in in_legend
-            in_legend.add(part)
-            figure.add_trace(trace, row=row, col=column)
+            figure.add_trace(part_trace(here, cell, part, symbols[part], dark), row=row, col=column)
+            if part not in in_legend:
+                figure.add_trace(legend_key(part, symbols[part], dark), row=row, col=column)
+                in_legend.add(part)
         heading = panel_title(labels[cell], width)
         lines = max(lines, heading.count("<br>") + 1) if row == 1 else lines
         annotations.append(panel_heading(figure, row, column, heading, hover=escaped(cell), dark=dark))
@@ -161,9 +161,26 @@ def part_trace(here: pd.DataFrame, cell: str, part: str, symbol: str, dark: bool
         },
         name=escaped(part),
         legendgroup=part,
+        showlegend=False,
         meta={"cell": cell, "part": part},
         hovertemplate=f"<b>{escaped(part)}</b>, layer %{{customdata[0]}}"
         + (", head %{customdata[2]}" if heads else "")
         + "<br>mass %{x:.2%}, entropy %{y:.3f} nats<br>n = %{customdata[1]:,}<br>"
         f"{escaped(cell)}<extra></extra>",
+    )
+
+
+def legend_key(part: str, symbol: str, dark: bool) -> go.Scatter:
+    """The entry of one part in the legend.
+
+    The points have numbers for colours, of which plotly would take the first for the colour of their entry.
+    """
+    return go.Scatter(
+        x=[None],
+        y=[None],
+        mode="markers",
+        marker={"color": theme.page(dark).ink, "symbol": symbol, "size": 7},
+        name=escaped(part),
+        legendgroup=part,
+        hoverinfo="skip",
     )

@@ -100,7 +100,8 @@ def watched_page(browser: Browser, size: tuple[int, int] = DESK, *, dark: bool =
             watched.foreign.append(request.url)
 
     def note_message(message: object) -> None:
-        if getattr(message, "type", "") in ("error", "warning"):
+        # plotly tells what it was given wrong as a trace.
+        if getattr(message, "type", "") in ("error", "warning", "trace"):
             watched.errors.append(str(getattr(message, "text", message)))
 
     watched.page.on("request", note_request)

@@ -32,7 +32,8 @@ def run(
     tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path
 ) -> tuple[Run, dict[str, pd.DataFrame]]:
     """A run of exp08 with a tiny model over hostile texts, and its tables."""
-    made = Run.open(hostile_run(tmp_path_factory.mktemp("drawn"), tiny_directory))
+    folder = tmp_path_factory.mktemp("drawn")
+    made = Run.open(hostile_run(folder, tiny_directory), corpus=str(folder / "hostile.jsonl"))
     return made, tables_of(made)[0]
 
 
@@ -263,7 +264,7 @@ def test_texts_of_hub_corpora_are_not_copied_into_figures(tmp_path: Path) -> Non
     default = find_analysis("exp08").n
     given = {"name": str(path), "n": 3, "hash": "another"}
     manifest = report_pages.manifest(command=[], corpus=given)
-    corpus, reason = read_texts(manifest, default_n=default, hub=False)
+    corpus, reason = read_texts(manifest, str(path), default_n=default, hub=False)
     assert corpus is None
     assert "holds other texts" in reason
     manifest = report_pages.manifest(command=[], corpus=given | {"name": "ms_marco"})

@@ -162,7 +162,7 @@ def test_defaults_are_filled_in_and_strangers_named(numbers: RunData) -> None:
     )
     replaced, notes = resolved(asked, runs)
     assert replaced == replace(state, cells=(BARE,))
-    assert len(notes) == 5
+    assert len(notes) == 6
     assert "There is no run 'gone' here; 'run' is shown." in notes
     _, notes = from_fragment("#run=a&colour=red")
     assert notes == ["The address has a part 'colour' that means nothing here; it was left out."]

@@ -452,3 +452,18 @@ def test_numbered_figures_lead_to_the_table_of_the_first() -> None:
     assert 'href="#table-effects"' in table_link("effects_3", tables)
     assert 'href="#table-decomposition"' in table_link("splits", tables)
     assert 'href="#tables"' in table_link("unknown_2", tables)
+
+
+def test_a_download_is_the_runs_own_table(tmp_path: Path) -> None:
+    """A presented table may have columns of its own (a cell's short name); the file of its name has none of them."""
+    frame = pd.DataFrame({"cell": ["a", "b"], "mean": [0.1, -2.25]})
+    shown = report_pages.table(frame.assign(condition=["A", "B"]), "Answer NLL by cell")
+    large = pd.DataFrame({"x": range(20_001)})
+    text = report_page(
+        report_pages.manifest(),
+        {"likelihood": shown, "large": report_pages.table(large.head(3), "Large")},
+        {},
+        frames={"likelihood": frame, "large": large},
+    )
+    assert csvs(text) == {"likelihood.csv": frame.to_csv(index=False)}
+    assert "tables/large.csv, beside this page, has all 20,001 rows" in text

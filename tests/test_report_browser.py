@@ -403,3 +403,21 @@ def test_checks_of_layout_and_contrast_find_what_is_wrong(browser: Browser) -> N
     assert watched.foreign == ["http://example.invalid/"]
     assert any("an error" in message for message in watched.errors)
     page.context.close()
+
+
+def test_entropies_tell_plotly_nothing_that_it_warns_of(browser: Browser, tmp_path: Path) -> None:
+    """Points with numbers for colours gave their entry in the legend the colour 0, which plotly warns of."""
+    figure = figures.entropy_against_mass(figure_tables.entropies_table())
+    text = report_page(
+        report_pages.manifest(), report_pages.report_tables(), {"entropies": figure}, examples=[]
+    )
+    path = tmp_path / "report.html"
+    path.write_text(text, encoding="utf-8")
+    watched = watched_page(browser)
+    watched.page.goto(path.as_uri())
+    watched.page.wait_for_selector(".js-plotly-plot .main-svg .legend")
+    entries = watched.page.locator(".legend .legendpoints path").all()
+    parts = set(figure_tables.entropies_table()["part"])
+    assert len(entries) == len(parts)
+    assert {entry.evaluate("path => getComputedStyle(path).fill") for entry in entries} != {"rgb(0, 0, 0)"}
+    watched.assert_quiet()

@@ -28,7 +28,7 @@ from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import Missing
 from budgetlens.tables.digits import counted
-from budgetlens.tables.presentation import Table, effects_presentation, render
+from budgetlens.tables.presentation import Table, effects_presentation, printed, render
 
 #: A number as text, and what programs write in its place where there is none.
 _NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity)", re.ASCII | re.IGNORECASE)
@@ -299,9 +299,8 @@ def main(arguments: argparse.Namespace) -> int:
         unit=arguments.unit,
         missing=arguments.missing,
     )
-    text = render(table, arguments.format)
     if arguments.out is None:
-        sys.stdout.write(text)
+        sys.stdout.write(printed(table, arguments.format))
     else:
-        write_output(arguments.out, text)
+        write_output(arguments.out, render(table, arguments.format))
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from budgetlens.corpora.corpus import CORPORA
 from budgetlens.report.document import write_report
 from budgetlens.report.drawing import draw_figures, save_figures
 from budgetlens.report.findings import caveats
@@ -54,11 +55,27 @@ def tables_of(run: Run) -> tuple[dict[str, pd.DataFrame], dict[str, Table]]:
     return frames, presented
 
 
+def opened(path: Path, corpus: str | None) -> Run:
+    """A finished run for `tables` and `report`, whose reader says where its corpus lies, or doesn't.
+
+    A line on the standard error tells where texts are left out of the figures, since the run alone names their file.
+    """
+    run = Run.open(path, corpus=corpus)
+    named = run.manifest.corpus.asked or run.manifest.corpus.name
+    if run.has_records and corpus is None and named not in CORPORA:
+        print(
+            f"The texts of the examples are left out of the figures: the run alone names {visible(named)}, which is not "
+            "opened unless you give it with --corpus.",
+            file=sys.stderr,
+        )
+    return run
+
+
 def report(run: Run) -> Path:
     """Write the report of a run and nothing else; its path. Raises RunError where another process writes to the run."""
     with run.directory.locked(WAIT):
         frames, presented = tables_of(run)
-        return write_report(run, presented, draw_figures(run, frames))
+        return write_report(run, presented, draw_figures(run, frames), frames)
 
 
 def _with_dependence(own: Mapping[str, Table], run: Run) -> dict[str, Table]:
@@ -98,13 +115,13 @@ def finish(run: Run) -> None:
         run.directory.write_tables(frames)
         figures = draw_figures(run, frames)
         saved = save_figures(run, figures)
-        page = write_report(run, presented, figures)
+        page = write_report(run, presented, figures, frames)
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     for table in presented.values():
         print(first_rows(table).to_terminal(width))
     for caveat in caveats(run.manifest, presented):
         print(f"caveat:  {visible(caveat)}")
-    print(f"tables:  {run.path / 'tables'} ({', '.join(frames)})")
+    print(visible(f"tables:  {run.path / 'tables'} ({', '.join(frames)})"))
     for path in saved:
-        print(f"figure:  {path}")
-    print(f"report:  {page}")
+        print(visible(f"figure:  {path}"))
+    print(visible(f"report:  {page}"))

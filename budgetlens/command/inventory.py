@@ -15,6 +15,7 @@ from budgetlens.design.intervention import Intervention, available_interventions
 from budgetlens.model.families import FAMILIES
 from budgetlens.registry.parameters import parameters_of
 from budgetlens.runs.known_models import KNOWN_MODELS
+from budgetlens.tables.terminal_text import visible, visible_lines
 
 
 def inventory(kinds: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -40,7 +41,7 @@ def print_inventory(listed: Mapping[str, Mapping[str, str]]) -> None:
             title=kind, title_justify="left", box=None, header_style="bold", show_header=False, padding=(0, 2)
         )
         for name, line in entries.items():
-            table.add_row(Text(name, "bold"), Text(line))
+            table.add_row(Text(visible(name), "bold"), Text(visible_lines(line)))
         console.print(table)
 
 

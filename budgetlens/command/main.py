@@ -18,6 +18,7 @@ from budgetlens.design.schema import FORMATS
 from budgetlens.explorer import command as explorer_command
 from budgetlens.registry.folders import require_own_folders
 from budgetlens.runs.memory import is_out_of_memory
+from budgetlens.tables.terminal_text import guarded_messages, visible
 
 if TYPE_CHECKING:
     from budgetlens.design.analysis import Analysis
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
-    with any_encoding():
+    with any_encoding(), guarded_messages():
         return _main(arguments)
 
 
@@ -115,10 +116,12 @@ def make_parser() -> argparse.ArgumentParser:
         "tables", help="the tables and figures of a run, computed again from its records"
     )
     tabler.add_argument("run", type=Path, metavar="RUN")
+    _texts_option(tabler)
     tabler.set_defaults(function=tables_command)
 
     reporter = commands.add_parser("report", help="the report of a run, written again, and nothing else")
     reporter.add_argument("run", type=Path, metavar="RUN")
+    _texts_option(reporter)
     reporter.set_defaults(function=report_command)
 
     explorer = commands.add_parser("explore", help="look at finished runs in the browser, down to the token")
@@ -150,6 +153,14 @@ def _analysis_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "analysis",
         help="name of an analysis, such as exp08, or 'custom' with --factor, --knockout or --design",
+    )
+
+
+def _texts_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--corpus",
+        metavar="NAME|FILE",
+        help="where the run's corpus lies, for the texts in its figures; a file that the run alone names is not opened",
     )
 
 
@@ -381,18 +392,16 @@ def _choices(options: argparse.Namespace, analysis: Analysis) -> RunOptions:
 
 def tables_command(options: argparse.Namespace) -> None:
     """Compute a run's tables and figures again and print them."""
-    from budgetlens.command.finishing import finish
-    from budgetlens.runs.run import Run
+    from budgetlens.command.finishing import finish, opened
 
-    finish(Run.open(options.run))
+    finish(opened(options.run, options.corpus))
 
 
 def report_command(options: argparse.Namespace) -> None:
     """Write a run's report again."""
-    from budgetlens.command.finishing import report
-    from budgetlens.runs.run import Run
+    from budgetlens.command.finishing import opened, report
 
-    print(f"report:  {report(Run.open(options.run))}")
+    print(f"report:  {visible(str(report(opened(options.run, options.corpus))))}")
 
 
 def compare_command(options: argparse.Namespace) -> int:

@@ -26,7 +26,8 @@ from budgetlens.comparison.published import (
 )
 from budgetlens.runs.files import write_output, writing
 from budgetlens.runs.run import Run
-from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, render
+from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, printed, render
+from budgetlens.tables.terminal_text import visible
 from figures import published_beside_measured, write_html
 
 __all__ = ["Measured", "add_arguments", "agreement", "compare", "main", "save_comparison"]
@@ -193,19 +194,18 @@ def main(arguments: argparse.Namespace) -> int:
     run = Run.open(arguments.run)
     table = compare(run, arguments.force, model=arguments.published_model)
     for path in save_comparison(run, table):
-        print(f"saved: {path}", file=sys.stderr)
-    text = render(table, arguments.format)
+        print(visible(f"saved: {path}"), file=sys.stderr)
     if arguments.out is None:
-        sys.stdout.write(text)
+        sys.stdout.write(printed(table, arguments.format))
     else:
-        write_output(arguments.out, text)
+        write_output(arguments.out, render(table, arguments.format))
     return 0
 
 
 def save_comparison(run: Run, table: Table) -> list[Path]:
     """Write the comparison as ``RUN/tables/NAME.csv`` and ``RUN/figures/NAME.html``; the paths."""
     figure = published_beside_measured(table.frame, title=table.title)
-    path = run.path / "figures" / f"{NAME}.html"
+    path = run.directory.place("figures", f"{NAME}.html")
     with run.directory.locked("wait for it and give the same command again"):
         (written,) = run.directory.write_tables({NAME: table.frame})
         with writing(path):

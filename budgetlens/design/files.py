@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from budgetlens.design.schema import FORMATS, DesignError
+from budgetlens.registry.characters import ACTING
 
 _SUFFIXES: dict[str, str] = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -19,6 +20,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST, _DEEPEST = 1_000_000, 60
 #: Most keys of one mapping after merges, and most dots between two equals signs of a line of TOML.
 _MOST_MERGED, _MOST_DOTS = 10_000, 200
+_ACTING = re.compile(f"[{ACTING}]")
 #: Arrays up to this length stay on one line.
 _LINE = 96
 
@@ -68,7 +70,11 @@ def write_design(design: Mapping[str, Any], form: str) -> str:
     if form == "toml":
         return _toml(design)
     if form == "yaml":
-        return yaml.safe_dump(dict(design), sort_keys=False, allow_unicode=True, width=_LINE)
+        text = yaml.safe_dump(dict(design), sort_keys=False, allow_unicode=True, width=_LINE)
+        # What would act on a terminal is written as an escape, which PyYAML does for all of a text or for nothing.
+        return (
+            text if not _ACTING.search(text) else yaml.safe_dump(dict(design), sort_keys=False, width=_LINE)
+        )
     raise DesignError(f"a design is written as one of {', '.join(FORMATS)}; got {form!r}")
 
 
@@ -175,5 +181,5 @@ def _value(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    # JSON's escapes are TOML's, but TOML wants the delete character escaped as well.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
+    # JSON's escapes are TOML's, but TOML wants the delete character escaped as well, and a terminal some more.
+    return _ACTING.sub(lambda found: f"\\u{ord(found.group()):04X}", json.dumps(text, ensure_ascii=False))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ from plotly.graph_objects import Figure
 
 from budgetlens.explorer import layout, listing
 from budgetlens.explorer.budgets_view import budgets_view
+from budgetlens.explorer.choices import changed, controlled
 from budgetlens.explorer.data import RunData
 from budgetlens.explorer.effects_view import effects_view
 from budgetlens.explorer.examples_view import examples_view
 from budgetlens.explorer.live import EXPECTED, LiveModel, first_line
 from budgetlens.explorer.state import (
-    MEAN,
-    SORTS,
     State,
+    checked,
     from_fragment,
     from_store,
     resolved,
@@ -32,9 +32,9 @@ from budgetlens.explorer.state import (
 )
 from budgetlens.explorer.tokens_view import own_view, tokens_view
 from budgetlens.explorer.views import LIGHT, NothingToShow, View
+from budgetlens.runs.spreadsheets import spreadsheet_csv
 from figures import NoBrowser, write_html, write_static
 from figures.export import figure_height, figure_width
-from figures.labels import escaped
 from figures.looks import LOOKS, Look
 from figures.panels import NARROW_WIDTH
 
@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 NARROWEST = 720
 #: Widest a figure is drawn, as a multiple of the width that it was laid out for.
 WIDEST = 1.4
+
+#: Notes on an address that are shown; the others are counted.
+MOST_NOTES = 8
 
 _CONTROLS = (*layout.SINGLE, *layout.MANY, "view", "map", "drawing")
 _DEPENDENT = (
@@ -119,37 +122,41 @@ def _register_state(app: Dash, explored: Explored) -> None:
         prevent_initial_call="initial_duplicate",
     )
     def synchronise(
-        fragment: str | None,
+        fragment: Any,
         values: dict[str, Any],
         clicks: list[Any],
-        chosen: dict[str, Any] | None,
+        chosen: Any,
         buttons: list[Any],
-        model: str,
-        typed: dict[str, str | None],
-        held: dict[str, Any] | None,
+        model: Any,
+        typed: dict[str, Any],
+        held: Any,
     ) -> dict[str, Any]:
-        before = from_store(held)
-        notes: list[str] = []
+        before, notes = checked(held)
+        before, replaced = resolved(before, explored.runs) if held is not None else (before, [])
+        notes += replaced
         if held is None or "location.hash" in ctx.triggered_prop_ids:
             asked, notes = from_fragment(fragment or "")
         else:
-            asked = _controlled(before, values)
+            asked, wrong = controlled(before, values)
+            notes += wrong
             for triggered in ctx.triggered:
-                asked = _changed(explored, asked, triggered["prop_id"], triggered["value"], typed)
+                asked, wrong = changed(explored.runs, asked, triggered["prop_id"], triggered["value"], typed)
+                notes += wrong
         after, more = resolved(asked, explored.runs)
         if held is not None and after.run != before.run and "location.hash" not in ctx.triggered_prop_ids:
             # What another run does not have is no mistake of the reader's.
             more = []
         explored.live[after.run].start()
-        same = held is not None and after == before
-        data, live = explored.of(after)
         stored = to_store(after)
+        same = held == stored
+        told = [html.P(note) for note in _few([*notes, *more])]
+        data, live = explored.of(after)
         shown = to_store(before) if held is not None else {}
         return {
             "fragment": no_update if to_fragment(after) == fragment else to_fragment(after),
             "state": no_update if same else stored,
             # What was told of an address stays until something else is chosen.
-            "notes": no_update if same else [html.P(note) for note in (*notes, *more)],
+            "notes": no_update if same and not told else told,
             "page": f"view-{after.view} map-{after.map}",
             "clicks": [None for _ in layout.SLOTS],
             "poll": False if held is None or after.run != before.run else no_update,
@@ -164,106 +171,11 @@ def _register_state(app: Dash, explored: Explored) -> None:
         }
 
 
-def _controlled(state: State, values: Mapping[str, Any]) -> State:
-    """The state with the values of the controls.
-
-    All of them are read and not only the one that called: a choice made while the answer to the one before is
-    under way must not lose that one.
-    """
-    given = {name: tuple(value or ()) if name in layout.MANY else value for name, value in values.items()}
-    changes: dict[str, Any] = {
-        name: value for name, value in given.items() if value is not None and value != getattr(state, name)
-    }
-    changed = replace(state, **changes)
-    if "contrast" in changes:
-        return replace(changed, left="", right="", page="1", example="")
-    if "strata" in changes:
-        return replace(changed, stratum="", page="1")
-    if "example" in changes:
-        return replace(changed, row=MEAN)
-    return replace(changed, page="1") if "stratum" in changes else changed
-
-
-def _changed(
-    explored: Explored, state: State, prop: str, value: Any, typed: Mapping[str, str | None]
-) -> State:
-    """The state after something was clicked on."""
-    name, _, what = prop.rpartition(".")
-    if what == "clickData":
-        return _clicked(explored, state, name, value)
-    if name in ("measure", "take"):
-        return _own_texts(explored, state, name, typed) if value else state
-    if name == "chosen" and value:
-        return _pressed(explored, state, str(value["what"]), int(value["place"]))
-    return state
-
-
-def _pressed(explored: Explored, state: State, what: str, place: int) -> State:
-    """The state after a button in a table was pressed."""
-    data = explored.runs[state.run]
-    if what == "contrast":
-        return _with_contrast(state, list(data.contrasts)[place])
-    if what == "example":
-        return replace(state, example=data.examples[place], view="tokens", row=MEAN)
-    if what == "page":
-        return replace(state, page=str(place))
-    column = SORTS[place]
-    if column == state.sort or (column == "difference" and state.sort == "size"):
-        # The difference goes round: by size, then largest first, then smallest first.
-        if column == "difference":
-            follows = {("size", "down"): ("difference", "down"), ("difference", "down"): ("difference", "up")}
-            sort, order = follows.get((state.sort, state.order), ("size", "down"))
-            return replace(state, sort=sort, order=order, page="1")
-        return replace(state, order="up" if state.order == "down" else "down", page="1")
-    order = "up" if column in ("example", "query", "answer") else "down"
-    return replace(state, sort="size" if column == "difference" else column, order=order, page="1")
-
-
-def _with_contrast(state: State, contrast: str) -> State:
-    return replace(
-        state, contrast=contrast, view="examples", left="", right="", example="", page="1", row=MEAN
-    )
-
-
-def _clicked(explored: Explored, state: State, slot: str, click: Any) -> State:
-    """The state after a point of a figure was chosen."""
-    points = (click or {}).get("points") or []
-    if not points:
-        return state
-    point = points[0]
-    data = explored.runs[state.run]
-    custom = point.get("customdata") or []
-    if state.view == "effects":
-        names = {escaped(name): name for name in data.contrasts}
-        name = next((names[entry] for entry in custom if isinstance(entry, str) and entry in names), None)
-        return state if name is None else _with_contrast(state, name)
-    if state.view == "examples":
-        shown = str(custom[0]) if custom else ""
-        examples = {escaped(name): name for name in data.examples}
-        return (
-            replace(state, example=examples[shown], view="tokens", row=MEAN) if shown in examples else state
-        )
-    if state.view == "budgets":
-        if state.map == "ledger":
-            return replace(state, layer=str(round(point["x"])), head=MEAN, view="tokens")
-        return replace(state, layer=str(round(point["y"])), head=str(round(point["x"])), view="tokens")
-    # The matrix has its answer rows at whole numbers, the text its lines between them.
-    if slot == "second" and isinstance(point.get("y"), int):
-        return replace(state, row=MEAN if state.row == str(point["y"]) else str(point["y"]))
-    return state
-
-
-def _own_texts(explored: Explored, state: State, button: str, typed: Mapping[str, str | None]) -> State:
-    if button == "measure":
-        changed: dict[str, Any] = {name: value or "" for name, value in typed.items()}
-        same_prefix = bool(changed["prefix"]) == bool(state.prefix)
-        if not same_prefix:
-            changed |= {"own_left": "", "own_right": ""}
-        return replace(state, **changed)
-    found = explored.runs[state.run].texts.get(state.example)
-    if found is None:
-        return state
-    return replace(state, query=found.query, document=found.document, answer=found.answer)
+def _few(notes: Sequence[str]) -> list[str]:
+    """The first notes, each once, and how many more there are."""
+    different = list(dict.fromkeys(notes))
+    more = len(different) - MOST_NOTES
+    return [*different[:MOST_NOTES], *([f"And {more:,} more parts mean nothing here."] if more > 0 else [])]
 
 
 def _register_view(app: Dash, explored: Explored) -> None:
@@ -288,14 +200,14 @@ def _register_view(app: Dash, explored: Explored) -> None:
         },
         prevent_initial_call=True,
     )
-    def show(held: dict[str, Any] | None, model: str, look: str | None) -> dict[str, Any]:
+    def show(held: Any, model: Any, look: Any) -> dict[str, Any]:
         if held is None or look is None:
             raise PreventUpdate
         # Also where the model alone has changed: an answer that says nothing would take the place of one under way.
-        state = from_store(held)
+        state, _ = resolved(from_store(held), explored.runs)
         data, _ = explored.of(state)
         try:
-            view = view_of(explored, state, LOOKS[look])
+            view = view_of(explored, state, LOOKS.get(look, LIGHT) if isinstance(look, str) else LIGHT)
         except EXPECTED as error:
             view = View(heading=layout.VIEWS[state.view], lead="", notes=(_message(error),))
             return _shown(data, state, view, failed=True)
@@ -351,11 +263,12 @@ def _register_model(app: Dash, explored: Explored) -> None:
         Held("state", "data"),
         Held("model", "data"),
     )
-    def tell(ticks: int | None, held: dict[str, Any] | None, told: str) -> tuple[Any, Any, Any]:
+    def tell(ticks: Any, held: Any, told: Any) -> tuple[Any, Any, Any]:
         if held is None:
             raise PreventUpdate
-        live = explored.live[from_store(held).run]
-        now = f"{from_store(held).run} {live.state}"
+        state, _ = resolved(from_store(held), explored.runs)
+        live = explored.live[state.run]
+        now = f"{state.run} {live.state}"
         ended = live.state in ("ready", "absent")
         return live.words, no_update if now == told else now, ended
 
@@ -373,16 +286,16 @@ def _register_export(app: Dash, explored: Explored) -> None:
         prevent_initial_call=True,
     )
     def export(*values: Any) -> tuple[Any, Any, Any, Any]:
-        state = from_store(values[-1])
-        if not any(values[:-1]):
+        if not any(values[:-1]) or ctx.triggered_id not in (*buttons, "export-csv"):
             raise PreventUpdate
+        state, _ = resolved(from_store(values[-1]), explored.runs)
         name = f"budgetlens-{state.run}-{state.view}"
         try:
             view = view_of(explored, state)
             if ctx.triggered_id == "export-csv":
                 if view.frame is None:
                     raise NothingToShow("There are no numbers to save in this view.")
-                return dcc.send_string(view.frame.to_csv(index=False), f"{name}.csv"), no_update, [], True
+                return dcc.send_string(spreadsheet_csv(view.frame), f"{name}.csv"), no_update, [], True
             _, slot, kind = str(ctx.triggered_id).split("-")
             figure = view.figure if slot == "figure" else view.second
             if figure is None:

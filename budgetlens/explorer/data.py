@@ -128,10 +128,13 @@ class RunData:
         )
 
 
-def load_runs(paths: Sequence[Path], *, corpus: str | None = None) -> dict[str, RunData]:
+def load_runs(
+    paths: Sequence[Path], *, corpus: str | None = None, trusted: bool = True
+) -> dict[str, RunData]:
     """Finished runs by their keys, in the order given.
 
-    ``corpus`` is where the examples' texts lie, if not where the run found them. Raises RunError for a
+    ``corpus`` is where the examples' texts lie, if not where the run found them; where the runs are not ``trusted``, a
+    path that they alone name is not opened. Raises RunError for a
     directory that is no finished run.
     """
     runs: dict[str, RunData] = {}
@@ -141,13 +144,15 @@ def load_runs(paths: Sequence[Path], *, corpus: str | None = None) -> dict[str, 
         number = 2
         while key in runs:
             key, number = f"{name}-{number}", number + 1
-        runs[key] = load_run(resolved, key=key, corpus=corpus)
+        runs[key] = load_run(resolved, key=key, corpus=corpus, trusted=trusted)
     return runs
 
 
-def load_run(path: Path, *, key: str | None = None, corpus: str | None = None) -> RunData:
-    """Read a finished run once. Raises RunError where it is none, or not finished."""
-    run = Run.open(path)
+def load_run(
+    path: Path, *, key: str | None = None, corpus: str | None = None, trusted: bool = True
+) -> RunData:
+    """Read a finished run once, with the texts of :func:`load_runs`. Raises RunError where it is none, or not finished."""
+    run = Run.open(path, corpus=corpus)
     if "likelihood" not in run.kinds:
         raise RunError(
             f"{path} has no records of its own (analysis {run.manifest.analysis}); give one of the runs that it rests on"
@@ -163,7 +168,7 @@ def load_run(path: Path, *, key: str | None = None, corpus: str | None = None) -
     )
     trials = run.trials[["example", "document_tokens"]]
     counts = trials.assign(example=trials["example"].astype(str)).groupby("example").max().reindex(nll.index)
-    texts, reason = run.texts(corpus)
+    texts, reason = run.texts(trusted=trusted)
     data = RunData(
         key=key or run.name,
         run=run,

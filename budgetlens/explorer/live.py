@@ -13,6 +13,7 @@ import pandas as pd
 from budgetlens.design.design import Cell
 from budgetlens.design.intervention import Context
 from budgetlens.explorer.data import RunData
+from budgetlens.explorer.named import Named, named_paths, not_opened
 from budgetlens.explorer.state import cells_with_prefix, name_with_own_prefix
 from budgetlens.explorer.views import NothingToShow, joined
 from budgetlens.model.capture import Reading
@@ -23,6 +24,7 @@ from budgetlens.model.token_attention import token_attention
 from budgetlens.model.tokenization import Limits
 from budgetlens.model.trials import Example
 from budgetlens.runs.known_models import model_path
+from budgetlens.runs.manifest import Manifest
 from budgetlens.runs.records import Fed
 from budgetlens.runs.running import Unit, capture_part
 from budgetlens.statistics.budget_arrays import AXES, SITE
@@ -37,11 +39,16 @@ Result = TypeVar("Result")
 
 
 class LiveModel:
-    """The model of one run. `start` loads it in a thread; `state` is waiting, loading, ready or absent."""
+    """The model of one run. `start` loads it in a thread; `state` is waiting, loading, ready or absent.
 
-    def __init__(self, data: RunData, asked: str | None = None) -> None:
+    ``asked`` is where it lies, if not where the run found it. Where the run is not ``trusted``, no path is opened that
+    it alone names.
+    """
+
+    def __init__(self, data: RunData, asked: str | None = None, *, trusted: bool = True) -> None:
         self.data = data
         self.source = model_path(asked or data.manifest.model.name)
+        self._unasked = () if trusted else _unasked(data.manifest, asked)
         self.state = "waiting"
         self.reason = ""
         self.note = ""
@@ -82,6 +89,8 @@ class LiveModel:
     def _load(self) -> None:
         identity = self.data.manifest.identity
         try:
+            if self._unasked:
+                raise ValueError(not_opened(self._unasked))
             same_device = _device_here() == identity["device"]
             model = load_model(
                 self.source,
@@ -93,6 +102,9 @@ class LiveModel:
                 raise ValueError(
                     f"{self.source} holds other weights than those that the run measured; give the right ones with --model"
                 )
+        except (KeyError, TypeError) as error:
+            self.reason = f"run.json does not tell what the model was run with ({first_line(error)})."
+            self.state = "absent"
         except EXPECTED as error:
             self.reason = first_line(error)
             self.state = "absent"
@@ -222,6 +234,15 @@ class OwnTexts:
             raise NothingToShow(
                 f"Type {joined(['a ' + name if name != 'answer' else 'an answer' for name in missing])}, then measure."
             )
+
+
+def _unasked(manifest: Manifest, asked: str | None) -> tuple[Named, ...]:
+    """The paths that loading and measuring would open, and that nobody but the run names."""
+    return tuple(
+        item
+        for item in named_paths(manifest)
+        if item.what != "corpus" and not (item.what == "model" and asked is not None)
+    )
 
 
 def first_line(error: BaseException) -> str:

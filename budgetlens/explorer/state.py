@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -26,6 +27,9 @@ SORTS = ("example", "query", "answer", "baseline", "treatment", "difference", "s
 #: Examples on one page of the table.
 PAGE = 20
 MEAN, NONE = "mean", "none"
+#: Places, pages, layers, heads and rows of a number with more digits are none.
+LARGEST = 1_000_000
+_NUMBER = re.compile(r"[0-9]{1,6}")
 
 
 @dataclass(frozen=True)
@@ -83,18 +87,21 @@ def to_fragment(state: State) -> str:
     return "#" + urlencode(pairs)
 
 
-def from_fragment(fragment: str) -> tuple[State, list[str]]:
+def from_fragment(fragment: object) -> tuple[State, list[str]]:
     """The state that an address tells, and a sentence for everything in it that is not understood."""
+    if not isinstance(fragment, str):
+        return State(), [f"The address can't be read ({_short(fragment)}); the default is shown."]
     found: dict[str, Any] = {}
     notes = []
     for name, value in parse_qsl(fragment.removeprefix("#"), keep_blank_values=True):
         if name not in _NAMES:
-            notes.append(f"The address has a part {name!r} that means nothing here; it was left out.")
+            notes.append(f"The address has a part {_short(name)} that means nothing here; it was left out.")
         elif name in _MANY:
-            found[name] = (*found.get(name, ()), value)
+            found.setdefault(name, []).append(value)
         else:
             found[name] = value
-    return State(**found), notes
+    state, more = checked(found)
+    return state, [*notes, *more]
 
 
 def to_store(state: State) -> dict[str, Any]:
@@ -102,11 +109,99 @@ def to_store(state: State) -> dict[str, Any]:
     return {name: list(value) if name in _MANY else value for name, value in asdict(state).items()}
 
 
-def from_store(content: Mapping[str, Any] | None) -> State:
-    """A state from JSON; unknown names are left out."""
-    known: dict[str, Any] = {name: value for name, value in (content or {}).items() if name in _NAMES}
-    known |= {name: tuple(known[name]) for name in _MANY if name in known}
-    return State(**known)
+def from_store(content: object) -> State:
+    """A state from JSON; what is unknown or of another kind than a state's is left out."""
+    return checked(content)[0]
+
+
+def checked(content: object) -> tuple[State, list[str]]:
+    """The state that any JSON makes, and a sentence for every value that is none of a state's.
+
+    Everything that a browser hands over comes through here: the address, what the page kept, the controls' values.
+    Whether the run has what is named is the matter of :func:`resolved`.
+    """
+    if content is None:
+        return State(), []
+    if not isinstance(content, Mapping):
+        return State(), [f"What the page kept can't be read ({_short(content)}); it begins anew."]
+    found: dict[str, Any] = {}
+    notes = []
+    for name, value in content.items():
+        if name not in _NAMES:
+            continue
+        parts = value if isinstance(value, list | tuple) and name in _MANY else [value]
+        found[name] = tuple(part for part in parts if _is_text(part))
+        notes += [
+            f"There is no {_called(name)} {_short(part)} here; the default is shown."
+            for part in parts
+            if not _is_text(part)
+        ]
+        if name not in _MANY:
+            found[name] = found[name][0] if found[name] else getattr(State(), name)
+    return State(**found), notes
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is text that can be written as UTF-8; a lone half of a surrogate pair can't."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _called(name: str) -> str:
+    return name.removesuffix("s") if name in _MANY else name.replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Pressed:
+    """A button of a table: what it chooses (`contrast`, `example`, `page` or `sort`), and the place of the choice."""
+
+    what: str
+    place: int
+
+
+def pressed_of(content: object) -> Pressed | None:
+    """The button that the store of buttons names; None where it names none."""
+    if not isinstance(content, Mapping):
+        return None
+    what, place = content.get("what"), content.get("place")
+    if what not in ("contrast", "example", "page", "sort") or not isinstance(place, int):
+        return None
+    return Pressed(str(what), int(place)) if 0 <= place < LARGEST else None
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a figure: its place, None along an axis without numbers, and the texts that it carries.
+
+    ``whole`` says whether it lies at a whole number of ``y``.
+    """
+
+    x: int | None
+    y: int | None
+    texts: tuple[str, ...]
+    whole: bool
+
+
+def point_of(click: object) -> Point | None:
+    """The point that was clicked on, of what plotly tells; None where it is none."""
+    points = click.get("points") if isinstance(click, Mapping) else None
+    first = points[0] if isinstance(points, list) and points else None
+    if not isinstance(first, Mapping):
+        return None
+    custom = first.get("customdata")
+    told = custom if isinstance(custom, list) else [custom]
+    return Point(
+        x=_place(first.get("x")),
+        y=_place(first.get("y")),
+        texts=tuple(text for text in told if isinstance(text, str)),
+        whole=isinstance(first.get("y"), int),
+    )
+
+
+def _place(value: object) -> int | None:
+    """A whole place along an axis; None for what is no number, or no place that a figure has."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST < value < LARGEST:
+        return None
+    return round(value)
 
 
 def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str]]:
@@ -121,6 +216,11 @@ def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str
                 f"There is no {name} {_short(value)} here; {_short(default) if default else 'all'} is shown."
             )
         return default
+
+    def number(name: str, value: str, default: str, least: int = 0) -> str:
+        if _NUMBER.fullmatch(value) and int(value) >= least:
+            return str(int(value))
+        return known(name, value, (default,), default)
 
     run = known("run", state.run, list(runs), next(iter(runs)))
     data = runs[run]
@@ -137,7 +237,7 @@ def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str
         "drawing": known("drawing", state.drawing, list(DRAWINGS), "scatter"),
         "sort": known("column", state.sort, SORTS, "size"),
         "order": known("order", state.order, ("up", "down"), "down"),
-        "page": state.page if state.page.isdigit() and int(state.page) > 0 else "1",
+        "page": number("page", state.page, "1", least=1),
     }
     options = {
         "cells": data.cells,
@@ -160,9 +260,9 @@ def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str
         "own_left": known("cell", state.own_left, own, sides[0]),
         "own_right": known("cell", state.own_right, (*own, NONE), own[0] if state.prefix else sides[1]),
         # Any layer of the model may be asked for, recorded or not; the token view checks it.
-        "layer": state.layer if state.layer.isdigit() else str(data.layers[-1] if data.layers else 0),
-        "head": state.head if state.head.isdigit() else MEAN,
-        "row": state.row if state.row.isdigit() else MEAN,
+        "layer": number("layer", state.layer, str(data.layers[-1] if data.layers else 0)),
+        "head": number("head", state.head, MEAN),
+        "row": number("row", state.row, MEAN),
     }
     return replace(state, **changes), notes
 
@@ -231,5 +331,7 @@ def texts(numbers: Sequence[int]) -> tuple[str, ...]:
     return tuple(map(str, numbers))
 
 
-def _short(value: str) -> str:
+def _short(value: object) -> str:
+    if not isinstance(value, str):
+        return "nothing" if value is None else f"a {type(value).__name__}"
     return repr(value if len(value) <= 60 else value[:57] + "…")

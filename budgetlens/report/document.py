@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from plotly.graph_objects import Figure
 
 from budgetlens.report.examples import examples_section
@@ -22,13 +23,19 @@ from budgetlens.runs.run import Run
 from budgetlens.tables.presentation import Table
 
 
-def write_report(run: Run, tables: Mapping[str, Table], figures: Mapping[str, Figure]) -> Path:
+def write_report(
+    run: Run,
+    tables: Mapping[str, Table],
+    figures: Mapping[str, Figure],
+    frames: Mapping[str, pd.DataFrame] | None = None,
+) -> Path:
     """Write ``RUN/report.html``: self-contained, no request to any host; its path.
 
     Args:
         run: a finished run; those of its tables that are not among ``tables`` can be downloaded too.
         tables: the presented tables by name, in reading order.
         figures: by name, in reading order.
+        frames: the run's tables by name: what is downloaded under the name of a presented one.
     """
     further, altered = run.further_tables(tables)
     text = report_page(
@@ -39,6 +46,7 @@ def write_report(run: Run, tables: Mapping[str, Table], figures: Mapping[str, Fi
         headline=[contrast.name for contrast in run.plan.headline_contrasts],
         further=further,
         altered=altered,
+        frames=frames,
     )
     return run.directory.write_text("report.html", text)
 
@@ -52,6 +60,7 @@ def report_page(
     headline: Sequence[str] = (),
     further: Mapping[str, str] | None = None,
     altered: Sequence[str] = (),
+    frames: Mapping[str, pd.DataFrame] | None = None,
 ) -> str:
     """The page as text. Every piece of text that comes from a model, corpus or user is escaped.
 
@@ -62,6 +71,7 @@ def report_page(
         headline: contrasts that the summary tells first; by default the first of each family.
         further: CSV of further tables, by name.
         altered: further tables that are not as they were written, and not shown.
+        frames: the run's tables by name, for downloads.
     """
     title = f"{manifest.analysis}: {manifest.title}"
     lead = (
@@ -74,7 +84,7 @@ def report_page(
         design_section(manifest),
         examples_section(manifest, examples),
         figures_section(figures, tables),
-        tables_section(tables, further or {}, altered),
+        tables_section(tables, further or {}, altered, frames),
         manifest_section(manifest),
     ]
     return page(title, lead, sections)

@@ -10,7 +10,7 @@ from plotly.graph_objects import Figure
 
 from budgetlens.design.plan import Plan
 from budgetlens.report.probe_drawing import probe_figures
-from budgetlens.runs.files import make_folder, writing
+from budgetlens.runs.files import writing
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
@@ -203,11 +203,9 @@ def _levels(
 def save_figures(run: Run, figures: Mapping[str, Figure]) -> list[Path]:
     """Write every figure as a page that opens without a network; the paths."""
     run.directory.require_there()
-    folder = run.path / "figures"
-    make_folder(folder)
     written = []
     for name, figure in figures.items():
-        path = folder / f"{name}.html"
+        path = run.directory.place("figures", f"{name}.html")
         with writing(path):
             written.append(Path(write_html(figure, path)))
     return written

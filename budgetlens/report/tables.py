@@ -11,15 +11,28 @@ import pandas as pd
 
 from budgetlens.report.page import Section, escaped, foreign, scroller, slug
 from budgetlens.report.page import heading as section_heading
+from budgetlens.runs.spreadsheets import guarded_csv, spreadsheet_csv
 from budgetlens.tables.presentation import Table, heading
+
+#: Rows of the largest table that is kept in the page; `RUN/tables` has larger ones.
+MOST_ROWS = 20_000
 
 
 def tables_section(
-    tables: Mapping[str, Table], further: Mapping[str, str], altered: Sequence[str] = ()
+    tables: Mapping[str, Table],
+    further: Mapping[str, str],
+    altered: Sequence[str] = (),
+    frames: Mapping[str, pd.DataFrame] | None = None,
 ) -> Section:
-    """The presented tables, then the run's further ones as CSV, both by name; ``altered`` ones are named only."""
+    """The presented tables, then the run's further ones as CSV, both by name; ``altered`` ones are named only.
+
+    ``frames`` are the run's tables by name. A presented table may have other columns and rows than the run's of that
+    name; what is downloaded under it is the run's.
+    """
     parts = [(slug("table", name), table.title) for name, table in tables.items()]
-    shown = "\n".join(_presented(name, table) for name, table in tables.items())
+    shown = "\n".join(
+        _presented(name, table, (frames or {}).get(name, table.frame)) for name, table in tables.items()
+    )
     downloads = _further(further, altered)
     if downloads:
         parts.append(("further-tables", "Further tables"))
@@ -30,13 +43,15 @@ def tables_section(
     return Section("tables", "Tables", f"{about}\n{shown}\n{downloads}", tuple(parts))
 
 
-def _presented(name: str, table: Table) -> str:
+def _presented(name: str, table: Table, frame: pd.DataFrame) -> str:
     anchor = slug("table", name)
     notes = "".join(f"<li>{letter}: {foreign(note)}</li>" for letter, note in table.footnotes.items())
     return "\n".join(
         [
             section_heading(3, anchor, table.title),
-            download(name, table.to_csv(), len(table.frame)),
+            download(name, spreadsheet_csv(frame), len(frame))
+            if len(frame) <= MOST_ROWS
+            else f'<p class="about">tables/{escaped(name)}.csv, beside this page, has all {len(frame):,} rows.</p>',
             scroller(table_markup(table), table.title),
             f'<ul class="footnotes">{notes}</ul>' if notes else "",
             f'<p class="about">{escaped(table.facts)}</p>',
@@ -110,6 +125,6 @@ def _further(tables: Mapping[str, str], altered: Sequence[str]) -> str:
         frame = pd.read_csv(io.StringIO(content), dtype=str) if content else pd.DataFrame()
         entries.append(
             f"<li><b>{escaped(name)}</b>: {escaped(', '.join(map(str, frame.columns)))}"
-            f"{download(name, content, len(frame))}</li>"
+            f"{download(name, guarded_csv(content) if content else content, len(frame))}</li>"
         )
     return f"{section_heading(3, 'further-tables', 'Further tables')}\n<ul>{''.join(entries)}</ul>"

@@ -26,9 +26,15 @@ class WriteError(OSError):
     """A file that can't be written; the message names it and says what to do."""
 
 
+#: Largest JSON file of a run that is read, in bytes: a thousand cells and their examples take a quarter of it.
+LARGEST_JSON = 256 * 2**20
+
+
 def read_json(path: Path) -> Any:
-    """The content of a small JSON file, None where it is missing or damaged."""
+    """The content of a small JSON file, None where it is missing, damaged, too large or nested too deeply."""
     try:
+        if path.stat().st_size > LARGEST_JSON:
+            return None
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None

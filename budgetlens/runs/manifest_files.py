@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from budgetlens.runs.files import WriteError, make_folder, write_text
+from budgetlens.runs.files import LARGEST_JSON, WriteError, make_folder, write_text
 from budgetlens.runs.manifest import Manifest, RunError, sealed
 
 RUN, COPY = "run.json", "parts/run.json"
@@ -77,8 +77,14 @@ def write_manifest(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def parsed(path: Path) -> Manifest:
-    """What the file says. Raises RunError where it is missing, damaged, altered or no run's."""
+    """What the file says. Raises RunError where it is missing, damaged, altered, too large, a link, or no run's."""
     try:
+        if not path.resolve().is_relative_to(path.parent.resolve()):
+            raise RunError(f"{path} leads out of its directory; put the file itself there")
+        if path.stat().st_size > LARGEST_JSON:
+            raise RunError(
+                f"{path} has more than {LARGEST_JSON // 2**20} MiB, which no run needs; run it again"
+            )
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise RunError(f"{path} is not there") from None

@@ -125,7 +125,7 @@ def execute(request: RunRequest) -> Run:
     _renew_details(directory, design_details(request.analysis, request.options.protocol))
     if request.tokens:
         _keep_tokens(request, model, corpus, directory)
-    return Run.open(path)
+    return Run.open(path, corpus=request.corpus)
 
 
 def _keep_tokens(request: RunRequest, model: LoadedModel, corpus: Corpus, directory: RunDirectory) -> None:

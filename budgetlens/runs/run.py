@@ -19,8 +19,8 @@ from budgetlens.design.plan import Plan, live_plan
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import available_probes
 from budgetlens.runs.arrays import read_arrays
-from budgetlens.runs.files import read_json
 from budgetlens.runs.manifest import FORMAT, Manifest, RunError
+from budgetlens.runs.spreadsheets import unguarded
 from budgetlens.runs.storage import EXAMPLES, RunDirectory, part_name
 from budgetlens.runs.texts import read_texts
 from budgetlens.statistics.budget_arrays import BudgetArray
@@ -41,17 +41,19 @@ class Run:
 
     directory: RunDirectory
     manifest: Manifest
+    corpus: str | None = None
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Path, *, corpus: str | None = None) -> Run:
         """The finished run in a directory.
 
+        ``corpus`` is where its texts lie, as its reader says: a path that the run alone names is not opened.
         Raises RunError where there is none, where its run.json is damaged, altered or of an unknown format, and where
         parts are missing or altered: the message says which, and what to do. Raises RegistryError where neither the
         run nor any distribution knows the analysis that made it.
         """
         directory = RunDirectory(Path(path))
-        run = cls(directory, directory.manifest())
+        run = cls(directory, directory.manifest(), corpus)
         if run.has_records:
             run._require_whole()
         return run
@@ -227,7 +229,8 @@ class Run:
         self._require_unaltered(
             f"tables/{file}", entry.get("sha256"), "remove it, or give the command that wrote it again"
         )
-        return self._table_path(file).read_text(encoding="utf-8")
+        # As bytes: reading text would take a carriage return within a cell for a line feed.
+        return self._table_path(file).read_bytes().decode("utf-8")
 
     def table(self, name: str) -> pd.DataFrame:
         """A table as it was computed: texts stay texts. Raises RunError as :meth:`table_text` does."""
@@ -237,8 +240,8 @@ class Run:
             io.StringIO(content), dtype=dict.fromkeys(texts, "str"), keep_default_na=False, na_values=[""]
         )
         for column in set(texts) & set(frame.columns):
-            frame[column] = frame[column].fillna("")
-        return frame
+            frame[column] = frame[column].fillna("").map(unguarded)
+        return frame.rename(columns=unguarded)
 
     def shown_examples(self) -> list[Mapping[str, Any]]:
         """The first examples as every cell fed them; none where the run has none.
@@ -252,12 +255,12 @@ class Run:
             self._require_unaltered(
                 EXAMPLES, digest, "give the command that made the run again, which writes it"
             )
-        content = read_json(self.path / EXAMPLES)
+        content = self.directory.json(EXAMPLES)
         return content if isinstance(content, list) else []
 
-    def texts(self, asked: str | None = None, *, hub: bool = True) -> tuple[Corpus | None, str]:
+    def texts(self, *, hub: bool = True, trusted: bool = False) -> tuple[Corpus | None, str]:
         """The run's corpus, or None and why it could not be read (:func:`budgetlens.runs.texts.read_texts`)."""
-        return read_texts(self.manifest, asked, default_n=self.analysis.n, hub=hub)
+        return read_texts(self.manifest, self.corpus, default_n=self.analysis.n, hub=hub, trusted=trusted)
 
     def _require_unaltered(self, name: str, digest: object, remedy: str) -> None:
         if not self.directory.is_unaltered(name, digest if isinstance(digest, str) else None):

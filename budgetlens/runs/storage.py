@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -50,6 +51,7 @@ from budgetlens.runs.manifest_files import (
     sound_manifests,
     write_manifest,
 )
+from budgetlens.runs.spreadsheets import guard, spreadsheet_csv
 
 EXAMPLES = "examples.json"
 
@@ -151,7 +153,8 @@ class RunDirectory:
         """
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock", timeout=0)
+        # A link in its place would let the file that it leads to be emptied.
+        lock = FileLock(self.place(".", ".lock"), timeout=0)
         with writing(self.path / ".lock"):
             try:
                 lock.acquire()
@@ -178,12 +181,12 @@ class RunDirectory:
     def _write_sealed(self, path: Path, content: Mapping[str, Any]) -> None:
         """Write a small file that tells whose it is and that can't be altered unseen."""
         whole = sealed({"run": self.run_digest, **content})
-        make_folder(path.parent)
+        self.folder(path.parent.name)
         write_text(path, json.dumps(whole, indent=1) + "\n")
 
     def _read_sealed(self, path: Path) -> Mapping[str, Any]:
         """What such a file says; nothing where it is lost, damaged, altered or another run's."""
-        content = read_json(path)
+        content = self.json(path.relative_to(self.path).as_posix())
         if not isinstance(content, dict):
             return {}
         # Format 1 and the first runs of format 2 had neither.
@@ -219,7 +222,8 @@ class RunDirectory:
         files = self._marker(part).get("files")
         if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
             return {}
-        return files
+        record = re.compile(rf"records/(?!\.\.?/)[^/\x00]+/{re.escape(part)}\.parquet")
+        return files if all(record.fullmatch(name) for name in files) else {}
 
     def part_is_whole(self, part: str) -> bool:
         """Whether every file of ``part`` is there and unaltered."""
@@ -233,17 +237,44 @@ class RunDirectory:
 
     def is_unaltered(self, name: str, digest: str | None) -> bool:
         """Whether the file ``name`` below the run is there and has the hash ``digest``."""
+        return digest is not None and self.is_own(name) and file_hash(self.path / name) == digest
+
+    def is_own(self, name: str) -> bool:
+        """Whether ``name`` is a regular file below the run; one that a link outside leads to is not."""
+        try:
+            real = (self.path / name).resolve(strict=True)
+        except (OSError, RuntimeError, ValueError):
+            return False
+        return real.is_file() and real.is_relative_to(self.path.resolve())
+
+    def json(self, name: str) -> Any:
+        """The content of a JSON file of the run's own, None where it has none that can be read."""
+        return read_json(self.path / name) if self.is_own(name) else None
+
+    def folder(self, name: str) -> Path:
+        """A folder of the run to write to, made where it is missing. RunError where a link leads out of the run."""
         path = self.path / name
-        return digest is not None and path.is_file() and file_hash(path) == digest
+        if path.is_symlink() and not path.resolve().is_relative_to(self.path.resolve()):
+            raise RunError(
+                f"{path} is a link that leads out of the run, so that nothing is written there; remove it"
+            )
+        make_folder(path)
+        return path
+
+    def place(self, folder: str, name: str) -> Path:
+        """Where a file of the run's own is written; a link in its place is taken away, not followed."""
+        path = self.folder(folder) / name
+        if path.is_symlink():
+            path.unlink()
+        return path
 
     def write_part(self, part: str, records: Mapping[str, pa.Table], facts: PartFacts = PartFacts()) -> None:
         """Write a part's records, kind by kind, and then its marker, which tells how it was computed."""
         self.require_there()
         files = {}
-        make_folder(self.path / "records")
+        self.folder("records")
         for kind, table in records.items():
-            path = self.path / "records" / kind / f"{part}.parquet"
-            make_folder(path.parent)
+            path = self.folder(f"records/{kind}") / f"{part}.parquet"
             with replacing(path) as temporary:
                 parquet.write_table(table, temporary, compression="zstd")
                 files[path.relative_to(self.path).as_posix()] = file_hash(temporary)
@@ -255,12 +286,11 @@ class RunDirectory:
         index = self.table_index()
         written = []
         for name, table in tables.items():
-            path = self.path / "tables" / f"{name}.csv"
-            make_folder(path.parent)
+            path = self.folder("tables") / f"{name}.csv"
             with replacing(path) as temporary:
-                table.to_csv(temporary, index=False)
+                temporary.write_text(spreadsheet_csv(table), encoding="utf-8", newline="")
                 digest = file_hash(temporary)
-            index[path.name] = {"sha256": digest, "texts": text_columns(table)}
+            index[path.name] = {"sha256": digest, "texts": [guard(name) for name in text_columns(table)]}
             written.append(path)
         self._write_sealed(self._index_path, {"files": index})
         return written
@@ -272,14 +302,15 @@ class RunDirectory:
     def table_index(self) -> dict[str, dict[str, Any]]:
         """``sha256`` and ``texts`` (columns that hold text) of every table by its file's name."""
         files = self._read_sealed(self._index_path).get("files")
-        sound = isinstance(files, dict) and all(isinstance(entry, dict) for entry in files.values())
+        sound = isinstance(files, dict) and all(
+            "/" not in name and isinstance(entry, dict) for name, entry in files.items()
+        )
         return dict(files) if sound and files else {}
 
     def write_tokens(self, name: str, table: pa.Table) -> Path:
         """Write token-level records as ``RUN/tokens/NAME.parquet`` and note their hash; the path."""
         self.require_there()
-        path = self.path / "tokens" / f"{name}.parquet"
-        make_folder(path.parent)
+        path = self.folder("tokens") / f"{name}.parquet"
         with replacing(path) as temporary:
             parquet.write_table(table, temporary, compression="zstd")
             digest = file_hash(temporary)
@@ -290,7 +321,11 @@ class RunDirectory:
     def token_index(self) -> dict[str, str]:
         """The hash of every file of token-level records by its name."""
         files = self._read_sealed(self.path / "tokens" / "index.json").get("files")
-        return dict(files) if isinstance(files, dict) else {}
+        return (
+            {name: digest for name, digest in files.items() if "/" not in name}
+            if isinstance(files, dict)
+            else {}
+        )
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file below the run, whole or not at all; its path."""

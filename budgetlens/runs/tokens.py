@@ -51,7 +51,12 @@ def stored_examples(directory: RunDirectory) -> dict[str, Path]:
     for name, digest in sorted(directory.token_index().items()):
         if directory.is_unaltered(f"tokens/{name}", digest):
             path = directory.path / "tokens" / name
-            found[(parquet.read_schema(path).metadata or {})[b"example"].decode()] = path
+            try:
+                example = (parquet.read_schema(path).metadata or {})[b"example"].decode()
+            except (OSError, pa.ArrowException, KeyError, ValueError):
+                # Whole, but no token-level records: somebody else's file, with its hash in the index.
+                continue
+            found[example] = path
     return found
 
 

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from budgetlens.runs.spreadsheets import spreadsheet_csv
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.verdicts import ANSWER_NLL, CAUTION_RULE, rule
 from budgetlens.tables.digits import counted, number, with_interval
 from budgetlens.tables.escapes import latex, markdown
 from budgetlens.tables.formats import FORMATS, SUFFIXES
+from budgetlens.tables.terminal_text import visible, visible_lines
 
 NOTED = ("caution", "reason", "unlike")
 """Columns of sentences: a letter in the column stands for each, and the sentences follow the table."""
@@ -174,9 +176,9 @@ class Table:
         from rich.text import Text
 
         console = Console(file=io.StringIO(), width=width, highlight=False)
-        shown = self.shown()
+        shown = self.shown().map(visible).rename(columns=visible)
         with console.capture() as captured:
-            console.print(Text(self.title, style="bold"))
+            console.print(Text(visible(self.title), style="bold"))
             widths = _widths(shown)
             for block in _blocks(widths, console.width):
                 rich_table = RichTable(box=None, pad_edge=False, header_style="bold dim")
@@ -193,14 +195,17 @@ class Table:
                 console.print(rich_table)
                 console.print()
             for letter, sentence in self.footnotes.items():
-                console.print(Text(f"{letter}: {sentence}"))
-            console.print(Text(self.facts))
+                console.print(Text(visible(f"{letter}: {sentence}")))
+            console.print(Text(visible(self.facts)))
         return captured.get()
 
     def to_csv(self, *, with_caption: bool = False) -> str:
-        """Every column and digit; `with_caption` puts the caption in front, on lines that start with `#`."""
-        text = self.frame.to_csv(index=False, lineterminator="\n")
-        return f"# {self.caption}\n{text}" if with_caption else text
+        """Every column and digit, safe for a spreadsheet (`budgetlens.runs.spreadsheets`).
+
+        `with_caption` puts the caption in front, on a line that starts with `#`.
+        """
+        text = spreadsheet_csv(self.frame)
+        return f"# {visible(self.caption)}\n{text}" if with_caption else text
 
     def to_markdown(self) -> str:
         """A pipe table with the caption below."""
@@ -291,6 +296,11 @@ def render(table: Table, form: str) -> str:
     if form == "html":
         return table.to_html()
     raise ValueError(f"no table format {form!r}; expected one of {', '.join(FORMATS)}")
+
+
+def printed(table: Table, form: str) -> str:
+    """The table in one of `FORMATS` as it is printed: nothing in it acts on a terminal."""
+    return table.to_terminal() if form == "terminal" else visible_lines(render(table, form))
 
 
 def save(table: Table, directory: str | Path, name: str) -> list[Path]:
