@@ -27,6 +27,7 @@ from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.capture import Reading
 from budgetlens.model.loading import load_model
 from budgetlens.model.observation import chosen_probes
+from budgetlens.report.drawing import save_figures
 from budgetlens.report.findings import caveats
 from budgetlens.runs import capturing
 from budgetlens.runs.files import WriteError, replacing, write_output
@@ -36,6 +37,7 @@ from budgetlens.runs.processors import in_words, processor_of
 from budgetlens.runs.run import Run
 from budgetlens.runs.running import capture_part, tokenized_units
 from budgetlens.runs.storage import PartFacts, RunDirectory
+from figures.export import page_html
 from tests.conftest import write_corpus
 from tests.explorer_runs import synthetic_run
 
@@ -159,6 +161,20 @@ def test_a_directory_that_was_removed_is_not_made_again(copy: Path, write: str) 
     }
     with pytest.raises(RunError, match="was removed, moved or taken by another run while it was written to"):
         does[write]()
+    assert not copy.exists()
+
+
+def test_figures_do_not_make_a_removed_directory_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Removed while a figure is drawn, which takes longest."""
+    drawn = page_html(Figure())
+
+    def removed(figure: Figure) -> str:
+        shutil.rmtree(copy)
+        return drawn
+
+    monkeypatch.setattr("budgetlens.report.drawing.page_html", removed)
+    with pytest.raises(WriteError, match="its folder is not there, or no longer"):
+        save_figures(Run.open(copy), {"one": Figure()})
     assert not copy.exists()
 
 
@@ -494,6 +510,7 @@ def test_a_run_continued_on_another_processor_says_so(
 THREADS = """
 import sys
 import numpy as np, pandas as pd
+from plotly.graph_objects import Figure
 from threadpoolctl import threadpool_info, threadpool_limits
 from budgetlens.statistics.bands import share_differences
 from budgetlens.statistics.contrasts import comparison

@@ -10,7 +10,7 @@ from plotly.graph_objects import Figure
 
 from budgetlens.design.plan import Plan
 from budgetlens.model.roles import ROLES
-from budgetlens.runs.files import make_folder, writing
+from budgetlens.runs.files import make_folder, replacing
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
@@ -25,8 +25,8 @@ from figures import (
     head_map,
     interaction_plot,
     split_bars,
-    write_html,
 )
+from figures.export import page_html
 
 #: A figure has a panel per cell; of larger designs it has those of the headline contrasts.
 MOST_PANELS = 24
@@ -261,7 +261,9 @@ def save_figures(run: Run, figures: Mapping[str, Figure]) -> list[Path]:
     make_folder(folder)
     written = []
     for name, figure in figures.items():
-        path = folder / f"{name}.html"
-        with writing(path):
-            written.append(Path(write_html(figure, path)))
+        page = page_html(figure)
+        written.append(folder / f"{name}.html")
+        # Not by write_html, which makes folders: a run that was removed meanwhile is not made again.
+        with replacing(written[-1]) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     return written

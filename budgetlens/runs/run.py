@@ -225,7 +225,9 @@ class Run:
         if digest is None and self.manifest.format == FORMAT:
             return []
         if digest is not None:
-            self._require_unaltered(EXAMPLES, digest, "give the command that made the run again, which writes it")
+            self._require_unaltered(
+                EXAMPLES, digest, "give the command that made the run again, which writes it"
+            )
         content = read_json(self.path / EXAMPLES)
         return content if isinstance(content, list) else []
 
