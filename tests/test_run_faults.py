@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from plotly.graph_objects import Figure
 
 from budgetlens.command.finishing import WAIT, report
 from budgetlens.command.main import main
@@ -510,7 +511,6 @@ def test_a_run_continued_on_another_processor_says_so(
 THREADS = """
 import sys
 import numpy as np, pandas as pd
-from plotly.graph_objects import Figure
 from threadpoolctl import threadpool_info, threadpool_limits
 from budgetlens.statistics.bands import share_differences
 from budgetlens.statistics.contrasts import comparison
