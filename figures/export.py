@@ -116,10 +116,15 @@ def write_html(figure: go.Figure, path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     if target.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"write_html writes .html; given: {target.name}; for pictures use write_static")
+    return write_whole(target, page_html(figure).encode("utf-8"))
+
+
+def page_html(figure: go.Figure) -> str:
+    """A figure as one page with plotly.js inside, as :func:`write_html` writes it."""
     light = figure.layout.paper_bgcolor or figure.layout.template.layout.paper_bgcolor or "#FFFFFF"
     dark = theme.DARK.paper if has_looks(figure) else light
     title = html.escape(visible_text(figure.layout.title.text or "Figure"))
-    page = (
+    return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n"
@@ -132,7 +137,6 @@ def write_html(figure: go.Figure, path: str | os.PathLike[str]) -> Path:
         '</head>\n<body>\n<div class="page">\n'
         f"{html_fragment(figure, with_plotly=True)}\n</div>\n</body>\n</html>\n"
     )
-    return write_whole(target, page.encode("utf-8"))
 
 
 def write_static(figure: go.Figure, path: str | os.PathLike[str], *, scale: float = 2.0) -> Path:

@@ -10,12 +10,13 @@ from plotly.graph_objects import Figure
 
 from budgetlens.design.plan import Plan
 from budgetlens.report.probe_drawing import probe_figures
-from budgetlens.runs.files import writing
+from budgetlens.runs.files import replacing
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
 from budgetlens.statistics.verdicts import SMALLEST_EFFECT
-from figures import effects_forest, example_scatter, interaction_plot, split_bars, write_html
+from figures import effects_forest, example_scatter, interaction_plot, split_bars
+from figures.export import page_html
 
 #: A forest has at most this many rows; of more effects the headline ones are drawn first, then the others, by family.
 MOST_ROWS = 45
@@ -205,7 +206,9 @@ def save_figures(run: Run, figures: Mapping[str, Figure]) -> list[Path]:
     run.directory.require_there()
     written = []
     for name, figure in figures.items():
-        path = run.directory.place("figures", f"{name}.html")
-        with writing(path):
-            written.append(Path(write_html(figure, path)))
+        page = page_html(figure)
+        written.append(run.directory.place("figures", f"{name}.html"))
+        # Not by write_html, which makes folders: a run that was removed meanwhile is not made again.
+        with replacing(written[-1]) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     return written
