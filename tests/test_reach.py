@@ -26,6 +26,7 @@ from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
 from budgetlens.model.trials import StateError
 from budgetlens.report.findings import caveats
 from budgetlens.runs.known_models import model_path
+from budgetlens.runs.manifest_files import write_manifest
 from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.tables.build import trials_table
@@ -283,6 +284,7 @@ def test_a_crossing_says_in_which_cells_a_level_is_idle(
 def test_parts_of_an_earlier_version_count_as_nothing_known(tmp_path: Path) -> None:
     """A run goes on after an update: its first parts have no column that tells idle factors."""
     directory = RunDirectory(tmp_path)
+    write_manifest(directory.path, report_pages.manifest().content)
     columns = {
         "cell": pa.array(["a", "a"]).dictionary_encode(),
         "document_intact": pa.array([True, True]),

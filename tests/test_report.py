@@ -25,6 +25,7 @@ from budgetlens.report.findings import caveats, kind_of, sentence, split_sentenc
 from budgetlens.report.tables import table_markup, tables_section
 from budgetlens.runs.examples_shown import cut, examples_text, shown_examples
 from budgetlens.runs.manifest import RunError
+from budgetlens.runs.manifest_files import write_manifest
 from budgetlens.runs.records import Fed
 from budgetlens.runs.run import Run
 from budgetlens.runs.running import Unit
@@ -104,6 +105,7 @@ def whole_page(marked: str = "", **changes: Any) -> str:
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     """As it is written for a run, with two tables beside the records: one is presented, one is not."""
     directory = RunDirectory(tmp_path_factory.mktemp("run"))
+    write_manifest(directory.path, report_pages.manifest().content)
     directory.plan_parts(1, json.dumps(report_pages.examples()))
     tables = report_pages.report_tables()
     shares = pd.DataFrame({"cell": ["a", "b\nc"], "mean": [0.5, 0.25]})
@@ -258,6 +260,7 @@ def test_examples_hold_the_texts_that_went_in(units: tuple[list[Unit], TrialToke
 
 def test_examples_are_kept_with_the_run(units: tuple[list[Unit], TrialTokenizer], tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
+    write_manifest(directory.path, report_pages.manifest().content)
     run = Run(directory, report_pages.manifest())
     assert run.shown_examples() == []
     directory.plan_parts(1, examples_text(*units, count=1))

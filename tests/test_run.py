@@ -270,7 +270,11 @@ def test_a_run_of_format_1_is_read_and_gives_the_tables_that_it_had(tmp_path: Pa
     tables = tmp_path / "run" / "tables"
     for path in (FORMAT_1 / "tables").iterdir():
         if path.name != "effects.csv":
-            assert (tables / path.name).read_bytes() == path.read_bytes(), path.name
+            expected = pd.read_csv(path, dtype=str, keep_default_na=False)
+            found = pd.read_csv(tables / path.name, dtype=str, keep_default_na=False)
+            # Counts that version 0.1 did not keep stand behind its own.
+            assert found[list(expected)].to_csv() == expected.to_csv(), path.name
+            assert set(found) - set(expected) <= {"truncated_examples"}, path.name
     # Version 0.1 tested one contrast twice; without it the others' correction is another one in its family.
     before, after = (
         pd.read_csv(folder / "effects.csv", dtype=str) for folder in (FORMAT_1 / "tables", tables)

@@ -249,13 +249,17 @@ def test_a_signal_says_how_to_go_on(
     monkeypatch.setattr(
         "budgetlens.command.main.run_command", lambda options: os.kill(os.getpid(), signal.Signals[name])
     )
-    before = signal.getsignal(signal.Signals[name])
+    # Where the tests themselves are started by nohup, SIGHUP is ignored.
+    outer = signal.signal(signal.Signals[name], signal.SIG_DFL)
     given = ["run", "exp08", "--out", out]
-    assert main(given) == status
+    try:
+        assert main(given) == status
+        assert signal.getsignal(signal.Signals[name]) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.Signals[name], outer)
     told = capsys.readouterr().err
     assert f"stopped by {name}; the same command continues a run where it stopped: " in told
     assert shlex.split(told.strip().rpartition("stopped: ")[2]) == ["budgetlens", *given]
-    assert signal.getsignal(signal.Signals[name]) == before
 
 
 def test_an_ignored_signal_stays_ignored() -> None:
@@ -516,6 +520,7 @@ from budgetlens.statistics.bands import share_differences
 from budgetlens.statistics.contrasts import comparison
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.permutations import sign_flip_p
+from probes.budgets import Budgets
 assert max(library["num_threads"] for library in threadpool_info()) == 2
 generator = np.random.default_rng(5)
 names = [f"e{number:03d}" for number in range(500)]
@@ -529,7 +534,8 @@ values = generator.normal(size=(500, 40))
 found = []
 for threads in (1, 2):
     with threadpool_limits(threads, user_api="blas"):
-        frame = share_differences(budgets, [comparison("a", "b", family="f")], Inference(seed=3))
+        contrasts, quantity = [comparison("a", "b", family="f")], Budgets.declares.quantities[0]
+        frame = share_differences(budgets, contrasts, Inference(seed=3), quantity)
         found.append(frame.to_csv(index=False) + str(sign_flip_p(values, seed=1, permutations=999).tolist()))
 sys.exit(found[0] != found[1])
 """

@@ -24,14 +24,11 @@ from budgetlens.runs.run import Run
 from budgetlens.runs.running import RunOptions
 from tests.conftest import (
     EVERYTHING,
-    assert_close,
     batch_of,
-    expected_numbers,
-    measured,
-    numbers,
     save_tiny,
     write_corpus,
 )
+from tests.precision import Float32, expected_numbers, measured, numbers, numbers_within
 from tests.reference import tiny_models
 
 #: An id that every tiny model has and that is no control token.
@@ -70,7 +67,7 @@ def test_a_decoder_starts_as_generation_does(family: str, forced: int | None) ->
     ("family", "pack"), [("bart", False), ("mbart", False), ("t5gemma2", False), ("t5gemma2", True)]
 )
 def test_rows_and_shares_under_a_forced_start(
-    family: str, pack: bool, oracle: Callable[[str], PreTrainedModel]
+    family: str, pack: bool, truth: Callable[[str], PreTrainedModel], float32: Callable[[str], Float32]
 ) -> None:
     """Every number of a batch with one and with two start tokens, against an eager computation of each by itself."""
     own = forcing(family)
@@ -85,8 +82,8 @@ def test_rows_and_shares_under_a_forced_start(
         assert trial.answer_rows("holding").start == first
     captured = capture(own, batch_of(trials, pack=pack), EVERYTHING)
     for place, trial in enumerate(trials):
-        alone = measured(oracle(family), trial)
-        assert_close(numbers(captured, place), expected_numbers(alone, family in tiny_models.MERGED), 3e-5)
+        expected = expected_numbers(measured(truth(family), trial), family in tiny_models.MERGED)
+        numbers_within(numbers(captured, place), expected, float32(family))
 
 
 def test_protocols_choose_the_start(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_small_numbers_keep_their_digits():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("id,a,a,b\n1,1,2,3\n2,1,2,4\n", "two columns are named 'a'"),
+        ("id,a,a,b\n1,1,2,3\n2,1,2,4\n", r"the header names \['a'\] more than once"),
         ("id,a,b\n1,1,2\n,1,2\n", "column 'id' names no example in 1 rows, first 1"),
     ],
 )

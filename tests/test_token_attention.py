@@ -20,11 +20,13 @@ from budgetlens.model.observation import available_probes
 from budgetlens.model.token_attention import COLUMNS, token_attention, token_texts
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Example, Trial
+from budgetlens.runs.manifest_files import write_manifest
 from budgetlens.runs.records import Fed
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.tokens import read_token_attention, save_token_attention, stored_examples
 from figures.tokens import TOKEN_COLUMNS
 from probes.budgets import Budgets
+from tests import report_pages
 from tests.conftest import SHAPES, batch_of
 from tests.precision import Float32, least_unit, weights_of, within
 from tests.reference import eager, tiny_models
@@ -212,6 +214,8 @@ def test_records_are_kept_with_the_run(loaded: Loaded, tmp_path: Path) -> None:
         own = replace(own, trial=replace(own.trial, example=Example(name, "", "", "")))
         fed += [Fed("one", own), Fed("two", own)]
     directory = RunDirectory(tmp_path / "run")
+    directory.path.mkdir()
+    write_manifest(directory.path, report_pages.manifest().content)
     paths = save_token_attention(directory, model, fed, layers=[0, 2])
     assert {path.parent for path in paths} == {tmp_path / "run" / "tokens"}
     assert stored_examples(directory) == dict(zip(names, paths, strict=True))

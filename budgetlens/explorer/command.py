@@ -105,9 +105,9 @@ def _host(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.strip().isdecimal() else -1
     if not 0 <= number < 2**16:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**16 - 1}, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**16 - 1}, got {text!r}")
     return number
 
 

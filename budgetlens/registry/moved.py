@@ -32,6 +32,8 @@ PACKAGES: Mapping[str, str] = MappingProxyType(
 RENAMED_WITHIN: Mapping[str, str] = MappingProxyType(
     {
         "analyses.designs.options": "budgetlens.command.design_options",
+        "analyses.designs.edit_words": "budgetlens.model.edit_words",
+        "analyses.tables.attention_presentation": "budgetlens.tables.probe_presentation",
         "analyses.report.texts": "budgetlens.runs.texts",
         "analyses.running.run_request": "budgetlens.runs.request",
         "analyses.running.runs": "budgetlens.runs.running",

@@ -16,11 +16,13 @@ import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from budgetlens.statistics.contrasts import Contrast, averaged, factor_steps, parse_cell, same_effect
 from budgetlens.statistics.crossings import without_draw
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Weights closer than this are equal.
 _EQUAL = 1e-9
