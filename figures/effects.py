@@ -150,7 +150,7 @@ def effects_forest(
     missing = missing_rows(rows, "mean_difference", ("family", "contrast"))
     subtitle = f"{count_label(rows['n'])} | right of 0: the treatment helps"
     if rows["verdict"].str.startswith(INTERACTIONS).any():
-        subtitle += "; of an interaction: less together than the sum of each alone"
+        subtitle += "; of an interaction: less help, or more harm, together"
     if smallest_effect is not None:
         subtitle += f" | shaded: within ±{smallest_effect:g} {escaped(unit)}"
     return dressed(

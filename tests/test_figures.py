@@ -427,5 +427,5 @@ def test_forest_marks_interactions_apart_from_help_and_harm(verdict: str, symbol
     assert (f"<b>{verdict}</b>" in words) == bold
     colours = {figures.effects.verdict_style(word, False)[0] for word in ("helps", "hurts")}
     assert not {trace.marker.color for trace in own} & colours
-    told = "of an interaction: less together than the sum of each alone" in figure.layout.title.subtitle.text
+    told = "of an interaction: less help, or more harm, together" in figure.layout.title.subtitle.text
     assert told == ("-additive" in verdict)

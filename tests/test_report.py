@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -30,6 +31,9 @@ from budgetlens.runs.records import Fed
 from budgetlens.runs.run import Run
 from budgetlens.runs.running import Unit
 from budgetlens.runs.storage import RunDirectory
+from budgetlens.statistics.contrasts import Contrast
+from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.inference import Inference
 from tests import figure_tables, report_pages
 from tests.reference import tiny_models
 from tests.report_pages import HOSTILE, LONG_WORD
@@ -307,11 +311,11 @@ def record(verdict: str, mean: float = 0.5, half: float = 0.1, **more: Any) -> d
         ),
         (
             record("sub-additive"),
-            "together the two do less than the sum of each alone: 0.50 [0.40, 0.60] nats (n = 40).",
+            "together the two help less, or hurt more, than the sum of each alone: 0.50 [0.40, 0.60] nats (n = 40).",
         ),
         (
             record("super-additive", -0.5),
-            "together the two do more than the sum of each alone: −0.50 [−0.60, −0.40] nats (n = 40).",
+            "together the two help more, or hurt less, than the sum of each alone: −0.50 [−0.60, −0.40] nats (n = 40).",
         ),
         (
             record("hurts, within ±0.05", -0.02, 0.01),
@@ -319,14 +323,32 @@ def record(verdict: str, mean: float = 0.5, half: float = 0.1, **more: Any) -> d
         ),
         (
             record("sub-additive, within ±0.05", 0.02, 0.01),
-            "together the two do less than the sum of each alone: 0.020 [0.010, 0.030] nats, which lies within the "
-            "bound (n = 40).",
+            "together the two help less, or hurt more, than the sum of each alone: 0.020 [0.010, 0.030] nats, which lies "
+            "within the bound (n = 40).",
         ),
         (record("undecided", math.nan, reason="fewer than 2 pairs"), "undefined (fewer than 2 pairs)."),
     ],
 )
 def test_sentences_say_what_the_verdict_says(given: dict[str, Any], words: str) -> None:
     assert sentence(given) == words
+
+
+def test_two_that_hurt_more_together_are_not_said_to_do_less() -> None:
+    """Two treatments that cost a nat each and three together."""
+    generator = np.random.default_rng(0)
+    costs = {"a=0|b=0": 0.0, "a=1|b=0": 1.0, "a=0|b=1": 1.0, "a=1|b=1": 3.0}
+    records = pd.DataFrame(
+        {"example": f"e{number}", "cell": cell, "nll": 4 + cost + generator.normal(0, 0.1)}
+        for number in range(40)
+        for cell, cost in costs.items()
+    )
+    weights = {"a=0|b=0": 1.0, "a=1|b=0": -1.0, "a=0|b=1": -1.0, "a=1|b=1": 1.0}
+    table = effects_table(records, [Contrast("a and b", "interaction", weights)], Inference(seed=1))
+    (own,) = table.to_dict("records")
+    assert own["mean_difference"] == pytest.approx(3 - 1 - 1, abs=0.1)
+    told = sentence(own)
+    assert "or hurt more, than the sum of each alone" in told
+    assert "do less" not in told
 
 
 def test_verdicts_of_other_words_count_as_undecided() -> None:

@@ -49,8 +49,8 @@ KINDS = {
 
 #: What the verdicts on interactions and slopes say, for readers who meet the words first here.
 MEANINGS = {
-    INTERACTION.positive: "together the two do less than the sum of each alone",
-    INTERACTION.negative: "together the two do more than the sum of each alone",
+    INTERACTION.positive: "together the two help less, or hurt more, than the sum of each alone",
+    INTERACTION.negative: "together the two help more, or hurt less, than the sum of each alone",
     HIGHER_INTERACTION.positive: "with the third factor the interaction is smaller",
     HIGHER_INTERACTION.negative: "with the third factor the interaction is larger",
     TREND.positive: "along the quantity the effect grows",

@@ -199,7 +199,9 @@ def rule(
     parts = []
     for own in dict.fromkeys(words(order, quantity) for order in sorted(orders)):
         meaning = {
-            INTERACTION: " (two treatments together help less / more than the sum of each alone)",
+            INTERACTION: (
+                " (two treatments together help less, or hurt more / help more, or hurt less than the sum of each alone)"
+            ),
             HIGHER_INTERACTION: " (with the third factor's treatment)",
             TREND: " (the effect, along the quantity)",
         }.get(own, "")
