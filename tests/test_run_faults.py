@@ -319,7 +319,7 @@ def sorted_records(records: dict[str, pa.Table]) -> dict[str, pd.DataFrame]:
 
 
 @pytest.mark.parametrize("kind", OUT_OF_MEMORY)
-@pytest.mark.parametrize("room", [1, 5])
+@pytest.mark.parametrize("room", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_a_batch_without_room_is_halved(
     kind: str, room: int, work: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,6 +418,7 @@ def starved_units(model_path: Path, corpus_path: Path) -> tuple[Any, ...]:
     return model, units, Reading(chosen_probes(plan.probes))
 
 
+@pytest.mark.slow
 def test_a_real_limit_on_memory_halves_the_batch(tmp_path: Path, tiny_directory: Path) -> None:
     words = [
         "the",
