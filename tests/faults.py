@@ -279,8 +279,13 @@ def starve(campaign: Campaign, times: int) -> None:
         more = int(2 ** campaign.generator.uniform(22, 28))
         with campaign.place() as out:
             ended = run(campaign.command(study, out), limit=address_space(more))
-            problem = campaign.judged(study, out, ended, may_refuse=True)
-            campaign.note("limit on memory", problem or campaign.completed(study, out))
+            # Where a thread of a native library gets no memory, the library ends the process itself (abort, or a null
+            # pointer), and no line of Python can answer. It stands as a class of its own; as after any kill, nothing may be
+            # lost.
+            aborted = ended.status in (-signal.SIGABRT, -signal.SIGSEGV)
+            problem = "" if aborted else campaign.judged(study, out, ended, may_refuse=True)
+            kind = "limit on memory" + (", ended by a library" if aborted else "")
+            campaign.note(kind, problem or campaign.completed(study, out))
 
 
 # Two writers.

@@ -23,7 +23,7 @@ from analyses.studies.reanalysis import (
 )
 from budgetlens.command.main import main
 from budgetlens.design.catalogue import analysis_of, find_analysis
-from budgetlens.runs.manifest import CellFacts, sealed
+from budgetlens.runs.manifest import CellFacts, content_digest, sealed
 from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.inference import Inference
 from tests.test_analyses import long_corpus
@@ -221,13 +221,20 @@ def test_sources_that_are_none(runs: Path, tmp_path: Path, capsys: pytest.Captur
 
     copy = tmp_path / "copy"
     shutil.copytree(runs / "run-exp01", copy)
+    # It would be restored from there.
+    (copy / "parts" / "run.json").unlink()
     manifest = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps({**manifest, "analysis": "exp08"}))
     assert main(["run", "exp06", "--from", str(copy), *out]) == 2
     assert "was altered after it was written" in capsys.readouterr().err
     other = {**manifest, "analysis": "exp08", "identity": {**manifest["identity"], "analysis": "exp08"}}
-    (copy / "run.json").write_text(json.dumps(sealed(other)))
-    assert main(["run", "exp06", "--from", str(copy), *out]) == 2
+    foreign = tmp_path / "foreign"
+    shutil.copytree(copy, foreign)
+    (foreign / "run.json").write_text(json.dumps(sealed(other)))
+    for marker in (foreign / "parts").glob("*.json"):
+        content = {**json.loads(marker.read_text()), "run": content_digest(other["identity"])}
+        marker.write_text(json.dumps(sealed(content)))
+    assert main(["run", "exp06", "--from", str(foreign), *out]) == 2
     assert "is a run of exp08; exp06 re-analyses runs of exp01" in capsys.readouterr().err
 
     (copy / "run.json").write_text(json.dumps(manifest))
