@@ -50,6 +50,7 @@ def attempt(kind: str, given: list[str]) -> Outcome:
             status = command(given)
     except SystemExit as stopped:
         status = int(stopped.code or 0)
+    # Whatever it is, a traceback is the fault that is looked for, and the campaign goes on.
     except Exception:
         return Outcome(kind, given, False, "raised " + traceback.format_exc(limit=-3).replace("\n", " | "))
     texts = [stream.buffer.getvalue().decode("utf-8", errors="replace") for stream in (out, err)]  # type: ignore[attr-defined]

@@ -24,11 +24,12 @@ from budgetlens.comparison.published import (
     short_cell_names,
     unlike_parts,
 )
-from budgetlens.runs.files import write_output, writing
+from budgetlens.runs.files import write_output
 from budgetlens.runs.run import Run
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, printed, render
 from budgetlens.tables.terminal_text import visible
-from figures import published_beside_measured, write_html
+from figures import published_beside_measured
+from figures.export import page_html
 
 __all__ = ["Measured", "add_arguments", "agreement", "compare", "main", "save_comparison"]
 
@@ -205,9 +206,6 @@ def main(arguments: argparse.Namespace) -> int:
 def save_comparison(run: Run, table: Table) -> list[Path]:
     """Write the comparison as ``RUN/tables/NAME.csv`` and ``RUN/figures/NAME.html``; the paths."""
     figure = published_beside_measured(table.frame, title=table.title)
-    path = run.directory.place("figures", f"{NAME}.html")
     with run.directory.locked("wait for it and give the same command again"):
         (written,) = run.directory.write_tables({NAME: table.frame})
-        with writing(path):
-            write_html(figure, path)
-    return [written, path]
+        return [written, run.directory.write_text(f"figures/{NAME}.html", page_html(figure))]

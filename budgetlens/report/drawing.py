@@ -10,7 +10,7 @@ from plotly.graph_objects import Figure
 
 from budgetlens.design.plan import Plan
 from budgetlens.report.probe_drawing import probe_figures
-from budgetlens.runs.files import replacing
+from budgetlens.runs.files import write_text
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
@@ -206,9 +206,7 @@ def save_figures(run: Run, figures: Mapping[str, Figure]) -> list[Path]:
     run.directory.require_there()
     written = []
     for name, figure in figures.items():
-        page = page_html(figure)
-        written.append(run.directory.place("figures", f"{name}.html"))
+        written.append(run.directory.folder("figures") / f"{name}.html")
         # Not by write_html, which makes folders: a run that was removed meanwhile is not made again.
-        with replacing(written[-1]) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+        write_text(written[-1], page_html(figure))
     return written

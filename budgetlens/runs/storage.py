@@ -153,9 +153,12 @@ class RunDirectory:
         """
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+        path = self.path / ".lock"
         # A link in its place would let the file that it leads to be emptied.
-        lock = FileLock(self.place(".", ".lock"), timeout=0)
-        with writing(self.path / ".lock"):
+        if path.is_symlink():
+            path.unlink()
+        lock = FileLock(path, timeout=0)
+        with writing(path):
             try:
                 lock.acquire()
             # An OSError too, but none of the disk's.
@@ -261,13 +264,6 @@ class RunDirectory:
         make_folder(path)
         return path
 
-    def place(self, folder: str, name: str) -> Path:
-        """Where a file of the run's own is written; a link in its place is taken away, not followed."""
-        path = self.folder(folder) / name
-        if path.is_symlink():
-            path.unlink()
-        return path
-
     def write_part(self, part: str, records: Mapping[str, pa.Table], facts: PartFacts = PartFacts()) -> None:
         """Write a part's records, kind by kind, and then its marker, which tells how it was computed."""
         self.require_there()
@@ -330,8 +326,9 @@ class RunDirectory:
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file below the run, whole or not at all; its path."""
         self.require_there()
-        write_text(self.path / name, text)
-        return self.path / name
+        path = self.folder(str(Path(name).parent)) / Path(name).name
+        write_text(path, text)
+        return path
 
 
 def text_columns(table: pd.DataFrame) -> list[str]:
