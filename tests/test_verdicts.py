@@ -68,7 +68,9 @@ def test_sub_additive_is_less_than_the_sum_of_both_alone():
     assert frame["verdict"].tolist() == ["sub-additive", "helps"]
     assert frame["order"].tolist() == [2, 1]
     caption = effects_presentation(frame, Inference(seed=1)).caption
-    meaning = "two treatments together help less, or hurt more / help more, or hurt less than the sum of each alone"
+    meaning = (
+        "two treatments together help less, or hurt more / help more, or hurt less than the sum of each alone"
+    )
     assert f"sub-additive / super-additive ({meaning})" in caption
     assert "interaction falls" not in caption
 
