@@ -39,43 +39,55 @@ EFFECT_COLUMNS = (
     "d_z",
     "win_percent",
     "p_sign_flip",
+    "kind",
     "verdict",
 )
 CORRECTIONS = {"p_holm": "Holm", "p_bonferroni": "Bonferroni"}
 NUMBERS = ("n", "mean_difference", "low", "high", "d_z", "win_percent", "p_sign_flip", *CORRECTIONS)
 
 
-FOUND = {
-    "helps": ("#14967B", "circle"),
-    "hurts": ("#C8559D", "diamond"),
-    "sub-additive": ("#8A68D4", "triangle-up"),
-    "super-additive": ("#8E8B1F", "triangle-down"),
-    "interaction falls": ("#8A68D4", "star"),
-    "interaction rises": ("#8E8B1F", "star"),
-    "falls": ("#8A68D4", "triangle-down"),
-    "rises": ("#8E8B1F", "triangle-up"),
-    "falls less": ("#8A68D4", "star"),
-    "falls more": ("#8E8B1F", "star"),
-    "grows": ("#14967B", "triangle-right"),
-    "shrinks": ("#C8559D", "triangle-left"),
-}
-"""Colour and marker of every verdict that found something; an interaction neither helps nor hurts."""
+#: Colour and marker of what was found: where it is positive (baseline − treatment above 0) and where negative.
+HELP, HARM = ("#14967B", "circle"), ("#C8559D", "diamond")
+LESS, MORE = "#8A68D4", "#8E8B1F"
+BETTER = {"lower": (HELP, HARM), "higher": (HARM, HELP)}
+"""Of a difference, by which way is better."""
+CHANGE = ((LESS, "triangle-down"), (MORE, "triangle-up"))
+"""Of a difference where neither way is better: it falls, it rises."""
+_LESS_HELP, _MORE_HELP = (LESS, "triangle-up"), (MORE, "triangle-down")
+INTERACTION = {"lower": (_LESS_HELP, _MORE_HELP), "higher": (_MORE_HELP, _LESS_HELP)}
+"""Of an interaction, which neither helps nor hurts: together less than the sum of each alone, and more."""
+HIGHER = ((LESS, "star"), (MORE, "star"))
+TREND = ((HELP[0], "triangle-right"), (HARM[0], "triangle-left"))
 
-INTERACTIONS = ("sub-additive", "super-additive")
-
-SMALL = ("no effect", "additive", "interaction unchanged", "steady", "no change", "changes alike")
-"""How verdicts of equivalence begin."""
+SMALL = "yes"
+"""What the column `small` says where an effect was shown to be too small to matter."""
 
 
-def verdict_style(verdict: str, dark: bool) -> tuple[str, str]:
-    """Colour and marker of a verdict: filled where something was found that matters, hollow where not."""
-    found, _, bound = verdict.partition(",")
-    if found in FOUND:
-        colour, symbol = FOUND[found]
-        return colour, f"{symbol}-open" if bound else symbol
-    if verdict.startswith(SMALL):
+def effect_style(kind: str, small: bool, order: int, better: str, dark: bool) -> tuple[str, str]:
+    """Colour and marker of an effect: filled where something was found that matters, hollow where not.
+
+    Args:
+        kind: positive, negative, none (shown to be within the bound); anything else is undecided.
+        small: whether it was shown to be within the bound.
+        order: 1 a difference, 2 an interaction, 3 and more a higher one, below 0 a slope.
+        better: `lower`, `higher`, or nothing where neither way is.
+        dark: dark page.
+    """
+    if kind == "none":
         return theme.page(dark).ink, "square-open"
-    return theme.page(dark).zero, "circle-open"
+    if kind not in ("positive", "negative"):
+        return theme.page(dark).zero, "circle-open"
+    styles = (
+        TREND
+        if order < 0
+        else BETTER.get(better, CHANGE)
+        if order < 2
+        else INTERACTION.get(better, HIGHER)
+        if order == 2
+        else HIGHER
+    )
+    colour, symbol = styles[0 if kind == "positive" else 1]
+    return colour, f"{symbol}-open" if small else symbol
 
 
 @redrawable
@@ -85,6 +97,7 @@ def effects_forest(
     *,
     quantity: str = "answer NLL",
     unit: str = "nats",
+    better: str = "lower",
     title: str | None = None,
     dark: bool = False,
     narrow: bool = False,
@@ -94,10 +107,13 @@ def effects_forest(
     Args:
         effects: columns contrast, baseline, treatment, family, n, mean_difference, low, high (in `unit`,
             baseline minus treatment: positive means that the treatment helps), d_z, win_percent (0 to 100),
-            p_sign_flip, p_holm or p_bonferroni, verdict (any words; those of `FOUND` and `SMALL` have a look of
-            their own); an `alias` column shortens the contrasts' names.
+            p_sign_flip, p_holm or p_bonferroni, kind (positive, negative, none, undecided), verdict (any words);
+            `order` (1 a difference, 2 an interaction, 3 and more a higher one, below 0 a slope; 1 where there is no such
+            column) and `small` (yes where an effect is too small to matter) give marks a look of their own; an `alias`
+            column shortens the contrasts' names.
         smallest_effect: smallest effect of interest in `unit`; a band of plus and minus this is shaded.
         quantity, unit: what differs, for the axis.
+        better: whether lower or higher is better, or neither (empty).
         title: heading.
         dark: dark page.
         narrow: for a phone.
@@ -117,6 +133,8 @@ def effects_forest(
         raise ValueError(f"{name}: smallest_effect must be positive, in {unit}; given: {smallest_effect!r}")
     rows["family"] = rows["family"].astype(str)
     rows["verdict"] = rows["verdict"].fillna("no verdict").astype(str)
+    rows["order"] = rows["order"].astype(int) if "order" in rows.columns else 1
+    rows["small"] = rows["small"].eq(SMALL) if "small" in rows.columns else False
     rows["label"] = contrast_labels(rows)
     frame = Frame(width=1080, left=256, right=436, gap_down=34).fitted(narrow, left=14, right=14)
     text_columns = (
@@ -133,7 +151,9 @@ def effects_forest(
     for row, group in enumerate(families.values(), start=1):
         group = group.assign(position=range(len(group)), p_corrected=group[corrected])
         for verdict, part in group.groupby("verdict", sort=False):
-            trace = effect_trace(part, str(verdict), f"{escaped(quantity)}", escaped(unit), dark)
+            kind, small, order = part[["kind", "small", "order"]].iloc[0]
+            style = effect_style(str(kind), bool(small), int(order), better, dark)
+            trace = effect_trace(part, str(verdict), f"{escaped(quantity)}", escaped(unit), style)
             trace.showlegend = verdict not in seen
             seen.add(str(verdict))
             figure.add_trace(trace, row=row, col=1)
@@ -148,9 +168,11 @@ def effects_forest(
         col=1,
     )
     missing = missing_rows(rows, "mean_difference", ("family", "contrast"))
-    subtitle = f"{count_label(rows['n'])} | right of 0: the treatment helps"
-    if rows["verdict"].str.startswith(INTERACTIONS).any():
-        subtitle += "; of an interaction: less help, or more harm, together"
+    means = {"lower": "helps", "higher": "hurts"}.get(better, "lowers it")
+    subtitle = f"{count_label(rows['n'])} | right of 0: the treatment {means}"
+    if better and (rows["order"].eq(2) & rows["kind"].isin(("positive", "negative"))).any():
+        together = "less help, or more harm" if better == "lower" else "more help, or less harm"
+        subtitle += f"; of an interaction: {together}, together"
     if smallest_effect is not None:
         subtitle += f" | shaded: within ±{smallest_effect:g} {escaped(unit)}"
     return dressed(
@@ -179,9 +201,11 @@ def contrast_labels(rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def effect_trace(part: pd.DataFrame, verdict: str, quantity: str, unit: str, dark: bool) -> go.Scatter:
-    """The points of one family with the same verdict."""
-    colour, symbol = verdict_style(verdict, dark)
+def effect_trace(
+    part: pd.DataFrame, verdict: str, quantity: str, unit: str, style: tuple[str, str]
+) -> go.Scatter:
+    """The points of one family with the same verdict, in the colour and with the marker of ``style``."""
+    colour, symbol = style
     numbers = (
         part[["low", "high", "n", "d_z", "win_percent", "p_sign_flip", "p_corrected"]].to_numpy().tolist()
     )
@@ -213,7 +237,9 @@ def row_texts(record: dict) -> tuple[str, ...]:
         signed(record["d_z"], 2),
         "–" if pd.isna(record["win_percent"]) else f"{record['win_percent']:.0f} %",
         p_value(record["p_corrected"]),
-        f"<b>{verdict}</b>" if record["verdict"] in FOUND else verdict,
+        f"<b>{verdict}</b>"
+        if record["kind"] in ("positive", "negative") and not record["small"]
+        else verdict,
     )
 
 

@@ -95,6 +95,9 @@ def effects_table(seed: int = 2) -> pd.DataFrame:
                     "win_percent": 50 + 30 * mean,
                     "p_sign_flip": 0.0002 if abs(mean) > half else 0.31,
                     "p_holm": 0.0004 if abs(mean) > half else 0.62,
+                    "kind": {"helps": "positive", "hurts": "negative", "undecided": "undecided"}.get(
+                        verdict, "none"
+                    ),
                     "verdict": verdict,
                 }
             )

@@ -33,7 +33,11 @@ def effects_frame(marked: str = "") -> pd.DataFrame:
     frame = figure_tables.effects_table().assign(
         caution="", reason="", smallest_effect=0.05, minimum_detectable=0.2
     )
-    frame.loc[frame["family"] == "interaction", "verdict"] = ["sub-additive", "super-additive"]
+    frame = frame.assign(order=1, small="no")
+    interaction = frame["family"] == "interaction"
+    frame.loc[interaction, "kind"] = ["positive", "negative"]
+    frame.loc[interaction, "order"] = 2
+    frame.loc[interaction, "verdict"] = ["sub-additive", "super-additive"]
     names = zip(frame["contrast"], frame["family"], strict=True)
     frame["contrast"] = [f"{contrast}, {family}{marked}" for contrast, family in names]
     frame["caution"] = np.where(frame.index == 0, f"few examples for these tails{marked}", "")
@@ -49,13 +53,13 @@ def report_tables(marked: str = "") -> dict[str, Table]:
     trials = pd.DataFrame(
         {"condition": [f"bare{marked}", "oracle"], "n": 600, "documents_changed": [0, 3], "truncated": [2, 0]}
     )
-    rule = "verdict: helps / hurts: the interval leaves out 0; undecided: everything else"
+    rule = "helps / hurts: the interval leaves out 0; undecided: everything else"
     return {
         "likelihood": table(means, "Answer NLL by cell", notes=("95 % intervals",)),
         "effects": table(
             effects_frame(marked),
             "Paired effects",
-            notes=(rule,),
+            rule=rule,
             columns=("contrast", "n", "mean_difference", "d_z", "verdict", "caution", "reason"),
         ),
         "decomposition": table(splits, "Splits of effects on the mean"),

@@ -190,7 +190,7 @@ def test_curves_of_knockouts_are_the_quarters_of_the_table() -> None:
             "window": window,
             "n": 40,
             "mean": mean,
-            "verdict": "hurts",
+            "kind": "negative",
         }
         | {"low": mean - 0.1, "high": mean + 0.2, "share": 0.1}
         for mean, (base, keys, window) in enumerate(
@@ -215,10 +215,8 @@ def test_curves_of_knockouts_are_the_quarters_of_the_table() -> None:
 
 
 def test_maps_of_knockouts_frame_what_was_found_however_small() -> None:
-    verdicts = ("hurts", "hurts, within ±0.05", "helps, within ±0.05", "no effect within ±0.05", "undecided")
-    table = pd.DataFrame(
-        {"window": (*QUARTERS, "all"), "verdict": verdicts, "mean": 0.1, "low": 0.0, "high": 0.2}
-    )
+    kinds = ("negative", "negative", "positive", "none", "undecided")
+    table = pd.DataFrame({"window": (*QUARTERS, "all"), "kind": kinds, "mean": 0.1, "low": 0.0, "high": 0.2})
     table = table.assign(base="seen", rows="answer", keys="document", n=40, share=0.1)
     figure = knockout_figures(no_run(), {"knockouts": table})["knockout_windows"]
     framed = [trace for trace in figure.data if trace.type == "scatter" and trace.mode == "lines"]

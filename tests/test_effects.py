@@ -13,6 +13,7 @@ from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
 from budgetlens.statistics.contrasts import Contrast, comparison
+from budgetlens.statistics.decisions import SKEW, TAILS, coverage_cautions, decide
 from budgetlens.statistics.effects import adjusted_p, effects_table, paired_effect, stars
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import (
@@ -23,7 +24,7 @@ from budgetlens.statistics.intervals import (
     resampled_sums,
 )
 from budgetlens.statistics.permutations import sign_flip_p
-from budgetlens.statistics.verdicts import coverage_caution, verdict
+from budgetlens.statistics.verdicts import verdict
 
 # Extra hours of sleep under two drugs, ten patients (Student 1908, "The probable error of a mean", table in
 # section IX).
@@ -200,7 +201,8 @@ def test_shared_documents_equal_statsmodels_cluster_robust():
     sums = np.array([values[documents == document].sum() for document in range(30)])
     assert effect.p_sign_flip == sign_flip_p(sums[:, None], seed=1, permutations=9_999)[0]
     assert math.isnan(effect.p_wilcoxon)
-    assert "share documents" in effect.reason
+    assert effect.reason == ""
+    assert "share documents" in effect.withheld
     # Examples of one document move together, so that counting them as independent is too sure.
     assert (
         effect.high - effect.low
@@ -300,7 +302,7 @@ def test_published_stars():
     ],
 )
 def test_verdict_words(low, high, p, equivalence, expected):
-    assert verdict(low, high, p, equivalence, 0.05) == expected
+    assert verdict(decide(low, high, p, equivalence), 0.05) == expected
 
 
 def test_a_large_p_alone_is_undecided():
@@ -314,10 +316,11 @@ def test_a_large_p_alone_is_undecided():
 
 
 def test_caution_rules():
-    assert coverage_caution(500, 0.0, 0.0) == ""
-    assert "these tails" in coverage_caution(500, 0.0, 78.0)
-    assert "this skew" in coverage_caution(1000, 8.3, 30.0)
-    assert coverage_caution(2000, 8.6, 96.0) == ""
+    assert coverage_cautions(500, 0.0, 0.0) == ()
+    assert coverage_cautions(500, 0.0, 78.0) == (TAILS,)
+    assert coverage_cautions(1000, 8.3, 30.0) == (SKEW,)
+    assert coverage_cautions(500, 8.3, 78.0) == (TAILS, SKEW)
+    assert coverage_cautions(2000, 8.6, 96.0) == ()
 
 
 # Inputs that must not give a number that looks fine.
@@ -429,7 +432,7 @@ def test_answer_tokens_that_differ_between_cells_withhold_the_weighted_mean():
     records = records_of(a=[1.0, 2.0, 4.0], b=[0.5, 1.0, 3.9]).assign(answer_tokens=[1, 2, 3, 1, 2, 4])
     row = effects_table(records, [comparison("a", "b", "f")], Inference(seed=1)).iloc[0]
     assert math.isnan(row["token_weighted_mean"])
-    assert "answer_tokens differ" in row["reason"]
+    assert "answer_tokens differ" in row["withheld"]
     assert row["mean_difference"] == pytest.approx(1.6 / 3)
 
 

@@ -16,10 +16,10 @@ from budgetlens.runs.arrays import read_arrays
 from budgetlens.statistics.bands import _max_statistic, head_map, share_differences, share_table
 from budgetlens.statistics.budget_arrays import BudgetArray, budget_arrays, empty_budget, fill
 from budgetlens.statistics.contrasts import Contrast, comparison
+from budgetlens.statistics.decisions import decide_over_layers
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import bca_interval
 from budgetlens.statistics.quantities import Quantity
-from budgetlens.statistics.verdicts import verdict_over_layers
 
 SHARE = Quantity(
     "share", "attention share", "fraction of attention", smallest_difference=0.01, part_of_whole=True
@@ -261,12 +261,10 @@ def test_shares_at_the_bound_are_seldom_called_unchanged():
         found = share_differences(
             array, [A_TO_B], Inference(seed=number, smallest_difference=0.01, resamples=99), SHARE
         )
-        whole = verdict_over_layers(
-            *(found[name].to_numpy() for name in ("band_low", "band_high", "p_simultaneous", "p_tost")),
-            0.01,
-            SHARE,
+        whole = decide_over_layers(
+            *(found[name].to_numpy() for name in ("band_low", "band_high", "p_simultaneous", "p_tost"))
         )
-        claimed += "within" in whole
+        claimed += whole.small
     assert claimed / 300 <= 0.075
 
 

@@ -256,7 +256,7 @@ def test_forest_shades_the_smallest_effect_in_every_panel() -> None:
 
 def test_forest_names_effects_without_a_value() -> None:
     table = effects_table()
-    table.loc[3, ["mean_difference", "low", "high", "d_z", "p_holm", "verdict"]] = np.nan
+    table.loc[3, ["mean_difference", "low", "high", "d_z", "p_holm", "kind", "verdict"]] = np.nan
     figure = figures.effects_forest(table)
     words = [annotation.text for annotation in figure.layout.annotations]
     assert words.count("undefined") == 1
@@ -406,26 +406,54 @@ def test_figures_import_neither_torch_nor_the_packages_that_make_the_tables() ->
 
 
 @pytest.mark.parametrize(
-    ("verdict", "symbol", "bold"),
+    ("kind", "small", "order", "symbol", "bold"),
     [
-        ("sub-additive", "triangle-up", True),
-        ("super-additive", "triangle-down", True),
-        ("sub-additive, within ±0.05", "triangle-up-open", False),
-        ("additive within ±0.05", "square-open", False),
-        ("interaction unchanged within ±0.05", "square-open", False),
-        ("undecided", "circle-open", False),
+        ("positive", "no", 2, "triangle-up", True),
+        ("negative", "no", 2, "triangle-down", True),
+        ("positive", "yes", 2, "triangle-up-open", False),
+        ("none", "yes", 2, "square-open", False),
+        ("none", "yes", 3, "square-open", False),
+        ("positive", "no", 3, "star", True),
+        ("undecided", "no", 2, "circle-open", False),
     ],
 )
-def test_forest_marks_interactions_apart_from_help_and_harm(verdict: str, symbol: str, bold: bool) -> None:
-    table = effects_table()
-    table.loc[table.family == "interaction", "verdict"] = verdict
+def test_forest_marks_interactions_apart_from_help_and_harm(
+    kind: str, small: str, order: int, symbol: str, bold: bool
+) -> None:
+    """By what was found, whatever the words are."""
+    verdict = "helps, in words of a stranger"
+    table = effects_table().assign(order=1, small="no")
+    table.loc[table.family == "interaction", ["kind", "small", "order", "verdict"]] = (
+        kind,
+        small,
+        order,
+        verdict,
+    )
     figure = figures.effects_forest(table, 0.05)
     own = [trace for trace in figure.data if trace.meta["verdict"] == verdict]
     assert own
     assert {trace.marker.symbol for trace in own} == {symbol}
     words = [annotation.text for annotation in figure.layout.annotations]
-    assert (f"<b>{verdict}</b>" in words) == bold
-    colours = {figures.effects.verdict_style(word, False)[0] for word in ("helps", "hurts")}
+    assert any(word.startswith("<b>helps, in words") for word in words) == bold
+    colours = {
+        figures.effects.effect_style(own, False, 1, "lower", False)[0] for own in ("positive", "negative")
+    }
     assert not {trace.marker.color for trace in own} & colours
     told = "of an interaction: less help, or more harm, together" in figure.layout.title.subtitle.text
-    assert told == ("-additive" in verdict)
+    assert told == (order == 2 and kind in ("positive", "negative"))
+
+
+def test_forest_of_what_is_better_where_it_is_higher_and_where_neither_is() -> None:
+    """The colour of help is on the side of help, and what neither helps nor hurts has neither colour."""
+    table = effects_table()
+    colours = {}
+    for better in ("lower", "higher", ""):
+        figure = figures.effects_forest(table, better=better)
+        by_kind = {trace.meta["verdict"]: trace.marker.color for trace in figure.data}
+        colours[better] = (by_kind["helps"], by_kind["hurts"])
+    assert colours["higher"] == colours["lower"][::-1]
+    assert not set(colours[""]) & set(colours["lower"])
+    assert (
+        "right of 0: the treatment hurts"
+        in figures.effects_forest(table, better="higher").layout.title.subtitle.text
+    )

@@ -565,7 +565,10 @@ def test_description_counts_panels_and_names_gaps() -> None:
 def test_forest_shows_what_was_found_of_slopes_filled_and_the_rest_hollow() -> None:
     table = tables.effects_table()
     words = ("grows", "shrinks", "steady within ±0.05", "undecided")
-    table["verdict"] = [words[row % 4] for row in range(len(table))]
+    kinds = ("positive", "negative", "none", "undecided")
+    places = [row % 4 for row in range(len(table))]
+    table["verdict"], table["kind"] = [words[place] for place in places], [kinds[place] for place in places]
+    table["order"] = -1
     figure = figures.effects_forest(table, 0.05)
     markers = {trace.meta["verdict"]: trace.marker for trace in figure.data}
     assert set(markers) == set(words)

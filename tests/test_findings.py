@@ -7,7 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from budgetlens.report.findings import caveats, kind_of, sentence, split_sentences
+from budgetlens.report.caveats import caveats
+from budgetlens.report.findings import sentence, split_sentences
+from budgetlens.statistics.decisions import Kind
+from budgetlens.statistics.findings import Finding, findings
 from budgetlens.statistics.verdicts import SLOPE
 from budgetlens.tables.presentation import Table
 from tests import report_pages
@@ -68,47 +71,47 @@ def test_shares_of_other_contrasts(order: int, words: str) -> None:
     assert split(order, 0.529, effect_of="", at_baseline="", at_treatment="") == f"{words}, {PARTS}"
 
 
-def record(verdict: str, order: int) -> dict[str, Any]:
-    numbers = {"n": 40, "mean_difference": 0.5, "low": 0.4, "high": 0.6}
-    return {"contrast": "c", "verdict": verdict, "order": order, **numbers}
+def finding(kind: Kind, order: int) -> Finding:
+    table = pd.DataFrame(
+        {
+            "contrast": ["c"],
+            "family": ["f"],
+            "order": [order],
+            "mean_difference": [0.5],
+            "low": [0.4],
+            "high": [0.6],
+            "p_holm": [0.01],
+            "n": [40],
+            "kind": [kind],
+            "smallest_effect": [0.05],
+        }
+    )
+    return findings(table)[0]
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        (finding("none", 2), "the difference of differences is 0.50 [0.40, 0.60] nats and lies"),
+        (finding("none", 3), "the difference between two interactions is 0.50"),
+        (finding("none", SLOPE), "the slope is 0.50 [0.40, 0.60] nats and lies within"),
         (
-            record("additive within ±0.05", 2),
-            "the difference of differences is 0.50 [0.40, 0.60] nats and lies",
-        ),
-        (record("interaction unchanged within ±0.05", 3), "the difference between two interactions is 0.50"),
-        (record("steady within ±0.05", SLOPE), "the slope is 0.50 [0.40, 0.60] nats and lies within"),
-        (
-            record("undecided", 2),
+            finding("undecided", 2),
             "the data do not decide: the difference of differences is 0.50 [0.40, 0.60] nats",
         ),
-        (record("undecided", 1), "the data do not decide: 0.50 [0.40, 0.60] nats"),
-        (record("grows", SLOPE), "along the quantity the effect grows: 0.50 [0.40, 0.60] nats"),
-        (record("shrinks", SLOPE), "along the quantity the effect shrinks: 0.50"),
+        (finding("undecided", 1), "the data do not decide: 0.50 [0.40, 0.60] nats"),
+        (finding("positive", 3), "with the third factor the interaction is smaller: 0.50 [0.40, 0.60] nats"),
+        (finding("positive", SLOPE), "along the quantity the effect grows: 0.50 [0.40, 0.60] nats"),
+        (finding("negative", SLOPE), "along the quantity the effect shrinks: 0.50"),
     ],
 )
-def test_sentences_name_what_the_mean_is(given: dict[str, Any], words: str) -> None:
+def test_sentences_name_what_the_mean_is(given: Finding, words: str) -> None:
     assert sentence(given).startswith(words)
-
-
-def test_verdicts_on_shares_have_colours() -> None:
-    words = (
-        "falls",
-        "rises and falls",
-        "falls less",
-        "no change within ±1 point",
-        "changes alike within ±1 point",
-    )
-    assert [kind_of(own) for own in words] == ["apart", "apart", "apart", "none", "none"]
 
 
 def test_shared_documents_are_a_caveat() -> None:
     frame = pd.DataFrame(
-        {"n": [600], "clusters": [200], "verdict": ["helps"], "mean_difference": [0.1], "caution": [""]}
+        {"n": [600], "clusters": [200], "kind": ["positive"], "mean_difference": [0.1], "caution": [""]}
     )
     told = caveats(report_pages.manifest(), {"effects": table(frame)})
     assert told == [

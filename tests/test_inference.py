@@ -121,7 +121,8 @@ def test_strata_are_those_of_explicit_labels():
 def test_no_sign_flips_leave_their_p_undefined_and_every_other_number_alone():
     values = np.random.default_rng(2).normal(0.1, 1, (30, 3))
     tested, untested = (
-        one_sample_effects(values, FEW, clusters=np.arange(30) // 2, sign_flips=count) for count in (None, 0)
+        one_sample_effects(values, FEW, clusters=np.arange(30) // 2, sign_flips=asked)
+        for asked in (True, False)
     )
     for one, other in zip(tested, untested, strict=True):
         assert np.isfinite(one.p_sign_flip)

@@ -22,7 +22,7 @@ from budgetlens.design.design import Cell, context_of
 from budgetlens.design.reach import feed, first_token_words, untouched_first_token
 from budgetlens.model.tokenization import Limits, TrialTokenizer
 from budgetlens.model.trials import CUT_DOCUMENT, Example, ExampleError, Trial
-from budgetlens.report.findings import caveats
+from budgetlens.report.caveats import caveats
 from budgetlens.runs.feeding import feeding_of
 from budgetlens.runs.run import Run
 from tests import report_pages

@@ -393,7 +393,7 @@ def test_the_table_of_knockouts_by_hand() -> None:
     assert table.loc["document", "verdict"] == "hurts"
     # The window is the first half of four layers.
     assert table.loc["document", "share"] == pytest.approx(0.2)
-    assert table.loc["eos", "verdict"] == knockouts.NOT_THERE
+    assert (table.loc["eos", "kind"], table.loc["eos", "verdict"]) == ("", "not there")
     assert table.loc["eos", "reason"] == "no trial has a position of this role"
 
 

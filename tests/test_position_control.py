@@ -10,8 +10,8 @@ import pytest
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.design import Cell
 from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
+from budgetlens.report.caveats import caveats
 from budgetlens.report.drawing import likelihood_figures
-from budgetlens.report.findings import caveats
 from budgetlens.runs.manifest import CellFacts
 from tests import report_pages
 from tests.cells import EXAMPLES, Models, captured, context_of

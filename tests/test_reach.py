@@ -24,7 +24,7 @@ from budgetlens.model.loading import load_trial_tokenizer
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
 from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
 from budgetlens.model.trials import StateError
-from budgetlens.report.findings import caveats
+from budgetlens.report.caveats import caveats
 from budgetlens.runs.known_models import model_path
 from budgetlens.runs.manifest_files import write_manifest
 from budgetlens.runs.run import Run

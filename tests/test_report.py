@@ -19,10 +19,11 @@ import pytest
 import figures
 from budgetlens.model.tokenization import Limits, TrialTokenizer
 from budgetlens.model.trials import Example, Segment, Trial
+from budgetlens.report.caveats import caveats
 from budgetlens.report.document import report_page, write_report
 from budgetlens.report.examples import examples_section
 from budgetlens.report.figures import table_link
-from budgetlens.report.findings import caveats, kind_of, sentence, split_sentences
+from budgetlens.report.findings import colour, sentence, split_sentences
 from budgetlens.report.tables import table_markup, tables_section
 from budgetlens.runs.examples_shown import cut, examples_text, shown_examples
 from budgetlens.runs.manifest import RunError
@@ -31,9 +32,13 @@ from budgetlens.runs.records import Fed
 from budgetlens.runs.run import Run
 from budgetlens.runs.running import Unit
 from budgetlens.runs.storage import RunDirectory
-from budgetlens.statistics.contrasts import Contrast
+from budgetlens.statistics.contrasts import Contrast, comparison
+from budgetlens.statistics.decisions import Kind, codes_of
 from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.findings import Finding, findings
 from budgetlens.statistics.inference import Inference
+from budgetlens.statistics.quantities import Quantity
+from budgetlens.statistics.verdicts import ANSWER_NLL
 from tests import figure_tables, report_pages
 from tests.reference import tiny_models
 from tests.report_pages import HOSTILE, LONG_WORD
@@ -282,55 +287,105 @@ def test_examples_are_kept_with_the_run(units: tuple[list[Unit], TrialTokenizer]
 # --- conclusions
 
 
-def record(verdict: str, mean: float = 0.5, half: float = 0.1, **more: Any) -> dict[str, Any]:
-    return {
-        "contrast": "c",
-        "baseline": "a",
-        "treatment": "b",
-        "n": 40,
-        "mean_difference": mean,
-        "low": mean - half,
-        "high": mean + half,
-        "verdict": verdict,
-        **more,
-    }
+def finding(kind: Kind, mean: float = 0.5, half: float = 0.1, order: int = 1, **more: Any) -> Finding:
+    facts: dict[str, Any] = {"quantity": ANSWER_NLL, "small": False, "detectable": math.nan, **more}
+    return Finding(
+        effect="c",
+        family="f",
+        order=order,
+        estimate=mean,
+        low=mean - half,
+        high=mean + half,
+        p=0.01,
+        p_equivalence=0.01,
+        n=40,
+        units=40,
+        kind=kind,
+        smallest_difference=0.05,
+        **facts,
+    )
+
+
+SHARE = Quantity("share", "share", "fraction of attention", smallest_difference=0.01, part_of_whole=True)
+SCORE = Quantity("score", "exact match", "fraction right", better="higher", smallest_difference=0.01)
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "verdict", "own", "words"),
     [
-        (record("helps"), "the answer's NLL falls by 0.50 [0.40, 0.60] nats (n = 40)."),
-        (record("hurts", -0.5), "the answer's NLL rises by 0.50 [0.40, 0.60] nats (n = 40)."),
+        (finding("positive"), "helps", "helps", "the answer's NLL falls by 0.50 [0.40, 0.60] nats (n = 40)."),
         (
-            record("no effect within ±0.05", -0.01, 0.02),
+            finding("negative", -0.5),
+            "hurts",
+            "hurts",
+            "the answer's NLL rises by 0.50 [0.40, 0.60] nats (n = 40).",
+        ),
+        (
+            finding("none", -0.01, 0.02, small=True),
+            "no effect within ±0.05",
+            "none",
             "the difference is −0.010 [−0.030, 0.010] nats and lies within the bound (n = 40).",
         ),
         (
-            record("undecided", 0.1, 0.2, minimum_detectable=0.31),
+            finding("undecided", 0.1, 0.2, detectable=0.31),
+            "undecided",
+            "undecided",
             "the data do not decide: 0.10 [−0.10, 0.30] nats (n = 40; 0.31 nats would be found with 80 % power).",
         ),
         (
-            record("sub-additive"),
+            finding("positive", order=2),
+            "sub-additive",
+            "apart",
             "together the two help less, or hurt more, than the sum of each alone: 0.50 [0.40, 0.60] nats (n = 40).",
         ),
         (
-            record("super-additive", -0.5),
+            finding("negative", -0.5, order=2),
+            "super-additive",
+            "apart",
             "together the two help more, or hurt less, than the sum of each alone: −0.50 [−0.60, −0.40] nats (n = 40).",
         ),
         (
-            record("hurts, within ±0.05", -0.02, 0.01),
+            finding("positive", order=2, quantity=SCORE),
+            "super-additive",
+            "apart",
+            "together the two help more, or hurt less, than the sum of each alone: 0.50 [0.40, 0.60] fraction right "
+            "(n = 40).",
+        ),
+        (
+            finding("negative", -0.02, 0.01, small=True),
+            "hurts, within ±0.05",
+            "hurts",
             "the answer's NLL rises by 0.020 [0.010, 0.030] nats, which lies within the bound (n = 40).",
         ),
         (
-            record("sub-additive, within ±0.05", 0.02, 0.01),
+            finding("positive", 0.02, 0.01, order=2, small=True),
+            "sub-additive, within ±0.05",
+            "apart",
             "together the two help less, or hurt more, than the sum of each alone: 0.020 [0.010, 0.030] nats, which lies "
             "within the bound (n = 40).",
         ),
-        (record("undecided", math.nan, reason="fewer than 2 pairs"), "undefined (fewer than 2 pairs)."),
+        (
+            finding("negative", -0.5, quantity=SCORE),
+            "helps",
+            "helps",
+            "the exact match rises by 0.50 [0.40, 0.60] fraction right (n = 40).",
+        ),
+        (
+            finding("negative", -0.5, quantity=SHARE),
+            "rises",
+            "apart",
+            "the share rises by 0.50 [0.40, 0.60] fraction of attention (n = 40).",
+        ),
+        (
+            finding("undecided", math.nan, reason="fewer than 2 pairs"),
+            "undecided",
+            "undecided",
+            "undefined (fewer than 2 pairs).",
+        ),
     ],
 )
-def test_sentences_say_what_the_verdict_says(given: dict[str, Any], words: str) -> None:
-    assert sentence(given) == words
+def test_verdict_colour_and_sentence_of_a_finding(given: Finding, verdict: str, own: str, words: str) -> None:
+    assert (given.verdict, colour(given), sentence(given)) == (verdict, own, words)
 
 
 def test_two_that_hurt_more_together_are_not_said_to_do_less() -> None:
@@ -344,20 +399,31 @@ def test_two_that_hurt_more_together_are_not_said_to_do_less() -> None:
     )
     weights = {"a=0|b=0": 1.0, "a=1|b=0": -1.0, "a=0|b=1": -1.0, "a=1|b=1": 1.0}
     table = effects_table(records, [Contrast("a and b", "interaction", weights)], Inference(seed=1))
-    (own,) = table.to_dict("records")
-    assert own["mean_difference"] == pytest.approx(3 - 1 - 1, abs=0.1)
+    (own,) = findings(table)
+    assert own.estimate == pytest.approx(3 - 1 - 1, abs=0.1)
     told = sentence(own)
     assert "or hurt more, than the sum of each alone" in told
     assert "do less" not in told
 
 
-def test_verdicts_of_other_words_count_as_undecided() -> None:
-    assert [kind_of(word) for word in ("helps", "additive within ±0.05", "?", math.nan)] == [
-        "helps",
-        "none",
-        "undecided",
-        "undecided",
-    ]
+def test_findings_are_the_rows_of_a_table_of_effects() -> None:
+    """Every field stands in the table, and a table that lacks one is refused by name."""
+    generator = np.random.default_rng(4)
+    records = pd.DataFrame(
+        {"example": number, "cell": cell, "nll": generator.exponential(1 + (cell == "a"))}
+        for number in range(40)
+        for cell in "ab"
+    )
+    documents = pd.Series(np.arange(40) // 2, index=range(40))
+    table = effects_table(records, [comparison("a", "b", "f")], Inference(seed=1, clusters=documents))
+    (own,), row = findings(table), table.iloc[0]
+    assert (own.effect, own.family, own.n, own.units, own.order) == ("a → b", "f", 40, 20, 1)
+    assert (own.estimate, own.low, own.high) == tuple(row[["mean_difference", "low", "high"]])
+    assert (own.p, own.p_equivalence, own.kind) == tuple(row[["p_holm", "p_tost_holm", "kind"]])
+    assert own.verdict == row["verdict"]
+    assert own.cautions == codes_of(row["caution"]) == ("tails",)
+    with pytest.raises(ValueError, match=r"needs the columns contrast, .*; this one lacks kind"):
+        findings(table.drop(columns="kind"))
 
 
 def test_summary_counts_every_verdict_and_tells_the_headlines_first() -> None:
@@ -423,7 +489,7 @@ def test_caveats_of_the_tables() -> None:
     assert "1 of 13 contrasts have heavier tails" in found
     assert "Undecided is not the same as no effect" in found
     clean = tables["trials"].frame.assign(documents_changed=0, truncated=0)
-    decided = tables["effects"].frame.assign(verdict="helps", caution="")
+    decided = tables["effects"].frame.assign(kind="positive", caution="")
     assert not caveats(
         report_pages.manifest(),
         {"trials": report_pages.table(clean, "t"), "effects": report_pages.table(decided, "e")},

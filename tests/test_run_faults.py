@@ -28,8 +28,8 @@ from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.capture import Reading
 from budgetlens.model.loading import load_model
 from budgetlens.model.observation import chosen_probes
+from budgetlens.report.caveats import caveats
 from budgetlens.report.drawing import save_figures
-from budgetlens.report.findings import caveats
 from budgetlens.runs import capturing
 from budgetlens.runs.files import WriteError, replacing, write_output
 from budgetlens.runs.manifest import RunError, sealed

@@ -101,7 +101,7 @@ def test_shared_documents_reach_every_test_of_the_likelihood(tmp_path):
     assert (frames["effects"]["clusters"] == 10).all()
     assert "share a document" in presented["effects"].caption
     assert set(frames["anova"]["n"]) == {10}
-    assert frames["trends"]["caution"].str.contains("examples share documents").all()
+    assert frames["trends"]["caution"].str.contains("document means").all()
     assert set(frames["trends"]["n"]) == {10}
     # Attention: the tests are those of the documents' means.
     records = run.records("budgets")

@@ -53,12 +53,13 @@ from budgetlens.runs.storage import RunDirectory, part_name
 from budgetlens.statistics.budget_arrays import budget_arrays
 from budgetlens.statistics.column_splits import ONE_DOCUMENT, means_of_columns, split_of_columns
 from budgetlens.statistics.contrasts import comparison, wide_cells
+from budgetlens.statistics.decisions import DOCUMENT_MEANS
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import proportion_interval
 from budgetlens.statistics.ratios import decomposition, ratio_of_means
+from budgetlens.statistics.verdicts import CAUTIONS
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, effects_presentation
 from budgetlens.tables.probe_presentation import UNIT_OF_SHARES
-from budgetlens.tables.run_statistics import SHARED
 from tests import test_compare
 from tests.run_records import records
 from tests.test_table_scale import observed, write_run
@@ -576,7 +577,8 @@ def test_captions_say_that_documents_are_resampled(tmp_path, analysis):
     names = set(own.tables(run))
     assert names
     for name in names:
-        assert {DOCUMENTS_RESAMPLED, SHARED} & set(presented[name].notes), name
+        assert {DOCUMENTS_RESAMPLED, CAUTIONS[DOCUMENT_MEANS]} & set(presented[name].notes), name
+        assert presented[name].allows_for_documents
         assert INDEPENDENT not in presented[name].notes
         assert presented[name].n == "24 examples of 12 documents"
     for name in ("likelihood", "effects", "strata_answer_length"):
@@ -604,7 +606,7 @@ def test_captions_count_examples_and_documents(n, clusters, expected):
 def test_captions_of_runs_without_shared_documents_do_not_speak_of_them(tmp_path):
     run = write_run_of("exp04", tmp_path / "own", [f"d{number}" for number in range(24)])
     for table in tables_of(run)[1].values():
-        assert not {DOCUMENTS_RESAMPLED, SHARED, INDEPENDENT} & set(table.notes)
+        assert not {DOCUMENTS_RESAMPLED, CAUTIONS[DOCUMENT_MEANS], INDEPENDENT} & set(table.notes)
 
 
 def test_tables_that_allow_for_nothing_are_marked(tmp_path, monkeypatch):
@@ -613,8 +615,14 @@ def test_tables_that_allow_for_nothing_are_marked(tmp_path, monkeypatch):
     table = Table(pd.DataFrame({"x": [1]}), "T", "e", "u", "n", "none", "none", 1)
     tested = replace(table, seed=None, correction="Holm")
     counted = replace(table, seed=None)
-    allowing = {note: replace(table, notes=(note,)) for note in (DOCUMENTS_RESAMPLED, SHARED, UNIT_OF_SHARES)}
-    every = {"own": table, "tested": tested, "counted": counted, **allowing}
+    every = {
+        "own": table,
+        # What a note says is for people: it marks nothing.
+        "told": replace(table, notes=(DOCUMENTS_RESAMPLED,)),
+        "tested": tested,
+        "counted": counted,
+        "allowing": replace(table, allows_for_documents=True),
+    }
     # Cached properties of the run, so that its analysis has these tables and its examples share documents.
     monkeypatch.setitem(vars(run), "analysis", replace(run.analysis, tables=lambda run: every))
     assert {name: tables_of(run)[1][name] for name in every} == every
@@ -622,7 +630,7 @@ def test_tables_that_allow_for_nothing_are_marked(tmp_path, monkeypatch):
         vars(run), "documents", run.trials.groupby("example", observed=True).size().astype(str)
     )
     presented = tables_of(run)[1]
-    assert {name for name in every if INDEPENDENT in presented[name].notes} == {"own", "tested"}
+    assert {name for name in every if INDEPENDENT in presented[name].notes} == {"own", "told", "tested"}
     assert "share a document count as independent" in presented["own"].caption
 
 

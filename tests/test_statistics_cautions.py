@@ -14,12 +14,12 @@ from analyses.studies.damage_by_length import damage_frames
 from budgetlens.command.effects_file import effects_of_file
 from budgetlens.statistics.bands import head_map, share_differences
 from budgetlens.statistics.contrasts import Contrast, comparison
+from budgetlens.statistics.decisions import TAILS
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import heavy_tails
 from budgetlens.statistics.ratios import ratio_of_means
 from budgetlens.statistics.strata import trend_test
-from budgetlens.statistics.verdicts import CAUTION_TAILS
 from budgetlens.tables.digits import number, with_interval
 from budgetlens.tables.run_statistics import seeds_table, with_trend_verdicts
 from tests.test_effects_bands import SHARE
@@ -37,7 +37,7 @@ def test_a_ratio_of_heavy_tails_is_cautioned_and_one_of_light_tails_is_not():
     generator = np.random.default_rng(2)
     light = ratio_of_means(generator.normal(1, 0.2, 300), generator.normal(2, 0.2, 300), Inference(seed=3))
     heavy = ratio_of_means(generator.lognormal(0, 1.5, 300), generator.normal(2, 0.2, 300), Inference(seed=3))
-    assert (light.caution, heavy.caution) == ("", CAUTION_TAILS)
+    assert (light.caution, heavy.caution) == ("", TAILS)
     itself = generator.normal(2, 0.2, 300)
     assert ratio_of_means(itself, itself, Inference(seed=3)).caution == ""
 
@@ -95,6 +95,7 @@ def test_trends_are_corrected_together_and_worded_by_rule():
     # An undefined p is a member of its family all the same.
     expected = multipletests([0.001, 0.004, 0.03, 1.0], method="holm")[1]
     assert found["p_holm"].tolist()[:3] == pytest.approx(expected[:3])
+    assert found["kind"].tolist() == ["positive", "negative", "undecided", "undecided"]
     assert found["verdict"].tolist() == ["grows", "shrinks", "undecided", "undecided"]
 
 
@@ -108,7 +109,7 @@ def test_trends_over_a_length_are_one_family():
     assert trends["p_holm"].tolist() == pytest.approx(multipletests(trends["p"], method="holm")[1])
     assert trends["verdict"].tolist() == ["grows", "undecided"]
     # Twelve examples a fifth cannot bear any tails.
-    assert (strata["caution"] == CAUTION_TAILS).all()
+    assert (strata["caution"] == TAILS).all()
 
 
 def test_seeds_are_corrected_in_their_whole_family():

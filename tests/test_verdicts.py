@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from budgetlens.statistics.contrasts import Contrast, comparison, factor_contrast
+from budgetlens.statistics.decisions import decide, decide_over_layers
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.quantities import Quantity
@@ -19,7 +20,6 @@ from budgetlens.statistics.verdicts import (
     no_effect_within,
     rule,
     verdict,
-    verdict_over_layers,
 )
 from budgetlens.tables.presentation import effects_presentation
 from probes.budgets import Budgets
@@ -47,7 +47,7 @@ from tests.run_records import crossed
     ],
 )
 def test_interactions_and_slopes_have_words_of_their_own(low, high, p, equivalence, order, expected):
-    assert verdict(low, high, p, equivalence, 0.05, order=order) == expected
+    assert verdict(decide(low, high, p, equivalence), 0.05, order) == expected
 
 
 def test_sub_additive_is_less_than_the_sum_of_both_alone():
@@ -158,7 +158,7 @@ def over_layers(
 ) -> str:
     """The verdict of layers, each given as (low, high, p against 0, p of equivalence)."""
     low, high, p, equivalence = (np.array(column) for column in zip(*layers, strict=True))
-    return verdict_over_layers(low, high, p, equivalence, 0.01, quantity, order=order)
+    return verdict(decide_over_layers(low, high, p, equivalence), 0.01, order, quantity)
 
 
 UP, DOWN = (-0.3, -0.1, 0.001, 1.0), (0.1, 0.3, 0.001, 1.0)
@@ -190,7 +190,9 @@ def test_shares_rise_fall_do_not_change_or_are_undecided(layers, expected):
 
 def test_no_layers_are_undecided():
     nothing = np.array([])
-    assert verdict_over_layers(nothing, nothing, nothing, nothing, 0.01, SHARE) == "undecided"
+    assert (
+        verdict(decide_over_layers(nothing, nothing, nothing, nothing), 0.01, quantity=SHARE) == "undecided"
+    )
 
 
 def test_changes_of_changes_and_entropies_have_words_of_their_own():
@@ -200,9 +202,9 @@ def test_changes_of_changes_and_entropies_have_words_of_their_own():
     assert over_layers(DOWN, order=3) == "interaction falls"
     assert over_layers(FLAT, quantity=ENTROPY) == "no change within ±0.01 nats"
     assert SHARE.within(0.005) == "within ±0.5 points"
-    assert verdict(0.1, 0.3, 0.001, 1.0, 0.01, quantity=SHARE) == "falls"
-    assert verdict(-0.001, 0.001, 0.9, 0.001, 0.01, quantity=SHARE) == "no change within ±1 point"
-    assert verdict(-0.001, 0.001, 0.9, 0.9, 0.01, quantity=SHARE) == "undecided"
+    assert verdict(decide(0.1, 0.3, 0.001, 1.0), 0.01, quantity=SHARE) == "falls"
+    assert verdict(decide(-0.001, 0.001, 0.9, 0.001), 0.01, quantity=SHARE) == "no change within ±1 point"
+    assert verdict(decide(-0.001, 0.001, 0.9, 0.9), 0.01, quantity=SHARE) == "undecided"
 
 
 def test_the_rule_of_layers_names_the_words_of_its_contrasts():

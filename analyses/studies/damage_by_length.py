@@ -16,12 +16,13 @@ from scipy import stats
 
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import contrast_values, wide_cells
+from budgetlens.statistics.decisions import DOCUMENT_MEANS, of_intervals
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.strata import quantile_strata, strata_table, trend_test
-from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS, trend_rule
+from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTIONS, trend_rule
 from budgetlens.tables.digits import counted
 from budgetlens.tables.presentation import Table, documents_resampled, sample
-from budgetlens.tables.run_statistics import SHARED, with_trend_verdicts
+from budgetlens.tables.run_statistics import with_trend_verdicts
 from figures import length_curves
 
 #: Strata of equal size; fewer where there are too few examples to fill them.
@@ -46,7 +47,12 @@ def damage_tables(run: Run, contrasts: Mapping[str, str], measured_in: str) -> d
     inference = run.inference
     strata, trends = damage_frames(values, lengths, inference)
     n = sample(len(values), documents)
-    shared: dict[str, Any] = {"unit": "nats per answer token", "n": n, "seed": seed}
+    shared: dict[str, Any] = {
+        "unit": "nats per answer token",
+        "n": n,
+        "seed": seed,
+        "allows_for_documents": True,
+    }
     length = "length: the sentence's tokens"
     return {
         "damage_by_length": Table(
@@ -69,10 +75,10 @@ def damage_tables(run: Run, contrasts: Mapping[str, str], measured_in: str) -> d
             estimand="change of the mean from one fifth to the next; Spearman's rho over examples",
             family=f"the {counted(len(trends), 'trend')} of this table",
             correction="Holm on the permutation p of the slope",
+            rule=trend_rule(),
             notes=(
                 "95 % BCa intervals; p by studentised permutation",
-                *((SHARED,) if documents is not None else ()),
-                f"verdict: {trend_rule()}",
+                *((CAUTIONS[DOCUMENT_MEANS],) if documents is not None else ()),
                 CAUTION_RULE,
                 f"rho describes, it is not tested; {length}",
                 "length goes together with other things, so that a trend is no effect of length alone",
@@ -97,11 +103,9 @@ def damage_frames(
     means = lengths.groupby(strata, observed=True).mean()
     by_stratum, trends = [], []
     for effect in values.columns:
-        # A single sign pattern, because nothing is tested here: the file's p_sign_flip says nothing.
-        table = strata_table(values[effect], strata, inference, sign_flips=1)
-        # Intervals are shown and no tests: only their caution, and the reasons that concern them.
-        table["caution"] = [CAUTION_TAILS if CAUTION_TAILS in own else "" for own in table["caution"]]
-        table["reason"] = table["reason"].where(table["low"].isna(), "")
+        # Intervals are shown and no tests.
+        table = strata_table(values[effect], strata, inference, sign_flips=False)
+        table["caution"] = table["caution"].map(of_intervals)
         table.insert(0, "effect", effect)
         table.insert(2, "length", [float(means[stratum]) for stratum in table["stratum"]])
         by_stratum.append(table)

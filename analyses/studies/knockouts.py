@@ -13,13 +13,15 @@ from analyses.studies.knockout_plans import QUARTERS, WINDOWS, Knocked, knockout
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.run import Run
 from budgetlens.statistics.budget_arrays import BudgetArray
+from budgetlens.statistics.decisions import FOUND
 from budgetlens.statistics.effects import effects_table
-from budgetlens.statistics.verdicts import HELPS, HURTS, rule
+from budgetlens.statistics.verdicts import rule
 from budgetlens.tables.presentation import Table, documents_resampled, sample
 from figures import effect_map, interaction_plot
 from interventions.levels.layer_windows import parse_window
 
-NOT_THERE = "not there"
+#: The words for a knockout of a role that is not there, of which nothing was decided.
+_NOT_THERE = "not there"
 _ABSENT, _UNSEEN = "no trial has a position of this role", "no trial's rows see a key of this role"
 
 
@@ -41,8 +43,9 @@ def knockout_table(
 
     Returns:
         Columns base, rows, keys, window, n, mean, low, high (NLL with the knockout − without, nats per answer
-        token, BCa), d_z (of the rise), p_holm or p_bonferroni, verdict, share (mean share that the keys had
-        without the knockout, over the window's layers, heads, examples; NaN where budgets lack them), reason.
+        token, BCa), d_z (of the rise), p_holm or p_bonferroni, kind (of the fall), verdict, share (mean
+        share that the keys had without the knockout, over the window's layers, heads, examples; NaN where budgets lack
+        them), reason.
     """
     by_name = effects.set_index("contrast")
     corrected = "p_holm" if "p_holm" in effects.columns else "p_bonferroni"
@@ -58,7 +61,7 @@ def knockout_table(
         if positions[each.keys] == 0 or each.contrast.name not in by_name.index:
             undefined = dict.fromkeys(("mean", "low", "high", "d_z", corrected), np.nan)
             reason = _UNSEEN if positions[each.keys] else _ABSENT
-            told = {"verdict": NOT_THERE, "share": share, "reason": reason}
+            told = {"kind": "", "verdict": _NOT_THERE, "share": share, "reason": reason}
             rows.append({**key, "n": int(effects["n"].max()), **undefined, **told})
             continue
         effect = by_name.loc[each.contrast.name]
@@ -71,6 +74,7 @@ def knockout_table(
                 "high": -effect["low"],
                 "d_z": -effect["d_z"],
                 corrected: effect[corrected],
+                "kind": effect["kind"],
                 "verdict": effect["verdict"],
                 "share": share,
                 "reason": effect["reason"] if np.isnan(effect["p_sign_flip"]) else "",
@@ -112,10 +116,11 @@ def knockout_tables(run: Run, knocked: Sequence[Knocked]) -> dict[str, Table]:
         family=", ".join(f"{family} ({size})" for family, size in sizes.items()),
         correction=f"{plan.correction.capitalize()} within each family",
         seed=seed,
+        rule=f"of the knockout as treatment: {rule(inference.smallest_difference, inference.alpha)}",
+        allows_for_documents=True,
         notes=(
             "95 % BCa bootstrap intervals over examples",
             *documents_resampled(documents is not None),
-            f"verdict, of the knockout as treatment: {rule(inference.smallest_difference, inference.alpha)}",
             "windows are parts of the decoder's depth; a knockout cuts the direct look alone, and what rows took "
             "in below the window stays",
         ),
@@ -127,7 +132,7 @@ def knockout_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, 
     """Maps of the rise by role and window, by role and rows, and of the attention that the keys had got."""
     setting = run.manifest.setting
     frame = tables["knockouts"]
-    frame = frame.assign(marked=frame["verdict"].str.startswith((HELPS, HURTS)))
+    frame = frame.assign(marked=frame["kind"].isin(FOUND))
     first = frame["rows"].iloc[0]
     by_window = frame[frame["rows"] == first]
     roles = [role for role in ROLES if role in set(frame["keys"])]

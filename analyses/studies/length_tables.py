@@ -96,10 +96,11 @@ def length_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
             notes=(
                 "95 % BCa intervals",
                 *documents_resampled(documents is not None),
-                f"verdict: {rule(inference.smallest_difference, inference.alpha)}",
                 CAUTION_RULE,
                 "length: mean document tokens, padding included; the answer's passage is the same at every length",
             ),
+            rule=rule(inference.smallest_difference, inference.alpha),
+            allows_for_documents=True,
             # Every row has the same examples.
             columns=("prefix", "prompt", "padding", "length", *TESTED_COLUMNS[1:]),
         ),
@@ -127,10 +128,11 @@ def _trends_presented(
         notes=(
             "95 % BCa intervals; the unpadded document takes no part",
             *documents_resampled(inference.clusters is not None),
-            f"verdict: {rule(inference.smallest_difference, inference.alpha, (SLOPE,))}",
             CAUTION_RULE,
         ),
         columns=("contrast", *TESTED_COLUMNS),
+        rule=rule(inference.smallest_difference, inference.alpha, (SLOPE,)),
+        allows_for_documents=True,
     )
 
 

@@ -14,10 +14,11 @@ from analyses.studies.prefix_ratios import ratio_of_d
 from budgetlens.design.plan import Plan
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import contrast_values, wide_cells
+from budgetlens.statistics.decisions import joined, of_intervals
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import one_sample_effects
 from budgetlens.statistics.ratios import ratio_of_means
-from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS
+from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.presentation import Table, documents_resampled, sample
 from figures import keyword_curve
 
@@ -36,6 +37,7 @@ def ranking_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
         "family": "none: every row stands for itself",
         "correction": "none",
         "seed": seed,
+        "allows_for_documents": True,
     }
     tables = {
         "ranking": Table(
@@ -103,7 +105,7 @@ def ranking_frame(
     contrasts = [by_name[effect_name(prefix.level)] for prefix in prefixes]
     values = contrast_values(wide_cells(likelihood, "nll"), contrasts)
     labels = inference.labels(values.index)
-    effects = one_sample_effects(values.to_numpy(), inference, clusters=labels, sign_flips=0)
+    effects = one_sample_effects(values.to_numpy(), inference, clusters=labels, sign_flips=False)
     oracle = values[effect_name("oracle")].to_numpy()
     tokens = trials.groupby("cell", observed=True)["prefix_tokens"].mean()
     rows = []
@@ -127,7 +129,7 @@ def ranking_frame(
                 "share_high": float("nan") if own else ratio.high,
                 "share_of_d": ratio_of_d(values[contrast.name].to_numpy(), oracle),
                 # Nothing is tested here, so that only what concerns the intervals is said.
-                "caution": CAUTION_TAILS if CAUTION_TAILS in f"{effect.caution}; {ratio.caution}" else "",
+                "caution": of_intervals(joined(effect.caution, ratio.caution)),
                 "reason": "" if own and ratio.ratio == 1 else ratio.reason,
             }
         )

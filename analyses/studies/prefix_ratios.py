@@ -95,6 +95,7 @@ def presented(frame: pd.DataFrame, n: str, seed: int, columns: Sequence[str] = S
             "ratio of d: the published definition, d of the numerator over d of the denominator, unstable",
         ),
         columns=tuple(columns),
+        allows_for_documents=True,
     )
 
 

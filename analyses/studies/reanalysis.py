@@ -212,7 +212,7 @@ def likelihood_by_stratum(records: Records, cells: Sequence[CellFacts], inferenc
             records.nll.loc[members, names].to_numpy(),
             inference,
             clusters=inference.labels(members),
-            sign_flips=0,
+            sign_flips=False,
         )
         rows = [
             {

@@ -10,7 +10,8 @@ from analyses.studies.prefix_ratios import SHOWN
 from analyses.studies.prefix_ratios import presented as ratios_presented
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.run import Run
-from budgetlens.statistics.verdicts import CAUTION_RULE, trend_rule
+from budgetlens.statistics.decisions import DOCUMENT_MEANS
+from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTIONS, trend_rule
 from budgetlens.tables.presentation import (
     TESTED_COLUMNS,
     Table,
@@ -19,7 +20,6 @@ from budgetlens.tables.presentation import (
     shares_documents,
 )
 from budgetlens.tables.probe_presentation import UNIT_OF_SHARES, shown_layers
-from budgetlens.tables.run_statistics import SHARED
 
 STRATA = "strata by words of the answer"
 #: What names a row of effects by stratum.
@@ -48,6 +48,7 @@ def presented(frames: Mapping[str, pd.DataFrame], run: Run) -> dict[str, Table]:
             correction="none",
             seed=seed,
             notes=("95 % BCa intervals", *shared, STRATA),
+            allows_for_documents=True,
             columns=("condition", *BY_STRATUM[1:], "n", "mean_answer_words", "mean", "reason"),
         ),
         "strata_effects": effects,
@@ -65,12 +66,13 @@ def presented(frames: Mapping[str, pd.DataFrame], run: Run) -> dict[str, Table]:
             seed=seed,
             notes=(
                 "95 % BCa intervals; p by studentised permutation of examples over strata",
-                *((SHARED,) if shared else ()),
-                f"verdict: {trend_rule()}",
+                *((CAUTIONS[DOCUMENT_MEANS],) if shared else ()),
                 CAUTION_RULE,
                 STRATA,
             ),
             columns=("contrast", "by", "n", "strata", "slope", "p_holm", "verdict", "caution", "reason"),
+            rule=trend_rule(),
+            allows_for_documents=True,
         ),
     }
     if len(frames["strata_shares"]):
@@ -105,4 +107,5 @@ def _shares(shares: pd.DataFrame, n: str, rows: str) -> Table:
         correction="none",
         seed=None,
         notes=("chosen layers", UNIT_OF_SHARES, STRATA),
+        allows_for_documents=True,
     )

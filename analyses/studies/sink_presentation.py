@@ -85,6 +85,7 @@ class _Audit:
             notes=(*self.resampling, *notes),
             columns=columns,
             shown_rows=tuple(places),
+            allows_for_documents=True,
             **facts,
         )
 

@@ -89,20 +89,12 @@ def effects_of_file(
         replace(inference, clusters=labels),
         missing=missing,
     )
-    if weights is None:
-        frame["reason"] = _without_weights(frame["reason"])
     return effects_presentation(
         frame,
         inference,
         unit=unit + (", sign turned so that higher is better" if higher_is_better else ""),
         title=f"Paired effects against {baseline}",
     )
-
-
-def _without_weights(reasons: pd.Series) -> list[str]:
-    """Reasons without those for the lack of weights that nobody asked for."""
-    kept = (own.split("; ") for own in reasons)
-    return ["; ".join(part for part in own if not part.startswith("token-weighted")) for own in kept]
 
 
 def _distinct(baseline: str, treatments: Sequence[str]) -> list[str]:

@@ -10,16 +10,14 @@ from pathlib import Path
 import pandas as pd
 
 from budgetlens.corpora.corpus import CORPORA
+from budgetlens.report.caveats import caveats
 from budgetlens.report.document import write_report
 from budgetlens.report.drawing import draw_figures, save_figures
-from budgetlens.report.findings import caveats
 from budgetlens.runs.run import Run
 from budgetlens.tables.build import build_tables
 from budgetlens.tables.extract import Extract
-from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table
+from budgetlens.tables.presentation import Table
 from budgetlens.tables.presented import presented_tables
-from budgetlens.tables.probe_presentation import UNIT_OF_SHARES
-from budgetlens.tables.run_statistics import SHARED
 from budgetlens.tables.terminal_text import visible
 
 #: Columns of a table that is printed into a pipe or a file.
@@ -28,8 +26,6 @@ PLAIN_WIDTH = 160
 INDEPENDENT = (
     "examples that share a document count as independent in this table, so that its intervals are too narrow"
 )
-#: What a table that allows for shared documents says in its notes, by the way in which it does.
-ALLOWING = frozenset((DOCUMENTS_RESAMPLED, UNIT_OF_SHARES, SHARED))
 
 #: What to do while another process writes to a run that is there already.
 WAIT = "wait for it and give the same command again"
@@ -93,8 +89,7 @@ def _with_dependence(own: Mapping[str, Table], run: Run) -> dict[str, Table]:
 
 def _allows(table: Table) -> bool:
     # Without random numbers and correction there is neither an interval nor a test that could be too sure.
-    certain = table.seed is None and table.correction == "none"
-    return certain or not ALLOWING.isdisjoint(table.notes)
+    return table.allows_for_documents or (table.seed is None and table.correction == "none")
 
 
 def first_rows(table: Table) -> Table:

@@ -158,7 +158,7 @@ class Measurements:
                 values.to_numpy(dtype=np.float64)[:, None],
                 self._inference,
                 clusters=self._inference.labels(values.index),
-                sign_flips=0,
+                sign_flips=False,
             )[0]
         return self._effects[key]
 

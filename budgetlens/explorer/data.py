@@ -204,7 +204,8 @@ def _tables(data: RunData) -> dict[str, pd.DataFrame]:
     tables: dict[str, pd.DataFrame] = {
         name: data.run.table(name) for name in ("effects", "shares", "share_effects") if name in there
     }
-    if "effects" not in tables:
+    # Runs of earlier versions do not say of what kind an effect is.
+    if "effects" not in tables or "kind" not in tables["effects"]:
         tables["effects"] = subset_effects(data, np.ones(len(data.nll), dtype=bool), data.run.inference)
     return tables
 

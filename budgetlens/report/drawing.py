@@ -79,6 +79,7 @@ def outcome_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, F
             tested.smallest_difference,
             quantity=tested.label,
             unit=tested.unit,
+            better=tested.better,
             title=f"Paired effects on {tested.label}: {run.manifest.setting}",
         )
     return figures

@@ -1,61 +1,25 @@
-"""What a run allows to be concluded, in words made by rule from its verdicts, and what stands in the way."""
+"""What a run allows to be concluded, in words made by rule from its findings."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
 
-from budgetlens.model.families import FAMILIES
-from budgetlens.registry.names import printable
+from budgetlens.report.caveats import caveats
 from budgetlens.report.page import Section, escaped, foreign, heading
 from budgetlens.runs.manifest import Manifest
-from budgetlens.statistics.verdicts import (
-    CHANGE,
-    CHANGE_OF_CHANGE,
-    DIFFERENCE,
-    HIGHER_INTERACTION,
-    INTERACTION,
-    SLOPE,
-    TREND,
-    UNDECIDED,
-)
-from budgetlens.tables.build import CUT_NAMED
+from budgetlens.statistics.findings import Finding, findings
+from budgetlens.statistics.verdicts import SLOPE
 from budgetlens.tables.digits import with_interval
-from budgetlens.tables.presentation import Table, shares_documents
+from budgetlens.tables.presentation import Table
 
-#: How a verdict begins, and the class that colours it, in the order in which verdicts are counted.
-KINDS = {
-    DIFFERENCE.positive: "helps",
-    DIFFERENCE.negative: "hurts",
-    INTERACTION.positive: "apart",
-    INTERACTION.negative: "apart",
-    HIGHER_INTERACTION.positive: "apart",
-    HIGHER_INTERACTION.negative: "apart",
-    TREND.positive: "apart",
-    TREND.negative: "apart",
-    CHANGE.positive: "apart",
-    CHANGE.negative: "apart",
-    DIFFERENCE.small: "none",
-    CHANGE.small: "none",
-    CHANGE_OF_CHANGE.small: "none",
-    INTERACTION.small: "none",
-    HIGHER_INTERACTION.small: "none",
-    TREND.small: "none",
-    UNDECIDED: "undecided",
-}
-
-#: What the verdicts on interactions and slopes say, for readers who meet the words first here.
-MEANINGS = {
-    INTERACTION.positive: "together the two help less, or hurt more, than the sum of each alone",
-    INTERACTION.negative: "together the two help more, or hurt less, than the sum of each alone",
-    HIGHER_INTERACTION.positive: "with the third factor the interaction is smaller",
-    HIGHER_INTERACTION.negative: "with the third factor the interaction is larger",
-    TREND.positive: "along the quantity the effect grows",
-    TREND.negative: "along the quantity the effect shrinks",
-}
+#: Classes that colour a verdict, in the order in which verdicts are counted.
+COLOURS = ("helps", "hurts", "apart", "none", "undecided")
 
 #: What the mean of a contrast is, by its order; of any other order, a difference.
 WHAT = {
@@ -63,18 +27,6 @@ WHAT = {
     2: "the difference of differences",
     3: "the difference between two interactions",
 }
-
-#: Families of models whose attention reads relative positions only.
-RELATIVE_FAMILIES = ("t5", "t5gemma")
-
-#: Families in whose encoder only distances count, which a prefix before all other positions leaves as they are.
-RELATIVE_ENCODERS = tuple(family.name for family in FAMILIES if family.positions != "table")
-
-#: So many of the cells with levels that change nothing are named.
-IDLE_NAMED = 6
-
-FEW = 100
-"""Examples below which a run is called small."""
 
 
 def summary_section(manifest: Manifest, tables: Mapping[str, Table], headline: Sequence[str] = ()) -> Section:
@@ -102,91 +54,105 @@ def summary_section(manifest: Manifest, tables: Mapping[str, Table], headline: S
     )
 
 
-def kind_of(verdict: object) -> str:
-    """The class of a verdict; anything unknown counts as undecided."""
-    text = str(verdict)
-    return next((kind for words, kind in KINDS.items() if text.startswith(words)), "undecided")
+def colour(finding: Finding) -> str:
+    """The class of a finding, one of :data:`COLOURS`."""
+    if finding.kind in ("none", "undecided"):
+        return finding.kind
+    return {True: "helps", False: "hurts", None: "apart"}[finding.better]
 
 
 def conclusions(effects: Table, headline: Sequence[str]) -> str:
     """Counts of the verdicts, a sentence per headline, and the others folded."""
-    frame = effects.frame.reset_index(drop=True)
-    first = frame["contrast"].astype(str).isin([str(name) for name in headline])
-    if not first.any():
-        first = ~frame["family"].duplicated()
-    counts = frame["verdict"].astype(str).value_counts(sort=False)
-    ordered = sorted(counts.index, key=lambda words: list(KINDS.values()).index(kind_of(words)))
-    counted = "".join(f"<li>{verdict_mark(words)} {counts[words]} of {len(frame)}</li>" for words in ordered)
+    found = findings(effects.frame)
+    first = [finding for finding in found if finding.effect in set(headline)]
+    if not first:
+        first = list({finding.family: finding for finding in reversed(found)}.values())[::-1]
+    rest = [finding for finding in found if finding not in first]
+    marks = Counter((colour(finding), finding.verdict) for finding in found)
+    counted = "".join(
+        f"<li>{_mark(own, words)} {count} of {len(found)}</li>"
+        for (own, words), count in sorted(marks.items(), key=lambda mark: COLOURS.index(mark[0][0]))
+    )
     lead = (
-        f"<p>{len(frame)} contrasts were tested on the answer's NLL ({escaped(effects.unit)}; "
+        f"<p>{len(found)} contrasts were tested on the answer's NLL ({escaped(effects.unit)}; "
         f"{escaped(effects.correction)}). By rule:</p>"
     )
-    rest = frame[~first]
     folded = (
         f'<details class="print"><summary>The other {len(rest)} contrasts</summary>{_by_family(rest)}</details>'
-        if len(rest)
+        if rest
         else ""
     )
-    law = next((note for note in effects.notes if note.startswith("verdict: ")), "")
-    law = f'<p class="muted">The rule: {escaped(law.removeprefix("verdict: "))}.</p>' if law else ""
+    law = f'<p class="muted">The rule: {escaped(effects.rule)}.</p>' if effects.rule else ""
     more = '<p><a href="#table-effects">All numbers of the contrasts</a></p>'
-    return f'{lead}<ul class="counts">{counted}</ul>{_sentences(frame[first])}{folded}{law}{more}'
+    return f'{lead}<ul class="counts">{counted}</ul>{_sentences(first)}{folded}{law}{more}'
 
 
-def verdict_mark(verdict: str) -> str:
-    """A verdict in its colour."""
-    return f'<span class="verdict {kind_of(verdict)}">{escaped(verdict)}</span>'
+def _mark(colour_class: str, words: str) -> str:
+    return f'<span class="verdict {colour_class}">{escaped(words)}</span>'
 
 
-def _by_family(frame: pd.DataFrame) -> str:
+def _by_family(found: Sequence[Finding]) -> str:
+    families = {family: list(own) for family, own in groupby(found, key=lambda finding: finding.family)}
     return "".join(
-        f'<h3 class="cell">{foreign(family)}</h3>{_sentences(own)}'
-        for family, own in frame.groupby("family", sort=False)
+        f'<h3 class="cell">{foreign(family)}</h3>{_sentences(own)}' for family, own in families.items()
     )
 
 
-def _sentences(frame: pd.DataFrame) -> str:
+def _sentences(found: Iterable[Finding]) -> str:
     items = "".join(
-        f'<li>{verdict_mark(str(record["verdict"]))} <span class="name">{foreign(record["contrast"])}</span>: '
-        f"{escaped(sentence(record))}</li>"
-        for record in frame.to_dict("records")
+        f'<li>{_mark(colour(finding), finding.verdict)} <span class="name">{foreign(finding.effect)}</span>: '
+        f"{escaped(sentence(finding))}</li>"
+        for finding in found
     )
     return f'<ul class="findings">{items}</ul>'
 
 
-def sentence(record: Mapping[str, Any]) -> str:
-    """What one contrast shows, in the words of its verdict and with its interval.
+def sentence(finding: Finding) -> str:
+    """What one finding shows, with its interval.
 
-    The mean difference is baseline − treatment: a positive one is a fall of the NLL. An interaction is a
-    difference of differences and is given with its sign.
+    The mean difference is baseline − treatment: a positive one is a fall. An interaction is a difference of differences
+    and is given with its sign.
     """
-    mean, low, high = (float(record[name]) for name in ("mean_difference", "low", "high"))
-    if math.isnan(mean):
-        return f"undefined ({_reason(record)})."
-    kind = kind_of(record["verdict"])
+    unit = finding.quantity.short_unit
+    if math.isnan(finding.estimate):
+        return f"undefined ({finding.reason or 'the table gives no reason'})."
+    mean, low, high = finding.estimate, finding.low, finding.high
     signed = with_interval(mean, low, high).replace("-", "−")
-    count = f"n = {int(record['n'])}"
-    what = WHAT.get(int(record.get("order", 1)), "the difference")
-    small = ", which lies within the bound" if "," in str(record["verdict"]) else ""
-    if kind == "none":
-        return f"{what} is {signed} nats and lies within the bound ({count})."
-    if kind == "undecided":
-        detectable = float(record.get("minimum_detectable", math.nan))
-        words = "" if math.isnan(detectable) else f"; {detectable:.2g} nats would be found with 80 % power"
-        of = "" if what == "the difference" else f"{what} is "
-        return f"the data do not decide: {of}{signed} nats ({count}{words})."
-    if kind == "apart":
-        meaning = MEANINGS[next(words for words in MEANINGS if str(record["verdict"]).startswith(words))]
-        return f"{meaning}: {signed} nats{small} ({count})."
-    if kind == "helps":
-        return f"the answer's NLL falls by {signed} nats{small} ({count})."
+    count = f"n = {finding.n}"
+    what = WHAT.get(finding.order, "the difference")
+    small = ", which lies within the bound" if finding.small else ""
+    if finding.kind == "none":
+        return f"{what} is {signed} {unit} and lies within the bound ({count})."
+    if finding.kind == "undecided":
+        power = (
+            ""
+            if math.isnan(finding.detectable)
+            else f"; {finding.detectable:.2g} {unit} would be found with 80 % power"
+        )
+        of = "" if finding.order == 1 else f"{what} is "
+        return f"the data do not decide: {of}{signed} {unit} ({count}{power})."
+    if finding.order != 1:
+        return f"{_meaning(finding)}: {signed} {unit}{small} ({count})."
+    if finding.kind == "positive":
+        return f"the {finding.quantity.label} falls by {signed} {unit}{small} ({count})."
     risen = with_interval(-mean, -high, -low).replace("-", "−")
-    return f"the answer's NLL rises by {risen} nats{small} ({count})."
+    return f"the {finding.quantity.label} rises by {risen} {unit}{small} ({count})."
 
 
-def _reason(record: Mapping[str, Any]) -> str:
-    reason = record.get("reason")
-    return str(reason) if isinstance(reason, str) and reason else "the table gives no reason"
+def _meaning(finding: Finding) -> str:
+    """What was found of an interaction or a slope, for readers who meet its word first here."""
+    positive = finding.kind == "positive"
+    if finding.order == SLOPE:
+        return f"along the quantity the effect {'grows' if positive else 'shrinks'}"
+    if finding.order > 2:
+        return f"with the third factor the interaction is {'smaller' if positive else 'larger'}"
+    if not finding.quantity.better:
+        return "with the second treatment the first one " + (
+            "lowers it less, or raises it more" if positive else "lowers it more, or raises it less"
+        )
+    help_less = positive == (finding.quantity.better == "lower")
+    more, less = ("less", "more") if help_less else ("more", "less")
+    return f"together the two help {more}, or hurt {less}, than the sum of each alone"
 
 
 def split_sentences(decomposition: Table | None) -> str:
@@ -235,182 +201,3 @@ def _percent(record: Mapping[str, Any]) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:.3f}".replace("-", "−")
-
-
-def caveats(manifest: Manifest, tables: Mapping[str, Table]) -> list[str]:
-    """What a reader of this run must hold against it, each as a sentence; only what applies."""
-    return list(
-        dict.fromkeys(
-            [
-                *_of_the_setting(manifest),
-                *manifest.left_out_words,
-                *manifest.computed_words,
-                *manifest.cautions,
-                *_of_the_inputs(tables.get("trials"), manifest),
-                *_of_the_encoder(tables.get("trials"), manifest),
-                *_of_the_effects(tables.get("effects"), manifest),
-                *_of_the_shares(tables),
-            ]
-        )
-    )
-
-
-def _of_the_setting(manifest: Manifest) -> Iterable[str]:
-    model, identity = manifest.model, manifest.identity
-    if model.name == "reference":
-        yield (
-            "The built-in model demonstrates the tool: it is small and was trained on generated English. "
-            "Its numbers are no results about any other model."
-        )
-    if manifest.protocol == "published":
-        yield (
-            "The published protocol is kept for replication. It hides the encoder's BOS, an attention sink, "
-            "together with the prefix and leaves the line break after the prefix visible; it reads the rows "
-            "that hold the answer's tokens, not those that predict them; its entropy is of head-averaged, "
-            "unnormalised attention; its random prompts are uniform ids with unused and control tokens. "
-            "The corrected protocol controls for each of these."
-        )
-    elif manifest.rows == "holding":
-        yield (
-            "Attention was read from the rows that hold the answer's tokens; the rows that predict them are "
-            "one position earlier."
-        )
-    dtype = identity.get("dtype")
-    # A sweep over models says "auto": each model's own run says what that was.
-    if dtype not in (None, "float32", "auto"):
-        yield (
-            f"The model ran in {dtype}: its activations are rounded. Attention and log-softmax were "
-            "computed in float32."
-        )
-    if identity.get("layers") not in (None, "all"):
-        yield "Attention was read in some layers only; which, the design says."
-    if model.family in RELATIVE_FAMILIES and any(
-        "position" in cell.factors.values() for cell in manifest.cells
-    ):
-        yield (
-            "This family of models reads relative positions only: moving the decoder's positions changes "
-            "nothing by construction, and the position control shows an effect of 0."
-        )
-
-
-#: What can be cut, by its column in the trials table: in words, and the limit's name in a run's identity.
-CUT_INPUTS = {
-    "truncated": ("the encoder's input was cut at the limit", "encoder"),
-    "prompts_cut": ("the decoder's prompt was cut at the limit", "prompt"),
-    "answers_cut": (
-        "the answer was cut at the limit, and its likelihood is that of the first part",
-        "answer",
-    ),
-}
-
-
-def _of_the_inputs(trials: Table | None, manifest: Manifest) -> Iterable[str]:
-    if trials is None:
-        return
-    changed = int(trials.frame["documents_changed"].sum()) if "documents_changed" in trials.frame else 0
-    total = int(trials.frame["n"].sum()) if "n" in trials.frame else 0
-    if changed:
-        yield (
-            f"Prefix boundary: in {changed:,} of {total:,} trials the document has other token ids than without "
-            "its prefix, so those trials differ from their baseline in more than the prefix."
-        )
-    limits = manifest.identity.get("limits")
-    for column, (words, limit) in CUT_INPUTS.items():
-        cut = int(trials.frame[column].sum()) if column in trials.frame else 0
-        if cut:
-            tokens = limits.get(limit) if isinstance(limits, Mapping) else None
-            at = words.replace("the limit", f"the limit of {tokens:,} tokens") if tokens else words
-            yield f"In {cut:,} of {total:,} trials {at}{_such_as(trials.frame, column)}."
-    yield from _of_idle_cells(trials.frame)
-
-
-def _such_as(trials: pd.DataFrame, column: str) -> str:
-    """The first examples that a kind of cut concerns, as far as the table names them."""
-    named = trials.get(f"{column}_examples", pd.Series(dtype=str)).fillna("").astype(str)
-    names = list(dict.fromkeys(name for own in named for name in own.split("; ") if name))
-    if not names:
-        return ""
-    more = " and others" if len(names) > CUT_NAMED else ""
-    return f", those of {', '.join(map(printable, names[:CUT_NAMED]))}{more}"
-
-
-def _of_idle_cells(trials: pd.DataFrame) -> Iterable[str]:
-    """Cells of which a level changes nothing: what a crossing brings, and what must not be read as a finding."""
-    if not {"idle", "n", "condition"} <= set(trials.columns):
-        return
-    for whole, words in (
-        (True, "in every example: its effect is 0 by construction and no finding"),
-        (False, "in some examples, whose effect is 0 by construction"),
-    ):
-        chosen = trials[(trials["idle"] > 0) & ((trials["idle"] == trials["n"]) == whole)]
-        if chosen.empty:
-            continue
-        named = [
-            str(row["condition"]) + ("" if whole else f" ({row['idle']} of {row['n']})")
-            for row in chosen.head(IDLE_NAMED).to_dict("records")
-        ]
-        more = (
-            f" and {len(chosen) - len(named)} more, which the trials table names"
-            if len(chosen) > len(named)
-            else ""
-        )
-        cells = f"{len(chosen)} cell{'' if len(chosen) == 1 else 's'}"
-        yield f"In {cells} a level edits roles that are not there, {words}: {'; '.join(named)}{more}."
-
-
-def _of_the_encoder(trials: Table | None, manifest: Manifest) -> Iterable[str]:
-    """Where a prefix moves nothing in the encoder, so that taking positions and attention apart tells nothing."""
-    if trials is None or "mean_bos_tokens" not in trials.frame or trials.frame["mean_bos_tokens"].any():
-        return
-    levels = {cell.factors.get("prefix_attention", "none") for cell in manifest.cells}
-    if levels - {"none"} and manifest.model.family in RELATIVE_ENCODERS:
-        yield (
-            "This family's encoder reads relative positions only and its inputs have no BOS: a prefix moves nothing "
-            "that the document could measure. By construction the position part of its effect is 0, alone and "
-            "after attention, and all of the effect is attention."
-        )
-
-
-def _of_the_effects(effects: Table | None, manifest: Manifest) -> Iterable[str]:
-    count = manifest.corpus.n
-    if count < FEW:
-        yield (
-            f"n = {count} examples is small: intervals are wide, and an undecided contrast may hide an effect "
-            "that matters."
-        )
-    if effects is None or effects.frame.empty:
-        return
-    frame = effects.frame
-    if "clusters" in frame and shares_documents(frame):
-        yield (
-            f"Examples share documents: {int(frame['clusters'].max())} documents are the independent units of "
-            f"{int(frame['n'].max())} examples, and intervals and tests resample documents."
-        )
-    kinds = frame["verdict"].map(kind_of)
-    if "caution" in frame:
-        warned = int(frame["caution"].fillna("").astype(str).ne("").sum())
-        if warned:
-            yield (
-                f"{warned} of {len(frame)} contrasts have heavier tails or more skew than this n supports: "
-                "their intervals may cover too little and p-values of the mean may be too small. The "
-                "column caution of the effects table marks them; the median and the trimmed mean stand beside."
-            )
-    if (kinds == "undecided").any():
-        yield "Undecided is not the same as no effect: only the equivalence test speaks for no effect."
-    undefined = int(frame["mean_difference"].isna().sum())
-    if undefined:
-        yield f"{undefined} contrasts are undefined; the table gives the reasons."
-
-
-def _of_the_shares(tables: Mapping[str, Table]) -> Iterable[str]:
-    blocks = {name.rpartition("_")[2] for name in tables if name.startswith("shares_")}
-    if {"self", "cross"} <= blocks:
-        yield (
-            "This model has separate softmaxes for self- and cross-attention: the shares of each sum to 100 % "
-            "by themselves and are no shares of one budget."
-        )
-    if any(name.startswith("shares_") for name in tables):
-        yield (
-            "Shares of attention say where the model looks, not what it uses; a changed share is no proof of "
-            "a changed contribution."
-        )

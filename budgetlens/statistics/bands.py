@@ -16,12 +16,13 @@ from scipy import special, stats
 from budgetlens.statistics.adjustment import adjusted_p, false_discovery_q
 from budgetlens.statistics.budget_arrays import BudgetArray, budget_arrays
 from budgetlens.statistics.contrasts import Contrast
+from budgetlens.statistics.decisions import TAILS, decide
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import bca_interval, heavy_tails, left_out_sums, resampled_sums
 from budgetlens.statistics.permutations import sign_blocks
 from budgetlens.statistics.products import product
 from budgetlens.statistics.quantities import Quantity
-from budgetlens.statistics.verdicts import CAUTION_TAILS, verdict
+from budgetlens.statistics.verdicts import verdict
 
 Budgets: TypeAlias = pd.DataFrame | BudgetArray | Sequence[BudgetArray]
 
@@ -98,7 +99,7 @@ def share_differences(
     Returns:
         Columns contrast, family, order, stack, block, layer, role, n, mean, standard_error, band_low, band_high,
         p (of the layer alone), p_simultaneous, smallest_effect, p_tost (equivalence, t-based, of the layer alone),
-        p_tost_holm (over the layers of the contrast and role), verdict (of the layer), reason. An example counts
+        p_tost_holm (over the layers of the contrast and role), kind and verdict (of the layer), reason. An example counts
         where it has every layer of the role.
     """
     few = inference.at_most(SIGN_FLIPS)
@@ -129,10 +130,15 @@ def _with_verdicts(table: pd.DataFrame, quantity: Quantity, inference: Inference
     table["p_tost_holm"] = table.groupby("role", sort=False)["p_tost"].transform(
         lambda p: adjusted_p(p.to_numpy())
     )
-    columns = ("band_low", "band_high", "p_simultaneous", "p_tost_holm", "order")
+    columns = ("band_low", "band_high", "p_simultaneous", "p_tost_holm")
+    decisions = [
+        decide(low, high, p, p_equivalence, inference.alpha)
+        for low, high, p, p_equivalence in zip(*(table[name] for name in columns), strict=True)
+    ]
+    table["kind"] = [decision.kind for decision in decisions]
     table["verdict"] = [
-        verdict(low, high, p, p_equivalence, smallest, inference.alpha, order=order, quantity=quantity)
-        for low, high, p, p_equivalence, order in zip(*(table[name] for name in columns), strict=True)
+        verdict(decision, smallest, order, quantity)
+        for decision, order in zip(decisions, table["order"], strict=True)
     ]
     return table[[name for name in table.columns if name != "reason"] + ["reason"]]
 
@@ -221,7 +227,7 @@ def _described_columns(values: NDArray[np.float64], inference: Inference) -> dic
         left_out = left_out_sums(part) / (n - 1)
         low, high = bca_interval(part.mean(axis=0), resampled, left_out, inference.confidence)
         found["low"][chosen[varies]], found["high"][chosen[varies]] = low, high
-        found["caution"][chosen[varies][heavy_tails(part)]] = CAUTION_TAILS
+        found["caution"][chosen[varies][heavy_tails(part)]] = TAILS
     return found
 
 

@@ -25,6 +25,7 @@ from budgetlens.statistics.contrasts import (
     parse_cell,
     wide_cells,
 )
+from budgetlens.statistics.decisions import decide, joined
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import Missing, PairedEffect, one_sample_effects, paired_effect
 from budgetlens.statistics.quantities import Quantity
@@ -78,7 +79,8 @@ def effects_table(
         Columns contrast, family, order (1 a difference, 2 an interaction, 3 a higher one, -1 a slope),
         baseline, treatment, the fields of `PairedEffect`, p_holm or p_bonferroni
         (of the difference), p_tost_holm or p_tost_bonferroni, stars (of the corrected p, at .001, .01,
-        .05), `small` (whether the corrected equivalence test holds, whatever the verdict) and verdict.
+        .05), `small` (whether the corrected equivalence test holds, whatever the kind), kind
+        (:data:`budgetlens.statistics.decisions.Kind`) and verdict, its words.
     """
     if not contrasts:
         raise ValueError("no contrasts given; name at least one comparison of two cells")
@@ -106,14 +108,12 @@ def effects_table(
     ]
     table = pd.DataFrame(rows)
     if tokens_reason:
-        table["reason"] = [
-            f"{reason}; {tokens_reason}" if reason else tokens_reason for reason in table["reason"]
-        ]
+        table["withheld"] = [joined(withheld, tokens_reason) for withheld in table["withheld"]]
     return with_verdicts(table, inference, quantity)
 
 
 def with_verdicts(table: pd.DataFrame, inference: Inference, quantity: Quantity = ANSWER_NLL) -> pd.DataFrame:
-    """Add corrected p within each family, stars, `small` and verdict to rows of `PairedEffect` fields.
+    """Add corrected p within each family, stars, `small`, kind and verdict to rows of `PairedEffect` fields.
 
     A column `order` gives interactions words of their own; without it every row is a difference.
     """
@@ -128,16 +128,17 @@ def with_verdicts(table: pd.DataFrame, inference: Inference, quantity: Quantity 
     table["small"] = np.where(
         table[equivalence].isna(), "", np.where(table[equivalence] < alpha, "yes", "no")
     )
-    table["verdict"] = [
-        verdict(low, high, p, p_equivalence, inference.smallest_difference, alpha, order, quantity)
-        for low, high, p, p_equivalence, order in zip(
-            table["low"],
-            table["high"],
-            table[corrected],
-            table[equivalence],
-            table["order"] if "order" in table else [1] * len(table),
-            strict=True,
+    decisions = [
+        decide(low, high, p, p_equivalence, alpha)
+        for low, high, p, p_equivalence in zip(
+            table["low"], table["high"], table[corrected], table[equivalence], strict=True
         )
+    ]
+    table["kind"] = [decision.kind for decision in decisions]
+    orders = table["order"] if "order" in table else [1] * len(table)
+    table["verdict"] = [
+        verdict(decision, inference.smallest_difference, order, quantity)
+        for decision, order in zip(decisions, orders, strict=True)
     ]
     return table
 
@@ -150,9 +151,9 @@ def stars(p: float) -> str:
 
 
 def _answer_tokens(records: pd.DataFrame, examples: pd.Index) -> tuple[NDArray[np.float64] | None, str]:
-    """Answer tokens per example; None with a reason where the records give none or cells differ."""
+    """Answer tokens per example; None where the records give none, with a reason where cells differ."""
     if "answer_tokens" not in records.columns:
-        return None, "token-weighted mean withheld: the records have no answer_tokens"
+        return None, ""
     grouped = records.groupby("example")["answer_tokens"]
     lowest, highest = grouped.min(), grouped.max()
     if not (lowest == highest).all():

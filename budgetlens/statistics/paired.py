@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from budgetlens.statistics.decisions import coverage_cautions, joined
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import (
     bca_interval,
@@ -29,7 +30,6 @@ from budgetlens.statistics.intervals import (
 from budgetlens.statistics.paired_inputs import numbers, token_weights, unit_labels
 from budgetlens.statistics.permutations import sign_flip_p
 from budgetlens.statistics.products import product
-from budgetlens.statistics.verdicts import coverage_caution
 
 Floats = NDArray[np.float64]
 Missing = Literal["refuse", "drop"]
@@ -42,8 +42,8 @@ NAN = float("nan")
 class PairedEffect:
     """One paired comparison; difference = baseline - treatment, so positive means that the treatment helps.
 
-    Values are in the unit of the input (nats for NLL) unless said. Undefined values are NaN, and `reason`
-    says why.
+    Values are in the unit of the input (nats for NLL) unless said. Undefined values are NaN, and `reason` or
+    `withheld` says why.
     """
 
     n: int = 0
@@ -85,7 +85,11 @@ class PairedEffect:
     token_weighted_low: float = NAN
     token_weighted_high: float = NAN
     caution: str = ""
+    """Codes of cautions (`budgetlens.statistics.decisions`), joined."""
     reason: str = ""
+    """Why the mean, its interval or its tests are undefined, or rest on fewer examples than there are."""
+    withheld: str = ""
+    """Why one of the further statistics is not there: Wilcoxon's p, the share of the largest, the token-weighted mean."""
 
     def as_row(self) -> dict[str, object]:
         """Field name to value, one table row."""
@@ -132,14 +136,13 @@ def one_sample_effects(
     *,
     weights: ArrayLike | None = None,
     clusters: Sequence[object] | NDArray | None = None,
-    sign_flips: int | None = None,
+    sign_flips: bool = True,
     missing: Missing = "refuse",
 ) -> list[PairedEffect]:
     """The statistics of `paired_effect` for every column of values, shape [examples, columns].
 
-    Columns share their resamples and sign patterns, and each gives what it would give alone. `sign_flips` is the
-    number of sign patterns where that is not the number of resamples; 0 leaves `p_sign_flip` NaN, which saves the
-    time where means and intervals alone are wanted.
+    Columns share their resamples and sign patterns, and each gives what it would give alone. Without `sign_flips`
+    `p_sign_flip` is NaN, which saves the time where means and intervals alone are wanted.
     """
     differences = np.asarray(values, dtype=np.float64)
     if differences.ndim != 2:
@@ -170,7 +173,7 @@ def one_sample_effects(
             # Numbered anew: a document whose examples are all left out is no unit.
             None if labels is None else pd.factorize(labels[pattern])[0],
             inference,
-            inference.resamples if sign_flips is None else sign_flips,
+            sign_flips,
         )
         note = f"{left_out} of {n} examples left out: NaN or infinite" if left_out else ""
         for column, effect in zip(chosen, found, strict=True):
@@ -183,7 +186,7 @@ def _finite_effects(
     weights: Floats | None,
     labels: NDArray | None,
     inference: Inference,
-    sign_flips: int,
+    sign_flips: bool,
 ) -> list[PairedEffect]:
     """Statistics of columns without missing values; `labels` are unit numbers 0, 1, ... per example."""
     n, columns = values.shape
@@ -209,7 +212,7 @@ def _finite_effects(
     flipped = np.full(usable.size, NAN)
     if sign_flips:
         sums = unit_sums(chosen, labels, units)
-        flipped = sign_flip_p(sums, seed=inference.seed, permutations=sign_flips)
+        flipped = sign_flip_p(sums, seed=inference.seed, permutations=inference.resamples)
     errors = standard_errors(chosen, labels, units)
     shapes = _shapes(chosen)
     unit_shapes = (
@@ -230,7 +233,7 @@ def _finite_effects(
                 skewness=float(shapes[0][position]),
                 kurtosis=float(shapes[1][position]),
                 minimum_detectable=detectable * float(errors[position]),
-                caution=coverage_caution(units, unit_shapes[0][position], unit_shapes[1][position]),
+                caution=joined(*coverage_cautions(units, unit_shapes[0][position], unit_shapes[1][position])),
             ),
             values[:, column],
             standard_error=float(errors[position]),
@@ -280,16 +283,14 @@ def _tested(
     degrees = units - 1
     mean, sd = effect.mean_difference, float(values.std(ddof=1))
     low, high = intervals["mean"]
-    reasons = []
-    if np.isnan(low):
-        reasons.append("too few distinct examples for a BCa interval")
+    withheld = []
     share = _share_of_largest(values)
     if not (low > 0 or high < 0):
         share = NAN
-        reasons.append("share of the largest withheld: the interval of the mean holds 0")
+        withheld.append("share of the largest withheld: the interval of the mean holds 0")
     wilcoxon = NAN
     if units < n:
-        reasons.append("Wilcoxon withheld: examples share documents")
+        withheld.append("Wilcoxon withheld: examples share documents")
     else:
         wilcoxon = float(stats.wilcoxon(values).pvalue)
     bound = effect.smallest_effect
@@ -317,7 +318,8 @@ def _tested(
         token_weighted_mean=weighted,
         token_weighted_low=weighted_ends[0],
         token_weighted_high=weighted_ends[1],
-        reason="; ".join(reasons),
+        reason="too few distinct examples for a BCa interval" if np.isnan(low) else "",
+        withheld=joined(*withheld),
     )
 
 

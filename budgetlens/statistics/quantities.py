@@ -29,6 +29,8 @@ class Quantity:
     """Smallest difference that matters, in the unit; None where its differences are not tested."""
     part_of_whole: bool = False
     """Whether values are parts of one whole, 0 to 1: they are told in percent, and their differences in points."""
+    short_unit: str = ""
+    """Unit in a sentence, such as `nats`; the unit where none is given."""
     bound_unit: str = ""
     """Unit that is told behind a bound; parts of a whole have points."""
 
@@ -39,6 +41,8 @@ class Quantity:
                 f"the smallest difference of {self.name!r} is {smallest}; expected a number above 0, or None where "
                 "its differences are not tested"
             )
+
+        object.__setattr__(self, "short_unit", self.short_unit or self.unit)
 
     def within(self, bound: float) -> str:
         """The bound of an equivalence in words: `within ±1 point`, `within ±0.1 nats`."""

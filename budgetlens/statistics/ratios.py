@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from budgetlens.statistics.contrasts import Contrast, contrast_values, factor_steps, wide_cells
+from budgetlens.statistics.decisions import TAILS
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import (
     bca_interval,
@@ -24,7 +25,6 @@ from budgetlens.statistics.intervals import (
     unit_sums,
 )
 from budgetlens.statistics.paired_inputs import unit_labels
-from budgetlens.statistics.verdicts import CAUTION_TAILS
 
 NAN = float("nan")
 
@@ -127,7 +127,7 @@ def _ratios(
         jackknife = left_out[:, :-1] / left_out[:, -1:]
         drawn_ratios = resampled[:, :-1] / resampled[:, -1:]
         low, high = bca_interval(estimate, drawn_ratios, jackknife, inference.confidence)
-    cautions = [CAUTION_TAILS if heavy else "" for heavy in heavy_tails(jackknife)]
+    cautions = [TAILS if heavy else "" for heavy in heavy_tails(jackknife)]
     return [
         replace(
             known,
@@ -248,7 +248,7 @@ def _split(
         resampled, left_out = means
         drawn = np.hstack([resampled, resampled[:, :1]]), np.hstack([left_out, left_out[:, :1]])
         low, high = bca_interval(matrix.mean(axis=0), resampled, left_out, inference.confidence)
-        cautions = [CAUTION_TAILS if heavy else "" for heavy in heavy_tails(left_out)]
+        cautions = [TAILS if heavy else "" for heavy in heavy_tails(left_out)]
     ratios = _ratios(matrix, matrix[:, 0], inference, labels, drawn)
     effect_of, at_baseline, at_treatment = _difference_of_differences(total)
     rows = []

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from budgetlens.statistics.decisions import TAILS
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import (
     bca_interval,
@@ -20,7 +21,6 @@ from budgetlens.statistics.intervals import (
 )
 from budgetlens.statistics.paired import PairedEffect, one_sample_effects
 from budgetlens.statistics.products import product
-from budgetlens.statistics.verdicts import CAUTION_TAILS
 
 NAN = float("nan")
 
@@ -82,7 +82,7 @@ def strata_table(
     strata: pd.Series,
     inference: Inference,
     *,
-    sign_flips: int | None = None,
+    sign_flips: bool = True,
 ) -> pd.DataFrame:
     """The statistics of one contrast in each stratum.
 
@@ -224,7 +224,7 @@ def _slopes(
     resampled = slope(resampled_sums(columns, seed=inference.seed, resamples=inference.resamples))
     low, high = bca_interval(estimate, resampled, jackknife, inference.confidence)
     # The influence of single examples on the slope has the tails that its interval must bear.
-    cautions = [CAUTION_TAILS if heavy else "" for heavy in heavy_tails(jackknife)]
+    cautions = [TAILS if heavy else "" for heavy in heavy_tails(jackknife)]
     return estimate, low, high, cautions
 
 

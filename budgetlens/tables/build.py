@@ -12,12 +12,12 @@ import pandas as pd
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import wide_cells
+from budgetlens.statistics.decisions import of_intervals
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.live import idle_in_every_example, live_cells, same_in_every_example
 from budgetlens.statistics.paired import one_sample_effects
 from budgetlens.statistics.ratios import decompositions
-from budgetlens.statistics.verdicts import CAUTION_TAILS
 from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.outcomes import outcome_tables
 from budgetlens.tables.probes import probe_tables
@@ -79,7 +79,7 @@ def likelihood_table(
         inference,
         weights=tokens.to_numpy(),
         clusters=inference.labels(wide.index),
-        sign_flips=0,
+        sign_flips=False,
     )
     rows = [
         {
@@ -93,8 +93,8 @@ def likelihood_table(
             "median": effect.median,
             "trimmed_mean": effect.trimmed_mean,
             "token_weighted_mean": effect.token_weighted_mean,
-            "caution": CAUTION_TAILS if CAUTION_TAILS in effect.caution else "",
-            "reason": "; ".join(part for part in effect.reason.split("; ") if "Wilcoxon" not in part),
+            "caution": of_intervals(effect.caution),
+            "reason": effect.reason,
         }
         for name, effect in zip(names, described, strict=True)
     ]

@@ -59,7 +59,7 @@ def _by_cell(run: Run, records: pd.DataFrame, declared: Declaration) -> pd.DataF
             clusters=run.inference.labels(wide.index),
             missing="drop",
             # Only means and intervals are taken: a mean of one cell has no null to test.
-            sign_flips=0,
+            sign_flips=False,
         )
         frames += [
             {
@@ -72,7 +72,7 @@ def _by_cell(run: Run, records: pd.DataFrame, declared: Declaration) -> pd.DataF
                 "high": effect.high,
                 "sd": effect.sd,
                 "median": effect.median,
-                "reason": "; ".join(part for part in effect.reason.split("; ") if "Wilcoxon" not in part),
+                "reason": effect.reason,
             }
             for name, effect in zip(run.manifest.cell_names, described, strict=True)
         ]

@@ -16,15 +16,16 @@ from pathlib import Path
 import pandas as pd
 
 from budgetlens.runs.spreadsheets import spreadsheet_csv
+from budgetlens.statistics.decisions import codes_of
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.quantities import Quantity
-from budgetlens.statistics.verdicts import ANSWER_NLL, CAUTION_RULE, rule
+from budgetlens.statistics.verdicts import ANSWER_NLL, CAUTION_RULE, CAUTIONS, rule
 from budgetlens.tables.digits import counted, number, with_interval
 from budgetlens.tables.escapes import latex, markdown
 from budgetlens.tables.formats import FORMATS, SUFFIXES
 from budgetlens.tables.terminal_text import visible, visible_lines
 
-NOTED = ("caution", "reason", "unlike")
+NOTED = ("caution", "reason", "withheld", "unlike")
 """Columns of sentences: a letter in the column stands for each, and the sentences follow the table."""
 
 DOCUMENTS_RESAMPLED = (
@@ -104,6 +105,7 @@ EFFECT_COLUMNS = (
     "verdict",
     "caution",
     "reason",
+    "withheld",
     "median",
     "trimmed_mean",
     "p_tost_holm",
@@ -118,6 +120,8 @@ EFFECT_COLUMNS = (
 class Table:
     """A DataFrame and what a reader must know to read it.
 
+    Codes in a column of cautions are shown as their words.
+
     `columns` are shown, in order, where the frame has them; None shows all. CSV always holds all.
     """
 
@@ -131,6 +135,10 @@ class Table:
     seed: int | None
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] | None = None
+    rule: str = ""
+    """The rule by which its verdicts were made, in words."""
+    allows_for_documents: bool = False
+    """Whether its intervals and tests count a document that examples share once."""
 
     @property
     def caption(self) -> str:
@@ -144,9 +152,13 @@ class Table:
         facts = (
             f"Estimand: {self.estimand}; unit: {self.unit}; n: {self.n}.",
             f"Family: {self.family}; correction: {self.correction}; {seed}.",
-            *(f"{note[:1].upper()}{note[1:]}." for note in self.notes),
+            *(f"{note[:1].upper()}{note[1:]}." for note in (*self._rule, *self.notes)),
         )
         return " ".join(facts)
+
+    @property
+    def _rule(self) -> tuple[str, ...]:
+        return (f"verdict: {self.rule}",) if self.rule else ()
 
     def shown(self) -> pd.DataFrame:
         """The chosen columns as text with headings, intervals beside estimates, empty columns left out.
@@ -330,7 +342,6 @@ def effects_presentation(
     source = "sign-flip p" if correction == "holm" else "t-test p"
     notes = [
         f"{100 * inference.confidence:g} % BCa bootstrap intervals over examples",
-        f"verdict: {rule(smallest, inference.alpha, frame.get('order', (1,)), quantity)}",
         CAUTION_RULE,
     ]
     notes += documents_resampled(shares_documents(frame))
@@ -348,6 +359,8 @@ def effects_presentation(
         seed=inference.seed,
         notes=tuple(notes),
         columns=None if columns is None else tuple(columns),
+        rule=rule(smallest, inference.alpha, frame.get("order", (1,)), quantity),
+        allows_for_documents=True,
     )
 
 
@@ -386,8 +399,8 @@ def _sample_of(frame: pd.DataFrame) -> str:
 
 
 def _sentences(column: pd.Series) -> list[str]:
-    """The sentences of a column of notes; one entry may hold several."""
-    return [sentence for entry in column for sentence in str(entry).split("; ") if sentence]
+    """The sentences of a column of notes; one entry may hold several, or codes of cautions."""
+    return [CAUTIONS.get(note, note) for entry in column for note in codes_of(entry)]
 
 
 def _letter(number: int) -> str:

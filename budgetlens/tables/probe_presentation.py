@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from budgetlens.model.declaration import Declaration
+from budgetlens.statistics.decisions import decide_over_layers
 from budgetlens.statistics.quantities import Quantity
-from budgetlens.statistics.verdicts import CAUTION_RULE, UNDECIDED, layers_rule, verdict_over_layers
+from budgetlens.statistics.verdicts import CAUTION_RULE, UNDECIDED, layers_rule, verdict
 from budgetlens.tables.captions import Captions
 from budgetlens.tables.digits import counted, with_interval
 from budgetlens.tables.presentation import Table
@@ -156,14 +157,16 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
                 "band_low": surest["band_low"],
                 "band_high": surest["band_high"],
                 "p_simultaneous": surest["p_simultaneous"],
-                "verdict": verdict_over_layers(
-                    tested["band_low"].to_numpy(),
-                    tested["band_high"].to_numpy(),
-                    tested["p_simultaneous"].to_numpy(),
-                    tested["p_tost"].to_numpy(),
+                "verdict": verdict(
+                    decide_over_layers(
+                        *(
+                            tested[name].to_numpy()
+                            for name in ("band_low", "band_high", "p_simultaneous", "p_tost")
+                        )
+                    ),
                     float(surest["smallest_effect"]),
+                    int(surest["order"]),
                     quantity,
-                    order=int(surest["order"]),
                 ),
             }
         elif (own["mean"] == 0).all():
@@ -194,8 +197,9 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
             UNIT_OF_SHARES,
             COUNTS_UNITS,
             f"positive: the treatment lowers the {what}",
-            f"verdict, over the layers: {layers_rule(smallest, quantity, orders=effects['order'])}",
         ),
+        rule=f"over the layers: {layers_rule(smallest, quantity, orders=effects['order'])}",
+        allows_for_documents=True,
     )
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
 from budgetlens.statistics.crossings import contrasts_by_draw, full_crossings
+from budgetlens.statistics.decisions import DOCUMENT_MEANS, REGRESSION, decide, joined
 from budgetlens.statistics.effects import adjusted_p, with_verdicts
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import one_sample_effects
@@ -32,12 +33,6 @@ RESAMPLES = 1_999
 ANSWER_WORDS, ANSWER_TOKENS = "answer length (words)", "answer length (tokens)"
 DOCUMENT_WORDS, DOCUMENT_TOKENS = "document length (words)", "document length (tokens)"
 BASELINE_NLL, MEAN_NLL = "baseline NLL", "mean NLL of both sides"
-
-REGRESSION = (
-    "baseline - treatment holds the baseline, so that strata of its own NLL show a trend under no effect at all "
-    "(regression to the mean), whereas strata of the mean of both sides do not (Oldham 1962)"
-)
-SHARED = "examples share documents: the document's mean is the unit of this trend"
 
 
 def anova_table(
@@ -91,7 +86,7 @@ def strata_tables(
     Returns:
         Strata: columns contrast, by, stratum, family, order, the fields of `PairedEffect`, corrected p and
         verdict; one family is a contrast over the strata of one kind. Trends: columns contrast, by, family,
-        n, strata, slope (change per stratum), low, high, p, p_holm, verdict, caution, reason; one family is every
+        n, strata, slope (change per stratum), low, high, p, p_holm, kind, verdict, caution, reason; one family is every
         contrast over one kind of strata.
     """
     if not contrasts:
@@ -127,7 +122,7 @@ def strata_tables(
     table.insert(4, "order", [contrasts[column].effect_order for column in table["column"]])
     table = table.drop(columns="column").reset_index(drop=True)
     noted = table["by"] == BASELINE_NLL
-    table.loc[noted, "caution"] = [_joined(own, REGRESSION) for own in table.loc[noted, "caution"]]
+    table.loc[noted, "caution"] = [joined(own, REGRESSION) for own in table.loc[noted, "caution"]]
     return with_verdicts(table, few), _trends(values, strata, contrasts, few)
 
 
@@ -183,10 +178,10 @@ def _trends(
     rows = []
     for (by, column, _), trend in zip(keys, found, strict=True):
         row = trend.as_row()
-        caution = _joined(
+        caution = joined(
             str(row["caution"]),
             REGRESSION if by == BASELINE_NLL else "",
-            SHARED if inference.clusters is not None else "",
+            DOCUMENT_MEANS if inference.clusters is not None else "",
         )
         rows.append({"contrast": contrasts[column].name, "by": by, "family": by, **row, "caution": caution})
     table = pd.DataFrame(rows)
@@ -195,18 +190,19 @@ def _trends(
 
 
 def with_trend_verdicts(trends: pd.DataFrame, inference: Inference) -> pd.DataFrame:
-    """Add p_holm, over all rows as one family, and a verdict to rows of `budgetlens.statistics.strata.Trend` fields.
+    """Add p_holm, over all rows as one family, kind and verdict to rows of `budgetlens.statistics.strata.Trend` fields.
 
     A slope per stratum has no smallest effect of interest, so that no verdict says that there is none.
     """
     place = trends.columns.get_loc("p") + 1
     trends = trends.copy()
     trends.insert(place, "p_holm", adjusted_p(trends["p"].to_numpy(dtype=np.float64)))
-    words = [
-        verdict(low, high, p, np.nan, np.nan, inference.alpha, order=SLOPE)
+    decisions = [
+        decide(low, high, p, np.nan, inference.alpha)
         for low, high, p in zip(trends["low"], trends["high"], trends["p_holm"], strict=True)
     ]
-    trends.insert(place + 1, "verdict", words)
+    trends.insert(place + 1, "kind", [decision.kind for decision in decisions])
+    trends.insert(place + 2, "verdict", [verdict(own, np.nan, SLOPE) for own in decisions])
     return trends
 
 
@@ -253,7 +249,3 @@ def seeds_table(
         inference,
     )
     return whole.iloc[: len(table)].astype({name: table[name].dtype for name in table})
-
-
-def _joined(*sentences: str) -> str:
-    return "; ".join(sentence for sentence in sentences if sentence)

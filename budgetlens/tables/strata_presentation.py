@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from budgetlens.statistics.decisions import joined
 from budgetlens.statistics.verdicts import CAUTION_RULE, rule, trend_rule
 from budgetlens.tables.digits import counted, with_interval
 from budgetlens.tables.presentation import Table, documents_resampled, shares_documents
-
-_NOT_SHOWN = ("share of the largest", "Wilcoxon")
 
 _NAMES = {
     "answer length": "strata_answer_length",
@@ -56,8 +55,8 @@ def strata_presented(
                     "high": found["high"],
                     "p_holm": found["p_holm"],
                     "verdict": found["verdict"],
-                    "caution": _once(notes),
-                    "reason": _once([*part["reason"], found["reason"]]),
+                    "caution": joined(*notes),
+                    "reason": joined(*part["reason"], found["reason"]),
                 }
             )
         yield (
@@ -75,11 +74,12 @@ def strata_presented(
                 notes=(
                     "95 % BCa bootstrap intervals over examples",
                     *documents_resampled(shares_documents(own)),
-                    f"verdict: {trend_rule()}",
                     f"a letter stands for any stratum of its row; strata.csv has tests ({correction}) and verdicts "
                     "of every stratum, trends.csv the trends",
                     CAUTION_RULE,
                 ),
+                rule=trend_rule(),
+                allows_for_documents=True,
             ),
         )
 
@@ -89,7 +89,7 @@ def seeds_presented(frame: pd.DataFrame, *, seed: int, correction: str) -> Table
     sizes = frame.groupby("family", sort=False).size()
     units = sorted(set(frame["clusters"]))
     return Table(
-        frame=frame.assign(reason=[_once([reason]) for reason in frame["reason"]]),
+        frame=frame,
         title="Effects over several random seeds",
         estimand="mean over examples and draws of baseline - treatment (positive: the treatment helps)",
         unit="nats per answer token",
@@ -102,9 +102,10 @@ def seeds_presented(frame: pd.DataFrame, *, seed: int, correction: str) -> Table
         notes=(
             "95 % BCa intervals: cluster bootstrap, an example with all its draws is one unit",
             "variance between draws: its part of the variance of a single difference, 0 to 1",
-            f"verdict: {rule(float(frame['smallest_effect'].iloc[0]), orders=frame['order'])}",
             CAUTION_RULE,
         ),
+        rule=rule(float(frame["smallest_effect"].iloc[0]), orders=frame["order"]),
+        allows_for_documents=True,
         columns=(
             "contrast",
             "seeds",
@@ -119,9 +120,3 @@ def seeds_presented(frame: pd.DataFrame, *, seed: int, correction: str) -> Table
             "reason",
         ),
     )
-
-
-def _once(notes: list[str]) -> str:
-    """Sentences of several cells, each once, but those about columns that these tables do not show."""
-    sentences = (sentence for note in notes for sentence in str(note).split("; "))
-    return "; ".join(dict.fromkeys(own for own in sentences if own and not own.startswith(_NOT_SHOWN)))
