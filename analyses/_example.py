@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from budgetlens import Analysis, Factor, Plan, analysis, crossed
-from budgetlens.statistics.contrasts import comparison
+from budgetlens import Analysis, Factor, Plan, analysis, crossed, effect
 
 
 def plan() -> Plan:
@@ -16,8 +15,11 @@ def plan() -> Plan:
             ("oracle", "query"): "oracle",
         },  # short names, in the factors' order
     )
-    bare, oracle = (cell.name for cell in design.cells if cell.alias)
-    contrasts = (comparison(bare, oracle, "prefix", "oracle prefix, with the query"),)
+    # Baseline and treatment of a factor, the others held; the difference of two effects is their interaction.
+    with_query = effect(prefix=("none", "oracle"), prompt="query").named(
+        "oracle prefix, with the query", "prefix"
+    )
+    contrasts = (with_query.contrast(design.cells),)
     return Plan(
         design=design,
         rows="predicting",  # whose attention is read: the rows that predict the answer's tokens

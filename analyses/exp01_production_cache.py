@@ -6,14 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.studies.prefix_plans import (
-    ORACLE,
-    RANDOM,
-    PrefixLevel,
-    PrefixStudy,
-    effect_name,
-    interaction_name,
-)
+from analyses.studies.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS
 
@@ -32,11 +25,11 @@ STUDY = PrefixStudy(
 
 #: What strata, seeds and head maps report.
 HEADLINE = (
-    effect_name("oracle"),
-    effect_name("keywords:5"),
-    effect_name("random"),
-    effect_name("oracle", "none"),
-    interaction_name(),
+    STUDY.prefix("oracle"),
+    STUDY.prefix("keywords:5"),
+    STUDY.prefix("random"),
+    STUDY.prefix("oracle", "none"),
+    STUDY.interaction(),
 )
 
 

@@ -11,8 +11,6 @@ from analyses.studies.prefix_plans import (
     UNPADDED,
     PrefixLevel,
     PrefixStudy,
-    effect_name,
-    interaction_name,
 )
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS, Plan
@@ -43,8 +41,8 @@ def plan(protocol: str) -> Plan:
     return STUDY.plan(
         protocol,
         headline=(
-            *(effect_name("oracle", padding=padding) for padding in ends),
-            *(interaction_name(padding=padding) for padding in ends),
+            *(STUDY.prefix("oracle", padding=padding) for padding in ends),
+            *(STUDY.interaction(padding=padding) for padding in ends),
         ),
     )
 

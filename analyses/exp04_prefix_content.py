@@ -6,10 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.studies.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy, effect_name, renamed, step
+from analyses.studies.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy
 from budgetlens.design.analysis import Analysis, analysis
-from budgetlens.design.plan import PROTOCOLS, Plan, Split
-from budgetlens.statistics.contrasts import Contrast
+from budgetlens.design.plan import PROTOCOLS, Plan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,20 +38,20 @@ SPECIFICITY = "own over wrong keywords"
 
 def plan(protocol: str) -> Plan:
     """The study's plan with the specificity contrast and the split of what keywords are worth."""
-    by_name = {contrast.name: contrast for contrast in STUDY.plan(protocol).contrasts}
-    structure, keywords, wrong = (by_name[effect_name(level)] for level in ("random", "keywords:5", WRONG))
-    vocabulary = step(structure, wrong, "vocabulary (random→wrong keywords)")
-    semantics = step(wrong, keywords, "semantics (wrong keywords→keywords)")
-    specificity = Contrast(SPECIFICITY, "specificity", semantics.weights)
-    over_random = step(structure, keywords, "keywords:5 over random")
+    structure, keywords, wrong = (
+        STUDY.prefix(level, "query", protocol) for level in ("random", "keywords:5", WRONG)
+    )
+    vocabulary = (wrong - structure).named("vocabulary (random→wrong keywords)", wrong.family)
+    semantics = (keywords - wrong).named("semantics (wrong keywords→keywords)", wrong.family)
+    over_random = (keywords - structure).named("keywords:5 over random", wrong.family)
     return STUDY.plan(
         protocol,
-        contrasts=(specificity,),
+        effects=(semantics.named(SPECIFICITY, "specificity"),),
         splits=(
-            Split(keywords, (renamed(structure, "structure (none→random)"), vocabulary, semantics)),
-            Split(over_random, (vocabulary, semantics)),
+            (keywords, (structure.named("structure (none→random)"), vocabulary, semantics)),
+            (over_random, (vocabulary, semantics)),
         ),
-        headline=(effect_name("oracle"), effect_name("keywords:5"), effect_name("random"), SPECIFICITY),
+        headline=(STUDY.prefix("oracle"), keywords, structure, semantics.named(SPECIFICITY)),
     )
 
 
@@ -61,7 +60,7 @@ def tables(run: Run) -> Mapping[str, Table]:
     from analyses.studies.prefix_ranking import ranking_tables
     from analyses.studies.prefix_ratios import RatioOf, prefix_ratios, ratios_presented
 
-    own = RatioOf("specific part of keywords:5", SPECIFICITY, effect_name("keywords:5"))
+    own = RatioOf("specific part of keywords:5", SPECIFICITY, STUDY.prefix("keywords:5").name)
     return {
         **ranking_tables(run, STUDY),
         "ratios": ratios_presented(run, (*prefix_ratios(STUDY), own)),

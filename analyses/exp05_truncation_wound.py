@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from analyses.studies.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name, renamed, step
+from analyses.studies.prefix_plans import ORACLE, PrefixLevel, PrefixStudy
 from analyses.studies.two_by_two import Property, TwoByTwo, effects_of
 from budgetlens.design.analysis import Analysis, analysis
-from budgetlens.design.plan import PROTOCOLS, Plan, Split
+from budgetlens.design.effects import place
+from budgetlens.design.plan import PROTOCOLS, Plan
 from budgetlens.statistics.contrasts import distinct
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ PUBLISHED = "2×2 with keywords"
 #: The corrected one takes the words of the other document's first sentence.
 CORRECTED = "2×2 with sentences"
 
-#: Effects that are looked at by the sentence's length.
+#: Effects that are looked at by the sentence's length, by their names.
 BY_LENGTH = {
-    "sentence": effect_name(FIRST),
-    "the same words, shuffled": effect_name(SHUFFLED),
+    "sentence": STUDY.prefix(FIRST).name,
+    "the same words, shuffled": STUDY.prefix(SHUFFLED).name,
     "coherence, this document": f"coherence | this document, {PUBLISHED}",
 }
 
@@ -68,9 +69,11 @@ def crossing(protocol: str, other_bag: str) -> TwoByTwo:
         (COHERENCE.absent, OVERLAP.present): SHUFFLED,
         (COHERENCE.absent, OVERLAP.absent): other_bag,
     }
-    return TwoByTwo(
-        COHERENCE, OVERLAP, {levels: STUDY.find(protocol, level) for levels, level in levels.items()}
-    )
+    places = {
+        own: STUDY.at(place(prefix=STUDY.draws(protocol, level), prompt="query"), protocol)
+        for own, level in levels.items()
+    }
+    return TwoByTwo(COHERENCE, OVERLAP, places)
 
 
 def plan(protocol: str) -> Plan:
@@ -78,33 +81,33 @@ def plan(protocol: str) -> Plan:
     other_bags = {PUBLISHED: WRONG_KEYWORDS} | (
         {} if protocol == "published" else {CORRECTED: WRONG_SHUFFLED}
     )
-    # Within the cells that they share the two crossings have the same simple effects.
-    contrasts = distinct(
-        contrast
+    cells = STUDY.cells(protocol)
+    every = [
+        own
         for family, other_bag in other_bags.items()
-        for contrast in crossing(protocol, other_bag).contrasts(family)
-    )
-    by_name = {contrast.name: contrast for contrast in STUDY.plan(protocol).contrasts}
+        for own in crossing(protocol, other_bag).effects(family)
+    ]
+    # Within the cells that they share the two crossings have the same simple effects.
+    kept = {contrast.name for contrast in distinct(own.contrast(cells) for own in every)}
+    crossed = [own for own in every if own.name in kept]
     family, other_bag = list(other_bags.items())[-1]
-    bag, wrong, own = (by_name[effect_name(level)] for level in (other_bag, WRONG_FIRST, FIRST))
+    bag, wrong, sentence = (
+        STUDY.prefix(level, "query", protocol) for level in (other_bag, WRONG_FIRST, FIRST)
+    )
     return STUDY.plan(
         protocol,
-        contrasts=contrasts,
+        effects=crossed,
         splits=(
-            Split(
-                own,
+            (
+                sentence,
                 (
-                    renamed(bag, f"words (none→{other_bag})"),
-                    step(bag, wrong, f"coherence ({other_bag}→{WRONG_FIRST})"),
-                    step(wrong, own, f"overlap ({WRONG_FIRST}→{FIRST})"),
+                    bag.named(f"words (none→{other_bag})"),
+                    (wrong - bag).named(f"coherence ({other_bag}→{WRONG_FIRST})", wrong.family),
+                    (sentence - wrong).named(f"overlap ({WRONG_FIRST}→{FIRST})", wrong.family),
                 ),
             ),
         ),
-        headline=(
-            effect_name("oracle"),
-            effect_name(FIRST),
-            *(contrast.name for contrast in contrasts if contrast.family == family),
-        ),
+        headline=(STUDY.prefix("oracle"), sentence, *(own for own in crossed if own.family == family)),
     )
 
 
@@ -116,7 +119,7 @@ def tables(run: Run) -> Mapping[str, Table]:
 
     plan, protocol = run.plan, run.manifest.protocol
     inference = run.inference
-    (bare,) = STUDY.find(protocol, "none")
+    bare, first = (STUDY.cell(level, protocol).name for level in ("none", FIRST))
     crossed = [contrast for contrast in plan.contrasts if contrast.family.startswith((PUBLISHED, CORRECTED))]
     frame = effects_of(run.likelihood, crossed, bare, inference)
     presented = effects_presentation(
@@ -131,7 +134,6 @@ def tables(run: Run) -> Mapping[str, Table]:
         f"{CORRECTED}: the words of its first sentence, shuffled",
         "difference of d: the published definition, the same weights applied to each cell's d against bare",
     )
-    (first,) = STUDY.find(protocol, FIRST)
     return {
         "coherence_by_overlap": replace(presented, notes=(*presented.notes, *notes)),
         **damage_tables(run, BY_LENGTH, measured_in=first),

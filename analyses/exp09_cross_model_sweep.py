@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from analyses.studies.prefix_plans import ORACLE, PrefixLevel, PrefixStudy, effect_name
+from analyses.studies.prefix_plans import ORACLE, PrefixLevel, PrefixStudy
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS
 
@@ -54,7 +54,7 @@ def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure
 @analysis("exp09")
 def exp09() -> Analysis:
     """Bare, oracle, random with the query; bare without; on every ``--model`` given."""
-    headline = (effect_name("oracle"), effect_name("pool"), "query prompt | bare")
+    headline = (STUDY.prefix("oracle"), STUDY.prefix("pool"), STUDY.prompt("none"))
     return Analysis(
         name="exp09",
         title="Cross-model sweep",

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from analyses.studies.sink_paths import Path, Point
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.design import Cell, Design, Factor
+from budgetlens.design.effects import Effect, place
 from budgetlens.design.plan import Plan, Split
 from budgetlens.model.trials import FIRST_POSITIONS
 from budgetlens.statistics.adjustment import Correction
-from budgetlens.statistics.contrasts import Contrast, comparison
+from budgetlens.statistics.contrasts import Contrast
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +81,34 @@ def audit_pairs(prompt: str) -> tuple[Path, ...]:
     )
 
 
+def _effects(prompt: str) -> tuple[list[Effect], list[tuple[Effect, tuple[Effect, ...]]]]:
+    """What is compared under a prompt, and the two splits of the published shift."""
+    bare, bare_hidden, full, exact, both, first = (
+        place(prefix=prefix, hidden=hidden, prompt=prompt) for prefix, hidden in _CELLS
+    )
+    at = f" | prompt={prompt}"
+    shift = (bare - first).named(SHIFT + at, "published shift")
+    visible = (bare - exact).named(f"oracle prefix, BOS visible{at}", "prefix at equal sink")
+    hidden = (bare_hidden - both).named(f"oracle prefix, BOS hidden{at}", "prefix at equal sink")
+    sink_bare = (bare - bare_hidden).named(f"hiding BOS, bare{at}", "sink")
+    sink_oracle = (exact - both).named(f"hiding BOS, oracle_trunc{at}", "sink")
+    separator = (both - first).named(f"separator left visible{at}", "separator")
+    effects = [
+        shift,
+        visible,
+        hidden,
+        sink_bare,
+        sink_oracle,
+        (full - exact).named(f"hiding prefix and separator{at}", "truncation"),
+        separator,
+        (visible - hidden).named(f"oracle prefix × hiding BOS{at}", "interaction"),
+    ]
+    return effects, [
+        (shift, (sink_bare, hidden, separator)),
+        (shift.named(f"{SHIFT_PREFIX_FIRST}{at}"), (visible, sink_oracle, separator)),
+    ]
+
+
 def _plan(rows: str, probes: tuple[str, ...], correction: Correction) -> Plan:
     cells = tuple(
         Cell(
@@ -97,34 +126,11 @@ def _plan(rows: str, probes: tuple[str, ...], correction: Correction) -> Plan:
     contrasts: list[Contrast] = []
     splits: list[Split] = []
     for prompt in PROMPTS:
-        bare, bare_hidden, full, exact, both, first = (_name(*levels, prompt) for levels in _CELLS)
-        at = f" | prompt={prompt}"
-        shift = comparison(bare, first, "published shift", SHIFT + at)
-        visible = comparison(bare, exact, "prefix at equal sink", f"oracle prefix, BOS visible{at}")
-        hidden = comparison(bare_hidden, both, "prefix at equal sink", f"oracle prefix, BOS hidden{at}")
-        sink_bare = comparison(bare, bare_hidden, "sink", f"hiding BOS, bare{at}")
-        sink_oracle = comparison(exact, both, "sink", f"hiding BOS, oracle_trunc{at}")
-        separator = comparison(both, first, "separator", f"separator left visible{at}")
-        contrasts += [
-            shift,
-            visible,
-            hidden,
-            sink_bare,
-            sink_oracle,
-            comparison(full, exact, "truncation", f"hiding prefix and separator{at}"),
-            separator,
-            Contrast(
-                f"oracle prefix × hiding BOS{at}",
-                "interaction",
-                {bare: 1.0, exact: -1.0, bare_hidden: -1.0, both: 1.0},
-            ),
-        ]
+        effects, parts = _effects(prompt)
+        contrasts += [own.contrast(cells) for own in effects]
         splits += [
-            Split(shift, (sink_bare, hidden, separator)),
-            Split(
-                comparison(bare, first, "published shift", f"{SHIFT_PREFIX_FIRST}{at}"),
-                (visible, sink_oracle, separator),
-            ),
+            Split(whole.contrast(cells), tuple(own.contrast(cells) for own in steps))
+            for whole, steps in parts
         ]
     audited = ("published shift", "prefix at equal sink", "sink")
     return Plan(

@@ -25,6 +25,7 @@ _FACE = {
     "Trial": "budgetlens.model.trials",
     "analysis": "budgetlens.design.analysis",
     "crossed": "budgetlens.design.design",
+    "effect": "budgetlens.design.effects",
     "intervention": "budgetlens.design.intervention",
     "probe": "budgetlens.model.observation",
 }

@@ -21,6 +21,8 @@ from analyses.studies.prefix_ratios import RatioOf, ratio_frame
 from analyses.studies.two_by_two import Property, TwoByTwo, effects_of
 from budgetlens.command.main import main
 from budgetlens.design.catalogue import find_analysis
+from budgetlens.design.design import Cell
+from budgetlens.design.effects import place
 from budgetlens.design.intervention import Context
 from budgetlens.design.plan import PROTOCOLS, Plan
 from budgetlens.model.tokenization import TrialTokenizer
@@ -439,27 +441,28 @@ def crossing() -> tuple[dict[str, numpy.ndarray], pd.DataFrame, tuple[Contrast, 
     }
     likelihood = pd.DataFrame(
         [
-            {"example": f"{i:02d}", "cell": cell, "nll": value, "answer_tokens": 2}
+            {"example": f"{i:02d}", "cell": f"prefix={cell}", "nll": value, "answer_tokens": 2}
             for cell, own in values.items()
             for i, value in enumerate(own)
         ]
     )
-    contrasts = TwoByTwo(
+    effects = TwoByTwo(
         Property("coherence", "bag", "sentence"),
         Property("overlap", "another", "own"),
         {
-            ("sentence", "another"): ("sa",),
-            ("sentence", "own"): ("so",),
-            ("bag", "another"): ("ba",),
-            ("bag", "own"): ("bo",),
+            ("sentence", "another"): place(prefix="sa"),
+            ("sentence", "own"): place(prefix="so"),
+            ("bag", "another"): place(prefix="ba"),
+            ("bag", "own"): place(prefix="bo"),
         },
-    ).contrasts("x")
-    return values, likelihood, contrasts
+    ).effects("x")
+    cells = [Cell((("prefix", name),)) for name in values]
+    return values, likelihood, tuple(own.contrast(cells) for own in effects)
 
 
 def test_two_by_two_by_hand() -> None:
     values, likelihood, contrasts = crossing()
-    table = effects_of(likelihood, contrasts, "bare", Inference(seed=1, correction="holm"))
+    table = effects_of(likelihood, contrasts, "prefix=bare", Inference(seed=1, correction="holm"))
     found = table.set_index("contrast")
     sa, so, ba, bo = (values[name] for name in ("sa", "so", "ba", "bo"))
     expected = {
@@ -537,7 +540,7 @@ def test_effects_trends_and_ratios_by_length_by_hand() -> None:
     )
     (trend,) = (
         one
-        for one in length_trends(SHORT, plan.contrasts)
+        for one in length_trends(SHORT, plan.contrasts, "published")
         if one.name.startswith("random prefix | prompt=query")
     )
     slopes = [

@@ -26,7 +26,8 @@ from budgetlens.design.plan import Plan
 from budgetlens.design.schema import DesignError
 from budgetlens.registry.names import RegistryError
 from budgetlens.runs.running import design_details, file_hashes
-from budgetlens.statistics.contrasts import Contrast, factorial_contrasts
+from budgetlens.statistics.contrasts import Contrast
+from tests.factorial import factorial_contrasts
 
 PREFIX, PROMPT = ["none", "oracle"], ["none", "random-text", "query"]
 TWO_BY_TWO = {"factors": {"prefix": PREFIX, "prompt": ["none", "query"]}}
@@ -247,7 +248,7 @@ def refused(change: dict[str, Any], told: str) -> Any:
         ),
         refused(
             {"contrasts": [{"baseline": "x"}]},
-            r"contrasts\[0\]: expected either baseline and treatment, or weights",
+            r"contrasts\[0\]: expected one of effect, baseline and treatment, or weights",
         ),
         refused(
             {"contrasts": [{"basline": "x"}]},

@@ -16,9 +16,7 @@ from budgetlens.statistics.contrasts import (
     Contrast,
     comparison,
     contrast_values,
-    factor_contrast,
     factor_steps,
-    factorial_contrasts,
     parse_cell,
     wide_cells,
 )
@@ -28,6 +26,7 @@ from budgetlens.statistics.intervals import resampled_sums
 from budgetlens.statistics.ratios import decompositions
 from budgetlens.statistics.strata import length_strata, quantile_strata, seed_effect, strata_table, trend_test
 from budgetlens.statistics.variance import repeated_measures_anova
+from tests.factorial import factor_contrast, factorial_contrasts
 from tests.run_records import records
 
 # Mean NLL of the published runs (run summaries of exp08 and exp05).

@@ -27,10 +27,11 @@ from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.runs.run import Run
 from budgetlens.runs.running import tokenized_units
 from budgetlens.statistics.budget_arrays import empty_budget
-from budgetlens.statistics.contrasts import factor_contrast, parse_cell
+from budgetlens.statistics.contrasts import parse_cell
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from tests.conftest import write_corpus
+from tests.factorial import factor_contrast
 from tests.precision import Float32, beyond, least_unit, within
 from tests.reference import tiny_models
 from tests.reference.eager import own_precision

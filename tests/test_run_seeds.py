@@ -11,9 +11,10 @@ import pytest
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
-from budgetlens.statistics.contrasts import Contrast, comparison, factor_contrast
+from budgetlens.statistics.contrasts import Contrast, comparison
 from budgetlens.statistics.crossings import contrasts_by_draw
 from budgetlens.tables.run_statistics import seeds_table
+from tests.factorial import factor_contrast
 from tests.run_records import SETTINGS, cells_of, crossed, records
 
 

@@ -11,12 +11,13 @@ import pytest
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
-from budgetlens.statistics.contrasts import comparison, factor_contrast
+from budgetlens.statistics.contrasts import comparison
 from budgetlens.statistics.decisions import DOCUMENT_MEANS, REGRESSION, codes_of
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.strata import range_strata, trend_test, trend_tests
 from budgetlens.tables.run_statistics import BASELINE_NLL, MEAN_NLL, strata_tables
 from budgetlens.tables.strata_presentation import strata_presented
+from tests.factorial import factor_contrast
 from tests.run_records import SETTINGS, crossed, facts, records
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from budgetlens.statistics.contrasts import Contrast, comparison, factor_contrast
+from budgetlens.statistics.contrasts import Contrast, comparison
 from budgetlens.statistics.decisions import decide, decide_over_layers
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
@@ -24,6 +24,7 @@ from budgetlens.statistics.verdicts import (
 from budgetlens.tables.presentation import effects_presentation
 from probes.budgets import Budgets
 from probes.entropies import ENTROPY
+from tests.factorial import factor_contrast
 from tests.run_records import crossed
 
 

@@ -6,13 +6,14 @@ is it the query's content or only its length that the decoder gains?
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from budgetlens.design.design import Design, Factor, crossed
+from budgetlens.design.effects import Effect, Level, effect
 from budgetlens.design.plan import Plan, Split
 from budgetlens.model.trials import FIRST_POSITIONS
-from budgetlens.statistics.contrasts import Contrast, distinct, factor_contrast
+from budgetlens.statistics.contrasts import Contrast, distinct
 
 BOS_VISIBLE = "prefix+separator"
 BOS_HIDDEN = "bos+prefix+separator"
@@ -51,15 +52,14 @@ def _published(prompts: Sequence[str]) -> Plan:
             for prompt in prompts
         },
     )
-    hidden = {"hidden": FIRST_POSITIONS}
-    contrasts = _contrasts(design, prompts, hidden, "")
+    contrasts = _contrasts(design, prompts, FIRST_POSITIONS, "")
     return Plan(
         design=design,
         rows="holding",
         probes=("budgets", "published_entropies"),
         contrasts=contrasts,
-        share_contrasts=_two_by_two(design, hidden, ""),
-        splits=_splits(design, prompts, hidden, ""),
+        share_contrasts=_made(design, _two_by_two(FIRST_POSITIONS, "")),
+        splits=_splits(design, prompts, FIRST_POSITIONS, ""),
         correction="bonferroni",
         interaction=("prompt", "prefix", "hidden"),
     )
@@ -83,116 +83,72 @@ def _corrected(prompts: Sequence[str]) -> Plan:
     contrasts: list[Contrast] = []
     splits: list[Split] = []
     for hidden, words in ((BOS_VISIBLE, "BOS visible"), (BOS_HIDDEN, "BOS hidden")):
-        contrasts += _contrasts(design, prompts, {"hidden": hidden}, words)
-        splits += _splits(design, prompts, {"hidden": hidden}, words)
+        contrasts += _contrasts(design, prompts, hidden, words)
+        splits += _splits(design, prompts, hidden, words)
     sink = tuple(
-        factor_contrast(
-            _cells(design),
-            {"hidden": levels},
-            family="sink",
-            at={"prefix": prefix, "prompt": prompt},
-            name=f"hiding BOS | {short}, prompt={prompt}",
-        )
+        effect(prefix=prefix, hidden=(BOS_VISIBLE, BOS_HIDDEN), prompt=prompt)
+        .named(f"hiding BOS | {short}, prompt={prompt}", "sink")
+        .contrast(design.cells)
         for prefix, short in _PREFIXES.items()
         for prompt in prompts
     )
-    steps = ("none", "position", *prompts[1:])
-    at = {"prefix": "none", "hidden": BOS_VISIBLE}
-    position_steps = _steps(design, steps, at, "position", "bare")
+    bare = {"prefix": "none", "hidden": BOS_VISIBLE}
+    position_steps = _made(design, _steps(("none", "position", *prompts[1:]), bare, "position", "| bare"))
+    whole = effect(prompt=("none", "query"), **bare).named(
+        "query prompt | bare, by position and content", "position"
+    )
     return Plan(
         design=design,
         rows="predicting",
         probes=("budgets", "entropies"),
         # The last step over the bare document's positions may be one between its prompts.
         contrasts=distinct((*contrasts, *sink, *position_steps)),
-        share_contrasts=(*_two_by_two(design, {"hidden": BOS_VISIBLE}, "BOS visible"), *sink),
-        splits=(
-            *splits,
-            Split(
-                factor_contrast(
-                    _cells(design),
-                    {"prompt": ("none", "query")},
-                    family="position",
-                    at=at,
-                    name="query prompt | bare, by position and content",
-                ),
-                position_steps,
-            ),
-        ),
+        share_contrasts=(*_made(design, _two_by_two(BOS_VISIBLE, "BOS visible")), *sink),
+        splits=(*splits, Split(whole.contrast(design.cells), position_steps)),
         correction="holm",
         interaction=("prompt", "prefix", "hidden"),
     )
 
 
-def _cells(design: Design) -> dict[str, dict[str, str]]:
-    return {cell.name: cell.factors for cell in design.cells}
+def _made(design: Design, effects: Iterable[Effect]) -> tuple[Contrast, ...]:
+    return tuple(own.contrast(design.cells) for own in effects)
 
 
 def _suffix(words: str) -> str:
     return f", {words}" if words else ""
 
 
-def _two_by_two(design: Design, held: dict[str, str], words: str) -> tuple[Contrast, ...]:
+def _two_by_two(hidden: str, words: str) -> tuple[Effect, ...]:
     """Prefix within each end of the prompt, prompt within each prefix, and their interaction."""
-    cells, ends = _cells(design), ("none", "query")
-    prefix = {"prefix": ("none", "oracle")}
-    prompt = {"prompt": ends}
+    suffix = _suffix(words)
     return (
+        *(_prefix(hidden, end, suffix) for end in ("none", "query")),
         *(
-            factor_contrast(
-                cells,
-                prefix,
-                family=f"prefix{_suffix(words)}",
-                at={**held, "prompt": end},
-                name=f"oracle prefix | prompt={end}{_suffix(words)}",
-            )
-            for end in ends
-        ),
-        *(
-            factor_contrast(
-                cells,
-                prompt,
-                family=f"prompt{_suffix(words)}",
-                at={**held, "prefix": level},
-                name=f"query prompt | {short}{_suffix(words)}",
+            effect(prefix=level, prompt=("none", "query"), hidden=hidden).named(
+                f"query prompt | {short}{suffix}", f"prompt{suffix}"
             )
             for level, short in _PREFIXES.items()
         ),
-        factor_contrast(
-            cells,
-            {**prefix, **prompt},
-            family=f"interaction{_suffix(words)}",
-            at=held,
-            name=f"oracle prefix × query prompt{_suffix(words)}",
+        effect(prefix=("none", "oracle"), prompt=("none", "query"), hidden=hidden).named(
+            f"oracle prefix × query prompt{suffix}", f"interaction{suffix}"
         ),
     )
 
 
-def _contrasts(
-    design: Design, prompts: Sequence[str], held: dict[str, str], words: str
-) -> tuple[Contrast, ...]:
-    contrasts = list(_two_by_two(design, held, words))
-    for middle in prompts[1:-1]:
-        contrasts.append(
-            factor_contrast(
-                _cells(design),
-                {"prefix": ("none", "oracle")},
-                family=f"prefix{_suffix(words)}",
-                at={**held, "prompt": middle},
-                name=f"oracle prefix | prompt={middle}{_suffix(words)}",
-            )
-        )
+def _prefix(hidden: str, prompt: str, suffix: str) -> Effect:
+    return effect(prefix=("none", "oracle"), prompt=prompt, hidden=hidden).named(
+        f"oracle prefix | prompt={prompt}{suffix}", f"prefix{suffix}"
+    )
+
+
+def _contrasts(design: Design, prompts: Sequence[str], hidden: str, words: str) -> tuple[Contrast, ...]:
+    suffix = _suffix(words)
+    effects = [*_two_by_two(hidden, words), *(_prefix(hidden, middle, suffix) for middle in prompts[1:-1])]
     if len(prompts) > 2:
-        for prefix, short in _PREFIXES.items():
-            contrasts += _steps(
-                design,
-                prompts,
-                {**held, "prefix": prefix},
-                f"prompt steps{_suffix(words)}",
-                f"{short}{_suffix(words)}",
-            )
-        contrasts += _interaction_steps(design, prompts, held, words)
-    return tuple(contrasts)
+        for prefix in _PREFIXES:
+            effects += _prompt_steps(prompts, hidden, prefix, suffix)
+        effects += _interaction_steps(prompts, hidden, suffix)
+    return _made(design, effects)
 
 
 def _step_name(first: str, second: str) -> str:
@@ -204,53 +160,35 @@ def _step_name(first: str, second: str) -> str:
 
 
 def _steps(
-    design: Design, prompts: Sequence[str], held: dict[str, str], family: str, words: str
-) -> tuple[Contrast, ...]:
+    prompts: Sequence[str], held: Mapping[str, Level | tuple[Level, Level]], family: str, words: str
+) -> tuple[Effect, ...]:
     """From each prompt to the next: effects that add up to the effect from the first to the last."""
     return tuple(
-        factor_contrast(
-            _cells(design),
-            {"prompt": (first, second)},
-            family=family,
-            at=held,
-            name=f"{_step_name(first, second)} ({first}→{second}) | {words}",
+        effect(**held, prompt=(first, second)).named(
+            f"{_step_name(first, second)} ({first}→{second}) {words}", family
         )
         for first, second in pairwise(prompts)
     )
 
 
-def _interaction_steps(
-    design: Design, prompts: Sequence[str], held: dict[str, str], words: str
-) -> tuple[Contrast, ...]:
-    return tuple(
-        factor_contrast(
-            _cells(design),
-            {"prefix": ("none", "oracle"), "prompt": (first, second)},
-            family=f"interaction{_suffix(words)}",
-            at=held,
-            name=f"{_step_name(first, second)} ({first}→{second}) × oracle prefix{_suffix(words)}",
-        )
-        for first, second in pairwise(prompts)
-    )
+def _prompt_steps(prompts: Sequence[str], hidden: str, prefix: str, suffix: str) -> tuple[Effect, ...]:
+    held = {"prefix": prefix, "hidden": hidden}
+    return _steps(prompts, held, f"prompt steps{suffix}", f"| {_PREFIXES[prefix]}{suffix}")
 
 
-def _splits(design: Design, prompts: Sequence[str], held: dict[str, str], words: str) -> tuple[Split, ...]:
+def _interaction_steps(prompts: Sequence[str], hidden: str, suffix: str) -> tuple[Effect, ...]:
+    crossed: dict[str, Level | tuple[Level, Level]] = {"prefix": ("none", "oracle"), "hidden": hidden}
+    return _steps(prompts, crossed, f"interaction{suffix}", f"× oracle prefix{suffix}")
+
+
+def _splits(design: Design, prompts: Sequence[str], hidden: str, words: str) -> tuple[Split, ...]:
     """The prompt effect per encoder level, and the interaction, split into the steps between prompts."""
     if len(prompts) < 3:
         return ()
-    two_by_two = _two_by_two(design, held, words)
-    splits = [
-        Split(
-            total,
-            _steps(
-                design,
-                prompts,
-                {**held, "prefix": prefix},
-                f"prompt steps{_suffix(words)}",
-                f"{short}{_suffix(words)}",
-            ),
-        )
-        for total, (prefix, short) in zip(two_by_two[2:4], _PREFIXES.items(), strict=True)
-    ]
-    splits.append(Split(two_by_two[4], _interaction_steps(design, prompts, held, words)))
-    return tuple(splits)
+    suffix = _suffix(words)
+    totals = _made(design, _two_by_two(hidden, words))[2:]
+    parts = (
+        *(_prompt_steps(prompts, hidden, prefix, suffix) for prefix in _PREFIXES),
+        _interaction_steps(prompts, hidden, suffix),
+    )
+    return tuple(Split(total, _made(design, own)) for total, own in zip(totals, parts, strict=True))

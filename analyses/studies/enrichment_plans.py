@@ -11,9 +11,10 @@ import itertools
 from dataclasses import dataclass
 
 from budgetlens.design.design import Cell, Design, Factor
+from budgetlens.design.effects import effect
 from budgetlens.design.plan import Plan
 from budgetlens.statistics.adjustment import Correction
-from budgetlens.statistics.contrasts import Contrast, comparison
+from budgetlens.statistics.contrasts import Contrast
 
 #: Where states are copied: at the output of the layer that stands there in the depth of any encoder, or at the
 #: end, behind the last norm. The window is one layer wide.
@@ -62,8 +63,10 @@ class Patch:
     def contrast(self) -> Contrast:
         """The receiver against the patched cell."""
         name = f"{self.direction}: {self.roles}, {DEPTHS[self.depth]} | prompt={self.prompt}"
-        return comparison(
-            self.receiver.name, self.cell.name, f"{self.direction} | prompt={self.prompt}", name
+        ends = (NONE, self.cell.factors["state_patching"])
+        patched = effect(state_patching=ends, prefix=DIRECTIONS[self.direction][0], prompt=self.prompt)
+        return patched.named(name, f"{self.direction} | prompt={self.prompt}").contrast(
+            (self.receiver, self.cell)
         )
 
 
@@ -84,8 +87,9 @@ def patches(hidden: str) -> list[Patch]:
 
 def enrichment_contrast(prompt: str, hidden: str) -> Contrast:
     """Bare against enriched: the whole effect."""
-    bare, enriched = (patch_cell(prefix, hidden, prompt).name for prefix in ("none", "oracle"))
-    return comparison(bare, enriched, "enrichment", f"oracle prefix | prompt={prompt}")
+    ends = [patch_cell(prefix, hidden, prompt) for prefix in ("none", "oracle")]
+    whole = effect(prefix=("none", "oracle"), prompt=prompt)
+    return whole.named(f"oracle prefix | prompt={prompt}", "enrichment").contrast(ends)
 
 
 def enrichment_plan(hidden: str, *, rows: str, probes: tuple[str, ...], correction: Correction) -> Plan:

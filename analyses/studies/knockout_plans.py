@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from budgetlens.design.design import Cell, Design, Factor
+from budgetlens.design.effects import effect
 from budgetlens.design.plan import Plan
 from budgetlens.statistics.adjustment import Correction
-from budgetlens.statistics.contrasts import Contrast, comparison
+from budgetlens.statistics.contrasts import Contrast
 
 #: Quarters of the decoder's depth, and all of it.
 QUARTERS = ("0%-25%", "25%-50%", "50%-75%", "75%-100%")
@@ -49,7 +50,8 @@ class Knocked:
         """The base against this knockout; negative: the knockout raises the NLL."""
         name = f"{self.keys} unseen by {self.rows}, layers {self.window} | {self.base.label}"
         family = f"{self.rows} rows | {self.base.label}"
-        return comparison(knockout_cell(self.base).name, self.cell.name, family, name)
+        own = effect(knockout=(NONE, self.level), hidden=self.base.hidden).named(name, family)
+        return own.contrast((knockout_cell(self.base), self.cell))
 
 
 def knockout_cell(base: BaseCell, level: str = NONE, alias: str = "") -> Cell:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from analyses.studies.prefix_plans import UNPADDED, PrefixStudy, effect_name
+from analyses.studies.prefix_plans import UNPADDED, PrefixStudy
 from analyses.studies.prefix_ratios import SHOWN, prefix_ratios, presented, ratio_frame
+from budgetlens.design.effects import Effect
 from budgetlens.design.plan import Plan
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast, wide_cells
@@ -42,13 +45,14 @@ CONDITIONS = (
 )
 
 
-def length_trends(study: PrefixStudy, contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
+def length_trends(study: PrefixStudy, contrasts: Sequence[Contrast], protocol: str) -> tuple[Contrast, ...]:
     """How much each prefix's effect changes per doubling of the padded length, as a contrast per example.
 
     The weights are those of a least-squares slope of the effect on log2 of the length; positive: the effect
     grows. The unpadded document takes no part, since its length differs from example to example.
     """
-    by_name = {contrast.name: contrast for contrast in contrasts}
+    known = {contrast.name for contrast in contrasts}
+    cells = study.cells(protocol)
     lengths = [padding for padding in study.paddings if padding != UNPADDED]
     doublings = np.log2([float(length) for length in lengths])
     centred = doublings - doublings.mean()
@@ -56,21 +60,19 @@ def length_trends(study: PrefixStudy, contrasts: Sequence[Contrast]) -> tuple[Co
     trends = []
     for prefix in study.compared("corrected"):
         for condition in CONDITIONS:
-            names = [_name(prefix.level, condition, padding) for padding in lengths]
-            if not all(name in by_name for name in names):
+            effects = [_effect(study, prefix.level, condition, padding, protocol) for padding in lengths]
+            if not {own.name for own in effects} <= known:
                 continue
-            weights: dict[str, float] = {}
-            for name, slope in zip(names, slopes, strict=True):
-                for cell, weight in by_name[name].weights.items():
-                    weights[cell] = weights.get(cell, 0.0) + float(slope) * weight
+            slope = reduce(add, (own * float(weight) for own, weight in zip(effects, slopes, strict=True)))
             title = f"{prefix.level} prefix | prompt={condition.words}, per doubling of the length"
-            weights = {cell: weight for cell, weight in weights.items() if weight}
-            trends.append(Contrast(title, TREND, weights, order=SLOPE))
+            trends.append(slope.named(title, TREND, order=SLOPE).contrast(cells))
     return tuple(trends)
 
 
-def _name(level: str, condition: Condition, padding: str) -> str:
-    return effect_name(level, condition.prompt, bos_hidden=condition.bos_hidden, padding=padding)
+def _effect(
+    study: PrefixStudy, level: str, condition: Condition, padding: str, protocol: str = "corrected"
+) -> Effect:
+    return study.prefix(level, condition.prompt, protocol, bos_hidden=condition.bos_hidden, padding=padding)
 
 
 def length_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
@@ -104,16 +106,15 @@ def length_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
             # Every row has the same examples.
             columns=("prefix", "prompt", "padding", "length", *TESTED_COLUMNS[1:]),
         ),
-        "length_trends": _trends_presented(likelihood, plan, study, n, inference),
+        "length_trends": _trends_presented(run, study, n),
         "ratios_by_length": presented(ratios, n, seed, ("quantity", "padding", "length", *SHOWN[3:])),
     }
 
 
-def _trends_presented(
-    likelihood: pd.DataFrame, plan: Plan, study: PrefixStudy, n: str, inference: Inference
-) -> Table:
-    trends = length_trends(study, plan.contrasts)
-    frame = effects_table(likelihood, trends, inference)
+def _trends_presented(run: Run, study: PrefixStudy, n: str) -> Table:
+    plan, inference = run.plan, run.inference
+    trends = length_trends(study, plan.contrasts, run.manifest.protocol)
+    frame = effects_table(run.likelihood, trends, inference)
     # A slope above 0 is no example that won.
     frame = frame.drop(columns=["win_percent", "tie_percent"])
     return Table(
@@ -154,7 +155,7 @@ def effects_by_length(
     table = effects_table(likelihood, tested, inference).set_index("contrast")
     rows = []
     for level, condition, padding in _places(study):
-        name = _name(level, condition, padding)
+        name = _effect(study, level, condition, padding).name
         if name in table.index:
             place = {
                 "prefix": level,

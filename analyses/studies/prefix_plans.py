@@ -18,9 +18,9 @@ from itertools import pairwise
 
 from analyses.studies.encoder_by_prompt import BOS_HIDDEN, BOS_VISIBLE
 from budgetlens.design.design import Cell, Design, Factor
+from budgetlens.design.effects import Effect, Level, effect, place
 from budgetlens.design.plan import Plan, Split
 from budgetlens.model.trials import FIRST_POSITIONS
-from budgetlens.statistics.contrasts import Contrast, averaged
 
 #: Factor and alias of the padded document's length, where a study has one.
 PADDING = "padding"
@@ -73,24 +73,30 @@ class PrefixStudy:
         self,
         protocol: str,
         *,
-        contrasts: Sequence[Contrast] = (),
-        splits: Sequence[Split] = (),
-        headline: Sequence[str] = (),
+        effects: Sequence[Effect] = (),
+        splits: Sequence[tuple[Effect, Sequence[Effect]]] = (),
+        headline: Sequence[Effect] = (),
     ) -> Plan:
-        """The plan of a protocol, with the analysis's own ``contrasts`` and ``splits`` after the shared ones."""
+        """The plan of a protocol, with the analysis's own ``effects`` and ``splits`` after the shared ones.
+
+        A split is an effect and the effects that add up to it; ``headline`` are effects of the plan, by their names.
+        """
         cells = self.cells(protocol)
-        shared = tuple(_unique(self._contrasts(protocol, cells)))
+        shared = tuple(own.contrast(cells) for own in _unique(self.effects(protocol)))
         published = protocol == "published"
         return Plan(
             design=_design(cells),
             rows="holding" if published else "predicting",
             probes=("budgets", "published_entropies" if published else "entropies"),
-            contrasts=(*shared, *contrasts),
+            contrasts=(*shared, *(own.contrast(cells) for own in effects)),
             share_contrasts=tuple(contrast for contrast in shared if contrast.family in _SHARE_FAMILIES),
-            splits=(*self._splits(protocol, shared), *splits),
+            splits=tuple(
+                Split(whole.contrast(cells), tuple(part.contrast(cells) for part in parts))
+                for whole, parts in (*self._splits(protocol), *splits)
+            ),
             correction="bonferroni" if published else "holm",
             interaction=None if self.paddings else ("prompt", "prefix", "hidden"),
-            headline=tuple(headline),
+            headline=tuple(own.words for own in headline),
         )
 
     def cells(self, protocol: str) -> tuple[Cell, ...]:
@@ -140,11 +146,65 @@ class PrefixStudy:
         """The prefixes that a protocol compares with the bare document."""
         return self.prefixes if protocol == "published" else (*self.prefixes, *self.corrected_prefixes)
 
-    def find(self, protocol: str, prefix: str, prompt: str = "query") -> tuple[str, ...]:
-        """Names of the cells of a prefix, one per draw, hidden as the protocol hides by default."""
-        finder = _Finder(self.cells(protocol), FIRST_POSITIONS if protocol == "published" else BOS_VISIBLE)
-        draws = {each.level: each.draws for each in self.compared(protocol)}.get(prefix, ())
-        return tuple(finder(level, prompt) for level in (prefix, *(() if protocol == "published" else draws)))
+    def draws(self, protocol: str, prefix: str) -> list[str]:
+        """The levels of a prefix, one per draw: several where the protocol draws it several times."""
+        found = {each.level: each.draws for each in self.compared(protocol)}.get(prefix, ())
+        return [prefix, *(() if protocol == "published" else found)]
+
+    def cell(self, prefix: str, protocol: str) -> Cell:
+        """The cell of a level of the prefix with the query in the prompt, truncated as the protocol does by default."""
+        (chosen,) = self.at(place(prefix=prefix, prompt="query"), protocol).cells(self.cells(protocol))
+        return chosen
+
+    def at(
+        self,
+        compared: Effect,
+        protocol: str = "corrected",
+        *,
+        bos_hidden: bool = False,
+        padding: str | None = None,
+    ) -> Effect:
+        """An effect as this study's cells have it: truncated as the protocol does by default, wholly co-encoded."""
+        hidden = FIRST_POSITIONS if protocol == "published" else BOS_HIDDEN if bos_hidden else BOS_VISIBLE
+        held: dict[str, Level] = {"hidden": hidden}
+        if self.taken_apart and protocol != "published":
+            held[CO_ENCODING] = WHOLE
+        if padding is not None:
+            held[PADDING] = padding
+        return compared.at(**held)
+
+    def prefix(
+        self,
+        level: str,
+        prompt: str = "query",
+        protocol: str = "corrected",
+        *,
+        bos_hidden: bool = False,
+        padding: str | None = None,
+    ) -> Effect:
+        """The bare document against a prefix under the same prompt, averaged over the prefix's draws with the query."""
+        levels = self.draws(protocol, level) if prompt == "query" and not bos_hidden else [level]
+        own = effect(prefix=("none", levels), prompt=prompt)
+        at = "" if padding is None else f", padding={padding}"
+        name = f"{level} prefix | prompt={prompt}{', BOS hidden' if bos_hidden else ''}{at}"
+        family = "position" if prompt == "position" else f"prefix{', BOS hidden' if bos_hidden else ''}"
+        return self.at(own, protocol, bos_hidden=bos_hidden, padding=padding).named(name, f"{family}{at}")
+
+    def interaction(
+        self,
+        level: str = "oracle",
+        protocol: str = "corrected",
+        *,
+        bos_hidden: bool = False,
+        padding: str | None = None,
+    ) -> Effect:
+        """The effect of a prefix without a prompt less its effect with the query, per example."""
+        at = "" if padding is None else f", padding={padding}"
+        words = ", BOS hidden" if bos_hidden else ""
+        own = effect(prefix=("none", level), prompt="none") - effect(prefix=("none", level), prompt="query")
+        return self.at(own, protocol, bos_hidden=bos_hidden, padding=padding).named(
+            f"{level} prefix × query prompt{at}{words}", f"interaction{words}{at}"
+        )
 
     def _levels(self, protocol: str) -> Iterator[tuple[str, str]]:
         """Every level of the prefix that is run with the query, with its short name."""
@@ -155,163 +215,171 @@ class PrefixStudy:
                 for number, draw in enumerate(prefix.draws, start=2):
                     yield draw, f"{prefix.alias}_draw_{number}"
 
-    def _contrasts(self, protocol: str, cells: Sequence[Cell]) -> Iterator[Contrast]:
+    def effects(self, protocol: str) -> Iterator[Effect]:
+        """Every effect that the study's plan tests, named."""
         for padding in self.paddings or (None,):
-            own = [each for each in cells if each.factors.get(PADDING) == padding]
-            yield from self._contrasts_of(protocol, own, padding)
+            yield from self._effects_of(protocol, padding)
 
-    def _contrasts_of(self, protocol: str, cells: Sequence[Cell], padding: str | None) -> Iterator[Contrast]:
-        published = protocol == "published"
-        find = _Finder(cells, FIRST_POSITIONS if published else BOS_VISIBLE)
+    def _effects_of(self, protocol: str, padding: str | None) -> Iterator[Effect]:
         at = "" if padding is None else f", padding={padding}"
-        family = f"prefix{at}"
         for prefix in self.compared(protocol):
-            draws = (prefix.level, *(() if published else prefix.draws))
-            yield _versus_bare(find, draws, "query", family, effect_name(prefix.level, padding=padding))
-        for level, _ in self.untruncated.items():
-            yield Contrast(
-                f"{level} prefix, left visible | prompt=query{at}",
-                family,
-                {find("none", "query"): 1.0, find(level, "query", "none"): -1.0},
+            yield self.prefix(prefix.level, "query", protocol, padding=padding)
+        for level in self.untruncated:
+            left = self.at(place(prefix="none", prompt="query"), protocol, padding=padding) - self.at(
+                place(prefix=level, prompt="query", hidden="none"), protocol, padding=padding
             )
+            yield left.named(f"{level} prefix, left visible | prompt=query{at}", f"prefix{at}")
         for level in self.without_prompt:
-            yield _versus_bare(find, (level,), "none", family, effect_name(level, "none", padding=padding))
+            yield self.prefix(level, "none", protocol, padding=padding)
         for level in ("none", *self.without_prompt):
-            yield Contrast(
-                f"query prompt | {self.aliases[level]}{at}",
-                f"prompt{at}",
-                {find(level, "none"): 1.0, find(level, "query"): -1.0},
-            )
+            yield self.prompt(level, protocol, padding=padding)
         for level in self.without_prompt:
-            yield _interaction(
-                find, level, ("none", "query"), f"interaction{at}", interaction_name(level, padding)
+            yield self.interaction(level, protocol, padding=padding)
+        for level in self.untruncated:
+            hidden = FIRST_POSITIONS if protocol == "published" else BOS_VISIBLE
+            hiding = effect(prefix=level, prompt="query", hidden=("none", hidden))
+            yield self.at(hiding, protocol, padding=padding).named(
+                f"hiding the {level} prefix{at}", f"truncation{at}"
             )
-        for level, _ in self.untruncated.items():
-            yield Contrast(
-                f"hiding the {level} prefix{at}",
-                f"truncation{at}",
-                {find(level, "query", "none"): 1.0, find(level, "query"): -1.0},
-            )
-        if not published:
-            yield from self._controls(find, at, padding)
+        if protocol != "published":
+            yield from self._controls(padding)
 
-    def _controls(self, find: _Finder, at: str, padding: str | None) -> Iterator[Contrast]:
-        """The contrasts of the corrected protocol's own cells."""
+    def prompt(self, level: str, protocol: str = "corrected", *, padding: str | None = None) -> Effect:
+        """The query in the prompt over a prefix (``none``: the bare document)."""
+        at = "" if padding is None else f", padding={padding}"
+        own = effect(prefix=level, prompt=("none", "query"))
+        return self.at(own, protocol, padding=padding).named(
+            f"query prompt | {self.aliases[level]}{at}", f"prompt{at}"
+        )
+
+    def _controls(self, padding: str | None) -> Iterator[Effect]:
+        """The effects of the corrected protocol's own cells."""
+        at = "" if padding is None else f", padding={padding}"
         for prefix in self.compared("corrected"):
-            if prefix.draws:
-                for number, draw in enumerate((prefix.level, *prefix.draws), start=1):
-                    name = f"{prefix.level} prefix, draw {number} | prompt=query{at}"
-                    yield _versus_bare(find, (draw,), "query", f"draws{at}", name)
+            for number, draw in enumerate((prefix.level, *prefix.draws) if prefix.draws else (), start=1):
+                own = effect(prefix=("none", draw), prompt="query")
+                yield self.at(own, padding=padding).named(
+                    f"{prefix.level} prefix, draw {number} | prompt=query{at}", f"draws{at}"
+                )
         crossed = ("none", *self._without_prompt_and_oracle)
         prompts = {"query": ("none", "oracle"), "none": crossed}
-        hidden = _Finder(find.cells, BOS_HIDDEN)
         for prompt, levels in prompts.items():
             if "oracle" in levels:
-                name = effect_name("oracle", prompt, bos_hidden=True, padding=padding)
-                yield _versus_bare(hidden, ("oracle",), prompt, f"prefix, BOS hidden{at}", name)
+                yield self.prefix("oracle", prompt, bos_hidden=True, padding=padding)
         for level in self._without_prompt_and_oracle:
-            name = f"{interaction_name(level, padding)}, BOS hidden"
-            yield _interaction(hidden, level, ("none", "query"), f"interaction, BOS hidden{at}", name)
+            yield self.interaction(level, bos_hidden=True, padding=padding)
         for prompt, levels in prompts.items():
             for level in levels:
-                yield Contrast(
-                    f"hiding BOS | {self.aliases[level]}, prompt={prompt}{at}",
-                    f"sink{at}",
-                    {find(level, prompt): 1.0, hidden(level, prompt): -1.0},
+                own = effect(prefix=level, prompt=prompt, hidden=(BOS_VISIBLE, BOS_HIDDEN))
+                yield self.at(own, padding=padding).named(
+                    f"hiding BOS | {self.aliases[level]}, prompt={prompt}{at}", f"sink{at}"
                 )
-        steps = ("none", "position", "query")
         for level in crossed:
-            for first, second in pairwise(steps):
-                yield Contrast(
-                    f"{_STEPS[second]} ({first}→{second}) | {self.aliases[level]}{at}",
-                    f"position{at}",
-                    {find(level, first): 1.0, find(level, second): -1.0},
-                )
+            yield from self._position_steps(level, padding)
         for level in self._without_prompt_and_oracle:
-            name = effect_name(level, "position", padding=padding)
-            yield _versus_bare(find, (level,), "position", f"position{at}", name)
-            for first, second in pairwise(steps):
-                name = f"{_STEPS[second]} ({first}→{second}) × {level} prefix{at}"
-                yield _interaction(find, level, (first, second), f"position{at}", name)
+            yield self.prefix(level, "position", padding=padding)
+            yield from self._position_interactions(level, padding)
         for level, asked in self.taken_apart.items():
-            apart = {
-                prompt: _co_encoding(find, level, prompt, f"| {self.aliases[level]}, prompt={prompt}{at}", at)
-                for prompt in asked
-            }
-            for contrasts in apart.values():
-                yield from contrasts
-            if {"none", "query"} <= apart.keys():
-                for without, with_query in zip(apart["none"][:4], apart["query"][:4], strict=True):
-                    words = without.name.partition(" | ")[0]
-                    yield step(with_query, without, f"{words} × query prompt | {self.aliases[level]}{at}")
+            for prompt in asked:
+                yield from self._co_encoding(level, prompt, padding)
+            if {"none", "query"} <= set(asked):
+                yield from self._co_encoding_interactions(level, padding)
 
-    def _splits(self, protocol: str, shared: Sequence[Contrast]) -> Iterator[Split]:
+    def _position_steps(self, level: str, padding: str | None) -> Iterator[Effect]:
+        """From no prompt to its positions alone, and from there to the query: steps of the prompt's effect."""
+        at = "" if padding is None else f", padding={padding}"
+        for first, second in pairwise(_PROMPTS):
+            own = effect(prefix=level, prompt=(first, second))
+            yield self.at(own, padding=padding).named(
+                f"{_STEPS[second]} ({first}→{second}) | {self.aliases[level]}{at}", f"position{at}"
+            )
+
+    def _position_interactions(self, level: str, padding: str | None) -> Iterator[Effect]:
+        """The same steps of the prefix's interaction with the prompt."""
+        at = "" if padding is None else f", padding={padding}"
+        for first, second in pairwise(_PROMPTS):
+            own = effect(prefix=("none", level), prompt=first) - effect(prefix=("none", level), prompt=second)
+            yield self.at(own, padding=padding).named(
+                f"{_STEPS[second]} ({first}→{second}) × {level} prefix{at}", f"position{at}"
+            )
+
+    def _co_encoding(self, level: str, prompt: str, padding: str | None) -> tuple[Effect, ...]:
+        """What of a prefix's effect is the move of the document's positions, and what its attention to the prefix.
+
+        From the bare document to the prefix as it is there are two ways, over positions alone and over attention
+        alone; the steps of each add up to the effect. The last effect is by how much the ways differ: what
+        positions do without attention, less what they do with it.
+        """
+        at = "" if padding is None else f", padding={padding}"
+        words, family = f"| {self.aliases[level]}, prompt={prompt}{at}", f"co-encoding{at}"
+        places = {"bare": place(prefix="none", prompt=prompt), WHOLE: place(prefix=level, prompt=prompt)} | {
+            part: place(prefix=level, prompt=prompt, **{CO_ENCODING: part}) for part in (POSITION, ATTENTION)
+        }
+        found = {name: self.at(own, padding=padding) for name, own in places.items()}
+        ways = {name: found[first] - found[second] for name, (first, second) in _WAYS.items()}
+        ways["position × attention"] = found["bare"] - found[POSITION] - found[ATTENTION] + found[WHOLE]
+        return tuple(own.named(f"{name} {words}", family) for name, own in ways.items())
+
+    def _co_encoding_interactions(self, level: str, padding: str | None) -> tuple[Effect, ...]:
+        """Each step without a prompt less the same with the query."""
+        at = "" if padding is None else f", padding={padding}"
+        words, family = f"× query prompt | {self.aliases[level]}{at}", f"co-encoding{at}"
+        pairs = zip(
+            _WAYS,
+            self._co_encoding(level, "none", padding),
+            self._co_encoding(level, "query", padding),
+            strict=False,
+        )
+        return tuple((without - asked).named(f"{name} {words}", family) for name, without, asked in pairs)
+
+    def _splits(self, protocol: str) -> Iterator[tuple[Effect, Sequence[Effect]]]:
         """Effects as sums of steps: of the oracle prefix over the random one, of the prompt over positions."""
-        by_name = {contrast.name: contrast for contrast in shared}
         for padding in self.paddings or (None,):
-            at = "" if padding is None else f", padding={padding}"
-            oracle = by_name.get(effect_name("oracle", padding=padding))
-            for prefix in self.compared(protocol):
-                if oracle is None or prefix.level not in WORDS_OF_NO_QUESTION:
-                    continue
-                structure = by_name[effect_name(prefix.level, padding=padding)]
-                yield Split(
-                    renamed(oracle, f"{oracle.name}, by {prefix.level}"),
-                    (
-                        renamed(structure, f"structure (none→{prefix.level})"),
-                        step(structure, oracle, f"content ({prefix.level}→oracle)"),
-                    ),
-                )
+            if ORACLE in self.compared(protocol):
+                yield from self._structure(protocol, padding)
             if protocol == "published":
                 continue
-            totals = {
-                f"query prompt | {self.aliases[level]}{at}": f"| {self.aliases[level]}{at}"
-                for level in ("none", *self._without_prompt_and_oracle)
-            } | {
-                interaction_name(level, padding): f"× {level} prefix{at}"
-                for level in self._without_prompt_and_oracle
-            }
-            for total, words in totals.items():
-                yield Split(
-                    by_name[total],
-                    tuple(
-                        by_name[f"{_STEPS[second]} ({first}→{second}) {words}"]
-                        for first, second in pairwise(("none", "position", "query"))
-                    ),
+            for level in ("none", *self._without_prompt_and_oracle):
+                yield (
+                    self.prompt(level, protocol, padding=padding),
+                    tuple(self._position_steps(level, padding)),
+                )
+            for level in self._without_prompt_and_oracle:
+                yield (
+                    self.interaction(level, padding=padding),
+                    tuple(self._position_interactions(level, padding)),
                 )
             for level, prompts in self.taken_apart.items():
-                alias = self.aliases[level]
-                wholes = {
-                    effect_name(level, prompt, padding=padding): f"| {alias}, prompt={prompt}{at}"
+                wholes = [
+                    (self.prefix(level, prompt, padding=padding), self._co_encoding(level, prompt, padding))
                     for prompt in prompts
-                }
+                ]
                 if {"none", "query"} <= set(prompts):
-                    wholes[interaction_name(level, padding)] = f"× query prompt | {alias}{at}"
-                for total, words in wholes.items():
-                    for order, parts in _ORDERS.items():
-                        yield Split(
-                            renamed(by_name[total], f"{total}, {order}"),
-                            tuple(by_name[f"{part} {words}"] for part in parts),
+                    wholes.append(
+                        (
+                            self.interaction(level, padding=padding),
+                            self._co_encoding_interactions(level, padding),
                         )
+                    )
+                for whole, steps in wholes:
+                    parts = dict(zip(_WAYS, steps, strict=False))
+                    for order, names in _ORDERS.items():
+                        yield whole.named(f"{whole.name}, {order}"), [parts[name] for name in names]
 
-
-def _co_encoding(find: _Finder, level: str, prompt: str, words: str, at: str) -> tuple[Contrast, ...]:
-    """What of a prefix's effect is the move of the document's positions, and what its attention to the prefix.
-
-    From the bare document to the prefix as it is there are two ways, over positions alone and over attention
-    alone; the steps of each add up to the effect. The last contrast is by how much the ways differ: what
-    positions do without attention, less what they do with it.
-    """
-    ends = {"bare": find("none", prompt), WHOLE: find(level, prompt)}
-    places = ends | {part: find(level, prompt, apart=part) for part in (POSITION, ATTENTION)}
-    family = f"co-encoding{at}"
-    steps = tuple(
-        Contrast(f"{name} {words}", family, {places[first]: 1.0, places[second]: -1.0})
-        for name, (first, second) in _WAYS.items()
-    )
-    corners = {"bare": 1.0, POSITION: -1.0, ATTENTION: -1.0, WHOLE: 1.0}
-    together = {places[place]: weight for place, weight in corners.items()}
-    return (*steps, Contrast(f"position × attention {words}", family, together))
+    def _structure(self, protocol: str, padding: str | None) -> Iterator[tuple[Effect, Sequence[Effect]]]:
+        """The oracle prefix's effect as that of a prefix of no question, and what its content adds."""
+        whole = self.prefix("oracle", "query", protocol, padding=padding)
+        for prefix in self.compared(protocol):
+            if prefix.level in WORDS_OF_NO_QUESTION:
+                structure = self.prefix(prefix.level, "query", protocol, padding=padding)
+                content = f"content ({prefix.level}→oracle)"
+                yield (
+                    whole.named(f"{whole.name}, by {prefix.level}"),
+                    (
+                        structure.named(f"structure (none→{prefix.level})"),
+                        (whole - structure).named(content, whole.family),
+                    ),
+                )
 
 
 #: The steps from the bare document to the co-encoded one, by name.
@@ -325,6 +393,7 @@ _ORDERS = {
     "position first": ("position alone", "attention after position"),
     "attention first": ("attention alone", "position after attention"),
 }
+_PROMPTS = ("none", "position", "query")
 _STEPS = {"position": "position", "query": "content"}
 
 #: Families whose contrasts are also tested on attention shares.
@@ -354,67 +423,6 @@ def _apart(alias: str, part: str) -> str:
     return f"{name}_{part}{at}{length}"
 
 
-def effect_name(
-    level: str, prompt: str = "query", *, bos_hidden: bool = False, padding: str | None = None
-) -> str:
-    """Name of the contrast of a prefix with the bare document under the same prompt."""
-    name = f"{level} prefix | prompt={prompt}"
-    return name + (", BOS hidden" if bos_hidden else "") + ("" if padding is None else f", padding={padding}")
-
-
-def interaction_name(level: str = "oracle", padding: str | None = None) -> str:
-    """Name of the interaction of a prefix with the query in the prompt."""
-    return f"{level} prefix × query prompt" + ("" if padding is None else f", padding={padding}")
-
-
-def step(first: Contrast, second: Contrast, name: str, family: str = "") -> Contrast:
-    """What the treatment of ``second`` adds to that of ``first``, both compared with the same baseline."""
-    weights: dict[str, float] = dict(second.weights)
-    for cell_name, weight in first.weights.items():
-        weights[cell_name] = weights.get(cell_name, 0.0) - weight
-    return Contrast(
-        name, family or second.family, {name: weight for name, weight in weights.items() if weight}
-    )
-
-
-@dataclass(frozen=True)
-class _Finder:
-    """Names of cells by prefix and prompt, truncated as ``hidden`` says unless told, co-encoded wholly unless told."""
-
-    cells: Sequence[Cell]
-    hidden: str
-
-    def __call__(self, prefix: str, prompt: str, hidden: str | None = None, *, apart: str = WHOLE) -> str:
-        wanted = {"prefix": prefix, "hidden": hidden or self.hidden, "prompt": prompt, CO_ENCODING: apart}
-        (found,) = (
-            each for each in self.cells if wanted.items() <= ({CO_ENCODING: WHOLE} | each.factors).items()
-        )
-        return found.name
-
-
-def _versus_bare(find: _Finder, levels: Sequence[str], prompt: str, family: str, name: str) -> Contrast:
-    """The bare document against a prefix, averaged over its draws."""
-    draws = tuple(find(level, prompt) for level in levels)
-    return Contrast(name, family, averaged({(find("none", prompt),): 1.0, draws: -1.0}))
-
-
-def _interaction(find: _Finder, level: str, prompts: tuple[str, str], family: str, name: str) -> Contrast:
-    """Effect of a prefix under the first prompt less its effect under the second, per example."""
-    first, second = prompts
-    weights = {
-        find("none", first): 1.0,
-        find(level, first): -1.0,
-        find("none", second): -1.0,
-        find(level, second): 1.0,
-    }
-    return Contrast(name, family, weights)
-
-
-def renamed(contrast: Contrast, name: str) -> Contrast:
-    """The same contrast under another name."""
-    return Contrast(name, contrast.family, contrast.weights)
-
-
 def _design(cells: Sequence[Cell]) -> Design:
     levels: dict[str, dict[str, None]] = {}
     for each in cells:
@@ -423,11 +431,11 @@ def _design(cells: Sequence[Cell]) -> Design:
     return Design(tuple(Factor(name, tuple(found)) for name, found in levels.items()), tuple(cells))
 
 
-def _unique(contrasts: Iterator[Contrast]) -> Iterator[Contrast]:
-    """Each name once; two contrasts of one name would be one row too many in every table."""
+def _unique(effects: Iterator[Effect]) -> Iterator[Effect]:
+    """Each name once; two effects of one name would be one row too many in every table."""
     seen: set[str] = set()
-    for contrast in contrasts:
-        if contrast.name in seen:
-            raise ValueError(f"two contrasts are called {contrast.name!r}")
-        seen.add(contrast.name)
-        yield contrast
+    for own in effects:
+        if own.name in seen:
+            raise ValueError(f"two effects are called {own.name!r}")
+        seen.add(own.name)
+        yield own

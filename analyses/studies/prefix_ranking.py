@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from analyses.studies.prefix_plans import PrefixStudy, effect_name
+from analyses.studies.prefix_plans import PrefixStudy
 from analyses.studies.prefix_ratios import ratio_of_d
 from budgetlens.design.plan import Plan
 from budgetlens.runs.run import Run
@@ -102,11 +102,11 @@ def ranking_frame(
     """
     by_name = {contrast.name: contrast for contrast in plan.contrasts}
     prefixes = study.compared(protocol)
-    contrasts = [by_name[effect_name(prefix.level)] for prefix in prefixes]
+    contrasts = [by_name[study.prefix(prefix.level).name] for prefix in prefixes]
     values = contrast_values(wide_cells(likelihood, "nll"), contrasts)
     labels = inference.labels(values.index)
     effects = one_sample_effects(values.to_numpy(), inference, clusters=labels, sign_flips=False)
-    oracle = values[effect_name("oracle")].to_numpy()
+    oracle = values[study.prefix("oracle").name].to_numpy()
     tokens = trials.groupby("cell", observed=True)["prefix_tokens"].mean()
     rows = []
     for prefix, contrast, effect in zip(prefixes, contrasts, effects, strict=True):
@@ -117,7 +117,11 @@ def ranking_frame(
                 "prefix": prefix.level,
                 "alias": prefix.alias,
                 "n": effect.n,
-                "mean_prefix_tokens": float(tokens[list(study.find(protocol, prefix.level))].mean()),
+                "mean_prefix_tokens": float(
+                    tokens[
+                        [study.cell(draw, protocol).name for draw in study.draws(protocol, prefix.level)]
+                    ].mean()
+                ),
                 "mean_difference": effect.mean_difference,
                 "low": effect.low,
                 "high": effect.high,

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analyses.studies.prefix_plans import WORDS_OF_NO_QUESTION, PrefixStudy, effect_name
+from analyses.studies.prefix_plans import WORDS_OF_NO_QUESTION, PrefixStudy
 from budgetlens.design.plan import Plan
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import contrast_values, wide_cells
@@ -30,7 +30,7 @@ SHOWN = ("quantity", "numerator", "denominator", "n", "ratio", "ratio_of_d", "ca
 
 @dataclass(frozen=True)
 class RatioOf:
-    """A named ratio of two contrasts of a plan."""
+    """A named ratio of two effects of a plan, by the effects' names."""
 
     quantity: str
     numerator: str
@@ -39,14 +39,14 @@ class RatioOf:
 
 def prefix_ratios(study: PrefixStudy, padding: str | None = None) -> tuple[RatioOf, ...]:
     """The ratios of a study: prefixes over the oracle prefix, and the oracle prefix with over without the prompt."""
-    oracle = effect_name("oracle", padding=padding)
-    alone = effect_name("oracle", "none", padding=padding)
+    oracle = study.prefix("oracle", padding=padding).name
+    alone = study.prefix("oracle", "none", padding=padding).name
     ratios = [
         RatioOf(
             f"{STRUCTURE}, {prefix.level}"
             if prefix.level in WORDS_OF_NO_QUESTION
             else f"{prefix.level} over oracle",
-            effect_name(prefix.level, padding=padding),
+            study.prefix(prefix.level, padding=padding).name,
             oracle,
         )
         for prefix in study.compared("corrected")
@@ -56,11 +56,11 @@ def prefix_ratios(study: PrefixStudy, padding: str | None = None) -> tuple[Ratio
         return tuple(ratios)
     surviving = [
         RatioOf(SURVIVES, oracle, alone),
-        RatioOf("survives positions alone", effect_name("oracle", "position", padding=padding), alone),
+        RatioOf("survives positions alone", study.prefix("oracle", "position", padding=padding).name, alone),
         RatioOf(
             f"{SURVIVES}, BOS hidden",
-            effect_name("oracle", bos_hidden=True, padding=padding),
-            effect_name("oracle", "none", bos_hidden=True, padding=padding),
+            study.prefix("oracle", bos_hidden=True, padding=padding).name,
+            study.prefix("oracle", "none", bos_hidden=True, padding=padding).name,
         ),
     ]
     return (*surviving, *ratios)

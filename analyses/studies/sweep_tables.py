@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from analyses.studies.prefix_plans import effect_name
 from analyses.studies.prefix_ratios import RatioOf, ratio_frame
 from budgetlens.design.plan import Plan
 from budgetlens.model.roles import ROLES
@@ -35,7 +34,7 @@ from budgetlens.tables.presentation import (
 from budgetlens.tables.probe_presentation import UNIT_OF_SHARES
 from figures import effects_forest, interaction_plot
 
-ORACLE, RANDOM = effect_name("oracle"), effect_name("pool")
+ORACLE, RANDOM = "oracle prefix | prompt=query", "pool prefix | prompt=query"
 PROMPT = "query prompt | bare"
 FRACTION = RatioOf("structural fraction", RANDOM, ORACLE)
 

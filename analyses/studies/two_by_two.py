@@ -1,19 +1,19 @@
 """Two properties of a prefix crossed: main effects, simple effects and interaction as per-example contrasts.
 
-The levels of one factor (which prefix) are read as the crossing of two properties, so that the contrasts
-are weightings of cells and not of factors.
+The levels of one factor (which prefix) are read as the crossing of two properties, so that the effects
+are between places and not between levels of factors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from budgetlens.statistics.contrasts import Contrast, averaged, wide_cells
+from budgetlens.design.effects import Effect, mean
+from budgetlens.statistics.contrasts import Contrast, wide_cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,50 +32,45 @@ class Property:
 
 @dataclass(frozen=True)
 class TwoByTwo:
-    """A crossing of two properties over cells.
+    """A crossing of two properties that levels of one factor have.
 
-    ``cells`` maps the levels of the two properties to the names of the cells that have them: one, or the
-    draws of a random one, which are averaged.
+    ``places`` gives the place (:func:`budgetlens.design.effects.place`) of each pair of the properties' levels, that of
+    ``first`` first; draws of a random level are averaged there.
     """
 
     first: Property
     second: Property
-    cells: Mapping[tuple[str, str], Sequence[str]]
+    places: Mapping[tuple[str, str], Effect]
 
-    def contrasts(self, family: str) -> tuple[Contrast, ...]:
+    def effects(self, family: str) -> tuple[Effect, ...]:
         """Two main effects and the interaction in ``family``, then four simple effects in a family of their own.
 
         Positive: the present level lowers the answer's NLL. The interaction is the first property's effect
         where the second is absent less its effect where it is present.
         """
-        first, second, halves = self.first.name, self.second.name, {"absent": 1.0, "present": 1.0}
-        effects = [
-            self._contrast(f"{first}, {family}", family, _STEP, halves),
-            self._contrast(f"{second}, {family}", family, halves, _STEP),
-            self._contrast(f"{first} × {second}, {family}", family, _STEP, _STEP),
-        ]
-        simple = f"{family}, simple effects"
-        for side in _STEP:
-            name = f"{first} | {getattr(self.second, side)}, {family}"
-            effects.append(self._contrast(name, simple, _STEP, {side: 1.0}))
-        for side in _STEP:
-            name = f"{second} | {getattr(self.first, side)}, {family}"
-            effects.append(self._contrast(name, simple, {side: 1.0}, _STEP))
-        return tuple(effects)
-
-    def _contrast(
-        self, name: str, family: str, first: Mapping[str, float], second: Mapping[str, float]
-    ) -> Contrast:
-        places = {
-            tuple(self.cells[getattr(self.first, side), getattr(self.second, other_side)]): weight
-            * other_weight
-            for (side, weight), (other_side, other_weight) in product(first.items(), second.items())
+        first, second = self.first, self.second
+        of_first = {
+            side: self.places[first.absent, side] - self.places[first.present, side]
+            for side in (second.absent, second.present)
         }
-        return Contrast(name, family, averaged(places, sum(own is _STEP for own in (first, second))))
+        of_second = {
+            side: self.places[side, second.absent] - self.places[side, second.present]
+            for side in (first.absent, first.present)
+        }
+        simple = f"{family}, simple effects"
+        return (
+            (self._mean(first.absent) - self._mean(first.present)).named(f"{first.name}, {family}", family),
+            mean(*of_second.values()).named(f"{second.name}, {family}", family),
+            (of_second[first.absent] - of_second[first.present]).named(
+                f"{first.name} × {second.name}, {family}", family
+            ),
+            *(own.named(f"{first.name} | {side}, {family}", simple) for side, own in of_first.items()),
+            *(own.named(f"{second.name} | {side}, {family}", simple) for side, own in of_second.items()),
+        )
 
-
-#: Baseline minus treatment.
-_STEP: Mapping[str, float] = {"absent": 1.0, "present": -1.0}
+    def _mean(self, level: str) -> Effect:
+        """The places with a level of the first property."""
+        return mean(*(self.places[level, side] for side in (self.second.absent, self.second.present)))
 
 
 def effects_of(

@@ -7,8 +7,10 @@ The mapping is what a design file and run.json hold. Only ``factors`` is needed:
   out, each given by the levels of one or more factors. A cell is a table of levels or text
   ``factor=level|factor=level``;
 * ``aliases``: short names of cells, for tables and for the contrasts below;
-* ``contrasts``: tables with ``baseline`` and ``treatment`` (a cell, or a list of cells to average) or with
-  ``weights`` by cell, and with ``name``, ``family`` and ``order``. Without this key every main effect, interaction
+* ``contrasts``: tables with ``effect`` (by factor a pair of levels, baseline and treatment, or the level that is held;
+  each may be a list of levels that are averaged; factors that are not named are averaged over), or with ``baseline`` and
+  ``treatment`` (a cell, or a list of cells to average), or with ``weights`` by cell; and with ``name``, ``family`` and
+  ``order``. Without this key every main effect, interaction
   and simple effect is tested, in a large design as many kinds of them as there is room for
   (:func:`budgetlens.design.factorial_plan.automatic_contrasts`);
 * ``share_contrasts``: the same for attention shares, or names of contrasts; ``splits``: ``total`` and ``parts``;
@@ -28,6 +30,7 @@ from typing import Any, get_args
 from budgetlens.design import schema
 from budgetlens.design.analysis import CUSTOM, Analysis
 from budgetlens.design.design import Cell, Design, Factor, crossed
+from budgetlens.design.effects import Level, effect
 from budgetlens.design.factorial_plan import SIMPLE, automatic_contrasts, interaction_axes
 from budgetlens.design.plan import PROTOCOLS, Plan, Split
 from budgetlens.design.schema import DesignError
@@ -296,10 +299,13 @@ def _contrast(item: Any, path: str, design: Design) -> Contrast:
     table = schema.table(item, path)
     schema.known_keys(table, schema.CONTRAST_KEYS, path)
     sides = [key for key in ("baseline", "treatment") if key in table]
-    if ("weights" in table) == bool(sides) or len(sides) == 1:
+    forms = [bool(sides), "weights" in table, "effect" in table]
+    if sum(forms) != 1 or len(sides) == 1:
         raise DesignError(
-            f"{path}: expected either baseline and treatment, or weights; got {', '.join(table)}"
+            f"{path}: expected one of effect, baseline and treatment, or weights; got {', '.join(table)}"
         )
+    if "effect" in table:
+        return _effect(table, path, design)
     weights: dict[str, float] = {}
     if sides:
         for key, sign in (("baseline", 1.0), ("treatment", -1.0)):
@@ -325,6 +331,40 @@ def _contrast(item: Any, path: str, design: Design) -> Contrast:
             weights,
             schema.whole(table.get("order", 0), f"{path}.order", least=0),
         )
+    except DesignError:
+        raise
+    except ValueError as error:
+        raise DesignError(f"{path}: {error}") from error
+
+
+def _effect(table: Mapping[str, Any], path: str, design: Design) -> Contrast:
+    """The contrast of ``effect = {prefix = ["none", "oracle"], prompt = "query"}``."""
+
+    def level(value: Any, place: str) -> Level:
+        return (
+            list(schema.items(value, place, schema.level))
+            if isinstance(value, list)
+            else schema.level(value, place)
+        )
+
+    levels: dict[str, Level | tuple[Level, Level]] = {}
+    for factor, value in schema.table(table["effect"], f"{path}.effect").items():
+        place = f"{path}.effect.{factor}"
+        if isinstance(value, list):
+            ends = schema.items(value, place, level)
+            if len(ends) != 2:
+                raise DesignError(
+                    f"{place}: expected a level, or a pair of baseline and treatment; got {len(ends)} entries"
+                )
+            levels[factor] = (ends[0], ends[1])
+        else:
+            levels[factor] = level(value, place)
+    try:
+        made = effect(**levels)
+        name = schema.text(table.get("name", made.name), f"{path}.name")
+        family = schema.text(table.get("family", DEFAULT_FAMILY), f"{path}.family")
+        order = schema.whole(table.get("order", made.order), f"{path}.order", least=0)
+        return made.named(name, family, order=order).contrast(design.cells)
     except DesignError:
         raise
     except ValueError as error:

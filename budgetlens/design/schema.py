@@ -35,7 +35,7 @@ KEYS: tuple[str, ...] = (
     "headline",
     "allow_idle",
 )
-CONTRAST_KEYS: tuple[str, ...] = ("name", "family", "baseline", "treatment", "weights", "order")
+CONTRAST_KEYS: tuple[str, ...] = ("name", "family", "effect", "baseline", "treatment", "weights", "order")
 SPLIT_KEYS: tuple[str, ...] = ("total", "parts")
 
 

@@ -20,8 +20,6 @@ from budgetlens.statistics.contrasts import (
     Contrast,
     comparison,
     contrast_values,
-    factor_contrast,
-    factorial_contrasts,
     parse_cell,
     wide_cells,
 )
@@ -43,8 +41,6 @@ __all__ = [
     "contrast_values",
     "decomposition",
     "effects_table",
-    "factor_contrast",
-    "factorial_contrasts",
     "one_sample_effects",
     "paired_effect",
     "parse_cell",
