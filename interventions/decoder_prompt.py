@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 
 from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
 from budgetlens.model.trials import Example, ExampleError, Segment, Trial
+from budgetlens.registry.labels import Label
 from interventions.levels.values import at_least, known_name, whole_number
 from interventions.texts.neutral import neutral_token
 
@@ -97,6 +98,18 @@ FILLS: Mapping[str, Callable[[Trial, Context, int], tuple[int, ...]]] = MappingP
 )
 
 
+_FILL_WORDS = {
+    "query": "the query",
+    "random": "random token ids",
+    "random-text": "random text",
+    "corpus-unigram": "words of other documents",
+    "shuffled-query": "the query, shuffled",
+    "other-query": "another example's query",
+    "neutral": "neutral tokens",
+    "position": "nothing but its positions",
+}
+
+
 @intervention("prompt")
 @dataclass(frozen=True)
 class DecoderPrompt(Intervention):
@@ -150,6 +163,17 @@ class DecoderPrompt(Intervention):
         fill, colon, length = level.partition(":")
         known_name(fill, "prompt fill", ("none", "position", *FILLS))
         return cls(fill, whole_number(length, f"the length in prompt={level}", least=0) if colon else None)
+
+    @classmethod
+    def label(cls, level: str) -> Label:
+        """What the prompt is, and how long where it is not as long as the query."""
+        own = cls.parse(level)
+        if own.fill == "none" or own.length == 0:
+            return Label("no prompt", rest=True)
+        words = _FILL_WORDS[own.fill]
+        if own.length is not None:
+            words += f" ({own.length} tokens)"
+        return Label(f"prompt: {words}", f"{words} in the prompt")
 
     def apply(self, trial: Trial, context: Context) -> Trial:
         """The trial with this prompt in place of any other.

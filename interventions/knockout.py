@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from budgetlens.design.intervention import Context, Intervention, intervention
 from budgetlens.model.edits import HideKeys, KeepKeys
 from budgetlens.model.trials import Trial
+from budgetlens.registry.labels import Label
 from interventions.levels.edges import EdgeChoice, parse_edges
 
 
@@ -36,6 +37,14 @@ class Knockout(Intervention):
     def parse(cls, level: str) -> Self:
         """From ``none`` or ``rows->keys@layers/heads``; LevelError with that form otherwise."""
         return cls(None if level == "none" else parse_edges(level, all_but=True))
+
+    @classmethod
+    def label(cls, level: str) -> Label:
+        """Which keys are unseen by which rows, and where."""
+        own = cls.parse(level)
+        if own.edges is None:
+            return Label("", "nothing cut", rest=True)
+        return Label(f"cut: {own.edges.words}", f"the attention cut from {own.edges.words}")
 
     def apply(self, trial: Trial, context: Context) -> Trial:
         """The trial with these edits besides its others."""

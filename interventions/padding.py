@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 
 from budgetlens.design.intervention import Context, Intervention, intervention
 from budgetlens.model.trials import Example, Segment, Trial
+from budgetlens.registry.labels import Label
 from interventions.levels.values import at_least, known_name, whole_number
 
 #: What stands between passages, and between padding and document: a blank line.
@@ -59,6 +60,15 @@ class PadDocument(Intervention):
         tokens, colon, place = level.partition(":")
         number = whole_number(tokens, f"the padded length in tokens in padding={level}", least=1)
         return cls(number, place if colon else "after")
+
+    @classmethod
+    def label(cls, level: str) -> Label:
+        """The length, and the place where it is not after the document."""
+        own = cls.parse(level)
+        if own.tokens is None:
+            return Label("unpadded", "the document unpadded", rest=True)
+        place = "" if own.place == "after" else f", {own.place}"
+        return Label(f"{own.tokens:,} tokens{place}", f"the document padded to {own.tokens:,} tokens{place}")
 
     def apply(self, trial: Trial, context: Context) -> Trial:
         """The trial with its document padded.

@@ -8,11 +8,23 @@ from typing import ClassVar, Self
 
 from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
 from budgetlens.model.trials import Example, Segment, Trial
+from budgetlens.registry.labels import Label
 from interventions.levels.values import at_least, known_name, whole_number
 from interventions.texts.prefix_sources import SOURCES, Request, Source, oracle
 
 #: Text between prefix and document (protocol, section 1).
 SEPARATOR = "\n"
+#: What readers see of the sources whose names don't tell.
+_SOURCE_WORDS = {
+    "oracle": "the query",
+    "template": "a template question",
+    "first_sentence": "the first sentence",
+    "shuffled_sentence": "the first sentence's words shuffled",
+    "random": "another document's words",
+    "pool": "random words",
+    "generic": "a generic sentence",
+    "neutral": "neutral tokens",
+}
 #: The part of a level before its first colon: a name, then ``@DISTANCE`` and ``*TIMES`` where they are given.
 _HEAD = re.compile(r"(?P<name>[^@*]*)(?:@(?P<distance>[^@*]*))?(?:\*(?P<times>[^@*]*))?")
 
@@ -116,6 +128,24 @@ class Prefix(Intervention):
             times=1 if times is None else whole_number(times, "the number of repetitions after '*'", least=1),
             literal=rest if is_text else "",
         )
+
+    @classmethod
+    def label(cls, level: str) -> Label:
+        """What the prefix is, of how much and how often."""
+        own = cls.parse(level)
+        if own.source == "none":
+            return Label("no prefix", rest=True)
+        kind = own.source.removeprefix("wrong_")
+        words = own.literal if own.source == "literal" else _SOURCE_WORDS.get(kind, kind.replace("_", " "))
+        if own.source == "literal":
+            words = f"“{words}”"
+        if own.count is not None:
+            words = f"{own.count} {words}"
+        if own.source != kind:
+            words = f"another example's {words.removeprefix('the ').removeprefix('a ')}"
+        if own.times > 1:
+            words += f", {own.times} times"
+        return Label(f"prefix: {words}", f"{words} as prefix")
 
     def apply(self, trial: Trial, context: Context) -> Trial:
         """The trial with this prefix in place of any other.

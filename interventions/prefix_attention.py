@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
 from budgetlens.model.edits import HideKeys
 from budgetlens.model.trials import Trial
+from budgetlens.registry.labels import Label
 
 PREFIX = frozenset({"prefix", "separator"})
 OTHERS = frozenset({"bos", "document", "eos"})
@@ -46,6 +47,21 @@ class PrefixAttention(Intervention):
                 f"prefix_attention is none, masked, unshifted or masked+unshifted; got {level!r}"
             )
         return cls("masked" in parts, "unshifted" in parts)
+
+    @classmethod
+    def label(cls, level: str) -> Label:
+        """What of the prefix reaches the document."""
+        own = cls.parse(level)
+        if not (own.masked or own.unshifted):
+            return Label("", "a prefix that moves the document and is seen by it", rest=True)
+        if own.masked and own.unshifted:
+            return Label(
+                "prefix neither moves nor is seen",
+                "a prefix that neither moves the document nor is seen by it",
+            )
+        if own.masked:
+            return Label("prefix only moves", "a prefix that only moves the document")
+        return Label("prefix only seen", "a prefix that the document sees without being moved")
 
     def apply(self, trial: Trial, context: Context) -> Trial:
         """The trial whose encoder treats its prefix so; a trial without a prefix is left as it is."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
+from budgetlens.design.labels import level_label
 from budgetlens.model.states import CopyStates
 from budgetlens.model.trials import Trial
+from budgetlens.registry.labels import Label
 from interventions.levels.donors import Levels, Place, parse_levels, parse_place
 
 _FORM = "'roles<-factor=level@where', for example 'bos+document<-prefix=oracle@final' or 'document<-prefix=none@3'"
@@ -46,6 +48,18 @@ class StatePatching(Intervention):
         if not arrow or not at or not donor:
             raise LevelError(f"{level!r} names no donor and place; give {_FORM}")
         return cls(parse_place(roles, where), parse_levels(donor))
+
+    @classmethod
+    def label(cls, level: str) -> Label:
+        """Whose states are copied, from which donor and where."""
+        if cls.parse(level).place is None:
+            return Label("", "no states copied", rest=True)
+        roles, _, rest = level.partition("<-")
+        donor, _, where = rest.rpartition("@")
+        pairs = (part.partition("=") for part in donor.split("&"))
+        told = ", ".join(level_label(factor, text).long for factor, _, text in pairs)
+        place = "behind the last norm" if where == "final" else f"at layers {where}"
+        return Label(f"{roles} states from {told}, {place}", f"{roles} states copied from {told}, {place}")
 
     def apply(self, trial: Trial, context: Context) -> Trial:
         """The trial with these state edits besides its others."""

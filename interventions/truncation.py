@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
 from budgetlens.model.roles import ENCODER_ROLES
 from budgetlens.model.trials import FIRST_POSITIONS, Trial
+from budgetlens.registry.labels import Label
 from interventions.levels.values import role_set
 
 
@@ -40,6 +41,20 @@ class Truncate(Intervention):
             return cls(role_set(level, ENCODER_ROLES))
         except LevelError as error:
             raise LevelError(f"{error}; or {FIRST_POSITIONS!r} for the published truncation") from error
+
+    @classmethod
+    def label(cls, level: str) -> Label:
+        """Which roles are hidden; the separator goes with the prefix."""
+        own = cls.parse(level)
+        if not own.roles:
+            return Label("nothing hidden", rest=True)
+        if FIRST_POSITIONS in own.roles:
+            return Label("first positions hidden", "the first positions hidden, as published")
+        told = [role for role in ENCODER_ROLES if role in own.roles]
+        if {"prefix", "separator"} <= own.roles:
+            told.remove("separator")
+        words = " and ".join({"bos": "BOS", "eos": "EOS"}.get(role, role) for role in told)
+        return Label(f"{words} hidden")
 
     def apply(self, trial: Trial, context: Context) -> Trial:
         """The trial with these roles hidden as well."""

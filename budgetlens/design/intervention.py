@@ -19,6 +19,7 @@ import numpy as np
 from budgetlens.model.tokenization import TrialTokenizer
 from budgetlens.model.trials import Example, Trial
 from budgetlens.registry.discovery import discover
+from budgetlens.registry.labels import Label
 from budgetlens.registry.names import name_of, registered
 from budgetlens.registry.parameters import ParameterError, from_text
 
@@ -102,6 +103,17 @@ class Intervention(ABC):
             return from_text(cls, level)
         except ParameterError as error:
             raise LevelError(str(error)) from error
+
+    @classmethod
+    def label(cls, level: str) -> Label:
+        """The words for a level, without its draw; LevelError for one that can't be parsed.
+
+        By default the level behind the intervention's name, and nothing to tell on an axis where nothing is changed.
+        """
+        if level in cls.identity_levels:
+            return Label("", f"no {name_of(cls).replace('_', ' ')}", rest=True)
+        cls.parse(level)
+        return Label(f"{name_of(cls).replace('_', ' ')} {level}".strip())
 
     @classmethod
     def known_levels(cls) -> tuple[str, ...]:

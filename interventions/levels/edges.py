@@ -55,6 +55,14 @@ class EdgeChoice:
     all_but: bool
     heads: tuple[HeadChoice, ...]
 
+    @property
+    def words(self) -> str:
+        """Rows, keys and layers as people read them."""
+        rows = f"{self.stack} rows" if self.rows is None else f"{_roles(self.rows)} rows"
+        keys = f"all keys but {_roles(self.keys)}" if self.all_but else _roles(self.keys)
+        places = [f"layers {choice.window.text}" + _head_words(choice.heads) for choice in self.heads]
+        return f"{rows} to {keys}" + ("" if places == ["layers all"] else f", {' and '.join(places)}")
+
     def edits(self, kind: Callable[..., EdgesEdit], context: Context) -> tuple[EdgesEdit, ...]:
         """Edits of ``kind`` for the model of ``context``: one for all layers in which the same heads are meant.
 
@@ -72,6 +80,14 @@ class EdgeChoice:
             kind(keys=self.keys, rows=self.rows, stack=self.stack, layers=frozenset(own), heads=chosen)
             for chosen, own in layers.items()
         )
+
+
+def _roles(roles: frozenset[str]) -> str:
+    return "+".join(role for role in (PREDICTING, *ENCODER_ROLES, *DECODER_ROLES) if role in roles)
+
+
+def _head_words(heads: frozenset[int] | None) -> str:
+    return "" if heads is None else f", heads {'+'.join(map(str, sorted(heads)))}"
 
 
 def parse_edges(text: str, *, all_but: bool = False) -> EdgeChoice:
