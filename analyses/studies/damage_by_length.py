@@ -18,7 +18,7 @@ from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import contrast_values, wide_cells
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.strata import quantile_strata, strata_table, trend_test
-from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS, trend_rule
+from budgetlens.statistics.verdicts import CAUTION_RULE, interval_caution, trend_rule
 from budgetlens.tables.digits import counted
 from budgetlens.tables.presentation import Table, documents_resampled, sample
 from budgetlens.tables.run_statistics import SHARED, with_trend_verdicts
@@ -100,7 +100,7 @@ def damage_frames(
         # A single sign pattern, because nothing is tested here: the file's p_sign_flip says nothing.
         table = strata_table(values[effect], strata, inference, sign_flips=1)
         # Intervals are shown and no tests: only their caution, and the reasons that concern them.
-        table["caution"] = [CAUTION_TAILS if CAUTION_TAILS in own else "" for own in table["caution"]]
+        table["caution"] = table["caution"].map(interval_caution)
         table["reason"] = table["reason"].where(table["low"].isna(), "")
         table.insert(0, "effect", effect)
         table.insert(2, "length", [float(means[stratum]) for stratum in table["stratum"]])

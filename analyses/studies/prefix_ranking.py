@@ -17,7 +17,7 @@ from budgetlens.statistics.contrasts import contrast_values, wide_cells
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import one_sample_effects
 from budgetlens.statistics.ratios import ratio_of_means
-from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS
+from budgetlens.statistics.verdicts import CAUTION_RULE, interval_caution
 from budgetlens.tables.presentation import Table, documents_resampled, sample
 from figures import keyword_curve
 
@@ -127,7 +127,7 @@ def ranking_frame(
                 "share_high": float("nan") if own else ratio.high,
                 "share_of_d": ratio_of_d(values[contrast.name].to_numpy(), oracle),
                 # Nothing is tested here, so that only what concerns the intervals is said.
-                "caution": CAUTION_TAILS if CAUTION_TAILS in f"{effect.caution}; {ratio.caution}" else "",
+                "caution": interval_caution(effect.caution, ratio.caution),
                 "reason": "" if own and ratio.ratio == 1 else ratio.reason,
             }
         )

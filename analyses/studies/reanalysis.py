@@ -35,6 +35,7 @@ from budgetlens.statistics.strata import (
     strata_table,
     trend_tests,
 )
+from budgetlens.statistics.verdicts import interval_caution
 from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.run_statistics import with_trend_verdicts
 
@@ -204,7 +205,7 @@ def trends(records: Records, plan: Plan, inference: Inference) -> pd.DataFrame:
 
 
 def likelihood_by_stratum(records: Records, cells: Sequence[CellFacts], inference: Inference) -> pd.DataFrame:
-    """Answer NLL of every cell in every stratum: by, stratum, n, clusters, mean answer words, mean, low, high."""
+    """Answer NLL of every cell in every stratum: by, stratum, n, clusters, mean answer words, mean, low, high, caution."""
     names = [cell.name for cell in cells]
     frames = []
     for by, stratum, members in _members(records):
@@ -225,6 +226,7 @@ def likelihood_by_stratum(records: Records, cells: Sequence[CellFacts], inferenc
                 "mean": effect.mean_difference,
                 "low": effect.low,
                 "high": effect.high,
+                "caution": interval_caution(effect.caution),
                 "reason": effect.reason if pd.isna(effect.low) else "",
             }
             for name, effect in zip(names, described, strict=True)

@@ -47,8 +47,8 @@ def presented(frames: Mapping[str, pd.DataFrame], run: Run) -> dict[str, Table]:
             family="none",
             correction="none",
             seed=seed,
-            notes=("95 % BCa intervals", *shared, STRATA),
-            columns=("condition", *BY_STRATUM[1:], "n", "mean_answer_words", "mean", "reason"),
+            notes=("95 % BCa intervals", *shared, CAUTION_RULE, STRATA),
+            columns=("condition", *BY_STRATUM[1:], "n", "mean_answer_words", "mean", "caution", "reason"),
         ),
         "strata_effects": effects,
         "strata_ratios": ratios_presented(

@@ -20,7 +20,7 @@ from budgetlens.statistics.budget_arrays import by_document
 from budgetlens.statistics.contrasts import wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
-from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTION_TAILS, SMALLEST_EFFECT
+from budgetlens.statistics.verdicts import CAUTION_RULE, SMALLEST_EFFECT, interval_caution
 from budgetlens.tables.build import likelihood_table
 from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.digits import with_interval
@@ -128,7 +128,7 @@ def _row(
         "structural_fraction_low": ratio["low"],
         "structural_fraction_high": ratio["high"],
         "ratio_of_d": ratio["ratio_of_d"],
-        "caution": CAUTION_TAILS if any(CAUTION_TAILS in each for each in cautions) else "",
+        "caution": interval_caution(*cautions),
         "reason": ratio["reason"],
     }
 

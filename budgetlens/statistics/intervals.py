@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from budgetlens.statistics.products import product
+from budgetlens.statistics.verdicts import coverage_caution
 
 Floats = NDArray[np.float64]
 
@@ -131,6 +132,26 @@ def heavy_tails(influences: Floats) -> NDArray[np.bool_]:
         squares = (influences - influences.mean(axis=0)) ** 2
         # Without division, so that a column that does not vary needs no case of its own.
         return len(influences) * squares.mean(axis=0) ** 2 < 20 * (squares**2).mean(axis=0)
+
+
+def coverage_cautions(values: Floats) -> NDArray[np.object_]:
+    """`coverage_caution` of every column, shape [units, columns], over its own finite values.
+
+    Values are those whose mean is taken, or the mean with one unit left out. Of a column that does not vary nothing is
+    said.
+    """
+    present = np.isfinite(values)
+    n = present.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        mean = np.where(present, values, 0.0).sum(axis=0) / n
+        deviation = np.where(present, values - mean, 0.0)
+        squares = deviation**2
+        variance = squares.sum(axis=0) / n
+        skewness = (squares * deviation).sum(axis=0) / n / variance**1.5
+        kurtosis = (squares**2).sum(axis=0) / n / variance**2 - 3
+    found = np.empty(values.shape[1], dtype=object)
+    found[:] = [coverage_caution(*own) for own in zip(n, skewness, kurtosis, strict=True)]
+    return found
 
 
 def _column_quantiles(ordered: Floats, probability: Floats) -> Floats:

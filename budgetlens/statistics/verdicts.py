@@ -252,3 +252,18 @@ def coverage_caution(n: int, skewness: float, kurtosis: float) -> str:
     if n < 25 * skewness**2:
         cautions.append(CAUTION_SKEW)
     return "; ".join(cautions)
+
+
+def joined_cautions(*cautions: str) -> str:
+    """The cautions of several numbers of one row as one: each sentence once."""
+    return "; ".join(dict.fromkeys(own for each in cautions for own in each.split("; ") if own))
+
+
+def interval_caution(*cautions: str) -> str:
+    """What of some cautions concerns intervals, for a row in which nothing is tested."""
+    return CAUTION_TAILS if any(CAUTION_TAILS in each for each in cautions) else ""
+
+
+def p_caution(caution: str) -> str:
+    """What of a caution concerns a test of the mean, for a row without an interval."""
+    return CAUTION_SKEW if CAUTION_SKEW in caution else ""

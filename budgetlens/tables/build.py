@@ -17,7 +17,7 @@ from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.live import idle_in_every_example, live_cells, same_in_every_example
 from budgetlens.statistics.paired import one_sample_effects
 from budgetlens.statistics.ratios import decompositions
-from budgetlens.statistics.verdicts import CAUTION_TAILS
+from budgetlens.statistics.verdicts import interval_caution
 from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.outcomes import outcome_tables
 from budgetlens.tables.probes import probe_tables
@@ -93,7 +93,7 @@ def likelihood_table(
             "median": effect.median,
             "trimmed_mean": effect.trimmed_mean,
             "token_weighted_mean": effect.token_weighted_mean,
-            "caution": CAUTION_TAILS if CAUTION_TAILS in effect.caution else "",
+            "caution": interval_caution(effect.caution),
             "reason": "; ".join(part for part in effect.reason.split("; ") if "Wilcoxon" not in part),
         }
         for name, effect in zip(names, described, strict=True)

@@ -16,7 +16,7 @@ from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import one_sample_effects
 from budgetlens.statistics.quantities import Quantity
-from budgetlens.statistics.verdicts import CAUTION_RULE
+from budgetlens.statistics.verdicts import CAUTION_RULE, interval_caution
 from budgetlens.tables.captions import Captions
 from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.presentation import Table, documents_resampled, effects_presentation, shares_documents
@@ -46,7 +46,7 @@ def _bounded(inference: Inference, tested: Quantity) -> Inference:
 def _by_cell(run: Run, records: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
     """Means of every quantity by cell.
 
-    Columns cell, alias, factors, quantity, n, clusters, mean, low, high, sd, median, reason.
+    Columns cell, alias, factors, quantity, n, clusters, mean, low, high, sd, median, caution (of the interval), reason.
     """
     frames = []
     for quantity in declared.quantities:
@@ -72,6 +72,7 @@ def _by_cell(run: Run, records: pd.DataFrame, declared: Declaration) -> pd.DataF
                 "high": effect.high,
                 "sd": effect.sd,
                 "median": effect.median,
+                "caution": interval_caution(effect.caution),
                 "reason": "; ".join(part for part in effect.reason.split("; ") if "Wilcoxon" not in part),
             }
             for name, effect in zip(run.manifest.cell_names, described, strict=True)
@@ -101,7 +102,7 @@ def presented_outcome(
                 *documents_resampled(shares_documents(frame)),
                 CAUTION_RULE,
             ),
-            columns=("condition", "quantity", "n", "mean", "median", "reason"),
+            columns=("condition", "quantity", "n", "mean", "median", "caution", "reason"),
         )
     tested = declared.tested
     if effects in tables and tested is not None:

@@ -11,7 +11,13 @@ import pandas as pd
 
 from budgetlens.model.declaration import Declaration
 from budgetlens.statistics.quantities import Quantity
-from budgetlens.statistics.verdicts import CAUTION_RULE, UNDECIDED, layers_rule, verdict_over_layers
+from budgetlens.statistics.verdicts import (
+    CAUTION_RULE,
+    UNDECIDED,
+    joined_cautions,
+    layers_rule,
+    verdict_over_layers,
+)
 from budgetlens.tables.captions import Captions
 from budgetlens.tables.digits import counted, with_interval
 from budgetlens.tables.presentation import Table
@@ -148,6 +154,7 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
             "positive in layers": runs(found.loc[found["mean"] > 0, "layer"]),
             "negative in layers": runs(found.loc[found["mean"] < 0, "layer"]),
         }
+        cautions = joined_cautions(*tested["caution"])
         if len(tested):
             surest = tested.loc[(tested["mean"] / tested["standard_error"]).abs().idxmax()]
             row |= {
@@ -165,6 +172,7 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
                     quantity,
                     order=int(surest["order"]),
                 ),
+                "caution": cautions,
             }
         elif (own["mean"] == 0).all():
             # Both sides are 0 in every layer: nothing to say about this role.
@@ -172,6 +180,7 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
         else:
             row |= {
                 "verdict": UNDECIDED,
+                "caution": cautions,
                 "reason": next((reason for reason in own["reason"] if reason), ""),
             }
         rows.append(row)
@@ -195,6 +204,7 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
             COUNTS_UNITS,
             f"positive: the treatment lowers the {what}",
             f"verdict, over the layers: {layers_rule(smallest, quantity, orders=effects['order'])}",
+            f"a caution stands for any layer of its row; {CAUTION_RULE}",
         ),
     )
 
@@ -223,6 +233,7 @@ def head_table(captions: Captions, name: str, declared: Declaration, heads: pd.D
                 "treatment raises": int((found["mean"] < 0).sum()),
                 "most lowered": _head(found, found["mean"].to_numpy()),
                 "most raised": _head(found, -found["mean"].to_numpy()),
+                "caution": joined_cautions(*found["caution"]),
             }
         )
     columns = ["contrast", axis, "heads tested", "discovered"]
@@ -243,6 +254,7 @@ def head_table(captions: Captions, name: str, declared: Declaration, heads: pd.D
             f"{name}.csv has every head",
             UNIT_OF_SHARES,
             COUNTS_UNITS,
+            f"a caution stands for any head that its row counts as discovered; {CAUTION_RULE}",
         ),
     )
 
