@@ -645,7 +645,7 @@ def test_show_prints_every_cell_by_role(
     for prefix in ("none", "oracle"):
         for prompt in ("none", "random-text", "query"):
             assert f"prefix={prefix}|hidden=bos+prefix+separator|prompt={prompt}" in flat
-    assert "decoder positions moved by" in flat
+    assert "decoder positions are moved by" in flat
     # One cell of the published protocol, by its short name.
     assert main([*given, "--example", "2", "--cell", "bare_q", "--protocol", "published"]) == 0
     flat = capsys.readouterr().out.replace("\n", "")
