@@ -108,8 +108,9 @@ def drawn_requests(app: Dash, draw: random.Random, count: int) -> list[BadReques
     while len(chosen) < count:
         output = draw.choice(called(app))
         body = body_of(app, output, draw.choice(STRANGE_VALUES))
+        parts = [*body["inputs"], *body["state"], body]
         for _ in range(draw.choice((1, 2, 3))):
-            part = draw.choice([*body["inputs"], *body["state"], body])
+            part = draw.choice(parts)
             part[draw.choice([*part, "id", "property", "value"])] = draw.choice(STRANGE_VALUES)
         headers = {"Host": "localhost:8050", "Content-Type": "application/json"}
         chosen.append(
