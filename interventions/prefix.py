@@ -150,11 +150,13 @@ class Prefix(Intervention):
     def apply(self, trial: Trial, context: Context) -> Trial:
         """The trial with this prefix in place of any other.
 
-        Raises ValueError where the corpus has no other example to take a prefix from.
+        Raises ValueError where the corpus has no other example to take a prefix from, or no token of a document could
+        stand behind so long a prefix.
         """
         if self.source == "none":
             return trial.with_prefix(())
         source, own = SOURCES[self.source], trial.example
+        self._refuse_endless(source, context)
         example = self._another(context) if source.elsewhere else own
         made = source.make(Request(example, own, context, self.count, self.literal))
         if isinstance(made, str):
@@ -162,6 +164,15 @@ class Prefix(Intervention):
         else:
             prefix = Segment("prefix", token_ids=made * self.times)
         return trial.with_prefix((prefix, Segment("separator", text=SEPARATOR)))
+
+    def _refuse_endless(self, source: Source, context: Context) -> None:
+        """Before it is made, since billions of words would fill the memory: every repetition has a token or more."""
+        least = self.times * (self.count or 1 if source.counts == "tokens" else 1)
+        if least > 1 and least > context.tokenizer.limits.encoder:
+            raise ValueError(
+                f"prefix={self.source} of at least {least} tokens is longer than the encoder's limit of "
+                f"{context.tokenizer.limits.encoder}; give fewer, or raise the limit"
+            )
 
     def _another(self, context: Context) -> Example:
         count = len(context.examples)

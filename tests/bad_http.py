@@ -7,6 +7,7 @@ no client would send.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,24 @@ class BadRequest:
 def bad_requests(app: Dash) -> list[BadRequest]:
     """Some hundreds of requests for an explorer's app, always the same ones."""
     return [*_paths_and_methods(), *_headers(), *_bodies(app), *_values(app)]
+
+
+def drawn_requests(app: Dash, draw: random.Random, count: int) -> list[BadRequest]:
+    """``count`` bad requests: half of them those of :func:`bad_requests`, half with several things wrong at random."""
+    known = bad_requests(app)
+    chosen = draw.sample(known, min(count // 2, len(known)))
+    while len(chosen) < count:
+        output = draw.choice(called(app))
+        body = body_of(app, output, draw.choice(STRANGE_VALUES))
+        parts = [*body["inputs"], *body["state"], body]
+        for _ in range(draw.choice((1, 2, 3))):
+            part = draw.choice(parts)
+            part[draw.choice([*part, "id", "property", "value"])] = draw.choice(STRANGE_VALUES)
+        headers = {"Host": "localhost:8050", "Content-Type": "application/json"}
+        chosen.append(
+            BadRequest("a body with other parts", CALLBACK, "POST", headers, json.dumps(body).encode())
+        )
+    return chosen
 
 
 def answer_of(app: Dash, request: BadRequest) -> TestResponse:

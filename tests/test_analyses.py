@@ -31,6 +31,7 @@ from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.ratios import decompositions
+from tests.cautions import tables_without_caution
 from tests.reference import tiny_models
 
 FIRST_N, VISIBLE, HIDDEN = "first-n", "prefix+separator", "bos+prefix+separator"
@@ -604,6 +605,7 @@ def assert_finished(out: Path, name: str, capsys: pytest.CaptureFixture[str]) ->
     tables = {path.stem: pd.read_csv(path) for path in (out / "tables").glob("*.csv")}
     assert {"likelihood", "effects", "decomposition", "shares", "share_effects", "trials"} <= tables.keys()
     assert OWN_TABLES[name] <= tables.keys()
+    assert tables_without_caution(out / "tables") == []
     figures = {path.stem for path in (out / "figures").glob("*.html")}
     assert {"effects", "splits", "budgets_decoder"} <= figures
     assert OWN_FIGURES.get(name, "effects") in figures

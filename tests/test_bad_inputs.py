@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_inputs import KINDS, campaign, fault_of, table
+from tests.bad_inputs import KINDS, campaign, fault_of, requests, table
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -17,6 +17,13 @@ def test_every_bad_input_gives_a_result_or_one_sentence(kind: str) -> None:
     assert len(outcomes) == 12
 
 
+def test_every_bad_request_is_answered_in_a_sentence() -> None:
+    outcomes = list(requests(seed=20, count=40))
+    assert [(outcome.given, outcome.fault) for outcome in outcomes if outcome.fault] == []
+    assert len(outcomes) == 40
+    assert {outcome.refused for outcome in outcomes} == {True, False}
+
+
 def test_the_same_seed_makes_the_same_inputs(tmp_path: Path) -> None:
     for number, make in enumerate(KINDS.values()):
         folders = [tmp_path / f"{number}{name}" / "here" for name in "ab"]
@@ -24,7 +31,9 @@ def test_the_same_seed_makes_the_same_inputs(tmp_path: Path) -> None:
         for folder in folders:
             folder.mkdir(parents=True)
             given = make(random.Random("1"), folder)
-            files = {path.name: path.read_bytes() for path in folder.iterdir()}
+            files = {
+                path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+            }
             made.append(([word.replace(str(folder), "") for word in given], files))
         assert made[0] == made[1]
 

@@ -490,9 +490,9 @@ def test_show_cuts_where_the_analysis_cuts(
     file = tmp_path / "design.toml"
     file.write_text('encoder_tokens = 30\nfactors = {prefix = ["none", "oracle"]}\n')
     assert main(["show", "custom", "--design", str(file), *given]) == 0
-    assert "tokens cut at the limit" in " ".join(capsys.readouterr().out.split())
+    assert "tokens are cut at the limit" in " ".join(capsys.readouterr().out.split())
     assert main(["show", "custom", *FACTORS, *given]) == 0
-    assert "tokens cut at the limit" not in " ".join(capsys.readouterr().out.split())
+    assert "tokens are cut at the limit" not in " ".join(capsys.readouterr().out.split())
 
 
 #: Padding needs a larger corpus than the tiny one.

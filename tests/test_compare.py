@@ -27,6 +27,7 @@ from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory, part_name
 from budgetlens.statistics.contrasts import parse_cell
 from budgetlens.tables.presentation import Table
+from tests.cautions import SKEW, caution_of, tails_of
 
 SHORT = {"none": "bare", "oracle": "oracle_trunc"}
 PROMPTS = {"none": "nq", "random": "random_q", "query": "q"}
@@ -211,6 +212,7 @@ def test_measured_figures_are_those_of_the_records(tmp_path):
     difference = wide[first["baseline"]] - wide[first["treatment"]]
     assert first["measured"] == pytest.approx(difference.mean() / difference.std())
     assert first["low"] < first["measured"] < first["high"]
+    assert first["caution"] == tails_of(difference)
     budgets = pd.read_parquet(run / "records" / "budgets")
     share = frame[frame["quantity"] == "attention share"].iloc[0]
     own = budgets[
@@ -548,6 +550,26 @@ def test_wins_have_wilson_s_interval(tmp_path):
     low, high = proportion_confint(wins, 40, method="wilson")
     found = [won["measured"], won["low"], won["high"]]
     assert found == pytest.approx([100 * wins / 40, 100 * low, 100 * high])
+
+
+def test_measured_figures_carry_the_caution_of_what_they_are(tmp_path):
+    run, wide = write_cells(tmp_path / "run", "exp01", dict.fromkeys(short_cell_names("exp01"), 2.0))
+    frame = compare(run, resamples=99).frame
+    tested = 0
+    for row in frame[frame["measured"].notna()].itertuples():
+        if row.quantity in ("mean difference", "d_z"):
+            assert row.caution == tails_of(wide[row.baseline] - wide[row.treatment])
+        elif row.quantity == "mean NLL":
+            assert row.caution == tails_of(wide[row.baseline])
+        elif row.quantity == "p (t)":
+            assert row.caution == (
+                SKEW if SKEW in caution_of(wide[row.baseline] - wide[row.treatment]) else ""
+            )
+            tested += bool(row.caution)
+        elif row.quantity == "win %":
+            assert row.caution == ""
+    assert tested
+    assert "caution" in compare(run, resamples=99).shown()
 
 
 def test_only_the_chosen_model_s_figures_are_compared(tmp_path, capsys):

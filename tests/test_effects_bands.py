@@ -13,12 +13,13 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from budgetlens.runs.arrays import read_arrays
-from budgetlens.statistics.bands import _max_statistic, head_map, share_differences, share_table
+from budgetlens.statistics.bands import head_map, share_differences, share_table
 from budgetlens.statistics.budget_arrays import BudgetArray, budget_arrays, empty_budget, fill
 from budgetlens.statistics.contrasts import Contrast, comparison
 from budgetlens.statistics.decisions import decide_over_layers
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import bca_interval
+from budgetlens.statistics.permutations import max_statistic
 from budgetlens.statistics.quantities import Quantity
 
 SHARE = Quantity(
@@ -207,7 +208,7 @@ def test_bands_and_simultaneous_p_by_full_enumeration():
     assert found["band_low"].to_numpy() == pytest.approx(values.mean(axis=0) - critical * error, rel=1e-5)
     # Over layers and roles the largest is taken of both.
     every = (array.values[0] - array.values[1]).mean(axis=2).astype(np.float64).reshape(9, -1)
-    wider = _max_statistic(every, np.zeros(every.shape[1], dtype=int), Inference(seed=1, resamples=1000))
+    wider = max_statistic(every, np.zeros(every.shape[1], dtype=int), Inference(seed=1, resamples=1000))
     largest = t_of(every * patterns[:, :, None]).max(axis=1)
     simultaneous = (largest[:, None] >= t_of(every) - 1e-6).mean(axis=0)
     assert wider["p_simultaneous"] == pytest.approx(simultaneous, abs=1e-9)
@@ -221,9 +222,7 @@ def test_the_planted_effect_is_found_and_wider_families_give_wider_bands():
         (array.values[0] - array.values[1]).mean(axis=2, dtype=np.float64).reshape(len(array.examples), -1)
     )
     # Layers and roles as one family instead of the layers of a role.
-    everything = _max_statistic(
-        values, np.zeros(values.shape[1], dtype=int), Inference(seed=1, resamples=999)
-    )
+    everything = max_statistic(values, np.zeros(values.shape[1], dtype=int), Inference(seed=1, resamples=999))
     found = layers[(layers["role"] == "document") & (layers["p_simultaneous"] < 0.05)]
     assert found["layer"].tolist() == [7]
     assert (found["mean"] < 0).all()

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from budgetlens.statistics.bands import _max_statistic
 from budgetlens.statistics.decisions import SKEW, TAILS, codes_of, coverage_cautions
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import bca_interval, left_out_sums, resampled_sums, unit_sums
 from budgetlens.statistics.paired import one_sample_effects
-from budgetlens.statistics.permutations import sign_flip_p
+from budgetlens.statistics.permutations import max_statistic, sign_flip_p
 from budgetlens.statistics.ratios import _ratios
 from budgetlens.statistics.strata import _permuted_p
 
@@ -176,7 +175,7 @@ def test_bands_hold_every_layer_at_once_and_pointwise_p_does_not():
     for number in range(simulations):
         shared = generator.normal(size=(n, 1))
         values = 0.6 * shared + generator.exponential(1, (n, layers)) - generator.exponential(1, (n, layers))
-        found = _max_statistic(values, np.zeros(layers, dtype=int), Inference(seed=number, resamples=199))
+        found = max_statistic(values, np.zeros(layers, dtype=int), Inference(seed=number, resamples=199))
         held.append(((found["band_low"] <= 0) & (found["band_high"] >= 0)).all())
         rejected.append(found["p_simultaneous"].min())
         pointwise.append(found["p"].min())

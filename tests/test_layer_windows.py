@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from budgetlens.model.families import family_of
 from budgetlens.model.loaded import at_path
 from budgetlens.model.loading import declared_depths
 from budgetlens.model.tokenization import TrialTokenizer
+from interventions.levels.edges import parse_edges
 from interventions.levels.layer_windows import LayerWindow, parse_window, window_layers
 from tests.reference import tiny_models
 
@@ -60,6 +64,37 @@ def test_layers_beyond_the_stack_are_refused() -> None:
         parse_window("20-33").layers(12)
     with pytest.raises(LevelError, match="a depth of 0"):
         parse_window("all").layers(0)
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """What stands in the block takes less than a megabyte."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("text", ["0-9999999", "9999999", "3-99999999999", "99999999999"])
+def test_a_huge_window_is_refused_before_it_is_built(text: str) -> None:
+    with little_memory(), pytest.raises(LevelError, match=rf"'{text}' go beyond the stack"):
+        parse_window(text).layers(12)
+
+
+@pytest.mark.parametrize("heads", ["h0-9999999", "h1000", "h0+3-99999999999"])
+def test_a_huge_range_of_heads_is_refused_before_it_is_built(heads: str) -> None:
+    with little_memory(), pytest.raises(LevelError, match="no model has more than 1,000 in a layer"):
+        parse_edges(f"predicting->bos@all/{heads}")
+    assert parse_edges("predicting->bos@all/h0-999").heads[0].heads == frozenset(range(1000))
+
+
+@pytest.mark.parametrize("text", ["predicting->bos@0-{}", "predicting->bos@{}", "predicting->bos@all/h0-{}"])
+def test_a_number_of_thousands_of_digits_is_refused_in_a_short_sentence(text: str) -> None:
+    with pytest.raises(LevelError, match="holds a number of 5,000 digits; give a shorter one") as refused:
+        parse_edges(text.format("9" * 5000))
+    assert len(str(refused.value)) < 200
 
 
 def context(depths: dict[str, int] | None) -> Context:

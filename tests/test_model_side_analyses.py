@@ -30,6 +30,7 @@ from budgetlens.statistics.budget_arrays import empty_budget
 from budgetlens.statistics.contrasts import parse_cell
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
+from tests.cautions import tables_without_caution
 from tests.conftest import write_corpus
 from tests.factorial import factor_contrast
 from tests.precision import Float32, beyond, least_unit, within
@@ -263,7 +264,10 @@ def test_all_final_states_of_the_enriched_run_restore_all_of_it(
 
 
 def test_a_run_of_what_the_answer_needs(needs: Path) -> None:
+    assert tables_without_caution(needs / "tables") == []
     table = pd.read_csv(needs / "tables" / "knockouts.csv")
+    effects = pd.read_csv(needs / "tables" / "effects.csv")
+    assert table["caution"].fillna("").str.len().gt(0).sum() == effects["caution"].notna().sum() > 0
     found = nll(needs)
     plan = find_analysis("exp12").plan(Run.open(needs).manifest.protocol)
     assert len(table) == len(plan.contrasts)
@@ -278,6 +282,7 @@ def test_a_run_of_what_the_answer_needs(needs: Path) -> None:
 
 
 def test_a_run_of_where_enrichment_lives(lives: Path) -> None:
+    assert tables_without_caution(lives / "tables") == []
     table = pd.read_csv(lives / "tables" / "restoration.csv")
     assert len(table) == 2 * 2 * len(enrichment_plans.ROLE_SETS) * len(enrichment_plans.DEPTHS)
     shares = pd.read_csv(lives / "tables" / "restored_shares.csv")

@@ -14,6 +14,7 @@ import budgetlens.runs.model_sweep as model_sweep
 from budgetlens.command.main import main
 from budgetlens.runs.model_sweep import labels_of
 from budgetlens.runs.run import Run
+from tests.cautions import tables_without_caution
 from tests.conftest import save_tiny
 from tests.test_analyses import long_corpus
 
@@ -73,6 +74,7 @@ def test_one_row_per_model_and_one_model_at_a_time(
     assert len(alive) == 2
     assert "Models" in capsys.readouterr().out
 
+    assert tables_without_caution(out / "tables") == []
     table = pd.read_csv(out / "tables" / "models.csv").set_index("model")
     assert list(table.index) == list(models.values())
     for path in models.values():

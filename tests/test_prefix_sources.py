@@ -350,6 +350,16 @@ def test_ill_formed_levels(level: str, message: str) -> None:
         Prefix.parse(level)
 
 
+@pytest.mark.parametrize(
+    ("level", "tokens"), [("oracle*99999999999", 99999999999), ("neutral*2:99999999999", 199999999998)]
+)
+def test_endless_prefixes_are_refused_before_they_are_made(level: str, tokens: int) -> None:
+    with pytest.raises(
+        ValueError, match=f"of at least {tokens} tokens is longer than the encoder's limit of"
+    ):
+        Prefix.parse(level).apply(Trial.bare(ROWS[0]), row_context(0))
+
+
 def test_ill_typed_parameters() -> None:
     for options in ({"count": "5"}, {"count": True}, {"count": 2.0}):
         with pytest.raises(LevelError, match="the number of keywords is a whole number of at least 1"):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import html.parser
 import io
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from budgetlens.runs.files import WriteError
 from budgetlens.statistics.contrasts import comparison
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
@@ -268,6 +271,22 @@ def test_files_are_written(tmp_path):
         "effects.caption.txt",
     }
     assert (tmp_path / "tables" / "effects.md").read_text(encoding="utf-8") == table().to_markdown()
+
+
+def test_a_file_that_can_not_be_written_stays_as_it_was(tmp_path, monkeypatch):
+    save(table(), tmp_path, "effects")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def half(path, text, **options):
+        path.write_bytes(text[: len(text) // 2].encode())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(
+        WriteError, match=r"effects\.csv can't be written, since no space is left on its disk; free"
+    ):
+        save(table(title="another one"), tmp_path, "effects")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_unknown_formats_are_refused():

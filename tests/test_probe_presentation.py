@@ -76,13 +76,15 @@ def test_bands_name_the_layers_that_leave_out_0_and_the_surest():
     )
     own["p_simultaneous"], own["reason"] = [0.01, 0.02, 0.9, 0.001, 0.8, nan], ""
     own["p_tost"], own["smallest_effect"], own["order"] = 0.9, 0.01, 1
-    empty = own.assign(mean=0.0, band_low=nan, band_high=nan, reason="equal")
-    absent = own.assign(mean=nan, band_low=nan, band_high=nan, reason="nobody observed it")
+    own["caution"] = ["", "tails", "tails; skew", "", "", ""]
+    empty = own.assign(mean=0.0, band_low=nan, band_high=nan, caution="", reason="equal")
+    absent = own.assign(mean=nan, band_low=nan, band_high=nan, caution="", reason="nobody observed it")
     sites = {"contrast": "c", "stack": "decoder", "block": "merged"}
     frame = pd.concat(
         part.assign(role=role, **sites) for role, part in (("bos", own), ("eos", empty), ("answer", absent))
     )
-    shown = band_table(CAPTIONS, SHARES, frame).frame.set_index("role")
+    table = band_table(CAPTIONS, SHARES, frame)
+    shown = table.frame.set_index("role")
     assert list(shown.index) == ["bos", "answer"]
     row = shown.loc["bos"]
     assert row["layers tested"] == 5
@@ -92,10 +94,20 @@ def test_bands_name_the_layers_that_leave_out_0_and_the_surest():
     assert (row["mean"], row["p_simultaneous"]) == (-0.2, 0.001)
     assert shown.loc["answer", "reason"] == "nobody observed it"
     assert shown["verdict"].tolist() == ["rises and falls", "undecided"]
+    # Those of any layer, each once, and told below the table.
+    assert shown["caution"].tolist() == ["tails; skew", ""]
+    assert "a: tails" in table.to_terminal(200)
+    assert "A caution stands for any layer of its row" in table.caption
 
 
 def test_bands_have_a_verdict_and_its_rule():
-    layers = {"layer": range(2), "standard_error": 0.001, "p_simultaneous": [0.001, 0.8], "reason": ""}
+    layers = {
+        "layer": range(2),
+        "standard_error": 0.001,
+        "p_simultaneous": [0.001, 0.8],
+        "caution": "",
+        "reason": "",
+    }
     site = {"contrast": "c", "stack": "decoder", "block": "merged", "smallest_effect": 0.01, "order": 1}
     bands = {
         "bos": ([0.002, 0.0], [0.001, 0.001]),
@@ -133,7 +145,16 @@ def test_heads_are_counted_by_sign_and_the_strongest_named():
     found = [(0, 0, 0.02, True), (0, 1, 0.05, True), (3, 2, -0.04, True), (3, 3, -0.9, False)]
     frame = pd.DataFrame(
         [
-            {**site, "layer": layer, "head": head, "role": role, "mean": mean, "p": 0.01, "discovered": own}
+            {
+                **site,
+                "layer": layer,
+                "head": head,
+                "role": role,
+                "mean": mean,
+                "p": 0.01,
+                "discovered": own,
+                "caution": f"of {head}",
+            }
             for role, silent in (("bos", False), ("eos", True))
             for layer, head, mean, own in [(*one[:3], one[3] and not silent) for one in found]
         ]
@@ -149,6 +170,7 @@ def test_heads_are_counted_by_sign_and_the_strongest_named():
         "treatment raises": 1,
         "most lowered": "L0H1 +0.050",
         "most raised": "L3H2 -0.040",
+        "caution": "of 0; of 1; of 2",
     }
     assert "ot shown: 1 pair of contrast and role without a discovery" in table.caption
 

@@ -26,6 +26,7 @@ from budgetlens.design.catalogue import analysis_of, find_analysis
 from budgetlens.runs.manifest import CellFacts, content_digest, sealed
 from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.inference import Inference
+from tests.cautions import tables_without_caution
 from tests.test_analyses import long_corpus
 
 PLAN = find_analysis("exp01").plan("published")
@@ -163,6 +164,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path) -> Path
 def test_without_a_source_01_is_run_first(runs: Path) -> None:
     assert json.loads((runs / "run-exp01" / "run.json").read_text())["analysis"] == "exp01"
     assert not (runs / "run" / "records").exists()
+    assert tables_without_caution(runs / "run" / "tables") == []
     tables = {path.stem for path in (runs / "run" / "tables").glob("*.csv")}
     assert tables == {
         "strata_likelihood",

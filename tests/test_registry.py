@@ -23,7 +23,7 @@ from budgetlens.design.intervention import Intervention, LevelError, available_i
 from budgetlens.model.observation import available_probes, chosen_probes
 from budgetlens.registry.discovery import plugin_of
 from budgetlens.registry.names import RegistryError, lookup, registered
-from budgetlens.registry.parameters import ParameterError, from_text, parameters_of
+from budgetlens.registry.parameters import ParameterError, from_text, parameters_of, split_draw
 from budgetlens.runs.run import Run
 from tests.conformance import Bench, check_identity, check_sample
 from tests.conftest import write_corpus
@@ -391,3 +391,11 @@ def test_a_third_party_s_intervention_and_probe_work_in_a_run(tmp_path: Path, ti
         "shout=none",
         "shout=loud:2",
     ]
+
+
+def test_a_draw_of_thousands_of_digits_is_refused_in_a_short_sentence() -> None:
+    assert split_draw("random-text#2") == ("random-text", 2)
+    assert split_draw("random-text#0") == ("random-text#0", 0)
+    with pytest.raises(ValueError, match="the draw after '#' in 'random' has 5,000 digits") as refused:
+        split_draw("random#" + "9" * 5000)
+    assert len(str(refused.value)) < 200

@@ -7,6 +7,7 @@ import gzip
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,8 @@ import pandas as pd
 import pytest
 
 import figures
+from budgetlens.model.edits import HideKeys
+from budgetlens.model.states import CycleStates
 from budgetlens.model.tokenization import Limits, TrialTokenizer
 from budgetlens.model.trials import Example, Segment, Trial
 from budgetlens.report.caveats import caveats
@@ -25,7 +28,7 @@ from budgetlens.report.examples import examples_section
 from budgetlens.report.figures import table_link
 from budgetlens.report.findings import colour, sentence, split_sentences
 from budgetlens.report.tables import table_markup, tables_section
-from budgetlens.runs.examples_shown import cut, examples_text, shown_examples
+from budgetlens.runs.examples_shown import cut, examples_text, notes_on, notes_on_input, shown_examples
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.manifest_files import write_manifest
 from budgetlens.runs.records import Fed
@@ -265,6 +268,33 @@ def test_examples_hold_the_texts_that_went_in(units: tuple[list[Unit], TrialToke
     words = len(units[1].tokenizer("who built the bridge", add_special_tokens=False)["input_ids"])
     assert f"{words} encoder positions are hidden from the decoder" in hidden["notes"]
     assert bare["notes"] == []
+
+
+def test_notes_say_what_the_text_does_not_show() -> None:
+    """Of the input in the words of `budgetlens show`, then what is edited while the model runs."""
+    example = Example("1", "who built the bridge", "The bridge was built by Tamm.", "Tamm the engineer")
+    prefixed = Trial.bare(example).with_prefix(
+        [Segment("prefix", text=example.query), Segment("separator", text="\n")]
+    )
+    asked = prefixed.with_prompt([Segment("prompt", text=example.query * 9)]).hiding({"separator"})
+    edited = replace(
+        asked,
+        prefix_positions="before",
+        edits=(HideKeys(frozenset({"bos"})),),
+        states=(CycleStates(frozenset({"document"}), "encoder", 0, (Trial.bare(example),)),),
+    )
+    fed = TrialTokenizer(tiny_models.tokenizer(), 2, Limits(encoder=60, prompt=5, answer=2))(edited)
+    on_input = notes_on_input(fed)
+    assert on_input == [
+        "1 encoder position is hidden from the decoder",
+        "the positions of the prefix are before those of the document",
+        f"{fed.prompt_cut} prompt tokens are cut at the limit",
+        f"{fed.answer_cut} answer tokens are cut at the limit",
+    ]
+    assert fed.prompt_cut > 0 < fed.answer_cut
+    attention, states = notes_on(fed)[len(on_input) :]
+    assert attention == "attention is edited while the model runs (hide keys: keys bos; stack decoder)"
+    assert states.startswith("states are edited while the model runs (cycle states: ")
 
 
 def test_examples_are_kept_with_the_run(units: tuple[list[Unit], TrialTokenizer], tmp_path: Path) -> None:

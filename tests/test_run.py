@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pyarrow import parquet
 
 from budgetlens.command.finishing import finish, report, tables_of
 from budgetlens.command.main import main
@@ -153,6 +155,30 @@ def test_parts_that_a_smaller_plan_forgets_are_missed(tmp_path: Path) -> None:
         Run.open(tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("kind", "column", "words"),
+    [
+        ("likelihood", "nll", "likelihood records of .* have no column 'nll': they were not written by"),
+        ("trials", "cell", "trials records of .* have no column 'cell'"),
+        ("trials", "document_intact", "trials records have no column 'document_intact'"),
+    ],
+)
+def test_records_that_lack_a_column_are_refused_in_one_sentence(
+    copy: Path, kind: str, column: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whole by every hash: a stranger can write what they like."""
+    parts = {path.parent.name: parquet.read_table(path) for path in copy.glob("records/*/part-00000.parquet")}
+    shutil.rmtree(copy / "records")
+    parts["trials"] = parts["trials"].append_column("document_intact", [[True] * len(parts["trials"])])
+    parts[kind] = parts[kind].drop_columns([column])
+    RunDirectory(copy).write_part("part-00000", parts)
+    assert main(["tables", str(copy)]) == 2
+    # Before it stands a note about texts that are not opened.
+    note, told = capsys.readouterr().err.splitlines()
+    assert re.search(words, told)
+    assert "is not opened unless you give it" in note
+
+
 def test_foreign_files_among_the_records_are_not_read(copy: Path) -> None:
     before = Run.open(copy).likelihood
     shutil.copy(
@@ -223,6 +249,10 @@ def test_a_manifest_that_lacks_something_names_it(whole: Path, key: str) -> None
         ({"corpus": {"name": "c", "n": 12, "asked": {"n": "9"}}}, r"has as corpus\.asked\.n '9'"),
         ({"corpus": {"name": "c", "n": True}}, r"has as corpus\.n True; expected a whole number"),
         ({"left_out": dict.fromkeys(map(str, range(13)), "?")}, r"leaves 13 of 12 examples out"),
+        (
+            {"cells": [{"name": "a", "factors": {"p": "1"}}, {"name": "b", "factors": {"q": "1"}}]},
+            r"has as cells\[1\]\.factors q, and of its first cell p: it was altered",
+        ),
         ({"command": [1]}, r"has as command list '\[1\]'; expected a list of texts"),
     ],
 )

@@ -59,6 +59,15 @@ def copy(whole: Path, tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
+@pytest.fixture
+def small_run(tmp_path: Path, tiny_directory: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command of a run of three examples, without its directory; of what it makes nothing is finished."""
+    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda run: None)
+    corpus = write_corpus(tmp_path / "c.jsonl", 3)
+    inputs = ["--model", str(tiny_directory), "--corpus", str(corpus)]
+    return ["run", "exp07", *inputs, "--device", "cpu", "--quiet"]
+
+
 # run.json and its copy.
 
 
@@ -365,24 +374,12 @@ def test_another_error_is_no_lack_of_memory(work: tuple[Any, ...], monkeypatch: 
 
 
 def test_smaller_batches_stand_in_run_json(
-    tmp_path: Path, tiny_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, small_run: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("budgetlens.command.finishing.finish", lambda run: None)
-    corpus = write_corpus(tmp_path / "c.jsonl", 3)
-    given = [
-        "run",
-        "exp07",
-        "--model",
-        str(tiny_directory),
-        "--corpus",
-        str(corpus),
-        "--device",
-        "cpu",
-        "--quiet",
-    ]
-    assert main([*given, "--out", str(tmp_path / "plain")]) == 0
+    assert main([*small_run, "--out", str(tmp_path / "plain")]) == 0
     monkeypatch.setattr(capturing, "capture", Allocator(4, MemoryError()))
-    assert main([*given, "--out", str(tmp_path / "small")]) == 0
+    assert main([*small_run, "--out", str(tmp_path / "small")]) == 0
     told = capsys.readouterr().err
     assert "out of memory: a batch of " in told
     assert "Parts 0 were computed in smaller batches" in told
@@ -486,22 +483,10 @@ def test_parts_of_several_processors_are_told(copy: Path) -> None:
 
 
 def test_a_run_continued_on_another_processor_says_so(
-    tmp_path: Path, tiny_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, small_run: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("budgetlens.command.finishing.finish", lambda run: None)
-    corpus = write_corpus(tmp_path / "c.jsonl", 3)
-    given = [
-        "run",
-        "exp07",
-        "--model",
-        str(tiny_directory),
-        "--corpus",
-        str(corpus),
-        "--device",
-        "cpu",
-        "--quiet",
-    ]
-    given += ["--batch-tokens", "60", "--out", str(tmp_path / "run")]
+    given = [*small_run, "--batch-tokens", "60", "--out", str(tmp_path / "run")]
     assert main(given) == 0
     assert "different kinds of processor" not in capsys.readouterr().err
     own = processor_of(torch.device("cpu"))

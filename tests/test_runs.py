@@ -27,6 +27,7 @@ from budgetlens.command.main import main
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
+from tests.cautions import tables_without_caution
 from tests.conftest import corpus_rows, write_corpus
 from tests.precision import Float32, within
 from tests.reference import eager, tiny_models
@@ -153,6 +154,7 @@ def test_columns_of_records_and_tables(finished: Path) -> None:
     for name, columns in expected.items():
         table = pd.read_csv(finished / "tables" / f"{name}.csv")
         assert columns <= set(table.columns), (name, sorted(columns - set(table.columns)))
+    assert tables_without_caution(finished / "tables") == []
     budgets = whole.records("budgets")
     # Examples × cells × layers × heads × roles.
     assert len(budgets) == EXAMPLES * 13 * 5 * 6 * 8
@@ -643,7 +645,7 @@ def test_show_prints_every_cell_by_role(
     for prefix in ("none", "oracle"):
         for prompt in ("none", "random-text", "query"):
             assert f"prefix={prefix}|hidden=bos+prefix+separator|prompt={prompt}" in flat
-    assert "decoder positions moved by" in flat
+    assert "decoder positions are moved by" in flat
     # One cell of the published protocol, by its short name.
     assert main([*given, "--example", "2", "--cell", "bare_q", "--protocol", "published"]) == 0
     flat = capsys.readouterr().out.replace("\n", "")

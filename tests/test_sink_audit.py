@@ -30,6 +30,7 @@ from budgetlens.statistics.ratios import ratio_of_means
 from budgetlens.tables.extract import Extract
 from budgetlens.tables.presentation import Table
 from probes.renormalised import REMOVED, Renormalised
+from tests.cautions import tables_without_caution
 from tests.conftest import PREFIXED, Shape, batch_of, write_corpus
 from tests.precision import TIMES, Float32, least_unit, numbers, unit, units_apart, weights_of, within
 
@@ -326,6 +327,7 @@ def audited(
 
 def test_a_run_of_the_audit(audited: Path) -> None:
     tables = {path.stem: pd.read_csv(path) for path in (audited / "tables").glob("*.csv")}
+    assert tables_without_caution(audited / "tables") == []
     exact = tables["sink_exactness"]
     assert exact.loc[exact["layer"] == 0, "holds"].all()
     assert not exact.loc[exact["layer"] > 1, "holds"].any()

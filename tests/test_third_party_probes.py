@@ -21,6 +21,7 @@ from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import available_probes, chosen_probes
 from budgetlens.report.drawing import draw_figures
 from budgetlens.runs.run import Run
+from tests.cautions import tables_without_caution
 from tests.conftest import SHAPES, batch_of, save_tiny, write_corpus
 from tests.distributions import THIRD_PARTY, install
 from tests.reference import eager
@@ -224,6 +225,7 @@ def test_figures_and_report_follow_from_the_declaration(finished: Path) -> None:
     for name in names:
         assert (finished / "figures" / f"{name}.html").is_file()
     drawn = figures["distance_decoder"]
+    assert tables_without_caution(finished / "tables") == []
     means = pd.read_csv(finished / "tables" / "distance.csv")["mean"]
     shown = np.concatenate(
         [np.ravel(trace.z).astype(float) for trace in drawn.data if trace.type == "heatmap"]

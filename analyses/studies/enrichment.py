@@ -16,8 +16,10 @@ from budgetlens.runs.run import Run
 from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.column_splits import ColumnMeans, means_of_columns, split_of_columns
 from budgetlens.statistics.contrasts import wide_cells
+from budgetlens.statistics.decisions import of_intervals
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.ratios import Ratio, ratio_of_means
+from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.extract import Extract
 from budgetlens.tables.presentation import Table, documents_resampled, sample
 from budgetlens.tables.probes import sums_of
@@ -37,7 +39,7 @@ def restoration_table(likelihood: pd.DataFrame, every: Sequence[Patch], inferenc
         Columns direction, roles, depth, prompt, n, mean_difference, low, high (mean change that the patch
         makes, in nats per answer token: bare − patched, or patched − enriched, BCa), enrichment (bare −
         enriched, with enrichment_low, enrichment_high), share, share_low, share_high (change over enrichment,
-        ratio of means with a paired BCa bootstrap interval), reason.
+        ratio of means with a paired BCa bootstrap interval), caution (of any of these intervals), reason.
     """
     wide = wide_cells(likelihood, "nll")
     labels = inference.labels(wide.index)
@@ -75,6 +77,7 @@ def _ratio(ratio: Ratio, level: ColumnMeans) -> dict[str, object]:
         "share": ratio.ratio,
         "share_low": ratio.low,
         "share_high": ratio.high,
+        "caution": of_intervals(level.caution[0], ratio.caution, ratio.denominator_caution),
         "reason": ratio.reason,
     }
 
@@ -127,6 +130,12 @@ def _restored_shares(
             "share": split.share["done"],
             "share_low": split.share_low["done"],
             "share_high": split.share_high["done"],
+            "caution": [
+                of_intervals(*own)
+                for own in zip(
+                    split.parts["done"].caution, split.total.caution, split.share_caution["done"], strict=True
+                )
+            ],
             "reason": split.share_reason["done"],
         }
     )
@@ -154,9 +163,20 @@ def enrichment_tables(run: Run, every: Sequence[Patch]) -> dict[str, Table]:
         "depth: the encoder layer at whose output states are copied, counted as part of the depth; final: what "
         "the decoder is given",
         "roles that the model's inputs do not have are not shown",
+        f"a caution stands for any interval of its row; {CAUTION_RULE}",
         *run.manifest.left_out_words,
     )
-    columns = ("direction", "prompt", "roles", "depth", "mean_difference", "enrichment", "share", "reason")
+    columns = (
+        "direction",
+        "prompt",
+        "roles",
+        "depth",
+        "mean_difference",
+        "enrichment",
+        "share",
+        "caution",
+        "reason",
+    )
     return {
         "restoration": Extract(
             frame=frame,

@@ -15,7 +15,7 @@ from budgetlens.runs.run import Run
 from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.decisions import FOUND
 from budgetlens.statistics.effects import effects_table
-from budgetlens.statistics.verdicts import rule
+from budgetlens.statistics.verdicts import CAUTION_RULE, rule
 from budgetlens.tables.presentation import Table, documents_resampled, sample
 from figures import effect_map, interaction_plot
 from interventions.levels.layer_windows import parse_window
@@ -45,7 +45,7 @@ def knockout_table(
         Columns base, rows, keys, window, n, mean, low, high (NLL with the knockout − without, nats per answer
         token, BCa), d_z (of the rise), p_holm or p_bonferroni, kind (of the fall), verdict, share (mean
         share that the keys had without the knockout, over the window's layers, heads, examples; NaN where budgets lack
-        them), reason.
+        them), caution (that of the effect), reason.
     """
     by_name = effects.set_index("contrast")
     corrected = "p_holm" if "p_holm" in effects.columns else "p_bonferroni"
@@ -61,7 +61,7 @@ def knockout_table(
         if positions[each.keys] == 0 or each.contrast.name not in by_name.index:
             undefined = dict.fromkeys(("mean", "low", "high", "d_z", corrected), np.nan)
             reason = _UNSEEN if positions[each.keys] else _ABSENT
-            told = {"kind": "", "verdict": _NOT_THERE, "share": share, "reason": reason}
+            told = {"kind": "", "verdict": _NOT_THERE, "share": share, "caution": "", "reason": reason}
             rows.append({**key, "n": int(effects["n"].max()), **undefined, **told})
             continue
         effect = by_name.loc[each.contrast.name]
@@ -77,6 +77,7 @@ def knockout_table(
                 "kind": effect["kind"],
                 "verdict": effect["verdict"],
                 "share": share,
+                "caution": effect["caution"],
                 "reason": effect["reason"] if np.isnan(effect["p_sign_flip"]) else "",
             }
         )
@@ -121,6 +122,7 @@ def knockout_tables(run: Run, knocked: Sequence[Knocked]) -> dict[str, Table]:
         notes=(
             "95 % BCa bootstrap intervals over examples",
             *documents_resampled(documents is not None),
+            CAUTION_RULE,
             "windows are parts of the decoder's depth; a knockout cuts the direct look alone, and what rows took "
             "in below the window stays",
         ),

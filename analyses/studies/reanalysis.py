@@ -25,6 +25,7 @@ from budgetlens.runs.storage import RunDirectory
 from budgetlens.statistics.bands import share_table
 from budgetlens.statistics.budget_arrays import BudgetArray, by_document
 from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
+from budgetlens.statistics.decisions import of_intervals
 from budgetlens.statistics.effects import with_verdicts
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import one_sample_effects
@@ -204,7 +205,7 @@ def trends(records: Records, plan: Plan, inference: Inference) -> pd.DataFrame:
 
 
 def likelihood_by_stratum(records: Records, cells: Sequence[CellFacts], inference: Inference) -> pd.DataFrame:
-    """Answer NLL of every cell in every stratum: by, stratum, n, clusters, mean answer words, mean, low, high."""
+    """Answer NLL of every cell in every stratum: by, stratum, n, clusters, mean answer words, mean, low, high, caution."""
     names = [cell.name for cell in cells]
     frames = []
     for by, stratum, members in _members(records):
@@ -225,6 +226,7 @@ def likelihood_by_stratum(records: Records, cells: Sequence[CellFacts], inferenc
                 "mean": effect.mean_difference,
                 "low": effect.low,
                 "high": effect.high,
+                "caution": of_intervals(effect.caution),
                 "reason": effect.reason if pd.isna(effect.low) else "",
             }
             for name, effect in zip(names, described, strict=True)

@@ -47,9 +47,9 @@ def presented(frames: Mapping[str, pd.DataFrame], run: Run) -> dict[str, Table]:
             family="none",
             correction="none",
             seed=seed,
-            notes=("95 % BCa intervals", *shared, STRATA),
+            notes=("95 % BCa intervals", *shared, CAUTION_RULE, STRATA),
             allows_for_documents=True,
-            columns=("condition", *BY_STRATUM[1:], "n", "mean_answer_words", "mean", "reason"),
+            columns=("condition", *BY_STRATUM[1:], "n", "mean_answer_words", "mean", "caution", "reason"),
         ),
         "strata_effects": effects,
         "strata_ratios": ratios_presented(

@@ -24,6 +24,7 @@ from analyses.studies.sink_tables import (
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.run import Run
 from budgetlens.statistics.column_splits import ROUNDING
+from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.extract import Extract
 from budgetlens.tables.presentation import Table, documents_resampled, sample
@@ -37,7 +38,9 @@ _DRAWN = ("document", "start", "prompt")
 SHARE_UNIT = "share of attention, 0 to 1"
 INTERVALS = "95 % BCa bootstrap intervals over examples"
 #: Columns of a step: how large it is, in itself and of the total.
-SPLIT = ("mean_difference", "share", "reason")
+SPLIT = ("mean_difference", "share")
+#: What is to be said of a row.
+NOTED = ("caution", "reason")
 STEPS = "shares of the total are ratios of means, withheld where the interval of the total holds 0"
 
 
@@ -82,7 +85,7 @@ class _Audit:
             family=family,
             correction=correction,
             seed=self.seed,
-            notes=(*self.resampling, *notes),
+            notes=(*self.resampling, *notes, f"a caution stands for any interval of its row; {CAUTION_RULE}"),
             columns=columns,
             shown_rows=tuple(places),
             allows_for_documents=True,
@@ -164,7 +167,7 @@ def _shifts(audit: _Audit, frame: pd.DataFrame) -> Table:
     return audit.table(
         frame,
         np.flatnonzero(frame["role"] == audit.main),
-        ("shift", "part", *SPLIT),
+        ("shift", "part", *SPLIT, *NOTED),
         title=f"What explains the shift in the {audit.main}, over all layers",
         estimand=f"mean over examples, heads and layers of the share that {audit.whose} give to the {audit.main}, "
         "first less last (positive: it falls); steps add up to the total",
@@ -182,7 +185,7 @@ def _layers(audit: _Audit, frame: pd.DataFrame, headline: Path) -> Table:
     return audit.table(
         frame,
         np.flatnonzero(shown & (frame["shift"] == headline.name)),
-        ("shift", "layer", "part", *SPLIT),
+        ("shift", "layer", "part", *SPLIT, *NOTED),
         title=f"What explains the shift in the {audit.main}, layer by layer",
         estimand=f"mean over examples and heads of the share that {audit.whose} give to the {audit.main}, first less "
         "last",
@@ -194,7 +197,7 @@ def _shares(audit: _Audit, frame: pd.DataFrame) -> Table:
     return audit.table(
         frame.assign(condition=frame["cell"].map(audit.labels)),
         np.flatnonzero((frame["layer"] == ALL_LAYERS) & (frame["predicted"] > 0)),
-        ("condition", "role", "visible", "predicted", "mean", "difference", "reason"),
+        ("condition", "role", "visible", "predicted", "mean", "difference", *NOTED),
         title="Shares with roles visible, predicted with them hidden, and measured, over all layers",
         estimand=f"mean over examples, heads and layers of the share that {audit.whose} give to a role; difference: "
         "measured − predicted",
@@ -213,7 +216,7 @@ def _heads(audit: _Audit, frame: pd.DataFrame, headline: Path) -> Table:
     return audit.table(
         frame,
         places,
-        ("shift", "layer", "head", "part", *SPLIT[:-1], "q", "discovered", SPLIT[-1]),
+        ("shift", "layer", "head", "part", *SPLIT, "q", "discovered", *NOTED),
         title=f"What explains the shift in the {audit.main}, head by head",
         estimand=f"mean over examples of the share that {audit.whose} give to the {audit.main} in one head, first "
         "less last",
@@ -227,7 +230,7 @@ def _entropies(audit: _Audit, frame: pd.DataFrame, shown: Sequence[str]) -> Tabl
     return audit.table(
         frame,
         np.flatnonzero((frame["layer"] == ALL_LAYERS) & frame["shift"].isin(shown)),
-        ("shift", "part", "n", "first", "last", *SPLIT),
+        ("shift", "part", "n", "first", "last", *SPLIT, *NOTED),
         title="Entropy of the cross-attention that remains, over all layers",
         estimand=f"mean over examples, heads and layers of the entropy of {audit.whose} over the encoder keys that "
         "they see, normalised; first less last (negative: it rises)",

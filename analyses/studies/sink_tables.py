@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from budgetlens.model.roles import ROLES
 from budgetlens.statistics.adjustment import false_discovery_q
 from budgetlens.statistics.bands import FALSE_DISCOVERIES
 from budgetlens.statistics.column_splits import ROUNDING, ColumnMeans, means_of_columns, split_of_columns
+from budgetlens.statistics.decisions import joined, of_intervals
 from budgetlens.statistics.inference import Inference
 
 Floats = NDArray[np.float64]
@@ -40,7 +41,7 @@ def shift_table(
 
     Columns shift, stack, block, layer ("all" or its number), role, part ("total" or a step), n,
     clusters (independent units), mean_difference, low, high (first point less last, BCa), share, share_low,
-    share_high (step over total: ratio of means, paired bootstrap), reason.
+    share_high (step over total: ratio of means, paired bootstrap), caution (of either interval), reason.
     """
     chosen = readings.only(quantities)
     frames = []
@@ -48,7 +49,10 @@ def shift_table(
         points = [_layers_and_all(chosen.at(point)) for point in path.points]
         index = _index(chosen, heads=False)
         frames.append(_split_frame(chosen, path, points, index, inference))
-    return pd.concat(frames, ignore_index=True)
+    # Nothing is tested here.
+    return pd.concat(frames, ignore_index=True).assign(
+        caution=lambda table: table["caution"].map(of_intervals)
+    )
 
 
 def head_table(readings: SinkReadings, paths: Sequence[Path], inference: Inference) -> pd.DataFrame:
@@ -56,7 +60,7 @@ def head_table(readings: SinkReadings, paths: Sequence[Path], inference: Inferen
 
     Further columns standard_error, p (one-sample t test over examples, cluster-robust where they share documents), q
     (Benjamini and Hochberg 1995, over the layers, heads and roles of one part of one shift) and discovered (q of at
-    most .05).
+    most .05); the caution is of this test as well.
     """
     chosen = readings.only(SHARES)
     frames = []
@@ -75,7 +79,8 @@ def head_table(readings: SinkReadings, paths: Sequence[Path], inference: Inferen
         frame["discovered"] = frame["q"] <= FALSE_DISCOVERIES
         frames.append(frame)
     table = pd.concat(frames, ignore_index=True)
-    return table[[name for name in table.columns if name != "reason"] + ["reason"]]
+    notes = ["caution", "reason"]
+    return table[[name for name in table.columns if name not in notes] + notes]
 
 
 def audit_table(readings: SinkReadings, pairs: Sequence[Path], inference: Inference) -> pd.DataFrame:
@@ -88,7 +93,7 @@ def audit_table(readings: SinkReadings, pairs: Sequence[Path], inference: Infere
     Returns:
         Columns cell, stack, block, layer, role, n, clusters (independent units), visible, mean, low, high (measured),
         predicted, difference, difference_low, difference_high (measured - predicted), largest (of |difference| over
-        examples and heads), reason.
+        examples and heads), caution (of either interval), reason.
     """
     chosen = readings.only(SHARES)
     index = _index(chosen, heads=False)
@@ -118,6 +123,7 @@ def audit_table(readings: SinkReadings, pairs: Sequence[Path], inference: Infere
                 difference_low=split.total.low,
                 difference_high=split.total.high,
                 largest=largest,
+                caution=_each(of_intervals, level.caution, split.total.caution),
                 reason=split.total.reason,
             )
         )
@@ -215,6 +221,7 @@ def _split_frame(
             share=1.0 if whole else split.share[part],
             share_low=np.nan if whole else split.share_low[part],
             share_high=np.nan if whole else split.share_high[part],
+            caution=means.caution if whole else _each(joined, means.caution, split.share_caution[part]),
             reason=means.reason if whole else _joined(means.reason, split.share_reason[part]),
         )
         frames.append(own)
@@ -224,6 +231,11 @@ def _split_frame(
     ):
         table.insert(position, name, value)
     return table
+
+
+def _each(join: Callable[..., str], *columns: NDArray[np.object_]) -> list[str]:
+    """What a row's cautions are together, for every row."""
+    return [join(*own) for own in zip(*columns, strict=True)]
 
 
 def _joined(first: NDArray[np.object_], second: NDArray[np.object_]) -> list[str]:

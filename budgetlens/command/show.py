@@ -14,6 +14,7 @@ from budgetlens.design.reach import feed, idle_factors
 from budgetlens.model.edit_words import edit_words
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
+from budgetlens.runs.examples_shown import notes_on_input
 from budgetlens.tables.terminal_text import visible
 
 #: Terminal colours of the roles; hidden positions are struck through as well.
@@ -66,20 +67,7 @@ def print_cells(
         console.print(Text("encoder  ", "dim").append_text(encoder_text(trial, tokenizer)))
         console.print(Text("decoder  ", "dim").append_text(decoder_text(trial, tokenizer)))
         counts = ", ".join(f"{count} {role}" for role, count in trial.role_counts().items())
-        notes = [counts, f"{trial.visible.count(False)} hidden"]
-        if trial.decoder_shift:
-            notes.append(f"decoder positions moved by {trial.decoder_shift}")
-        if trial.trial.prefix_positions != "running":
-            notes.append(f"positions of the prefix: {trial.trial.prefix_positions} those of the document")
-        if not trial.document_intact:
-            notes.append("the document has other token ids than without its prefix")
-        if trial.truncated:
-            notes.append(f"{trial.truncated} tokens cut at the limit")
-        if trial.prompt_cut:
-            notes.append(f"{trial.prompt_cut} tokens of the prompt cut at the limit")
-        if trial.answer_cut:
-            notes.append(f"{trial.answer_cut} tokens of the answer cut at the limit")
-        console.print(Text("; ".join(notes), "dim"))
+        console.print(Text("; ".join((counts, *notes_on_input(trial))), "dim"))
         for label, edits in (("edit", trial.trial.edits), ("states", trial.trial.states)):
             for edit in edits:
                 console.print(Text(f"{label:<9}", "dim").append(visible(edit_words(edit)), "bold"))

@@ -26,6 +26,7 @@ from budgetlens.comparison.published import (
 )
 from budgetlens.runs.files import write_output
 from budgetlens.runs.run import Run
+from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, printed, render
 from budgetlens.tables.terminal_text import visible
 from figures import published_beside_measured
@@ -82,8 +83,8 @@ def compare(run: Run, force: bool = False, *, model: str | None = None, resample
     Returns:
         A table with the columns stratum, quantity, baseline, treatment, layer, part, unit, n, published, measured,
         low, high, difference (measured - published), difference_low, difference_high, tolerance, agreement,
-        unlike, reason and source. The published figure is taken as exact: its own sampling error is not in
-        the interval.
+        unlike, caution (of the measured figure), reason and source. The published figure is taken as exact: its own
+        sampling error is not in the interval.
 
     Raises:
         ValueError: nothing was published for the analysis, or unlike things were compared without `force`.
@@ -117,6 +118,7 @@ def compare(run: Run, force: bool = False, *, model: str | None = None, resample
             *(() if found.documents is None else (DOCUMENTS_RESAMPLED, WINS)),
             "the published figure is taken as exact",
             RULE,
+            CAUTION_RULE,
             *((f"UNLIKE in every row: {unlike}",) if unlike else ()),
         ),
         columns=(
@@ -132,6 +134,7 @@ def compare(run: Run, force: bool = False, *, model: str | None = None, resample
             "tolerance",
             "agreement",
             "unlike",
+            "caution",
             "reason",
         ),
     )
@@ -185,6 +188,7 @@ def _row(figure: pd.Series, measured: Measured, unlike: str) -> dict[str, object
         "tolerance": TOLERANCES[quantity],
         "agreement": agreement(quantity, published, measured),
         "unlike": unlike,
+        "caution": measured.caution,
         "reason": reason,
         "source": figure["source"],
     }

@@ -14,6 +14,7 @@ from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 from budgetlens.runs.run import Run
 from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
+from budgetlens.statistics.decisions import of_intervals, of_tests
 from budgetlens.statistics.intervals import proportion_interval
 from budgetlens.statistics.paired import PairedEffect, one_sample_effects
 from budgetlens.statistics.paired_inputs import unit_labels
@@ -35,6 +36,7 @@ class Measured:
     value: float = NAN
     low: float = NAN
     high: float = NAN
+    caution: str = ""
     reason: str = ""
 
 
@@ -99,7 +101,7 @@ class Measurements:
             pair = contrast_values(wide, [contrast, whole]).to_numpy()
             labels = self._inference.labels(wide.index)
             ratio = ratio_of_means(pair[:, 0], pair[:, 1], self._inference, clusters=labels)
-            return Measured(ratio.n, ratio.ratio, ratio.low, ratio.high, ratio.reason)
+            return Measured(ratio.n, ratio.ratio, ratio.low, ratio.high, ratio.caution, ratio.reason)
         values = contrast_values(wide, [contrast]).iloc[:, 0]
         effect = self._described(key, values)
         return self._won(effect, values) if quantity == "win %" else _statistic(quantity, effect)
@@ -213,7 +215,8 @@ def _spread_or_mean(quantity: str, effect: PairedEffect | str) -> Measured:
 
 def _mean(effect: PairedEffect) -> Measured:
     reason = effect.reason if math.isnan(effect.low) else ""
-    return Measured(effect.n, effect.mean_difference, effect.low, effect.high, reason)
+    caution = of_intervals(effect.caution)
+    return Measured(effect.n, effect.mean_difference, effect.low, effect.high, caution, reason)
 
 
 def _statistic(quantity: str, effect: PairedEffect) -> Measured:
@@ -221,9 +224,11 @@ def _statistic(quantity: str, effect: PairedEffect) -> Measured:
         return _mean(effect)
     if quantity == "d_z":
         reason = effect.reason if math.isnan(effect.d_z) else ""
-        return Measured(effect.n, effect.d_z, effect.d_z_low, effect.d_z_high, reason)
+        caution = of_intervals(effect.caution)
+        return Measured(effect.n, effect.d_z, effect.d_z_low, effect.d_z_high, caution, reason)
     if quantity == "p (t)":
-        return Measured(effect.n, effect.p_t, reason=effect.reason if math.isnan(effect.p_t) else "")
+        reason = effect.reason if math.isnan(effect.p_t) else ""
+        return Measured(effect.n, effect.p_t, caution=of_tests(effect.caution), reason=reason)
     raise ValueError(f"published_figures.csv names quantity {quantity!r}, which nothing here measures")
 
 

@@ -18,6 +18,8 @@ from budgetlens.explorer.strata import mask_of
 from budgetlens.explorer.views import LIGHT, NothingToShow, View
 from budgetlens.statistics.bands import head_map as head_contrasts
 from budgetlens.statistics.budget_arrays import BudgetArray
+from budgetlens.statistics.decisions import of_intervals
+from budgetlens.statistics.intervals import column_cautions
 from figures import budget_ledger, head_map
 from figures.looks import Look
 
@@ -78,7 +80,7 @@ def narrowed(budget: BudgetArray, data: RunData, state: State, mask: NDArray[np.
 def share_rows(budget: BudgetArray, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
     """Mean share of each role by cell and layer, averaged over heads, with a t interval over examples.
 
-    Columns cell, stack, block, layer, role, n, mean, low, high.
+    Columns cell, stack, block, layer, role, n, mean, low, high, caution (of the interval).
     """
     shares = budget.values.mean(axis=3, dtype=np.float64)
     n = np.isfinite(shares).sum(axis=1)
@@ -87,6 +89,7 @@ def share_rows(budget: BudgetArray, *, confidence: float = CONFIDENCE) -> pd.Dat
         squares = np.nansum((shares - mean[:, None]) ** 2, axis=1)
         error = np.where(n > 1, np.sqrt(squares / (n - 1) / n), np.nan)
         reach = stats.t.ppf(0.5 + confidence / 2, np.maximum(n - 1, 1)) * error
+    cautions = [column_cautions(own.reshape(own.shape[0], -1)) for own in shares]
     cells, layers, roles = np.indices(mean.shape)
     return pd.DataFrame(
         {
@@ -99,6 +102,7 @@ def share_rows(budget: BudgetArray, *, confidence: float = CONFIDENCE) -> pd.Dat
             "mean": mean.ravel(),
             "low": (mean - reach).ravel(),
             "high": (mean + reach).ravel(),
+            "caution": [of_intervals(own) for own in np.concatenate(cautions)],
         }
     )
 

@@ -154,6 +154,8 @@ def _no_bool(value: str) -> bool:
 _READERS: Mapping[Any, Any] = {str: str, int: int, float: float, bool: _no_bool}
 
 
+#: Digits that fit 64 bits.
+MOST_DIGITS = 18
 #: A level's end that numbers its draw: ``random-text#2``.
 _DRAW = re.compile(r"^(?P<level>.*)#(?P<draw>[1-9][0-9]*)$", re.DOTALL)
 
@@ -162,6 +164,15 @@ def split_draw(level: str) -> tuple[str, int]:
     """The level without its draw, and the draw; 0 where none is named.
 
     Draws of a level are the same random choice, made with independent seeds.
+
+    Raises ValueError for a number of more than 18 digits.
     """
     match = _DRAW.match(level)
-    return (match["level"], int(match["draw"])) if match else (level, 0)
+    if match is None:
+        return level, 0
+    if len(match["draw"]) > MOST_DIGITS:
+        raise ValueError(
+            f"the draw after '#' in {match['level'][:40]!r} has {len(match['draw']):,} digits; give a number of at most "
+            f"{MOST_DIGITS}"
+        )
+    return match["level"], int(match["draw"])

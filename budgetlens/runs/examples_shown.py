@@ -92,7 +92,17 @@ def cut(text: str) -> str:
 
 
 def notes_on(trial: TokenizedTrial) -> list[str]:
-    """What happens in a cell that its text does not show."""
+    """What happens in a cell that its text does not show: to its input, and while the model runs."""
+    notes = notes_on_input(trial)
+    for what, edits in (("attention is", trial.trial.edits), ("states are", trial.trial.states)):
+        if edits:
+            told = dict.fromkeys(edit_words(edit) for edit in edits)
+            notes.append(f"{what} edited while the model runs ({' · '.join(told)})")
+    return notes
+
+
+def notes_on_input(trial: TokenizedTrial) -> list[str]:
+    """What a trial feeds the model that its text does not show."""
     notes = []
     hidden = trial.visible.count(False)
     if hidden:
@@ -100,9 +110,8 @@ def notes_on(trial: TokenizedTrial) -> list[str]:
         notes.append(f"{hidden} encoder {verb} hidden from the decoder")
     if trial.decoder_shift:
         notes.append(f"decoder positions are moved by {trial.decoder_shift}")
-    if trial.trial.edits:
-        told = dict.fromkeys(edit_words(edit) for edit in trial.trial.edits)
-        notes.append(f"attention is edited while the model runs ({' · '.join(told)})")
+    if trial.trial.prefix_positions == "before" and "prefix" in trial.encoder_roles:
+        notes.append("the positions of the prefix are before those of the document")
     if not trial.document_intact:
         notes.append("the document has other token ids than without its prefix")
     if trial.truncated:

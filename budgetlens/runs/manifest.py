@@ -341,7 +341,7 @@ def _corpus(table: Mapping[str, Any]) -> CorpusFacts:
 
 
 def _cells(content: Mapping[str, Any]) -> tuple[CellFacts, ...]:
-    found = []
+    found: list[CellFacts] = []
     given = _need(content, "cells", "")
     if not isinstance(given, list):
         raise RunError(f"has as cells {_kind(given)}; expected a list of tables")
@@ -351,6 +351,11 @@ def _cells(content: Mapping[str, Any]) -> tuple[CellFacts, ...]:
             raise RunError(f"has as cells[{number}] {_kind(cell)}; expected a table with name and factors")
         factors = _table(cell, "factors", path)
         levels = {str(factor): str(level) for factor, level in factors.items()}
+        if found and levels.keys() != found[0].factors.keys():
+            first = ", ".join(found[0].factors)
+            raise RunError(
+                f"has as {path}factors {', '.join(levels)}, and of its first cell {first}: it was altered"
+            )
         found.append(CellFacts(_text(cell, "name", path), str(cell.get("alias") or ""), levels))
     return tuple(found)
 

@@ -162,12 +162,22 @@ class Run:
     @cached_property
     def trials(self) -> pd.DataFrame:
         """What was fed, one row per example and cell."""
-        return self.records(TRIALS)
+        return self._with(TRIALS, ("example", "cell"))
 
     @cached_property
     def likelihood(self) -> pd.DataFrame:
         """The answers' negative log-likelihood, one row per example and cell."""
-        return self.records(LIKELIHOOD)
+        return self._with(LIKELIHOOD, ("example", "cell", "nll"))
+
+    def _with(self, kind: str, columns: Sequence[str]) -> pd.DataFrame:
+        """The records of a kind, which nothing can be made of without these columns; RunError where one is missing."""
+        records = self.records(kind)
+        if missing := [column for column in columns if column not in records]:
+            raise RunError(
+                f"the {kind} records of {self.path} have no column {missing[0]!r}: they were not written by `budgetlens "
+                "run`, or were altered; run it again"
+            )
+        return records
 
     @cached_property
     def documents(self) -> pd.Series | None:

@@ -18,9 +18,14 @@ from budgetlens.statistics.budget_arrays import BudgetArray, budget_arrays
 from budgetlens.statistics.contrasts import Contrast
 from budgetlens.statistics.decisions import TAILS, decide
 from budgetlens.statistics.inference import Inference
-from budgetlens.statistics.intervals import bca_interval, heavy_tails, left_out_sums, resampled_sums
-from budgetlens.statistics.permutations import sign_blocks
-from budgetlens.statistics.products import product
+from budgetlens.statistics.intervals import (
+    bca_interval,
+    column_cautions,
+    heavy_tails,
+    left_out_sums,
+    resampled_sums,
+)
+from budgetlens.statistics.permutations import max_statistic
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.verdicts import verdict
 
@@ -99,8 +104,8 @@ def share_differences(
     Returns:
         Columns contrast, family, order, stack, block, layer, role, n, mean, standard_error, band_low, band_high,
         p (of the layer alone), p_simultaneous, smallest_effect, p_tost (equivalence, t-based, of the layer alone),
-        p_tost_holm (over the layers of the contrast and role), kind and verdict (of the layer), reason. An example counts
-        where it has every layer of the role.
+        p_tost_holm (over the layers of the contrast and role), kind and verdict (of the layer), caution (as that of a paired
+        effect, of the layer alone), reason. An example counts where it has every layer of the role.
     """
     few = inference.at_most(SIGN_FLIPS)
     frames = []
@@ -140,7 +145,12 @@ def _with_verdicts(table: pd.DataFrame, quantity: Quantity, inference: Inference
         verdict(decision, smallest, order, quantity)
         for decision, order in zip(decisions, table["order"], strict=True)
     ]
-    return table[[name for name in table.columns if name != "reason"] + ["reason"]]
+    return _notes_last(table)
+
+
+def _notes_last(table: pd.DataFrame) -> pd.DataFrame:
+    notes = ["caution", "reason"]
+    return table[[name for name in table.columns if name not in notes] + notes]
 
 
 def head_map(budgets: Budgets, contrasts: Sequence[Contrast]) -> pd.DataFrame:
@@ -156,7 +166,7 @@ def head_map(budgets: Budgets, contrasts: Sequence[Contrast]) -> pd.DataFrame:
 
     Returns:
         Columns contrast, family, stack, block, layer, head, role, n, mean, standard_error, p, q,
-        discovered (q of at most `FALSE_DISCOVERIES`), reason.
+        discovered (q of at most `FALSE_DISCOVERIES`), caution (as that of a paired effect, of the head alone), reason.
     """
     frames = []
     for budget in as_arrays(budgets):
@@ -170,8 +180,7 @@ def head_map(budgets: Budgets, contrasts: Sequence[Contrast]) -> pd.DataFrame:
             table["q"] = false_discovery_q(table["p"].to_numpy())
             table["discovered"] = table["q"] <= FALSE_DISCOVERIES
             frames.append(table)
-    result = pd.concat(frames, ignore_index=True)
-    return result[[name for name in result.columns if name != "reason"] + ["reason"]]
+    return _notes_last(pd.concat(frames, ignore_index=True))
 
 
 def _head_means(budget: BudgetArray, cell: int) -> NDArray[np.float64]:
@@ -204,9 +213,6 @@ def _described_columns(values: NDArray[np.float64], inference: Inference) -> dic
     """n, mean, sd and BCa interval of every column over its own finite examples."""
     columns = values.shape[1]
     found = _blank(columns, "mean", "sd", "low", "high")
-    reasons = found.pop("reason")
-    found["caution"] = np.full(columns, "", dtype=object)
-    found["reason"] = reasons
     for rows, chosen in _groups(np.isfinite(values)):
         n = int(rows.sum())
         found["n"][chosen] = n
@@ -261,63 +267,15 @@ def _banded(
         if not usable.any():
             continue
         role_of = np.tile(np.arange(chosen.size), layers)[usable]
-        tested = _max_statistic(flat[:, usable], role_of, inference)
+        tested = max_statistic(flat[:, usable], role_of, inference)
+        cautions = np.full(usable.size, "", dtype=object)
+        cautions[usable] = column_cautions(flat[:, usable])
+        cube["caution"][:, chosen] = cautions.reshape(layers, chosen.size)
         for name, column in tested.items():
             block = np.full(usable.size, NAN)
             block[usable] = column
             cube[name][:, chosen] = block.reshape(layers, chosen.size)
     return found
-
-
-def _max_statistic(
-    values: NDArray[np.float64], groups: NDArray[np.int64], inference: Inference
-) -> dict[str, NDArray[np.float64]]:
-    """Sign-flip distribution of the maximal |t| within each group of columns."""
-    n, columns = values.shape
-    mean = values.mean(axis=0)
-    error = values.std(axis=0, ddof=1) / np.sqrt(n)
-    observed = np.abs(mean) / error
-    # Unit scale lets float32 carry the products, which halves their time.
-    scale = np.sqrt((values**2).sum(axis=0))
-    scaled = (values / scale).astype(np.float32)
-    ratio, spread = mean / scale, (n - 1) * (error * np.sqrt(n) / scale) ** 2
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    reached = np.zeros(columns)
-    reached_maximum = np.zeros(columns)
-    maxima: list[list[NDArray[np.float64]]] = [[] for _ in members]
-    drawn = 0
-    patterns = sign_blocks(n, seed=inference.seed, permutations=inference.resamples, dtype=np.float32)
-    for signs in patterns:
-        sums = product(signs, scaled).astype(np.float64)
-        flipped = _absolute_t(sums, n, np.ones(columns))
-        # Flipped deviations from the mean: the same products less what the mean contributes.
-        centred = _absolute_t(sums - signs.sum(axis=1, dtype=np.float64)[:, None] * ratio, n, spread)
-        tolerated = observed * (1 - 1e-5)
-        reached += (flipped >= tolerated).sum(axis=0)
-        for number, chosen in enumerate(members):
-            reached_maximum[chosen] += (flipped[:, chosen].max(axis=1)[:, None] >= tolerated[chosen]).sum(
-                axis=0
-            )
-            maxima[number].append(centred[:, chosen].max(axis=1))
-        drawn += signs.shape[0]
-    width = np.empty(columns)
-    rank = min(drawn, int(np.ceil(inference.confidence * (drawn + 1)))) - 1
-    for number, chosen in enumerate(members):
-        width[chosen] = np.sort(np.concatenate(maxima[number]))[rank] * error[chosen]
-    return {
-        "standard_error": error,
-        "band_low": mean - width,
-        "band_high": mean + width,
-        "p": (reached + 1) / (drawn + 1),
-        "p_simultaneous": (reached_maximum + 1) / (drawn + 1),
-    }
-
-
-def _absolute_t(sums: NDArray[np.float64], n: int, squares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """|t| of columns from their sums and sums of squares; flipping signs leaves the latter as they are."""
-    variance = (squares - sums**2 / n) / (n - 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.abs(sums) / np.sqrt(n * np.maximum(variance, 0))
 
 
 def _t_tested(values: NDArray[np.float32], scale: NDArray[np.float32]) -> dict[str, NDArray]:
@@ -346,6 +304,7 @@ def _t_tested(values: NDArray[np.float32], scale: NDArray[np.float32]) -> dict[s
     error = np.sqrt(squares[tested] / (n[chosen] - 1) / n[chosen])
     found["standard_error"][chosen] = error
     found["p"][chosen] = 2 * stats.t.sf(np.abs(mean[tested]) / error, n[chosen] - 1)
+    found["caution"][chosen] = column_cautions(values[:, chosen].astype(np.float64))
     return found
 
 
@@ -386,7 +345,7 @@ def _partly(n: int, examples: int) -> str:
 def _blank(columns: int, *names: str) -> dict[str, NDArray]:
     found: dict[str, NDArray] = {"n": np.zeros(columns, dtype=np.int64)}
     found |= {name: np.full(columns, NAN) for name in names}
-    found["reason"] = np.full(columns, "", dtype=object)
+    found |= {name: np.full(columns, "", dtype=object) for name in ("caution", "reason")}
     return found
 
 

@@ -13,9 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from budgetlens.statistics.decisions import TAILS
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import (
     bca_interval,
+    column_cautions,
+    heavy_tails,
     left_out_sums,
     resampled_sums,
     standard_errors,
@@ -41,7 +44,7 @@ ONE_DOCUMENT = "one document: no interval"
 @dataclass(frozen=True)
 class ColumnMeans:
     """Per column: examples, independent units among them, mean, BCa interval of the mean, its standard error
-    (cluster-robust where examples share documents), and why something is NaN.
+    (cluster-robust where examples share documents), what to be cautious of, and why something is NaN.
     """
 
     n: NDArray[np.int64]
@@ -50,6 +53,8 @@ class ColumnMeans:
     low: Floats
     high: Floats
     standard_error: Floats
+    caution: NDArray[np.object_]
+    """As that of a paired effect: of the interval, and of a test of the mean."""
     reason: NDArray[np.object_]
 
 
@@ -65,6 +70,7 @@ class ColumnSplit:
     share: dict[str, Floats] = field(default_factory=dict)
     share_low: dict[str, Floats] = field(default_factory=dict)
     share_high: dict[str, Floats] = field(default_factory=dict)
+    share_caution: dict[str, NDArray[np.object_]] = field(default_factory=dict)
     share_reason: dict[str, NDArray[np.object_]] = field(default_factory=dict)
 
 
@@ -106,7 +112,7 @@ def split_of_columns(
     columns = _columns_of(points, names)
     blank = [_blank(columns) for _ in range(len(names) + 1)]
     shares = np.full((3, len(names), columns), NAN)
-    reasons = np.full((len(names), columns), "", dtype=object)
+    reasons, cautions = (np.full((len(names), columns), "", dtype=object) for _ in range(2))
     finite = np.logical_and.reduce([np.isfinite(point) for point in points])
     documents = unit_labels(clusters, len(finite))
     few = inference.at_most(RESAMPLES)
@@ -129,13 +135,16 @@ def split_of_columns(
             continue
         drawn = _drawn(np.concatenate(list(steps), axis=1), labels, units, few)
         _fill_means(blank, drawn, chosen)
-        shares[:, :, chosen], reasons[:, chosen] = _shares(drawn, len(names), few.confidence)
+        shares[:, :, chosen], cautions[:, chosen], reasons[:, chosen] = _shares(
+            drawn, len(names), few.confidence
+        )
     return ColumnSplit(
         total=blank[-1],
         parts=dict(zip(names, blank[:-1], strict=True)),
         share=dict(zip(names, shares[0], strict=True)),
         share_low=dict(zip(names, shares[1], strict=True)),
         share_high=dict(zip(names, shares[2], strict=True)),
+        share_caution=dict(zip(names, cautions, strict=True)),
         share_reason=dict(zip(names, reasons, strict=True)),
     )
 
@@ -192,11 +201,16 @@ def _fill_means(blank: Sequence[ColumnMeans], drawn: _Drawn, chosen: NDArray[np.
             part[own] for part in (drawn.mean, drawn.low, drawn.high)
         )
         means.standard_error[chosen] = np.where(still, NAN, drawn.error[own])
+        means.caution[chosen] = np.where(
+            np.isfinite(drawn.low[own]), column_cautions(drawn.left_out[:, own]), ""
+        )
         means.reason[chosen] = np.where(still, EXACT, means.reason[chosen])
 
 
-def _shares(drawn: _Drawn, steps: int, confidence: float) -> tuple[Floats, NDArray[np.object_]]:
-    """Every step over the total: share, low and high, shape [3, steps, columns], and why one is withheld."""
+def _shares(
+    drawn: _Drawn, steps: int, confidence: float
+) -> tuple[Floats, NDArray[np.object_], NDArray[np.object_]]:
+    """Every step over the total: share, low and high, shape [3, steps, columns], cautions, and why one is withheld."""
     width = len(drawn.mean) // (steps + 1)
     whole = slice(steps * width, None)
     known = (drawn.low[whole] > 0) | (drawn.high[whole] < 0)
@@ -206,26 +220,27 @@ def _shares(drawn: _Drawn, steps: int, confidence: float) -> tuple[Floats, NDArr
         "withheld: the interval of the total holds 0",
     )
     shares = np.full((3, steps, width), NAN)
+    cautions = np.full((steps, width), "", dtype=object)
     for number in range(steps):
         own = slice(number * width, (number + 1) * width)
         with np.errstate(divide="ignore", invalid="ignore"):
             estimate = drawn.mean[own] / drawn.mean[whole]
+            left_out = drawn.left_out[:, own] / drawn.left_out[:, whole]
             ends = bca_interval(
-                estimate,
-                drawn.resampled[:, own] / drawn.resampled[:, whole],
-                drawn.left_out[:, own] / drawn.left_out[:, whole],
-                confidence,
+                estimate, drawn.resampled[:, own] / drawn.resampled[:, whole], left_out, confidence
             )
         for row, found in enumerate((estimate, *ends)):
             shares[row, number] = np.where(known, found, NAN)
-    return shares, np.tile(np.where(known, "", withheld).astype(object), (steps, 1))
+        cautioned = np.isfinite(shares[1, number]) & heavy_tails(left_out)
+        cautions[number] = np.where(cautioned, TAILS, "")
+    return shares, cautions, np.tile(np.where(known, "", withheld).astype(object), (steps, 1))
 
 
 def _blank(columns: int) -> ColumnMeans:
     mean, low, high, error = (np.full(columns, NAN) for _ in range(4))
-    reason = np.full(columns, "", dtype=object)
+    caution, reason = (np.full(columns, "", dtype=object) for _ in range(2))
     n, units = np.zeros(columns, dtype=np.int64), np.zeros(columns, dtype=np.int64)
-    return ColumnMeans(n, units, mean, low, high, error, reason)
+    return ColumnMeans(n, units, mean, low, high, error, caution, reason)
 
 
 def _chunks(finite: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:

@@ -9,7 +9,6 @@ small to matter (Lakens 2017, Social Psychological and Personality Science 8, fi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -130,11 +129,11 @@ def codes_of(cell: object) -> tuple[str, ...]:
     return tuple(code for code in cell.split(JOINT) if code) if isinstance(cell, str) else ()
 
 
-def of_intervals(cell: object) -> str:
-    """The codes of a cell that concern intervals, where no test is shown beside them."""
-    return joined(*(code for code in codes_of(cell) if code == TAILS))
+def of_intervals(*cells: str) -> str:
+    """The codes of some cells that concern intervals, where no test is shown beside them."""
+    return TAILS if any(TAILS in codes_of(cell) for cell in cells) else ""
 
 
-def all_codes(cells: Sequence[object]) -> str:
-    """The codes of several cells as one cell."""
-    return joined(*(code for cell in cells for code in codes_of(cell)))
+def of_tests(cell: str) -> str:
+    """The codes of a cell that concern tests of a mean, where no interval is shown beside them."""
+    return SKEW if SKEW in codes_of(cell) else ""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
+from budgetlens.statistics.decisions import coverage_cautions, joined
 from budgetlens.statistics.products import product
 
 Floats = NDArray[np.float64]
@@ -122,7 +123,7 @@ def bca_interval(
 
 
 def heavy_tails(influences: Floats) -> NDArray[np.bool_]:
-    """Columns, shape [units, columns], with fewer units than 20 (kurtosis + 3): see `coverage_caution`.
+    """Columns, shape [units, columns], with fewer units than 20 (kurtosis + 3): see `coverage_cautions`.
 
     Influences are the values whose mean is taken, or a statistic with one unit left out. A column that is not
     finite or does not vary has no tails.
@@ -131,6 +132,26 @@ def heavy_tails(influences: Floats) -> NDArray[np.bool_]:
         squares = (influences - influences.mean(axis=0)) ** 2
         # Without division, so that a column that does not vary needs no case of its own.
         return len(influences) * squares.mean(axis=0) ** 2 < 20 * (squares**2).mean(axis=0)
+
+
+def column_cautions(values: Floats) -> NDArray[np.object_]:
+    """`coverage_cautions` of every column, shape [units, columns], over its own finite values.
+
+    Values are those whose mean is taken, or the mean with one unit left out. Of a column that does not vary nothing is
+    said.
+    """
+    present = np.isfinite(values)
+    n = present.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        mean = np.where(present, values, 0.0).sum(axis=0) / n
+        deviation = np.where(present, values - mean, 0.0)
+        squares = deviation**2
+        variance = squares.sum(axis=0) / n
+        skewness = (squares * deviation).sum(axis=0) / n / variance**1.5
+        kurtosis = (squares**2).sum(axis=0) / n / variance**2 - 3
+    found = np.empty(values.shape[1], dtype=object)
+    found[:] = [joined(*coverage_cautions(*own)) for own in zip(n, skewness, kurtosis, strict=True)]
+    return found
 
 
 def _column_quantiles(ordered: Floats, probability: Floats) -> Floats:

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from budgetlens.statistics.contrasts import Contrast, contrast_values, factor_steps, wide_cells
-from budgetlens.statistics.decisions import TAILS
+from budgetlens.statistics.decisions import TAILS, joined
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import (
     bca_interval,
@@ -47,11 +47,15 @@ class Ratio:
     denominator_low: float = NAN
     denominator_high: float = NAN
     caution: str = ""
+    """Of the interval of the ratio."""
+    denominator_caution: str = ""
+    """Of the interval of the denominator, by which a ratio is withheld or not."""
     reason: str = ""
 
     def as_row(self) -> dict[str, object]:
-        """Field name to value, one table row."""
-        return asdict(self)
+        """Field name to value, one table row; its caution is that of either interval."""
+        row = asdict(self) | {"caution": joined(self.caution, self.denominator_caution)}
+        return {name: value for name, value in row.items() if name != "denominator_caution"}
 
 
 def ratio_of_means(
@@ -114,7 +118,12 @@ def _ratios(
         for end in bca_interval(means[-1:], resampled[:, -1:], left_out[:, -1:], inference.confidence)
     )
     constant = np.ptp(bottom) <= 1e-12 * np.abs(bottom).max()
-    known = replace(known, denominator_low=bottom_low, denominator_high=bottom_high)
+    known = replace(
+        known,
+        denominator_low=bottom_low,
+        denominator_high=bottom_high,
+        denominator_caution=TAILS if np.isfinite(bottom_low) and heavy_tails(left_out[:, -1:])[0] else "",
+    )
     if constant or not (bottom_low > 0 or bottom_high < 0):
         why = (
             "withheld: the denominator does not vary, so that no interval tells it from 0"
@@ -178,7 +187,8 @@ def decomposition(
         One row per part and one for the total: contrast, part, order (of the total: 1 a difference, 2 a difference
         of differences), effect_of, at_baseline and at_treatment (of a difference of differences: which effect, and
         the levels of the other factor between which it differs), n, clusters (independent units), mean_difference,
-        low, high (of the mean, BCa), share, share_low, share_high (of the total; 1 = all of it), caution, reason.
+        low, high (of the mean, BCa), share, share_low, share_high (of the total; 1 = all of it), caution (of either
+        interval), reason.
 
     Raises:
         ValueError: the parts do not add up to the total, or the records lack a cell.
@@ -270,7 +280,7 @@ def _split(
                 "share": ratio.ratio,
                 "share_low": NAN if whole else ratio.low,
                 "share_high": NAN if whole else ratio.high,
-                "caution": cautions[column] if np.isfinite(low[column]) else "",
+                "caution": joined(cautions[column] if np.isfinite(low[column]) else "", ratio.caution),
                 "reason": ratio.reason if not whole or np.isnan(ratio.ratio) else "",
             }
         )

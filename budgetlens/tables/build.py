@@ -108,7 +108,15 @@ def trials_table(trials: pd.DataFrame) -> pd.DataFrame:
     ``truncated`` counts examples cut at the limit; ``idle`` those in which a level of the cell edits roles that are
     not there, and so changes nothing; ``answers_cut`` and ``prompts_cut`` those whose answer or prompt is cut. The first
     examples of each kind of cut are named beside, ``truncated_examples`` and so on.
+
+    Raises ValueError where the records don't tell what was fed.
     """
+    needed = {"document_intact", "truncated_tokens"}
+    if not needed <= set(trials.columns):
+        raise ValueError(
+            f"the trials records have no column {min(needed - set(trials.columns))!r}, so that they don't tell what was "
+            "fed; run it again"
+        )
     means = [
         column for column in trials.columns if column.endswith("_tokens") and column != "truncated_tokens"
     ]

@@ -12,6 +12,7 @@ import pandas as pd
 from budgetlens.model.declaration import Declaration
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import wide_cells
+from budgetlens.statistics.decisions import of_intervals
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import one_sample_effects
@@ -46,7 +47,7 @@ def _bounded(inference: Inference, tested: Quantity) -> Inference:
 def _by_cell(run: Run, records: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
     """Means of every quantity by cell.
 
-    Columns cell, alias, factors, quantity, n, clusters, mean, low, high, sd, median, reason.
+    Columns cell, alias, factors, quantity, n, clusters, mean, low, high, sd, median, caution (of the interval), reason.
     """
     frames = []
     for quantity in declared.quantities:
@@ -72,6 +73,7 @@ def _by_cell(run: Run, records: pd.DataFrame, declared: Declaration) -> pd.DataF
                 "high": effect.high,
                 "sd": effect.sd,
                 "median": effect.median,
+                "caution": of_intervals(effect.caution),
                 "reason": effect.reason,
             }
             for name, effect in zip(run.manifest.cell_names, described, strict=True)
@@ -101,7 +103,7 @@ def presented_outcome(
                 *documents_resampled(shares_documents(frame)),
                 CAUTION_RULE,
             ),
-            columns=("condition", "quantity", "n", "mean", "median", "reason"),
+            columns=("condition", "quantity", "n", "mean", "median", "caution", "reason"),
         )
     tested = declared.tested
     if effects in tables and tested is not None:

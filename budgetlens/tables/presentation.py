@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from budgetlens.runs.files import write_text, writing
 from budgetlens.runs.spreadsheets import spreadsheet_csv
 from budgetlens.statistics.decisions import codes_of
 from budgetlens.statistics.inference import Inference
@@ -316,13 +317,17 @@ def printed(table: Table, form: str) -> str:
 
 
 def save(table: Table, directory: str | Path, name: str) -> list[Path]:
-    """Write NAME.csv, NAME.md, NAME.tex and NAME.html and, as CSV has no place for it, NAME.caption.txt."""
+    """Write NAME.csv, NAME.md, NAME.tex and NAME.html and, as CSV has no place for it, NAME.caption.txt.
+
+    Each is whole or as it was before. Raises WriteError, which says what to do, where one can't be written.
+    """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     texts = {f"{name}{suffix}": render(table, form) for form, suffix in SUFFIXES.items()}
     texts[f"{name}.caption.txt"] = table.caption + "\n"
     for file, text in texts.items():
-        (directory / file).write_text(text, encoding="utf-8")
+        write_text(directory / file, text)
     return [directory / file for file in texts]
 
 

@@ -86,6 +86,7 @@ def _likelihood(
                     *resampled,
                     "shares are withheld where the interval of the total holds 0",
                     "a share below 0 or above 1 means that the parts have opposite signs",
+                    f"a caution stands for either interval of its row; {CAUTION_RULE}",
                 ),
                 columns=("contrast", "part", "mean_difference", "share", "caution", "reason"),
             ),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from budgetlens.model.declaration import Declaration
-from budgetlens.statistics.decisions import decide_over_layers
+from budgetlens.statistics.decisions import decide_over_layers, joined
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.verdicts import CAUTION_RULE, UNDECIDED, layers_rule, verdict
 from budgetlens.tables.captions import Captions
@@ -149,6 +149,7 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
             "positive in layers": runs(found.loc[found["mean"] > 0, "layer"]),
             "negative in layers": runs(found.loc[found["mean"] < 0, "layer"]),
         }
+        cautions = joined(*tested["caution"])
         if len(tested):
             surest = tested.loc[(tested["mean"] / tested["standard_error"]).abs().idxmax()]
             row |= {
@@ -168,6 +169,7 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
                     int(surest["order"]),
                     quantity,
                 ),
+                "caution": cautions,
             }
         elif (own["mean"] == 0).all():
             # Both sides are 0 in every layer: nothing to say about this role.
@@ -175,6 +177,7 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
         else:
             row |= {
                 "verdict": UNDECIDED,
+                "caution": cautions,
                 "reason": next((reason for reason in own["reason"] if reason), ""),
             }
         rows.append(row)
@@ -197,6 +200,7 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
             UNIT_OF_SHARES,
             COUNTS_UNITS,
             f"positive: the treatment lowers the {what}",
+            f"a caution stands for any layer of its row; {CAUTION_RULE}",
         ),
         rule=f"over the layers: {layers_rule(smallest, quantity, orders=effects['order'])}",
         allows_for_documents=True,
@@ -227,6 +231,7 @@ def head_table(captions: Captions, name: str, declared: Declaration, heads: pd.D
                 "treatment raises": int((found["mean"] < 0).sum()),
                 "most lowered": _head(found, found["mean"].to_numpy()),
                 "most raised": _head(found, -found["mean"].to_numpy()),
+                "caution": joined(*found["caution"]),
             }
         )
     columns = ["contrast", axis, "heads tested", "discovered"]
@@ -247,6 +252,7 @@ def head_table(captions: Captions, name: str, declared: Declaration, heads: pd.D
             f"{name}.csv has every head",
             UNIT_OF_SHARES,
             COUNTS_UNITS,
+            f"a caution stands for any head that its row counts as discovered; {CAUTION_RULE}",
         ),
     )
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 from budgetlens.design.intervention import Context, LevelError
 from budgetlens.model.edits import Edges
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
-from interventions.levels.layer_windows import LayerWindow, parse_window, window_layers
+from interventions.levels.layer_windows import LayerWindow, number_of, parse_window, window_layers
 from interventions.levels.values import role_set
 
 EdgesEdit = TypeVar("EdgesEdit", bound=Edges)
@@ -29,6 +29,9 @@ FORM = (
     "'rows->keys@layers/heads', for example 'predicting->bos@20-33/h0+3', 'answer->all-document@0%-25%' or, with other "
     "heads in other layers, 'predicting->document@2/h1+5@4/h0-3'"
 )
+
+#: More heads than any layer of a model has.
+MOST_HEADS = 1_000
 
 _HEADS = re.compile(r"h(\d+(?:-\d+)?(?:\+\d+(?:-\d+)?)*)")
 _STACKS = {"encoder": ENCODER_ROLES, "decoder": DECODER_ROLES}
@@ -161,7 +164,14 @@ def _heads(text: str, level: str) -> frozenset[int]:
     heads: set[int] = set()
     for part in match[1].split("+"):
         first, _, last = part.partition("-")
-        heads.update(range(int(first), int(last or first) + 1))
+        low, high = (number_of(digits, level) for digits in (first, last or first))
+        # Before they are counted out: billions would fill the memory.
+        if max(low, high) >= MOST_HEADS:
+            raise LevelError(
+                f"{level!r}: {text!r} names head {max(low, high)}, and no model has more than {MOST_HEADS:,} in a layer; "
+                "give heads from 0 to one less than the model has"
+            )
+        heads.update(range(low, high + 1))
     if not heads:
         raise LevelError(f"{level!r}: {text!r} holds no head")
     return frozenset(heads)

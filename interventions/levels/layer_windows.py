@@ -27,7 +27,8 @@ class _Part:
 
     def layers(self, depth: int) -> frozenset[int]:
         if not self.percent:
-            return frozenset(range(int(self.low), int(self.high) + 1))
+            # One layer beyond the stack tells as much as a billion, which would fill the memory.
+            return frozenset(range(min(int(self.low), depth), min(int(self.high), depth) + 1))
         # Rounding the bounds, and not the layers, lets neighbouring windows partition the depth.
         first, end = (round(bound * depth / 100) for bound in (self.low, self.high))
         if first >= end:
@@ -94,10 +95,20 @@ def window_layers(window: LayerWindow, stack: str, context: Context) -> frozense
         raise LevelError(f"{stack}: {error}") from error
 
 
+def number_of(digits: str, level: str) -> int:
+    """Digits as a number. Raises LevelError for more of them than Python reads, which name nothing in any model."""
+    try:
+        return int(digits)
+    except ValueError as error:
+        raise LevelError(
+            f"{level[:40]!r}… holds a number of {len(digits):,} digits; give a shorter one"
+        ) from error
+
+
 def _parse_part(part: str, text: str) -> _Part:
     if match := _NUMBERS.fullmatch(part):
-        first = int(match["first"])
-        last = first if match["last"] is None else int(match["last"])
+        first = number_of(match["first"], text)
+        last = first if match["last"] is None else number_of(match["last"], text)
         if first <= last:
             return _Part(first, last, percent=False)
     if match := _PERCENT.fullmatch(part):
