@@ -49,6 +49,14 @@ def swept_in(directory: RunDirectory) -> tuple[Swept, ...]:
     return tuple(found)
 
 
+def places_of_runs(path: Path) -> list[Path]:
+    """Where the runs lie that a directory holds: those of a sweep's models that did not fail, else itself."""
+    directory = RunDirectory(path)
+    if not directory.manifest().is_sweep:
+        return [path]
+    return [one.place(path) for one in swept_in(directory) if not one.failure]
+
+
 def write_swept(directory: RunDirectory, swept: Iterable[Swept]) -> None:
     """Note the models of a sweep."""
     directory.write_sweep({"models": [asdict(one) for one in swept]})

@@ -129,7 +129,7 @@ def shares_presented(sweep: Run, frame: pd.DataFrame, declared: Declaration) -> 
         .pivot_table(
             index=["model", "alias", "block"], columns="role", values="percent", sort=False, observed=True
         )
-        .map("{:.1f}".format)
+        .map(lambda percent: "" if pd.isna(percent) else f"{percent:.1f}")
     )
     wide = wide[declared.ordered(set(map(str, wide.columns)))].reset_index()
     wide.columns.name = None
@@ -146,6 +146,7 @@ def shares_presented(sweep: Run, frame: pd.DataFrame, declared: Declaration) -> 
             f"{declared.plural} by layer are in each model's own run, below {MODELS_FOLDER}/",
             UNIT_OF_SHARES,
         ),
+        allows_for_documents=True,
     )
 
 
