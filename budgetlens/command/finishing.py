@@ -163,3 +163,5 @@ def finish(run: Run) -> None:
     for path in saved.figures:
         print(visible(f"figure:  {path}"))
     print(visible(f"report:  {saved.page}"))
+    for one in run.swept:
+        print(visible(f"model:   {one.name}: {one.failure or one.place(run.path)}"))
