@@ -34,7 +34,7 @@ def sweep_figures(sweep: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, F
         "model_effects": effects_forest(
             panels.assign(baseline="", treatment=""),
             SMALLEST_EFFECT,
-            unit="nats per token of the model's own tokenizer",
+            unit="nats per token",
             title=f"Effects by model: {setting}",
         )
     }

@@ -208,7 +208,8 @@ class Manifest:
     @property
     def setting(self) -> str:
         """Analysis, protocol, model and corpus in a line, for titles."""
-        return f"{self.analysis} {self.protocol}, model {self.model.name}, corpus {self.corpus.name}"
+        which = self.model.name if self.is_sweep else f"model {self.model.name}"
+        return f"{self.analysis} {self.protocol}, {which}, corpus {self.corpus.name}"
 
     @cached_property
     def found_analysis(self) -> Analysis:
