@@ -304,6 +304,20 @@ def test_a_killed_sweep_is_continued(
         pd.testing.assert_frame_equal(frame, tables[name])
 
 
+def test_a_sweep_tells_which_models_are_to_come(
+    models: dict[str, str], corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killing(*given: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(RunDirectory, "write_part", killing)
+    with pytest.raises(Killed):
+        sweep(request_of(corpus, list(models.values()), tmp_path / "run"), nothing, nothing)
+    begun = Run.open(tmp_path / "run")
+    assert [one.name for one in begun.swept] == list(models.values())
+    assert all(isinstance(run, RunError) for run in begun.of_models.values())
+
+
 def test_a_model_that_fails_leaves_the_others_and_can_be_tried_again(
     models: dict[str, str], corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
