@@ -75,7 +75,7 @@ class Member:
         """Means and intervals of the columns of ``values`` (index example)."""
         inference = self.records.inference
         return one_sample_effects(
-            values.to_numpy(), inference, clusters=inference.labels(values.index), sign_flips=0
+            values.to_numpy(), inference, clusters=inference.labels(values.index), sign_flips=False
         )
 
 
