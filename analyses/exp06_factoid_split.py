@@ -13,11 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-    from budgetlens.runs.request import RunRequest
     from budgetlens.runs.run import Run
     from budgetlens.tables.presentation import Table
-
-REANALYSED = "exp01"
 
 
 def tables(run: Run) -> Mapping[str, Table]:
@@ -26,7 +23,7 @@ def tables(run: Run) -> Mapping[str, Table]:
     from analyses.studies.prefix_ratios import prefix_ratios
     from analyses.studies.reanalysis_presentation import presented
 
-    source = reanalysis.source_of(run)
+    source = run.source or run
     records, own_plan, cells, inference = (
         reanalysis.read_source(source),
         source.plan,
@@ -78,13 +75,6 @@ def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
 CONDITIONS = ("bare", "oracle_trunc", "random_trunc", "bare_nq", "oracle_trunc_nq")
 
 
-def runner(request: RunRequest) -> Run:
-    """Re-analyse the run that --from names, or one that is made first."""
-    from analyses.studies.reanalysis import reanalyse
-
-    return reanalyse(request, REANALYSED)
-
-
 @analysis("exp06")
 def exp06() -> Analysis:
     """A run of 01 by the length of its answers: up to 5 words or more, and five bins.
@@ -96,10 +86,9 @@ def exp06() -> Analysis:
         title="Factoid split",
         question="Are the effects of prefixes effects on short answers?",
         plans=exp01().plans,
+        reads="exp01",
         tables=tables,
         figures=figures,
-        runner=runner,
-        has_records=False,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from analyses.studies.prefix_plans import ORACLE, PrefixLevel, PrefixStudy
@@ -12,10 +11,6 @@ from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from plotly.graph_objects import Figure
-
-    from budgetlens.runs.request import RunRequest
     from budgetlens.runs.run import Run
     from budgetlens.tables.presentation import Table
 
@@ -25,35 +20,18 @@ STUDY = PrefixStudy(
     without_prompt=(),
 )
 
-#: The analysis that the directory of a sweep belongs to; that of a model's run in it is exp09.
-SWEEP = "exp09-sweep"
-
-
-def runner(request: RunRequest) -> Run:
-    """Run every model that is asked for, one after another."""
-    from budgetlens.command.finishing import finish
-    from budgetlens.runs.model_sweep import sweep
-
-    return sweep(request, SWEEP, finish)
-
 
 def tables(run: Run) -> Mapping[str, Table]:
-    """One row per model."""
-    from analyses.studies.sweep_tables import sweep_tables
+    """The structural fraction of a model."""
+    from analyses.studies.prefix_ratios import RatioOf, ratios_presented
 
-    return sweep_tables(run)
-
-
-def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure]:
-    """Effects of every model side by side."""
-    from analyses.studies.sweep_tables import sweep_figures
-
-    return sweep_figures(run, tables)
+    fraction = RatioOf("structural fraction", STUDY.prefix("pool").name, STUDY.prefix("oracle").name)
+    return {"ratios": ratios_presented(run, [fraction])}
 
 
 @analysis("exp09")
 def exp09() -> Analysis:
-    """Bare, oracle, random with the query; bare without; on every ``--model`` given."""
+    """Bare, oracle, random with the query; bare without; always a sweep: on the built-in model, or every ``--model``."""
     headline = (STUDY.prefix("oracle"), STUDY.prefix("pool"), STUDY.prompt("none"))
     return Analysis(
         name="exp09",
@@ -61,25 +39,8 @@ def exp09() -> Analysis:
         question="Do a prefix's effect, its structural part and the decoder query's effect hold for other models?",
         plans={protocol: STUDY.plan(protocol, headline=headline) for protocol in PROTOCOLS},
         n=500,
-        runner=runner,
-    )
-
-
-@analysis(SWEEP)
-def exp09_sweep() -> Analysis:
-    """The table over models that ``budgetlens run exp09`` leaves; the runs of the models lie below it."""
-    swept = exp09()
-    return Analysis(
-        name=SWEEP,
-        title=swept.title,
-        question=swept.question,
-        plans=swept.plans,
-        n=swept.n,
+        models=("reference",),
         tables=tables,
-        figures=figures,
-        runner=lambda request: runner(replace(request, analysis=exp09())),
-        has_records=False,
-        listed=False,
     )
 
 

@@ -244,9 +244,8 @@ def test_the_list_holds_what_a_user_chooses_and_writes(capsys: pytest.CaptureFix
     listed = inventory(("analyses", "interventions"))
     numbers = [f"exp{number:02}" for number in range(1, 13)]
     assert [name for name in listed["analyses"] if name.startswith("exp")] == numbers
-    assert find_analysis("exp09-sweep").name == "exp09-sweep"
-    assert main(["run", "exp09-swepp"]) == 2
-    assert "exp09-sweep" not in errors_of(capsys)
+    assert "reads a run of exp01 again: --from RUN" in listed["analyses"]["exp06"]
+    assert "a sweep over models, by default reference" in listed["analyses"]["exp09"]
     assert not any("parameters:" in lines for lines in listed["interventions"].values())
     assert "levels such as: none, decoder@all" in listed["interventions"]["sublayer_removal"]
 

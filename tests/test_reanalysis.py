@@ -24,6 +24,7 @@ from analyses.studies.reanalysis import (
 from budgetlens.command.main import main
 from budgetlens.design.catalogue import analysis_of, find_analysis
 from budgetlens.runs.manifest import CellFacts, content_digest, sealed
+from budgetlens.runs.run import Run
 from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.inference import Inference
 from tests.cautions import tables_without_caution
@@ -190,6 +191,10 @@ def test_a_run_is_analysed_again_without_a_model(
     assert main(command) == 0
     for path in sorted((runs / "run" / "tables").glob("*.csv")):
         assert (again / "tables" / path.name).read_bytes() == path.read_bytes()
+    run = Run.open(again)
+    assert not run.has_records
+    assert run.source is not None
+    assert run.source.path == (runs / "run-exp01").resolve()
     # The same command again, and tables alone, find their source by themselves.
     assert main(command) == 0
     assert main(["tables", str(again)]) == 0
@@ -198,11 +203,37 @@ def test_a_run_is_analysed_again_without_a_model(
 
 
 @pytest.mark.slow
+def test_tables_of_strata_are_those_of_the_records_by_pandas(runs: Path) -> None:
+    """From the parquet files themselves, with the published bins, written out by hand."""
+    records = {
+        kind: pd.concat(
+            map(pd.read_parquet, sorted((runs / "run-exp01" / "records" / kind).glob("*.parquet")))
+        )
+        for kind in ("likelihood", "trials")
+    }
+    nll = records["likelihood"].pivot(index="example", columns="cell", values="nll")
+    words = records["trials"].groupby("example", observed=True)["answer_words"].first()
+    stratum = pd.cut(words, [0, 2, 5, 10, 20, 10_000], labels=["1-2", "3-5", "6-10", "11-20", "21+"])
+    effects = nll[NAME["bare"]] - nll[NAME["oracle_trunc"]]
+    expected = effects.groupby(stratum, observed=True).agg(["mean", "size"])
+    assert len(expected) >= 2
+    table = pd.read_csv(runs / "run" / "tables" / "strata_effects.csv")
+    own = table[(table["by"] == BINS) & (table["contrast"] == ORACLE)].set_index("stratum")
+    assert own.loc[expected.index, "mean_difference"].tolist() == pytest.approx(expected["mean"].tolist())
+    assert own.loc[expected.index, "n"].tolist() == expected["size"].tolist()
+    means = pd.read_csv(runs / "run" / "tables" / "strata_likelihood.csv")
+    short = means[(means["by"] == SPLIT) & (means["stratum"] == "1-5")].set_index("cell")["mean"]
+    for cell, mean in nll[words <= 5].mean().items():
+        assert short[cell] == pytest.approx(mean)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (["--n", "5"], "leave --n out"),
         (["--corpus", "reference"], "leave --corpus out"),
+        (["--model", "reference"], "leave --model out"),
     ],
 )
 def test_a_source_is_taken_as_it_is(
@@ -258,5 +289,5 @@ def test_a_source_that_went_away(runs: Path, tmp_path: Path, capsys: pytest.Capt
 
 def test_a_reanalysis_of_cells_of_an_earlier_version_is_still_one() -> None:
     found = analysis_of("exp06", {}, "corrected", ["prefix=none|hidden=bos|prompt=query"])
-    assert found.has_records is False
+    assert found.reads == "exp01"
     assert found.name == "exp06"

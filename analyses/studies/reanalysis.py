@@ -1,27 +1,19 @@
 """A finished run analysed again by the length of its answers, without a model.
 
-The statistics are those of :mod:`budgetlens.statistics.strata`. The re-analysis has a run directory of its own, which
-names the run that it reads; that run stays as it is.
+The statistics are those of :mod:`budgetlens.statistics.strata`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from analyses.studies.prefix_ratios import RatioOf, ratio_frame
-from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.plan import Plan
-from budgetlens.runs.manifest import CellFacts, Manifest, RunError
+from budgetlens.runs.manifest import CellFacts, RunError
 from budgetlens.runs.run import Run
-from budgetlens.runs.storage import RunDirectory
 from budgetlens.statistics.bands import share_table
 from budgetlens.statistics.budget_arrays import BudgetArray, by_document
 from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
@@ -38,9 +30,6 @@ from budgetlens.statistics.strata import (
 )
 from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.run_statistics import with_trend_verdicts
-
-if TYPE_CHECKING:
-    from budgetlens.runs.request import RunRequest
 
 #: The published stratifications by words of the answer.
 SPLIT, BINS = "short or long", "bins"
@@ -82,80 +71,6 @@ def read_source(run: Run) -> Records:
         tuple(run.budgets()),
         run.documents,
     )
-
-
-def reanalyse(request: RunRequest, of: str) -> Run:
-    """The re-analysis of ``request.source``, or of a run of analysis ``of`` that is made first.
-
-    That run takes its own default place, or, beside ``--out RUN``, RUN-NAME. Raises ValueError where the
-    source is a run of another analysis, or where options ask for another run than the source is.
-    """
-    source = Run.open(request.source) if request.source is not None else _made_first(request, of)
-    manifest = source.manifest
-    if manifest.analysis != of:
-        raise ValueError(
-            f"{source.path} is a run of {manifest.analysis}; {request.analysis.name} re-analyses runs of {of}"
-        )
-    if request.source is not None:
-        _refuse_other(request, manifest)
-    # Everything that can change a number is in the source's own identity.
-    identity = {"analysis": request.analysis.name, "source": manifest.identity}
-    directory = RunDirectory(request.out or _default_path(request.analysis.name, manifest, identity))
-    if directory.path.resolve() == source.path.resolve():
-        raise ValueError(f"--out {directory.path} is the run that is re-analysed; give another directory")
-    with directory.locked():
-        directory.begin(
-            identity,
-            {
-                **{key: value for key, value in manifest.content.items() if key != "identity"},
-                "analysis": request.analysis.name,
-                "title": request.analysis.title,
-                "question": request.analysis.question,
-                "source": str(source.path.resolve()),
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "command": list(request.command),
-            },
-        )
-    return Run.open(directory.path)
-
-
-def _made_first(request: RunRequest, of: str) -> Run:
-    # Here, since running needs torch, and the re-analysis of a finished run does not.
-    from budgetlens.runs.request import execute
-
-    out = None if request.out is None else request.out.with_name(f"{request.out.name}-{of}")
-    return execute(replace(request, analysis=find_analysis(of), out=out))
-
-
-def _refuse_other(request: RunRequest, manifest: Manifest) -> None:
-    given = [name for name, value in (("--corpus", request.corpus), ("--n", request.n)) if value is not None]
-    if request.options.protocol == "published" and manifest.protocol != "published":
-        given.append("--protocol published")
-    if given:
-        raise ValueError(
-            f"--from re-analyses a run as it is (protocol {manifest.protocol}, corpus "
-            f"{manifest.corpus.name}, n {manifest.corpus.n}); leave {' and '.join(given)} out"
-        )
-
-
-def _default_path(name: str, manifest: Manifest, identity: Mapping[str, Any]) -> Path:
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    label = manifest.model.name.rstrip("/").rpartition("/")[2]
-    return Path("runs") / f"{name}-{label}-{digest}"
-
-
-def source_of(run: Run) -> Run:
-    """The run that a re-analysis reads. Raises RunError where it is gone or another run by now."""
-    path = Path(str(run.manifest.source))
-    if not RunDirectory(path).is_run:
-        raise RunError(
-            f"{run.path} re-analyses {path}, where no run is any more; bring it back, or re-analyse it "
-            "where it is now with --from into another directory"
-        )
-    source = Run.open(path)
-    if source.manifest.identity != run.manifest.identity["source"]:
-        raise RunError(f"{path} is another run than the one that {run.path} re-analysed")
-    return source
 
 
 def effects_by_stratum(records: Records, plan: Plan, inference: Inference) -> pd.DataFrame:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +18,7 @@ from budgetlens.tables.build import build_tables
 from budgetlens.tables.extract import Extract
 from budgetlens.tables.presentation import Table
 from budgetlens.tables.presented import presented_tables
+from budgetlens.tables.sweeps import sweep_tables
 from budgetlens.tables.terminal_text import visible
 
 #: Columns of a table that is printed into a pipe or a file.
@@ -36,19 +37,25 @@ MOST_PRINTED = 40
 
 def tables_of(run: Run) -> tuple[dict[str, pd.DataFrame], dict[str, Table]]:
     """Every table of a finished run: the frames by name, and those with captions that are read first."""
+    if run.manifest.is_sweep:
+        return sweep_tables(run, own_tables)
     frames: dict[str, pd.DataFrame] = {}
     presented: dict[str, Table] = {}
     if run.has_records:
         frames |= build_tables(run)
         presented |= presented_tables(run, frames)
-    if run.analysis.tables is not None:
-        own = run.analysis.tables(run)
-        doubled = sorted(own.keys() & frames.keys())
-        if doubled:
-            raise ValueError(f"{run.analysis.name} names tables that every run has: {doubled}; rename them")
-        frames |= {name: table.frame for name, table in own.items()}
-        presented |= _with_dependence(own, run) if run.has_records else own
-    return frames, presented
+    own = own_tables(run)
+    doubled = sorted(own.keys() & frames.keys())
+    if doubled:
+        raise ValueError(f"{run.analysis.name} names tables that every run has: {doubled}; rename them")
+    frames |= {name: table.frame for name, table in own.items()}
+    return frames, presented | own
+
+
+def own_tables(run: Run) -> dict[str, Table]:
+    """The tables that the analysis adds to those of every run."""
+    own = {} if run.analysis.tables is None else dict(run.analysis.tables(run))
+    return _with_dependence(own, run) if run.has_records else own
 
 
 def opened(path: Path, corpus: str | None) -> Run:
@@ -69,9 +76,28 @@ def opened(path: Path, corpus: str | None) -> Run:
 
 def report(run: Run) -> Path:
     """Write the report of a run and nothing else; its path. Raises RunError where another process writes to the run."""
+    run = with_cautions(run)
     with run.directory.locked(WAIT):
         frames, presented = tables_of(run)
         return write_report(run, presented, draw_figures(run, frames), frames)
+
+
+def with_cautions(run: Run) -> Run:
+    """The run itself; of a sweep, with what must be held against each of its models among its own cautions."""
+    if not run.manifest.is_sweep:
+        return run
+    common = set(caveats(run.manifest, {}))
+    of_models = [
+        f"{name}: {caveat}"
+        for name, own in run.of_models.items()
+        if isinstance(own, Run)
+        for caveat in caveats(own.manifest, {})
+        if caveat not in common
+    ]
+    told = replace(run, manifest=replace(run.manifest, cautions=(*run.manifest.cautions, *of_models)))
+    # Their parts were hashed when they were opened, which takes its time.
+    vars(told)["of_models"] = run.of_models
+    return told
 
 
 def _with_dependence(own: Mapping[str, Table], run: Run) -> dict[str, Table]:
@@ -100,8 +126,18 @@ def first_rows(table: Table) -> Table:
     return Extract(**own, shown_rows=tuple(range(MOST_PRINTED)))
 
 
-def finish(run: Run) -> None:
-    """Tables, figures and report of a run: computed, saved, and the tables printed.
+@dataclass(frozen=True)
+class Saved:
+    """What was saved of a run: its tables by name, the figures' files, the report."""
+
+    frames: Mapping[str, pd.DataFrame]
+    presented: Mapping[str, Table]
+    figures: Sequence[Path]
+    page: Path
+
+
+def save(run: Run) -> Saved:
+    """Tables, figures and report of a run: computed and saved.
 
     Raises RunError where another process writes to the run.
     """
@@ -110,13 +146,22 @@ def finish(run: Run) -> None:
         run.directory.write_tables(frames)
         figures = draw_figures(run, frames)
         saved = save_figures(run, figures)
-        page = write_report(run, presented, figures, frames)
+        return Saved(frames, presented, saved, write_report(run, presented, figures, frames))
+
+
+def finish(run: Run) -> None:
+    """What :func:`save` does, and the tables printed."""
+    run = with_cautions(run)
+    saved = save(run)
+    presented = saved.presented
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     for table in presented.values():
         print(first_rows(table).to_terminal(width))
     for caveat in caveats(run.manifest, presented):
         print(f"caveat:  {visible(caveat)}")
-    print(visible(f"tables:  {run.path / 'tables'} ({', '.join(frames)})"))
-    for path in saved:
+    print(visible(f"tables:  {run.path / 'tables'} ({', '.join(saved.frames)})"))
+    for path in saved.figures:
         print(visible(f"figure:  {path}"))
-    print(visible(f"report:  {page}"))
+    print(visible(f"report:  {saved.page}"))
+    for one in run.swept:
+        print(visible(f"model:   {one.name}: {one.failure or one.place(run.path)}"))

@@ -49,7 +49,9 @@ def _analysis_line(analysis: Analysis) -> str:
     cells = ", ".join(
         f"{len(plan.design.cells)} cells {protocol}" for protocol, plan in analysis.plans.items()
     )
-    return f"{analysis.title}: {analysis.question} ({cells})"
+    reads = f"; reads a run of {analysis.reads} again: --from RUN" if analysis.reads else ""
+    models = f"; a sweep over models, by default {', '.join(analysis.models)}" if analysis.models else ""
+    return f"{analysis.title}: {analysis.question} ({cells}{reads}{models})"
 
 
 def _summaries(things: Mapping[str, type]) -> dict[str, str]:

@@ -220,7 +220,8 @@ def _input_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar="NAME|DIR",
-        help="hub name or directory (default: reference, built in); repeatable where an analysis takes several",
+        help="hub name or directory (default: the analysis's, or reference, built in); repeatable: each model's run is "
+        "then below --out, beside tables over all of them",
     )
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a hub model")
     parser.add_argument(
@@ -350,7 +351,7 @@ def show_command(options: argparse.Namespace) -> None:
 
 def run_command(options: argparse.Namespace) -> None:
     """Run an analysis and print its tables."""
-    from budgetlens.command.finishing import finish
+    from budgetlens.command.finishing import finish, save
     from budgetlens.runs.request import RunRequest, execute
 
     if options.quiet:
@@ -360,7 +361,7 @@ def run_command(options: argparse.Namespace) -> None:
     analysis = chosen_analysis(options)
     request = RunRequest(
         analysis=analysis,
-        models=tuple(options.model or ("reference",)),
+        models=tuple(options.model or ()),
         revision=options.revision,
         corpus=options.corpus,
         n=options.n,
@@ -374,7 +375,12 @@ def run_command(options: argparse.Namespace) -> None:
         quiet=options.quiet,
         command=options.command_line,
     )
-    finish(execute(request))
+    if request.is_sweep:
+        from budgetlens.runs.model_sweep import sweep
+
+        sweep(request, save, finish)
+    else:
+        finish(execute(request))
 
 
 def _choices(options: argparse.Namespace, analysis: Analysis) -> RunOptions:

@@ -87,9 +87,15 @@ def compare(run: Run, force: bool = False, *, model: str | None = None, resample
         sampling error is not in the interval.
 
     Raises:
-        ValueError: nothing was published for the analysis, or unlike things were compared without `force`.
+        ValueError: nothing was published for the analysis, the run is a sweep over models, or unlike things were
+            compared without `force`.
     """
     manifest = run.manifest
+    if manifest.is_sweep:
+        places = ", ".join(str(one.place(run.path)) for one in run.swept if not one.failure)
+        raise ValueError(
+            f"{run.path} is a sweep over models; compare the run of one of them: {places or 'none'}"
+        )
     figures = published_figures(manifest.analysis)
     chosen = chosen_model(figures, manifest.model.name, model)
     figures = figures[figures["model"] == chosen]
@@ -98,7 +104,7 @@ def compare(run: Run, force: bool = False, *, model: str | None = None, resample
         raise ValueError(
             f"{run.path} is unlike the published runs ({unlike}); compare a like run, or insist with --force"
         )
-    found = Measurements(run, resamples)
+    found = Measurements(run.source or run, resamples)
     short = short_cell_names(manifest.analysis)
     rows = [
         {**_row(figure, found(figure), unlike), "cells": _cells_in_words(figure, short)}

@@ -19,11 +19,11 @@ class Analysis:
 
     ``tables`` gives further tables (:class:`budgetlens.tables.presentation.Table`) of a finished
     :class:`budgetlens.runs.run.Run` by name, ``figures`` further figures (plotly) of it from the frames of all tables
-    by name; both live on higher floors, so that they are not named in the types here. ``runner`` takes the place of
-    the ordinary run where an analysis does not run one model over one design (a re-analysis, a sweep over models).
-    ``has_records`` is False where a run directory holds no records of its own, only what ``tables`` gives.
-    ``encoder_tokens`` is the longest encoder input by default. ``listed`` is False for the part of another analysis
-    that nobody runs by itself. Decoder inputs of the published protocol start as they did, with the start token alone;
+    by name; both live on higher floors, so that they are not named in the types here. ``reads`` names the analysis
+    whose finished runs this one reads again instead of running a model: its ``tables`` take all from ``Run.source``.
+    ``models`` are those of a run that names none: such an analysis is always a sweep over models, whatever their
+    number; any other is one where several are given. ``encoder_tokens`` is the longest encoder input by default.
+    Decoder inputs of the published protocol start as they did, with the start token alone;
     those of any other with all that the model's generation starts with.
     """
 
@@ -36,10 +36,9 @@ class Analysis:
     seed: int = 42
     tables: Callable[[Any], Mapping[str, Any]] | None = None
     figures: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] | None = None
-    runner: Callable[[Any], Any] | None = None
-    has_records: bool = True
+    reads: str = ""
+    models: tuple[str, ...] = ()
     encoder_tokens: int | None = None
-    listed: bool = True
 
     def __post_init__(self) -> None:
         started = {

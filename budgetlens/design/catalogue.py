@@ -18,8 +18,7 @@ def available_analyses() -> Mapping[str, Callable[[], Analysis]]:
 
 def listed_analyses() -> dict[str, Analysis]:
     """The analyses to choose from, by name."""
-    made = {name: maker() for name, maker in available_analyses().items()}
-    return {name: analysis for name, analysis in made.items() if analysis.listed}
+    return {name: maker() for name, maker in available_analyses().items()}
 
 
 def find_analysis(name: str) -> Analysis:
@@ -33,9 +32,7 @@ def find_analysis(name: str) -> Analysis:
         if name in (registered_name, module, registered_name.removeprefix("exp")):
             return maker()
     # The custom analysis is made from options, but its name may well be the one that was meant.
-    return lookup(
-        "analysis", name, {**{each: known[each] for each in listed_analyses()}, CUSTOM: _no_options}
-    )()
+    return lookup("analysis", name, {**known, CUSTOM: _no_options})()
 
 
 def _no_options() -> Analysis:
@@ -47,8 +44,8 @@ def _no_options() -> Analysis:
 def analysis_of(name: str, design: Mapping[str, Any] | None, protocol: str, cells: Sequence[str]) -> Analysis:
     """The analysis that made a run, of which run.json keeps its name, design, protocol and cell names.
 
-    It is the registered one, with its own tables and figures, while that has the cells of the run, or where its
-    runs have no records but read those of others, whose cells may be of an earlier version. A custom analysis, one
+    It is the registered one, with its own tables and figures, while that has the cells of the run, or where it reads
+    the runs of another, whose cells may be of an earlier version. A custom analysis, one
     whose code has other cells by now, and one whose distribution is gone are made again from the design. Raises
     RegistryError for an unknown name without a design.
     """
@@ -57,7 +54,7 @@ def analysis_of(name: str, design: Mapping[str, Any] | None, protocol: str, cell
     known = available_analyses()
     if name in known or design is None:
         found = lookup("analysis", name, known)()
-        if design is None or not found.has_records or _has_cells(found, protocol, cells):
+        if design is None or found.reads or _has_cells(found, protocol, cells):
             return found
     return custom_analysis(design, name=name)
 

@@ -24,7 +24,9 @@ PORTS = range(8050, 8070)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `explore`; nothing heavy is imported."""
-    parser.add_argument("run", nargs="+", type=Path, metavar="RUN", help="directory of a finished run")
+    parser.add_argument(
+        "run", nargs="+", type=Path, metavar="RUN", help="directory of a finished run, or of a sweep"
+    )
     parser.add_argument(
         "--host",
         type=_host,
@@ -69,7 +71,10 @@ def main(options: argparse.Namespace) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from budgetlens.explorer.app import make_app, serve
     from budgetlens.explorer.data import load_runs
+    from budgetlens.runs.swept import places_of_runs
 
+    # Of a sweep over models, each model's run.
+    options.run = [place for path in options.run for place in places_of_runs(path)]
     host = options.host
     hosts = allowed_hosts(host, options.allow_host)
     port = free_port(host, options.port)

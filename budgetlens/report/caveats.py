@@ -21,8 +21,16 @@ RELATIVE_ENCODERS = tuple(family.name for family in FAMILIES if family.positions
 #: So many of the cells with levels that change nothing are named.
 IDLE_NAMED = 6
 
+#: The table of effects of a sweep over models.
+BY_MODEL = "model_effects"
+
 FEW = 100
 """Examples below which a run is called small."""
+
+
+def effects_of(tables: Mapping[str, Table]) -> Table | None:
+    """The table of paired effects of a run, or of all models of a sweep; None without any."""
+    return tables.get("effects") or tables.get(BY_MODEL)
 
 
 def caveats(manifest: Manifest, tables: Mapping[str, Table]) -> list[str]:
@@ -36,7 +44,7 @@ def caveats(manifest: Manifest, tables: Mapping[str, Table]) -> list[str]:
                 *manifest.cautions,
                 *_of_the_inputs(tables.get("trials"), manifest),
                 *_of_the_encoder(tables.get("trials"), manifest),
-                *_of_the_effects(tables.get("effects"), manifest),
+                *_of_the_effects(effects_of(tables), manifest),
                 *_of_the_shares(tables),
             ]
         )

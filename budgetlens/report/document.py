@@ -94,8 +94,9 @@ def setting(manifest: Manifest) -> str:
     """Model, corpus, n, seed and protocol in one line."""
     model, corpus = manifest.model, manifest.corpus
     size = f" ({model.parameters:,} parameters)" if model.parameters is not None else ""
+    which = "Several models" if manifest.is_sweep else f"Model {model.name}{size}"
     return (
-        f"Model {model.name}{size}, corpus {corpus.name}, n = {corpus.n} examples, seed {manifest.seed}, "
+        f"{which}, corpus {corpus.name}, n = {corpus.n} examples, seed {manifest.seed}, "
         f"{manifest.protocol} protocol."
     )
 

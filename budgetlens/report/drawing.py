@@ -10,6 +10,7 @@ from plotly.graph_objects import Figure
 
 from budgetlens.design.plan import Plan
 from budgetlens.report.probe_drawing import probe_figures
+from budgetlens.report.sweep_drawing import sweep_figures
 from budgetlens.runs.files import write_text
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
@@ -26,6 +27,8 @@ MOST_SCATTERS = 3
 
 def draw_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Every figure that the run's tables allow, by name: the analysis' own first, then those of every run."""
+    if run.manifest.is_sweep:
+        return sweep_figures(run, tables)
     plan, setting = run.plan, run.manifest.setting
     own = {} if run.analysis.figures is None else dict(run.analysis.figures(run, tables))
     common = likelihood_figures(plan, run.manifest.cells, tables, setting)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from budgetlens.report.caveats import caveats
-from budgetlens.report.page import Section, escaped, foreign, heading
+from budgetlens.report.caveats import BY_MODEL, caveats, effects_of
+from budgetlens.report.page import Section, escaped, foreign, heading, slug
 from budgetlens.runs.manifest import Manifest
 from budgetlens.statistics.findings import Finding, findings
 from budgetlens.statistics.verdicts import SLOPE
@@ -34,12 +34,14 @@ def summary_section(manifest: Manifest, tables: Mapping[str, Table], headline: S
 
     Args:
         manifest: what run.json says.
-        tables: the presented tables; ``effects`` gives the conclusions, ``decomposition`` the parts.
+        tables: the presented tables; ``effects`` gives the conclusions, of a sweep over models ``model_effects``;
+            ``decomposition`` the parts.
         headline: names of the contrasts that come first; the others are folded.
     """
-    if "effects" in tables and len(tables["effects"].frame):
+    effects = effects_of(tables)
+    if effects is not None and len(effects.frame):
         told = [
-            conclusions(tables["effects"], headline),
+            conclusions(effects, headline, "effects" if "effects" in tables else BY_MODEL),
             split_sentences(tables.get("decomposition")),
         ]
     else:
@@ -61,9 +63,15 @@ def colour(finding: Finding) -> str:
     return {True: "helps", False: "hurts", None: "apart"}[finding.better]
 
 
-def conclusions(effects: Table, headline: Sequence[str]) -> str:
-    """Counts of the verdicts, a sentence per headline, and the others folded."""
-    found = findings(effects.frame)
+def conclusions(effects: Table, headline: Sequence[str], name: str = "effects") -> str:
+    """Counts of the verdicts, a sentence per headline, and the others folded; ``name`` is the table's, to link to."""
+    frame = effects.frame
+    if "model" in frame:
+        # One finding is of one contrast of one model.
+        chosen = frame["contrast"].isin(list(headline))
+        frame = frame.assign(contrast=frame["model"] + ", " + frame["contrast"])
+        headline = list(frame.loc[chosen, "contrast"])
+    found = findings(frame)
     first = [finding for finding in found if finding.effect in set(headline)]
     if not first:
         first = list({finding.family: finding for finding in reversed(found)}.values())[::-1]
@@ -83,7 +91,7 @@ def conclusions(effects: Table, headline: Sequence[str]) -> str:
         else ""
     )
     law = f'<p class="muted">The rule: {escaped(effects.rule)}.</p>' if effects.rule else ""
-    more = '<p><a href="#table-effects">All numbers of the contrasts</a></p>'
+    more = f'<p><a href="#{slug("table", name)}">All numbers of the contrasts</a></p>'
     return f'{lead}<ul class="counts">{counted}</ul>{_sentences(first)}{folded}{law}{more}'
 
 

@@ -30,6 +30,9 @@ LEFT_OUT_NAMED = 5
 #: The key of the digest of everything else.
 DIGEST = "digest"
 
+#: What the identity of a sweep says that it is a run over, and how format 1 named its analysis instead.
+OVER, MODELS, OLD_SWEEP = "over", "models", "-sweep"
+
 
 class RunError(ValueError):
     """A run directory that can't be used as asked; the message says what to do."""
@@ -149,6 +152,11 @@ class Manifest:
         return kept if isinstance(kept, Mapping) else {}
 
     @property
+    def is_sweep(self) -> bool:
+        """Whether it is of several models, whose runs lie below it, and has no records itself."""
+        return self.identity.get(OVER) == MODELS
+
+    @property
     def examples(self) -> int:
         """How many examples are in every cell: those of the corpus without those left out."""
         return self.corpus.n - len(self.left_out)
@@ -200,7 +208,8 @@ class Manifest:
     @property
     def setting(self) -> str:
         """Analysis, protocol, model and corpus in a line, for titles."""
-        return f"{self.analysis} {self.protocol}, model {self.model.name}, corpus {self.corpus.name}"
+        which = self.model.name if self.is_sweep else f"model {self.model.name}"
+        return f"{self.analysis} {self.protocol}, {which}, corpus {self.corpus.name}"
 
     @cached_property
     def found_analysis(self) -> Analysis:
@@ -281,7 +290,11 @@ def _parsed(content: Any) -> Manifest:
 
 
 def _upgraded(manifest: Manifest) -> Manifest:
-    """Format 1 kept what the user asked of the corpus in the command line alone."""
+    """Format 1 kept what the user asked of the corpus in the command line alone, and named sweeps by their analysis."""
+    name = manifest.analysis.removesuffix(OLD_SWEEP)
+    if name != manifest.analysis:
+        identity = {**manifest.identity, "analysis": name, OVER: MODELS}
+        manifest = replace(manifest, analysis=name, identity=identity)
     number = _option(manifest.command, "--n")
     asked_n = int(number) if number and number.isdecimal() and number.isascii() else None
     asked = _option(manifest.command, "--corpus")

@@ -40,7 +40,8 @@ def trial_records(fed: Sequence[Fed]) -> pa.Table:
     """What was fed: positions by role, hidden positions, boundary check, truncation, the texts' words.
 
     ``truncated_tokens``, ``answer_cut`` and ``prompt_cut`` count the tokens cut at the limits of the encoder's input,
-    the answer and the prompt. ``document`` is a digest of the example's document, the same for examples that share it.
+    the answer and the prompt; ``answer_characters`` is null where the answer is cut. ``document`` is a digest of the
+    example's document, the same for examples that share it.
     ``idle`` names the factors, joined by ``+``, whose edits found none of their roles, ``same_as`` the first cell that
     fed the same (:mod:`budgetlens.design.reach`).
     """
@@ -66,6 +67,14 @@ def trial_records(fed: Sequence[Fed]) -> pa.Table:
             )
             for text in ("query", "document", "answer")
         },
+        # Of an answer that was cut, nobody knows how many characters the tokens that are left stand for.
+        "answer_characters": pa.array(
+            [
+                None if item.trial.answer_cut else len(example.answer)
+                for item, example in zip(fed, examples, strict=True)
+            ],
+            pa.int32(),
+        ),
         # Examples with the same document are no independent units.
         "document": pa.array(
             [hashlib.sha256(example.document.encode()).hexdigest()[:16] for example in examples]

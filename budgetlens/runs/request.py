@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from budgetlens.corpora.corpus import Corpus, read_corpus
 from budgetlens.design.analysis import Analysis
+from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.reach import require_feasible
 from budgetlens.model.devices import chosen_device
 from budgetlens.model.loaded import LoadedModel
@@ -18,7 +19,8 @@ from budgetlens.model.loading import load_model, load_trial_tokenizer
 from budgetlens.model.observation import chosen_probes
 from budgetlens.model.tokenization import Limits, TrialTokenizer
 from budgetlens.runs.known_models import model_path
-from budgetlens.runs.manifest import RunError
+from budgetlens.runs.manifest import Manifest, RunError
+from budgetlens.runs.rereading import read_again
 from budgetlens.runs.run import Run
 from budgetlens.runs.running import (
     RunOptions,
@@ -35,14 +37,14 @@ from budgetlens.runs.tokens import save_token_attention, stored_examples
 class RunRequest:
     """An analysis with everything that a user may choose for it.
 
-    ``models`` are hub names or directories, one for an ordinary run. ``corpus``, ``n`` and
-    ``encoder_tokens`` None take the analysis's. ``out`` None takes a directory under ``runs`` named after
+    ``models`` are hub names or directories; none takes the analysis's, or else the built-in one. ``corpus``, ``n``
+    and ``encoder_tokens`` None take the analysis's. ``out`` None takes a directory under ``runs`` named after
     the run's identity. ``source`` is the finished run that a re-analysis reads.
     ``tokens`` is the number of first examples whose attention is kept token by token.
     """
 
     analysis: Analysis
-    models: tuple[str, ...] = ("reference",)
+    models: tuple[str, ...] = ()
     revision: str | None = None
     corpus: str | None = None
     n: int | None = None
@@ -55,6 +57,16 @@ class RunRequest:
     tokens: int = 0
     quiet: bool = False
     command: Sequence[str] = ()
+
+    @property
+    def chosen_models(self) -> tuple[str, ...]:
+        """The models that are run, at least one."""
+        return self.models or self.analysis.models or ("reference",)
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it is a sweep over models, each run below one directory, and no run of a single model."""
+        return len(self.chosen_models) > 1 or bool(self.analysis.models)
 
     @property
     def limits(self) -> Limits:
@@ -79,30 +91,26 @@ class RunRequest:
         return corpus
 
 
-def execute(request: RunRequest) -> Run:
-    """Run what is asked, or continue it; the run, finished but for its tables.
+def execute(request: RunRequest, corpus: Corpus | None = None) -> Run:
+    """Run what is asked of one model, or continue it; the run, finished but for its tables.
+
+    Of several models each is run by itself (:func:`budgetlens.runs.model_sweep.sweep`); ``corpus`` then holds the
+    examples of the request, read once for all of them.
 
     What can be refused without the model's weights is refused before they are loaded. Raises ValueError for an
-    ``out`` that can't be a run's directory, for several models or a ``source`` where the analysis takes none, for
-    layers that the model lacks, for cells that can't be made, for levels that change nothing in any example and for a
-    design without anything to compare.
+    ``out`` that can't be a run's directory, for a ``source`` where the analysis reads none or beside options that ask
+    for another run than it is, for layers that the model lacks, for cells that can't be made, for levels that change
+    nothing in any example and for a design without anything to compare.
     """
     require_creatable(request.out or Path("runs"))
-    if request.analysis.runner is not None:
-        return request.analysis.runner(request)
-    if len(request.models) != 1:
-        raise ValueError(
-            f"{request.analysis.name} runs one model, {len(request.models)} were given: {', '.join(request.models)}; "
-            "exp09 takes several"
-        )
-    if request.source is not None:
-        raise ValueError(f"{request.analysis.name} runs a model and re-analyses no run; leave --from out")
-    _require_design(request)
-    source = model_path(request.models[0])
-    chosen_device(request.device)
+    if request.analysis.reads:
+        return _read_again(request, corpus)
+    require_runnable(request)
+    (name,) = request.chosen_models
+    source = model_path(name)
     # Before the corpus, which may be long to read: the model's name, and what its configuration and tokenizer tell.
     tokenizer = load_trial_tokenizer(source, revision=request.revision, limits=request.limits)
-    corpus = request.read_corpus()
+    corpus = corpus or request.read_corpus()
     _require_feasible(request, corpus, tokenizer)
     model = load_model(
         source,
@@ -126,6 +134,31 @@ def execute(request: RunRequest) -> Run:
     if request.tokens:
         _keep_tokens(request, model, corpus, directory)
     return Run.open(path, corpus=request.corpus)
+
+
+def _read_again(request: RunRequest, corpus: Corpus | None) -> Run:
+    """What an analysis reads of ``request.source``, or of a run that is made first, at RUN-NAME beside ``--out RUN``."""
+    analysis = request.analysis
+    if request.source is not None:
+        source = Run.open(request.source)
+        _refuse_other(request, source.manifest)
+    else:
+        out = None if request.out is None else request.out.with_name(f"{request.out.name}-{analysis.reads}")
+        source = execute(replace(request, analysis=find_analysis(analysis.reads), out=out), corpus)
+    return read_again(analysis, source, request.out, request.command)
+
+
+def _refuse_other(request: RunRequest, manifest: Manifest) -> None:
+    """Raise ValueError where options ask for another run than the one that is read again."""
+    asked = {"--model": request.models or None, "--corpus": request.corpus, "--n": request.n}
+    given = [name for name, value in asked.items() if value is not None]
+    if request.options.protocol == "published" and manifest.protocol != "published":
+        given.append("--protocol published")
+    if given:
+        raise ValueError(
+            f"--from re-analyses a run as it is (protocol {manifest.protocol}, model {manifest.model.name}, corpus "
+            f"{manifest.corpus.name}, n {manifest.corpus.n}); leave {' and '.join(given)} out"
+        )
 
 
 def _keep_tokens(request: RunRequest, model: LoadedModel, corpus: Corpus, directory: RunDirectory) -> None:
@@ -163,16 +196,19 @@ def require_creatable(path: Path) -> None:
         raise RunError(f"{path} is not empty and holds no run.json; give an empty or new directory")
 
 
-def _require_design(request: RunRequest) -> None:
-    """Raise ValueError for unknown names and levels and for a design without anything to compare."""
+def require_runnable(request: RunRequest) -> None:
+    """Raise ValueError for a ``source``, unknown names and levels, no device, and a design without anything to compare."""
+    if request.source is not None:
+        raise ValueError(f"{request.analysis.name} runs a model and re-analyses no run; leave --from out")
     plan = request.analysis.plan(request.options.protocol)
     # Names first: a misspelt level is not cured by a second one.
     _ = plan.design.interventions
     chosen_probes(request.options.probes or plan.probes)
-    if request.analysis.has_records and not plan.contrasts:
+    if not plan.contrasts:
         raise ValueError(
             f"the design has {len(plan.design.cells)} cell(s) and nothing to compare; give a factor a second level"
         )
+    chosen_device(request.device)
 
 
 def _require_feasible(request: RunRequest, corpus: Corpus, tokenizer: TrialTokenizer) -> None:
@@ -182,7 +218,7 @@ def _require_feasible(request: RunRequest, corpus: Corpus, tokenizer: TrialToken
     beyond = [layer for layer in request.options.layers or () if not 0 <= layer < depth]
     if beyond:
         raise ValueError(
-            f"layers {beyond} were asked for; {request.models[0]} has decoder layers 0 to {depth - 1}"
+            f"layers {beyond} were asked for; {request.chosen_models[0]} has decoder layers 0 to {depth - 1}"
         )
     require_feasible(plan.design, corpus, tokenizer, request.seed, allow_idle=plan.allow_idle)
 

@@ -22,6 +22,7 @@ from budgetlens.runs.arrays import read_arrays
 from budgetlens.runs.manifest import FORMAT, Manifest, RunError
 from budgetlens.runs.spreadsheets import unguarded
 from budgetlens.runs.storage import EXAMPLES, RunDirectory, part_name
+from budgetlens.runs.swept import Swept, swept_in
 from budgetlens.runs.texts import read_texts
 from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.inference import Inference
@@ -91,8 +92,44 @@ class Run:
 
     @property
     def has_records(self) -> bool:
-        """Whether it holds records of its own; re-analyses and sweeps read those of other runs."""
-        return self.analysis.has_records
+        """Whether it holds records of its own; a run that reads another, and a sweep over models, have none."""
+        return self.manifest.source is None and not self.manifest.is_sweep
+
+    @cached_property
+    def source(self) -> Run | None:
+        """The run that this one reads again, None where it has records of its own.
+
+        Raises RunError where it is gone, or another run by now.
+        """
+        if self.manifest.source is None:
+            return None
+        path = Path(self.manifest.source)
+        if not RunDirectory(path).is_run:
+            raise RunError(
+                f"{self.path} re-analyses {path}, where no run is any more; bring it back, or re-analyse it "
+                "where it is now with --from into another directory"
+            )
+        source = Run.open(path)
+        if source.manifest.identity != self.manifest.identity.get("source"):
+            raise RunError(f"{path} is another run than the one that {self.path} re-analysed")
+        return source
+
+    @cached_property
+    def swept(self) -> tuple[Swept, ...]:
+        """The models of a sweep, in order; none of any other run. Raises RunError where sweep.json is damaged."""
+        return swept_in(self.directory) if self.manifest.is_sweep else ()
+
+    @cached_property
+    def of_models(self) -> dict[str, Run | RunError]:
+        """The run of each model of a sweep that did not fail, by its name, or why it can't be read yet."""
+        found: dict[str, Run | RunError] = {}
+        for one in self.swept:
+            if not one.failure:
+                try:
+                    found[one.name] = Run.open(one.place(self.path), corpus=self.corpus)
+                except RunError as error:
+                    found[one.name] = error
+        return found
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@
     RUN/tokens/*.parquet             attention token by token, where it was asked for, and tokens/index.json, its hashes
     RUN/tables/*.csv, RUN/tables/index.json    tables, and their hashes
     RUN/figures/*.html, RUN/report.html
+    RUN/sweep.json, RUN/models/LABEL/    of a sweep over models: which they are, and each one's run directory
 
 A part counts only when its marker is there and every file has the hash that the marker tells. Every file
 is written under another name and renamed, so that a cut file is never taken for a whole one. Reading a run is the
@@ -53,7 +54,7 @@ from budgetlens.runs.manifest_files import (
 )
 from budgetlens.runs.spreadsheets import guard, spreadsheet_csv
 
-EXAMPLES = "examples.json"
+EXAMPLES, SWEEP = "examples.json", "sweep.json"
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ class RunDirectory:
     def _write_sealed(self, path: Path, content: Mapping[str, Any]) -> None:
         """Write a small file that tells whose it is and that can't be altered unseen."""
         whole = sealed({"run": self.run_digest, **content})
-        self.folder(path.parent.name)
+        self.folder(path.parent.relative_to(self.path).as_posix())
         write_text(path, json.dumps(whole, indent=1) + "\n")
 
     def _read_sealed(self, path: Path) -> Mapping[str, Any]:
@@ -302,6 +303,15 @@ class RunDirectory:
             "/" not in name and isinstance(entry, dict) for name, entry in files.items()
         )
         return dict(files) if sound and files else {}
+
+    def write_sweep(self, content: Mapping[str, Any]) -> None:
+        """Write sweep.json: which models a sweep is over."""
+        self.require_there()
+        self._write_sealed(self.path / SWEEP, content)
+
+    def sweep(self) -> Mapping[str, Any]:
+        """What sweep.json says; nothing where it is lost, damaged, altered or another run's."""
+        return self._read_sealed(self.path / SWEEP)
 
     def write_tokens(self, name: str, table: pa.Table) -> Path:
         """Write token-level records as ``RUN/tokens/NAME.parquet`` and note their hash; the path."""

@@ -1,13 +1,20 @@
-"""What a sweep over models left: which models it ran, in order, and the run of each; read without a model."""
+"""Which models a sweep is over, and where the run of each lies; read without a model."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from budgetlens.runs.manifest import RunError
-from budgetlens.runs.run import Run
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.storage import SWEEP, RunDirectory
+
+#: The folder of the models' runs below a sweep.
+MODELS_FOLDER = "models"
+
+#: A label is one name below the folder of models and leads nowhere else.
+_LABEL = re.compile(r"(?!\.{1,2}\Z)[^/\\\x00]+")
 
 
 @dataclass(frozen=True)
@@ -18,23 +25,44 @@ class Swept:
     label: str
     failure: str = ""
 
-
-def read_swept(run: Run) -> tuple[Swept, ...]:
-    """The models of a sweep in order."""
-    return swept_in(run.directory)
+    def place(self, sweep: Path) -> Path:
+        """Where its run lies, below the directory of the sweep."""
+        return sweep / MODELS_FOLDER / self.label
 
 
 def swept_in(directory: RunDirectory) -> tuple[Swept, ...]:
-    """The models whose runs a sweep's directory names so far; none where it was only begun."""
-    path = directory.path / "sweep.json"
-    if not path.is_file():
+    """The models that a sweep's directory names, in order; none where it was only begun.
+
+    Raises RunError where sweep.json is damaged, altered or another run's.
+    """
+    if not (directory.path / SWEEP).is_file():
         return ()
-    try:
-        return tuple(Swept(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["models"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged ({error}); remove it and give the same command again") from error
+    entries = directory.sweep().get("models")
+    if not isinstance(entries, list):
+        raise _damaged(directory)
+    found = []
+    for entry in entries:
+        texts = isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values())
+        if not texts or entry.keys() != {"name", "label", "failure"} or not _LABEL.fullmatch(entry["label"]):
+            raise _damaged(directory)
+        found.append(Swept(**entry))
+    return tuple(found)
 
 
-def finished(run: Run) -> dict[str, Run]:
-    """The run of every model that did not fail, by its name. Raises RunError where one is unfinished."""
-    return {one.name: Run.open(run.path / "models" / one.label) for one in read_swept(run) if not one.failure}
+def places_of_runs(path: Path) -> list[Path]:
+    """Where the runs lie that a directory holds: those of a sweep's models that did not fail, else itself."""
+    directory = RunDirectory(path)
+    if not directory.manifest().is_sweep:
+        return [path]
+    return [one.place(path) for one in swept_in(directory) if not one.failure]
+
+
+def write_swept(directory: RunDirectory, swept: Iterable[Swept]) -> None:
+    """Note the models of a sweep."""
+    directory.write_sweep({"models": [asdict(one) for one in swept]})
+
+
+def _damaged(directory: RunDirectory) -> RunError:
+    return RunError(
+        f"{directory.path / SWEEP} is damaged or altered; remove it and give the same command again, which writes it"
+    )

@@ -44,6 +44,7 @@ INTERVALS = {
     "token_weighted_mean": ("token_weighted_low", "token_weighted_high"),
     "share": ("share_low", "share_high"),
     "difference": ("difference_low", "difference_high"),
+    "per_character": ("per_character_low", "per_character_high"),
 }
 """Columns that are shown together with their interval, and the columns of its ends."""
 
@@ -79,6 +80,9 @@ HEADINGS = {
     "seed_mean_high": "highest seed",
     "seed_mean_sd": "sd over seeds",
     "within_share": "variance between draws",
+    "baseline_nll": "baseline NLL",
+    "baseline_per_character": "baseline per character",
+    "per_character": "per character",
 }
 """Headings that are not the column's name with spaces."""
 
