@@ -50,6 +50,7 @@ class Entropies:
         drawn="mass",
         draws_differences=False,
         heading="Entropy",
+        usual=True,
     )
 
     def categories(self, site: Site) -> tuple[str, ...]:

@@ -519,7 +519,7 @@ def test_p_values_agree_on_the_same_side_of_the_level(published, measured, expec
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_undefined_records_are_not_measured(tmp_path, value):
     run, _ = write_cells(tmp_path / "run", "exp01", dict.fromkeys(short_cell_names("exp01"), 2.0))
-    records = Run.open(run).likelihood
+    records = Run.open(run).outcomes
     records.loc[0, "nll"] = value
     rewrite_records(run, "likelihood", lambda _: records)
     frame = compare(run, resamples=99).frame

@@ -82,7 +82,7 @@ def test_a_run_and_its_records_are_read_without_models_and_figures() -> None:
 from budgetlens.runs.run import Run
 
 run = Run.open({str(FIXTURE)!r})
-assert run.analysis.name == "exp08" and len(run.trials) and len(run.likelihood) and run.budgets()
+assert run.analysis.name == "exp08" and len(run.trials) and len(run.outcomes) and run.observed("budgets")
 """
     assert loaded(code, (*NEVER, "scipy", "plotly")) == set()
 

@@ -79,7 +79,7 @@ def test_one_row_per_model_and_one_model_at_a_time(
         run = Run.open(out / "models" / Path(path).name)
         assert run.manifest.analysis == "exp09"
         alias = {cell.name: cell.alias for cell in run.manifest.cells}
-        records = run.likelihood.astype({"cell": str})
+        records = run.outcomes.astype({"cell": str})
         nll = records.assign(alias=records["cell"].map(alias)).pivot(
             index="example", columns="alias", values="nll"
         )

@@ -138,7 +138,14 @@ def test_every_row_of_a_call_has_the_ids_that_were_fed(loaded: Callable[[str], A
 
 def test_tables_effects_bands_and_heads_follow_from_the_declaration(finished: Path) -> None:
     run = Run.open(finished)
-    assert set(run.declarations) == {"budgets", "distance", "strongest", "own_likelihood", "certainty"}
+    assert set(run.declarations) == {
+        "likelihood",
+        "budgets",
+        "distance",
+        "strongest",
+        "own_likelihood",
+        "certainty",
+    }
     # The distribution is not in this process: what its probes declared is read from the run.
     assert "distance" not in available_probes()
     frames, presented = tables_of(run)

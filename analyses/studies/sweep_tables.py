@@ -21,9 +21,9 @@ from budgetlens.statistics.decisions import joined, of_intervals
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import CAUTION_RULE, SMALLEST_EFFECT
-from budgetlens.tables.build import likelihood_table
 from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.digits import with_interval
+from budgetlens.tables.outcomes import by_cell
 from budgetlens.tables.presentation import (
     TESTED_COLUMNS,
     Table,
@@ -53,16 +53,18 @@ def sweep_tables(sweep: Run) -> dict[str, Table]:
             rows.append({"model": swept.name, "failure": swept.failure})
             continue
         run = runs[swept.name]
-        own, own_plan, likelihood, documents = run.manifest, run.plan, run.likelihood, run.documents
+        own, own_plan, likelihood, documents = run.manifest, run.plan, run.outcomes, run.documents
         inference = run.inference
         table = effects_table(likelihood, own_plan.contrasts, inference)
         table.insert(0, "model", swept.name)
         effects.append(table)
-        means = likelihood_table(likelihood, own.cells, inference)
+        means = by_cell(likelihood, run.declarations[run.outcome], own.cells, inference)
         likelihoods.append(means.assign(model=swept.name))
         ratio = ratio_frame(wide_cells(likelihood, "nll"), own_plan, [FRACTION], inference).iloc[0]
         rows.append(_row(swept.name, own, table, means, ratio, own_plan))
-        budgets = [budget for budget in by_document(run.budgets(), documents) if budget.stack == "decoder"]
+        budgets = [
+            budget for budget in by_document(run.observed("budgets"), documents) if budget.stack == "decoder"
+        ]
         own_shares = with_cell_columns(share_table(budgets, inference), own.cells)
         shares.append(own_shares.assign(model=swept.name))
     frame = pd.DataFrame(rows)

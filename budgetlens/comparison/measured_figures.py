@@ -54,7 +54,7 @@ class Measurements:
     def __init__(self, run: Run, resamples: int) -> None:
         self._run = run
         self._cells = own_cell_names(run.manifest)
-        self._wide = wide_cells(run.likelihood, "nll")
+        self._wide = wide_cells(run.outcomes, "nll")
         self.documents = run.documents
         self._inference = replace(run.inference, resamples=resamples)
         self._effects: dict[str, PairedEffect] = {}
@@ -228,7 +228,7 @@ def _statistic(quantity: str, effect: PairedEffect) -> Measured:
 
 
 def _merged_budget(run: Run) -> BudgetArray | str:
-    budgets = run.budgets()
+    budgets = run.observed("budgets")
     if not budgets:
         return "the run has no budgets"
     merged = [budget for budget in budgets if (budget.stack, budget.block) == ("decoder", "merged")]

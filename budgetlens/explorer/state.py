@@ -10,19 +10,24 @@ from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 
-from budgetlens.explorer.data import RunData
+from budgetlens.explorer.data import DECODER, RunData
 from budgetlens.explorer.strata import KINDS, levels_of
 from budgetlens.statistics.contrasts import contrast_values, parse_cell
 
+EFFECTS, ATTENTION = "effects", "attention"
 VIEWS = {
-    "effects": "Effects",
-    "budgets": "Budgets",
+    EFFECTS: "Effects",
+    ATTENTION: "Attention",
     "examples": "Examples",
     "tokens": "Tokens",
     "own": "Own text",
 }
 DRAWINGS = {"scatter": "points", "slopes": "lines"}
-MAPS = {"ledger": "shares by layer", "heads": "heads", "contrast": "heads, difference"}
+LAYERS, HEADS_OF_CONTRAST = "layers", "contrast"
+MAPS = {LAYERS: "by layer", "heads": "heads", HEADS_OF_CONTRAST: "heads, difference"}
+#: What addresses of earlier versions say otherwise: names of parts, and values of a part.
+RENAMED = {"roles": "categories"}
+RENAMED_VALUES = {("map", "ledger"): LAYERS}
 SORTS = ("example", "query", "answer", "baseline", "treatment", "difference", "size")
 #: Examples on one page of the table.
 PAGE = 20
@@ -36,24 +41,29 @@ _NUMBER = re.compile(r"[0-9]{1,6}")
 class State:
     """Every control's value, as text or tuples of text. Empty means the default (all, or the first).
 
-    ``strata`` and ``stratum`` part the examples; ``contrast`` is the effect that is followed; ``cells``,
-    ``layers``, ``heads`` and ``roles`` narrow the budgets; ``left``, ``right``, ``layer``, ``head`` and ``row``
-    choose the token view (``mean`` averages over heads or rows, ``none`` leaves the second cell out). ``query``,
-    ``document``, ``prefix`` and ``answer`` are the user's own texts, ``own_left`` and ``own_right`` the cells of
-    their token view.
+    ``tested`` is the probe whose effects and examples are shown. ``strata`` and ``stratum`` part the examples;
+    ``contrast`` is the effect that is followed; ``probe``, ``quantity`` and ``side`` (decoder or encoder) say whose
+    attention is shown, ``cells``, ``layers``, ``heads`` and ``categories`` narrow it. ``left``, ``right``, ``layer``,
+    ``head`` and ``row`` choose the token view (``mean`` averages over heads or rows, ``none`` leaves the second cell
+    out). ``query``, ``document``, ``prefix`` and ``answer`` are the user's own texts, ``own_left`` and ``own_right``
+    the cells of their token view.
     """
 
     run: str = ""
-    view: str = "effects"
+    view: str = EFFECTS
+    tested: str = ""
     strata: str = ""
     stratum: str = ""
     family: str = ""
     contrast: str = ""
-    map: str = "ledger"
+    probe: str = ""
+    quantity: str = ""
+    side: str = ""
+    map: str = LAYERS
     cells: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     drawing: str = "scatter"
     sort: str = "size"
     order: str = "down"
@@ -72,6 +82,7 @@ class State:
     own_right: str = ""
 
 
+_SINGULAR = {"cells": "cell", "layers": "layer", "heads": "head", "categories": "category"}
 _MANY = tuple(item.name for item in fields(State) if item.type == "tuple[str, ...]")
 _NAMES = tuple(item.name for item in fields(State))
 
@@ -93,7 +104,9 @@ def from_fragment(fragment: object) -> tuple[State, list[str]]:
         return State(), [f"The address can't be read ({_short(fragment)}); the default is shown."]
     found: dict[str, Any] = {}
     notes = []
-    for name, value in parse_qsl(fragment.removeprefix("#"), keep_blank_values=True):
+    for given, value in parse_qsl(fragment.removeprefix("#"), keep_blank_values=True):
+        name = RENAMED.get(given, given)
+        value = RENAMED_VALUES.get((name, value), value)
         if name not in _NAMES:
             notes.append(f"The address has a part {_short(name)} that means nothing here; it was left out.")
         elif name in _MANY:
@@ -147,7 +160,7 @@ def _is_text(value: object) -> bool:
 
 
 def _called(name: str) -> str:
-    return name.removesuffix("s") if name in _MANY else name.replace("_", " ")
+    return _SINGULAR.get(name, name).replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -224,16 +237,28 @@ def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str
 
     run = known("run", state.run, list(runs), next(iter(runs)))
     data = runs[run]
+    if state.view in data.probes:
+        # Earlier versions had a view of one probe, which bore its name.
+        state = replace(state, view=ATTENTION, probe=state.probe or state.view)
     kind = known("kind of strata", state.strata, list(KINDS), "")
     contrast = known("contrast", state.contrast, list(data.contrasts), next(iter(data.contrasts), ""))
+    measure = known("probe", state.tested, list(data.tested), data.run.outcome)
+    probe = known("probe", state.probe, list(data.probes), next(iter(data.probes), ""))
+    sides = data.axes(probe, DECODER).stacks
+    side = known("side", state.side, sides, DECODER if DECODER in sides else next(iter(sides), ""))
+    axes = data.axes(probe, side)
     changes: dict[str, Any] = {
         "run": run,
-        "view": known("view", state.view, list(VIEWS), "effects"),
+        "view": known("view", state.view, list(VIEWS), EFFECTS),
+        "tested": measure,
+        "probe": probe,
+        "quantity": known("quantity", state.quantity, quantities(data, probe), main_quantity(data, probe)),
+        "side": side,
         "strata": kind,
         "stratum": known("stratum", state.stratum if kind else "", levels_of(data, kind), ""),
-        "family": known("family", state.family, families(data), ""),
+        "family": known("family", state.family, families(data, measure), ""),
         "contrast": contrast,
-        "map": known("drawing of budgets", state.map, list(MAPS), "ledger"),
+        "map": known("drawing of attention", state.map, list(MAPS), LAYERS),
         "drawing": known("drawing", state.drawing, list(DRAWINGS), "scatter"),
         "sort": known("column", state.sort, SORTS, "size"),
         "order": known("order", state.order, ("up", "down"), "down"),
@@ -241,24 +266,26 @@ def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str
     }
     options = {
         "cells": data.cells,
-        "layers": texts(data.layers),
-        "heads": texts(data.heads),
-        "roles": data.roles,
+        "layers": texts(axes.layers),
+        "heads": texts(axes.heads),
+        "categories": axes.categories,
     }
     for name, allowed in options.items():
         given = getattr(state, name)
         kept = tuple(dict.fromkeys(value for value in given if value in allowed))
-        notes += [f"There is no {name[:-1]} {_short(value)} here." for value in given if value not in allowed]
+        notes += [
+            f"There is no {_called(name)} {_short(value)} here." for value in given if value not in allowed
+        ]
         changes[name] = kept
     example = known("example", state.example, data.examples, largest_example(data, contrast))
-    sides = contrast_sides(data, contrast)
+    pair = contrast_sides(data, contrast)
     own = own_cell_names(data, state.prefix)
     changes |= {
         "example": example,
-        "left": known("cell", state.left, data.cells, sides[0]),
-        "right": known("cell", state.right, (*data.cells, NONE), sides[1]),
-        "own_left": known("cell", state.own_left, own, sides[0]),
-        "own_right": known("cell", state.own_right, (*own, NONE), own[0] if state.prefix else sides[1]),
+        "left": known("cell", state.left, data.cells, pair[0]),
+        "right": known("cell", state.right, (*data.cells, NONE), pair[1]),
+        "own_left": known("cell", state.own_left, own, pair[0]),
+        "own_right": known("cell", state.own_right, (*own, NONE), own[0] if state.prefix else pair[1]),
         # Any layer of the model may be asked for, recorded or not; the token view checks it.
         "layer": number("layer", state.layer, str(data.layers[-1] if data.layers else 0)),
         "head": number("head", state.head, MEAN),
@@ -301,9 +328,24 @@ def name_with_own_prefix(cell: str) -> str:
     )
 
 
-def families(data: RunData) -> list[str]:
-    """The families of the effects, in order."""
-    return list(dict.fromkeys(data.tables["effects"]["family"].astype(str)))
+def families(data: RunData, measure: str) -> list[str]:
+    """The families of the effects on what a probe measured, in order."""
+    if data.tested[measure].axis:
+        return list(dict.fromkeys(contrast.family for contrast in data.plan.share_contrasts))
+    return list(dict.fromkeys(data.effects(measure)["family"].astype(str)))
+
+
+def quantities(data: RunData, probe: str) -> list[str]:
+    """The quantities of a probe of attention; none where the run has none."""
+    return [quantity.name for quantity in data.probes[probe].quantities] if probe in data.probes else []
+
+
+def main_quantity(data: RunData, probe: str) -> str:
+    """The quantity that is shown where none is chosen: the one whose differences are tested, else the first."""
+    if probe not in data.probes:
+        return ""
+    declared = data.probes[probe]
+    return (declared.tested or declared.quantities[0]).name
 
 
 def contrast_sides(data: RunData, contrast: str) -> tuple[str, str]:
