@@ -83,6 +83,7 @@ class PublishedEntropies:
         averages_heads=True,
         head_maps=False,
         undefined=NO_MASS,
+        plural="entropies of the published definition",
         names={"effects": "published_entropy_effects"},
         drawn="mass",
         draws_differences=False,

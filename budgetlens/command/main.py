@@ -128,7 +128,7 @@ def make_parser() -> argparse.ArgumentParser:
     explorer_command.add_arguments(explorer)
     explorer.set_defaults(function=explorer_command.main)
 
-    comparer = commands.add_parser("compare", help="published figures beside measured ones")
+    comparer = commands.add_parser("compare", help="a run beside published figures, or beside another run")
     effects = commands.add_parser(
         "effects", help="paired statistics of your own per-example CSV, JSON or Parquet"
     )
