@@ -45,7 +45,8 @@ def command(*arguments: str) -> str:
         "import budgetlens.design.catalogue as found\n"
         "for analysis in found.listed_analyses().values():\n"
         "    assert all(plan.design.interventions for plan in analysis.plans.values())",
-        *(command("list", kind) for kind in ("analyses", "interventions", "models", "corpora")),
+        command("list"),
+        *(command("list", kind) for kind in ("analyses", "interventions", "probes", "models", "corpora")),
         *(command("design", name) for name in ("exp08", "exp12")),
     ],
 )
