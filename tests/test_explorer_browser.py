@@ -146,6 +146,27 @@ def test_a_click_on_a_head_goes_to_its_tokens(
     watched.assert_quiet()
 
 
+def test_another_probe_is_chosen_in_a_control(
+    browser: Browser, address: str, runs: dict[str, RunData]
+) -> None:
+    watched = opened(browser, address, fragment(runs, view="attention"))
+    page = watched.page
+    assert pick(page, "probe", 1) == "Attention entropy"
+    page.wait_for_url("**probe=entropies**")
+    page.wait_for_selector("#lead:has-text('Attention entropy: entropy of the answer')")
+    settled(page)
+    click_point(page, "#figure .heatmaplayer image")
+    heading_is(page, "Tokens")
+    page.go_back()
+    heading_is(page, "Attention")
+    page.click("#view label:has-text('Effects')")
+    heading_is(page, "Effects")
+    assert pick(page, "tested", 2) == "Attention entropy"
+    page.wait_for_url("**tested=entropies**")
+    page.wait_for_selector("#table:has-text('layers with a difference')")
+    watched.assert_quiet()
+
+
 def test_the_keyboard_alone_goes_from_an_effect_to_the_token_view(browser: Browser, address: str) -> None:
     watched = opened(browser, address)
     page = watched.page

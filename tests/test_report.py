@@ -546,7 +546,7 @@ def test_numbered_figures_lead_to_the_table_of_the_first() -> None:
     drawn = {"splits": "decomposition", "budgets": "shares", "budgets_more": "effects"}
     assert 'href="#table-effects"' in table_link("effects_3", tables, drawn)
     assert 'href="#table-decomposition"' in table_link("splits", tables, drawn)
-    assert 'href="#table-shares_decoder_merged"' in table_link("budgets_decoder", tables, drawn)
+    assert 'href="#table-shares-decoder-merged"' in table_link("budgets_decoder", tables, drawn)
     assert 'href="#table-effects"' in table_link("budgets_more_1", tables, drawn)
     assert 'href="#tables"' in table_link("unknown_2", tables, drawn)
 

@@ -60,6 +60,7 @@ def effects_view(data: RunData, state: State, look: Look = LIGHT) -> View:
             quantity.smallest_difference,
             quantity=declared.plural,
             unit=quantity.unit,
+            better=quantity.better,
             title=title,
             **look,
         )

@@ -217,24 +217,35 @@ def _place(value: object) -> int | None:
     return round(value)
 
 
-def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str]]:
-    """The state with its defaults filled in and what the run does not have replaced, and what was replaced."""
-    notes: list[str] = []
+class _Asked:
+    """What is asked for, looked at against what there is; ``notes`` tells what was replaced."""
 
-    def known(name: str, value: str, options: Sequence[str], default: str) -> str:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def known(self, name: str, value: str, options: Sequence[str], default: str) -> str:
         if value in options:
             return value
         if value:
-            notes.append(
-                f"There is no {name} {_short(value)} here; {_short(default) if default else 'all'} is shown."
-            )
+            instead = _short(default) if default else "all"
+            self.notes.append(f"There is no {name} {_short(value)} here; {instead} is shown.")
         return default
 
-    def number(name: str, value: str, default: str, least: int = 0) -> str:
+    def number(self, name: str, value: str, default: str, least: int = 0) -> str:
         if _NUMBER.fullmatch(value) and int(value) >= least:
             return str(int(value))
-        return known(name, value, (default,), default)
+        return self.known(name, value, (default,), default)
 
+    def several(self, name: str, values: Sequence[str], options: Sequence[str]) -> tuple[str, ...]:
+        strange = [value for value in values if value not in options]
+        self.notes += [f"There is no {_called(name)} {_short(value)} here." for value in strange]
+        return tuple(dict.fromkeys(value for value in values if value in options))
+
+
+def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str]]:
+    """The state with its defaults filled in and what the run does not have replaced, and what was replaced."""
+    asked = _Asked()
+    known, number = asked.known, asked.number
     run = known("run", state.run, list(runs), next(iter(runs)))
     data = runs[run]
     if state.view in data.probes:
@@ -242,56 +253,61 @@ def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str
         state = replace(state, view=ATTENTION, probe=state.probe or state.view)
     kind = known("kind of strata", state.strata, list(KINDS), "")
     contrast = known("contrast", state.contrast, list(data.contrasts), next(iter(data.contrasts), ""))
-    measure = known("probe", state.tested, list(data.tested), data.run.outcome)
-    probe = known("probe", state.probe, list(data.probes), next(iter(data.probes), ""))
+    tested = known("probe", state.tested, list(data.tested), data.run.outcome)
+    state = replace(
+        state,
+        run=run,
+        view=known("view", state.view, list(VIEWS), EFFECTS),
+        tested=tested,
+        strata=kind,
+        stratum=known("stratum", state.stratum if kind else "", levels_of(data, kind), ""),
+        family=known("family", state.family, families(data, tested), ""),
+        contrast=contrast,
+        drawing=known("drawing", state.drawing, list(DRAWINGS), "scatter"),
+        sort=known("column", state.sort, SORTS, "size"),
+        order=known("order", state.order, ("up", "down"), "down"),
+        page=number("page", state.page, "1", least=1),
+    )
+    return _tokens(_attention(state, data, asked), data, asked), asked.notes
+
+
+def _attention(state: State, data: RunData, asked: _Asked) -> State:
+    """The state with whose attention is shown, and with what it is narrowed by."""
+    probe = asked.known("probe", state.probe, list(data.probes), next(iter(data.probes), ""))
     sides = data.axes(probe, DECODER).stacks
-    side = known("side", state.side, sides, DECODER if DECODER in sides else next(iter(sides), ""))
+    side = asked.known("side", state.side, sides, DECODER if DECODER in sides else next(iter(sides), ""))
     axes = data.axes(probe, side)
-    changes: dict[str, Any] = {
-        "run": run,
-        "view": known("view", state.view, list(VIEWS), EFFECTS),
-        "tested": measure,
-        "probe": probe,
-        "quantity": known("quantity", state.quantity, quantities(data, probe), main_quantity(data, probe)),
-        "side": side,
-        "strata": kind,
-        "stratum": known("stratum", state.stratum if kind else "", levels_of(data, kind), ""),
-        "family": known("family", state.family, families(data, measure), ""),
-        "contrast": contrast,
-        "map": known("drawing of attention", state.map, list(MAPS), LAYERS),
-        "drawing": known("drawing", state.drawing, list(DRAWINGS), "scatter"),
-        "sort": known("column", state.sort, SORTS, "size"),
-        "order": known("order", state.order, ("up", "down"), "down"),
-        "page": number("page", state.page, "1", least=1),
-    }
-    options = {
-        "cells": data.cells,
-        "layers": texts(axes.layers),
-        "heads": texts(axes.heads),
-        "categories": axes.categories,
-    }
-    for name, allowed in options.items():
-        given = getattr(state, name)
-        kept = tuple(dict.fromkeys(value for value in given if value in allowed))
-        notes += [
-            f"There is no {_called(name)} {_short(value)} here." for value in given if value not in allowed
-        ]
-        changes[name] = kept
-    example = known("example", state.example, data.examples, largest_example(data, contrast))
-    pair = contrast_sides(data, contrast)
+    quantity = main_quantity(data, probe)
+    return replace(
+        state,
+        probe=probe,
+        side=side,
+        quantity=asked.known("quantity", state.quantity, quantities(data, probe), quantity),
+        map=asked.known("drawing of attention", state.map, list(MAPS), LAYERS),
+        cells=asked.several("cells", state.cells, data.cells),
+        layers=asked.several("layers", state.layers, texts(axes.layers)),
+        heads=asked.several("heads", state.heads, texts(axes.heads)),
+        categories=asked.several("categories", state.categories, axes.categories),
+    )
+
+
+def _tokens(state: State, data: RunData, asked: _Asked) -> State:
+    """The state with the example, cells, layer, head and row that the views of tokens show."""
+    known, number = asked.known, asked.number
+    pair = contrast_sides(data, state.contrast)
     own = own_cell_names(data, state.prefix)
-    changes |= {
-        "example": example,
-        "left": known("cell", state.left, data.cells, pair[0]),
-        "right": known("cell", state.right, (*data.cells, NONE), pair[1]),
-        "own_left": known("cell", state.own_left, own, pair[0]),
-        "own_right": known("cell", state.own_right, (*own, NONE), own[0] if state.prefix else pair[1]),
+    return replace(
+        state,
+        example=known("example", state.example, data.examples, largest_example(data, state.contrast)),
+        left=known("cell", state.left, data.cells, pair[0]),
+        right=known("cell", state.right, (*data.cells, NONE), pair[1]),
+        own_left=known("cell", state.own_left, own, pair[0]),
+        own_right=known("cell", state.own_right, (*own, NONE), own[0] if state.prefix else pair[1]),
         # Any layer of the model may be asked for, recorded or not; the token view checks it.
-        "layer": number("layer", state.layer, str(data.layers[-1] if data.layers else 0)),
-        "head": number("head", state.head, MEAN),
-        "row": number("row", state.row, MEAN),
-    }
-    return replace(state, **changes), notes
+        layer=number("layer", state.layer, str(data.layers[-1] if data.layers else 0)),
+        head=number("head", state.head, MEAN),
+        row=number("row", state.row, MEAN),
+    )
 
 
 def own_cell_names(data: RunData, prefix: str) -> tuple[str, ...]:

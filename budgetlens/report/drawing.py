@@ -80,6 +80,7 @@ def headline_figures(
             drawn.quantity.smallest_difference,
             quantity=what,
             unit=drawn.quantity.unit,
+            better=drawn.quantity.better,
             title=f"Paired effects{of}: {setting}",
         )
     if plan.interaction and means in tables:
@@ -167,6 +168,7 @@ def further_effects(drawn: Drawn, tables: Mapping[str, pd.DataFrame]) -> dict[st
             drawn.quantity.smallest_difference,
             quantity=drawn.declared.plural,
             unit=drawn.quantity.unit,
+            better=drawn.quantity.better,
             title=f"Paired effects, further ones ({number - 1} of {len(pages)}): {drawn.setting}",
         )
         for number, page in enumerate(pages, start=2)
