@@ -186,7 +186,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         "--probes",
         type=_names,
         metavar="NAME,NAME…",
-        help="what reads attention (default: the analysis's; see `budgetlens list probes`)",
+        help="what is measured (default: the analysis's; see `budgetlens list probes`)",
     )
     parser.add_argument(
         "--from",
