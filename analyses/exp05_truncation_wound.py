@@ -121,7 +121,7 @@ def tables(run: Run) -> Mapping[str, Table]:
     inference = run.inference
     bare, first = (STUDY.cell(level, protocol).name for level in ("none", FIRST))
     crossed = [contrast for contrast in plan.contrasts if contrast.family.startswith((PUBLISHED, CORRECTED))]
-    frame = effects_of(run.likelihood, crossed, bare, inference)
+    frame = effects_of(run.outcomes, crossed, bare, inference)
     presented = effects_presentation(
         frame,
         inference,

@@ -56,6 +56,7 @@ class Budgets:
         drawn="ledger",
         heading="Attention budgets",
         plural="budgets",
+        usual=True,
     )
 
     def categories(self, site: Site) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ class Entropies:
         drawn="mass",
         draws_differences=False,
         heading="Entropy",
+        usual=True,
     )
 
     def categories(self, site: Site) -> tuple[str, ...]:
@@ -82,6 +83,7 @@ class PublishedEntropies:
         averages_heads=True,
         head_maps=False,
         undefined=NO_MASS,
+        plural="entropies of the published definition",
         names={"effects": "published_entropy_effects"},
         drawn="mass",
         draws_differences=False,

@@ -30,6 +30,7 @@ from budgetlens.model.trials import Example, Segment, StateError, Trial
 from budgetlens.runs.records import Fed
 from budgetlens.runs.running import Unit, capture_part
 from probes.budgets import Budgets
+from probes.likelihood import Likelihood
 from tests.precision import TIMES, Float32, float32_of
 
 #: How an intervention says that a model can't do what a level asks for.
@@ -40,7 +41,7 @@ _NOWHERE = 9_999
 
 _WORDS = "raised on purpose in the middle of a trace"
 
-_READING = Reading((Budgets(),))
+_READING = Reading((Likelihood(), Budgets()))
 
 
 class ConformanceError(AssertionError):

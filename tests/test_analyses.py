@@ -625,7 +625,7 @@ def test_end_to_end(
     tables = assert_finished(out, name, capsys)
     plan = plan_of(name, protocol)
     assert set(tables["likelihood"]["cell"]) == {cell.name for cell in plan.design.cells}
-    means = wide(Run.open(out).likelihood.astype({"cell": str, "example": str})).mean()
+    means = wide(Run.open(out).outcomes.astype({"cell": str, "example": str})).mean()
     effects = tables["effects"].set_index("contrast")["mean_difference"]
     for contrast in plan.contrasts:
         expected = sum(means[cell] * weight for cell, weight in contrast.weights.items())

@@ -98,7 +98,7 @@ def test_a_custom_run_end_to_end(
     assert (cut.loc[~knocked, "share"] > 0).all()
     # The table's main effect is the mean over examples of the mean over the other factors' cells.
     effects = pd.read_csv(out / "tables" / "effects.csv").set_index("contrast")
-    wide = wide_cells(run.likelihood, "nll")
+    wide = wide_cells(run.outcomes, "nll")
     oracle = [cell for cell in wide if "prefix=oracle" in cell]
     bare = [cell for cell in wide if "prefix=none" in cell]
     assert len(oracle) == len(bare) == 4

@@ -521,7 +521,7 @@ def test_p_values_agree_on_the_same_side_of_the_level(published, measured, expec
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_undefined_records_are_not_measured(tmp_path, value):
     run, _ = write_cells(tmp_path / "run", "exp01", dict.fromkeys(short_cell_names("exp01"), 2.0))
-    records = Run.open(run).likelihood
+    records = Run.open(run).outcomes
     records.loc[0, "nll"] = value
     rewrite_records(run, "likelihood", lambda _: records)
     frame = compare(run, resamples=99).frame
@@ -632,3 +632,44 @@ def test_the_command_keeps_the_comparison_with_the_run(tmp_path, capsys):
     assert "exp08: published and measured" in page
     for published in kept["published"].head(3):
         assert str(published) in page
+
+
+# Two runs.
+
+
+def beside(tmp_path: Path, *given: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args([str(tmp_path / "run"), *given])
+
+
+def test_a_run_beside_another_one_of_the_same_examples(tmp_path, capsys):
+    run, other = write_run(tmp_path / "run", n=40), write_run(tmp_path / "a b", n=40, shift=0.25)
+    assert main(beside(tmp_path, str(other))) == 0
+    first, *others = MEANS
+    table = Run.open(run).table("beside_a_b_likelihood")
+    # The same but for the shift: every example differs by exactly that, so that there is nothing to test.
+    assert table["difference"].to_numpy() == pytest.approx([0.0, *(0.25 for _ in others)])
+    assert table["n"].eq(40).all()
+    assert table["other"].to_numpy() == pytest.approx(
+        [MEANS[first], *(MEANS[name] + 0.25 for name in others)]
+    )
+    assert table["smallest_effect"].eq(0.05).all()
+    shares = Run.open(run).table("beside_a_b_budgets")
+    assert len(shares) == len(MEANS) * 2 * 4
+    assert shares["difference"].to_numpy() == pytest.approx(0, abs=1e-7)
+    assert not (run / "tables" / "published_beside_measured.csv").exists()
+    assert "Attention shares: a b and run" in capsys.readouterr().out
+
+
+def test_runs_that_can_not_be_paired_are_refused(tmp_path):
+    run = write_run(tmp_path / "run", n=40)
+    other = write_run(tmp_path / "other", n=40)
+    rewrite_manifest(other, corpus={"name": "mine", "hash": "1", "n": 40})
+    with pytest.raises(ValueError, match="read different examples .*compare runs of one corpus"):
+        main(beside(tmp_path, str(other)))
+    hidden = write_run(tmp_path / "hidden", n=40, hidden="none")
+    with pytest.raises(ValueError, match="have no cell in common; compare runs of one design"):
+        main(beside(tmp_path, str(hidden)))
+    with pytest.raises(ValueError, match="leave one of them out"):
+        main(beside(tmp_path, str(run), "--published-model", MAIN_MODEL))

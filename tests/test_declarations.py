@@ -45,7 +45,8 @@ def command(*arguments: str) -> str:
         "import budgetlens.design.catalogue as found\n"
         "for analysis in found.listed_analyses().values():\n"
         "    assert all(plan.design.interventions for plan in analysis.plans.values())",
-        *(command("list", kind) for kind in ("analyses", "interventions", "models", "corpora")),
+        command("list"),
+        *(command("list", kind) for kind in ("analyses", "interventions", "probes", "models", "corpora")),
         *(command("design", name) for name in ("exp08", "exp12")),
     ],
 )
@@ -82,7 +83,7 @@ def test_a_run_and_its_records_are_read_without_models_and_figures() -> None:
 from budgetlens.runs.run import Run
 
 run = Run.open({str(FIXTURE)!r})
-assert run.analysis.name == "exp08" and len(run.trials) and len(run.likelihood) and run.budgets()
+assert run.analysis.name == "exp08" and len(run.trials) and len(run.outcomes) and run.observed("budgets")
 """
     assert loaded(code, (*NEVER, "scipy", "plotly")) == set()
 

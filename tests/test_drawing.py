@@ -23,6 +23,7 @@ from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.texts import read_texts
 from figures.labels import visible_text
+from probes.likelihood import Likelihood
 from tests import figure_tables, report_pages
 from tests.explorer_runs import HOSTILE, hostile_run
 
@@ -70,7 +71,7 @@ def test_every_run_has_the_figures_its_tables_allow(
 def test_points_of_examples_are_the_records(run: tuple[Run, dict[str, pd.DataFrame]]) -> None:
     made, tables = run
     drawn = drawing.draw_figures(made, tables)["examples"]
-    nll = made.likelihood.astype({"example": str, "cell": str})
+    nll = made.outcomes.astype({"example": str, "cell": str})
     wide = nll.pivot(index="example", columns="cell", values="nll")
     (points,) = [trace for trace in drawn.data if trace.meta and "x" in trace.meta]
     names = [entry[0] for entry in points.customdata]
@@ -157,8 +158,9 @@ def test_more_effects_than_a_forest_holds_are_all_drawn_in_several(
 ) -> None:
     plan = find_analysis("exp12").plan("corrected")
     effects = numbered_effects(sizes, headline)
-    drawn = drawing.likelihood_figures(plan, {}, {"effects": effects}, "run")
-    drawn |= drawing.further_effects(plan, effects, "run")
+    outcome = drawing.Drawn("likelihood", Likelihood.declares, plan, "run")
+    drawn = drawing.headline_figures(outcome, (), {"effects": effects})
+    drawn |= drawing.further_effects(outcome, {"effects": effects})
     assert list(drawn) == ["effects", *(f"effects_{number}" for number in range(2, len(rows) + 1))]
     assert [len(drawn_effects([figure])) for figure in drawn.values()] == rows
     assert sorted(drawn_effects(drawn.values())) == sorted(

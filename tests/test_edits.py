@@ -26,6 +26,7 @@ from interventions.reweighting import Reweighting
 from interventions.sublayer_removal import SublayerRemoval
 from interventions.value_zeroing import ValueZeroing
 from probes.budgets import Budgets
+from probes.likelihood import Likelihood
 from tests.cells import (
     CASE_NAMES,
     CASES,
@@ -634,7 +635,7 @@ def test_a_run_with_many_edits_is_its_cells_one_by_one(loaded: Models, float32: 
         chunks = list(batches(units, batch_tokens))
         assert sum(map(len, chunks)) == len(cells) * 3
         assert (len(chunks) == 1) == (batch_tokens == 100_000)
-        reading = Reading((Budgets(),))
+        reading = Reading((Likelihood(), Budgets()))
         records = capture_part(model, units, reading, rows="predicting", batch_tokens=batch_tokens)
         table = records["likelihood"].to_pandas().set_index(["example", "cell"])["nll"]
         for unit in units:

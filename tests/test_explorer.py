@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.intervention import Context
 from budgetlens.explorer import command
-from budgetlens.explorer.budgets_view import budgets_view, narrowed, share_rows
+from budgetlens.explorer.attention_view import attention_view, narrowed, share_rows
 from budgetlens.explorer.data import RunData, load_run, load_runs
 from budgetlens.explorer.effects_view import effects_of, effects_view
 from budgetlens.explorer.examples_view import example_table, examples_view
@@ -93,7 +93,7 @@ def chosen(data: RunData, **choices: object) -> State:
 
 
 def test_arrays_hold_the_records(numbers: RunData) -> None:
-    records = numbers.run.likelihood
+    records = numbers.run.outcomes
     pivoted = records.pivot(index="example", columns="cell", values="nll")
     np.testing.assert_array_equal(numbers.nll[pivoted.columns], pivoted)
     assert numbers.cells == numbers.manifest.cell_names
@@ -168,6 +168,22 @@ def test_defaults_are_filled_in_and_strangers_named(numbers: RunData) -> None:
     assert notes == ["The address has a part 'colour' that means nothing here; it was left out."]
 
 
+def test_an_address_of_an_earlier_version_shows_the_same(numbers: RunData) -> None:
+    """Then there was a view of one probe, which bore its name, and categories were called roles."""
+    asked, notes = from_fragment("#run=run&view=budgets&map=ledger&roles=bos&roles=document&heads=1")
+    state, more = resolved(asked, {numbers.key: numbers})
+    assert [*notes, *more] == []
+    assert (state.view, state.probe, state.map) == ("attention", "budgets", "layers")
+    assert (state.categories, state.heads) == (("bos", "document"), ("1",))
+    now = chosen(
+        numbers, view="attention", probe="budgets", categories=("bos", "document"), heads=("1",), run="run"
+    )
+    assert state == now
+    frame = attention_view(numbers, state).frame
+    assert frame is not None
+    assert set(frame["role"]) == {"bos", "document"}
+
+
 # Strata.
 
 
@@ -216,11 +232,11 @@ def test_every_effect_leads_to_its_examples(numbers: RunData) -> None:
     assert listing is not None
     links = [row[0] for row in listing.rows]
     assert [link.value for link in links if isinstance(link, Link)] == list(
-        numbers.tables["effects"]["contrast"]
+        numbers.effects("likelihood")["contrast"]
     )
 
 
-# Budgets.
+# Attention.
 
 
 def test_shares_of_a_part_are_means_over_what_was_chosen(numbers: RunData) -> None:
@@ -241,7 +257,7 @@ def test_shares_of_a_part_are_means_over_what_was_chosen(numbers: RunData) -> No
         & records["example"].isin(numbers.nll.index[mask])
     ]
     by_example = kept.groupby(["cell", "layer", "role", "example"], observed=True)["share"].mean()
-    frame = share_rows(narrowed(numbers.decoder_budgets[0], numbers, state, mask))
+    frame = share_rows(narrowed(numbers.arrays("budgets", "share")[0], numbers, state, mask))
     assert len(frame) == 2 * 2 * 8
     for row in frame.to_dict("records"):
         values = by_example.loc[row["cell"], row["layer"], row["role"]]
@@ -252,15 +268,15 @@ def test_shares_of_a_part_are_means_over_what_was_chosen(numbers: RunData) -> No
 
 def test_maps_of_heads(numbers: RunData) -> None:
     records = numbers.run.records("budgets")
-    state = chosen(numbers, view="budgets", map="heads", cells=(BARE,), roles=("bos",))
-    frame = budgets_view(numbers, state).frame
+    state = chosen(numbers, view="attention", map="heads", cells=(BARE,), categories=("bos",))
+    frame = attention_view(numbers, state).frame
     assert frame is not None
     own = records[(records["cell"] == BARE) & (records["role"] == "bos")]
     means = own.groupby(["layer", "head"], observed=True)["share"].mean()
     assert len(frame) == LAYERS * HEADS
     for row in frame.to_dict("records"):
         within(row["mean"], means.loc[row["layer"], row["head"]], of=least_unit(1.0))
-    difference = budgets_view(numbers, replace(state, map="contrast")).frame
+    difference = attention_view(numbers, replace(state, map="contrast")).frame
     assert difference is not None
     treatment = records[(records["cell"] == state.right) & (records["role"] == "bos")]
     expected = means - treatment.groupby(["layer", "head"], observed=True)["share"].mean()
@@ -274,7 +290,7 @@ def test_maps_of_heads(numbers: RunData) -> None:
 def test_examples_of_a_contrast(numbers: RunData) -> None:
     name = next(name for name, contrast in numbers.contrasts.items() if len(contrast.weights) == 4)
     contrast = numbers.contrasts[name]
-    table = example_table(numbers, contrast)
+    table = example_table(numbers, contrast, "likelihood")
     values = sum(weight * numbers.nll[cell] for cell, weight in contrast.weights.items())
     np.testing.assert_allclose(table["difference"], values, atol=1e-12)
     state = chosen(numbers, view="examples", contrast=name)
@@ -367,7 +383,7 @@ def test_own_texts_are_measured_in_every_cell(
     float32: Callable[[str], Float32],
 ) -> None:
     own = OwnTexts("who built the mill", "The mill by the river was built by Oss.", "the miller", "Oss")
-    records = live.own_records(own)
+    records = live.own_records(own, "budgets")
     names = own_cell_names(texts, own.prefix)
     assert len(names) == 13 + 6
     likelihood = records["likelihood"].set_index("cell")["nll"]
@@ -452,13 +468,13 @@ def test_every_view_of_500_examples_takes_less_than_a_second(tmp_path: Path) -> 
     views = {
         "effects": (effects_view, {}),
         "effects of a stratum": (effects_view, {"strata": "hardness", "stratum": "3 of 5"}),
-        "budgets": (budgets_view, {}),
+        "budgets": (attention_view, {}),
         "budgets of a stratum": (
-            budgets_view,
+            attention_view,
             {"strata": "document", "stratum": "1 of 5", "heads": ("1", "2")},
         ),
-        "heads": (budgets_view, {"map": "heads"}),
-        "difference": (budgets_view, {"map": "contrast"}),
+        "heads": (attention_view, {"map": "heads"}),
+        "difference": (attention_view, {"map": "contrast"}),
         "examples": (examples_view, {}),
         "lines": (examples_view, {"drawing": "slopes"}),
     }

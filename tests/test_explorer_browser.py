@@ -136,13 +136,34 @@ def test_a_click_on_a_head_goes_to_its_tokens(
     watched = opened(
         browser,
         address,
-        fragment(runs, view="budgets", map="heads", cells=(next(iter(runs.values())).cells[0],)),
+        fragment(runs, view="attention", map="heads", cells=(next(iter(runs.values())).cells[0],)),
     )
     page = watched.page
     click_point(page, "#figure .heatmaplayer image")
     heading_is(page, "Tokens")
     assert "head=" in page.url
     assert "&layer=" in page.url
+    watched.assert_quiet()
+
+
+def test_another_probe_is_chosen_in_a_control(
+    browser: Browser, address: str, runs: dict[str, RunData]
+) -> None:
+    watched = opened(browser, address, fragment(runs, view="attention"))
+    page = watched.page
+    assert pick(page, "probe", 1) == "Attention entropy"
+    page.wait_for_url("**probe=entropies**")
+    page.wait_for_selector("#lead:has-text('Attention entropy: entropy of the answer')")
+    settled(page)
+    click_point(page, "#figure .heatmaplayer image")
+    heading_is(page, "Tokens")
+    page.go_back()
+    heading_is(page, "Attention")
+    page.click("#view label:has-text('Effects')")
+    heading_is(page, "Effects")
+    assert pick(page, "tested", 2) == "Attention entropy"
+    page.wait_for_url("**tested=entropies**")
+    page.wait_for_selector("#table:has-text('layers with a difference')")
     watched.assert_quiet()
 
 
@@ -192,11 +213,11 @@ def test_every_control_is_reached_by_tab_and_shows_it(
 ADDRESSES = (
     {"view": "effects", "strata": "hardness", "stratum": "2 of 5", "family": "sink", "run": "numbers"},
     {
-        "view": "budgets",
+        "view": "attention",
         "map": "heads",
         "layers": ("0", "2"),
         "heads": ("1", "3"),
-        "roles": ("bos",),
+        "categories": ("bos",),
         "cells": (0, 2),
     },
     {
@@ -280,11 +301,11 @@ CONTROLS = {
         "stratum": (2, "stratum=2+of+5"),
         "family": (2, "family=prompt"),
     },
-    "budgets": {
+    "attention": {
         "cells": (1, "cells=prefix"),
         "layers": (1, "layers=1"),
         "heads": (2, "heads=2"),
-        "roles": (0, "roles=bos"),
+        "categories": (0, "categories=bos"),
     },
     "examples": {"contrast": (4, "contrast="), "example": (5, "example=e0005")},
     "tokens": {
@@ -325,7 +346,7 @@ def test_radios_sorts_and_pages(browser: Browser, address: str, runs: dict[str, 
     page.click("#table thead button:has-text('difference')")
     page.wait_for_url(lambda url: "sort=difference" in url)
     page.wait_for_selector("text=page 1 of 2")
-    page.click("#view label:has-text('Budgets')")
+    page.click("#view label:has-text('Attention')")
     heading_is(page, "Budgets")
     page.click("#map label:has-text('heads, difference')")
     page.wait_for_url(lambda url: "map=contrast" in url)
@@ -365,7 +386,7 @@ def test_the_layout_holds_and_texts_are_read(
 def test_a_turned_phone_draws_again_and_clicks_go_on(
     browser: Browser, address: str, runs: dict[str, RunData]
 ) -> None:
-    watched = opened(browser, address, fragment(runs, view="budgets", map="heads"), look.PHONE)
+    watched = opened(browser, address, fragment(runs, view="attention", map="heads"), look.PHONE)
     page = watched.page
     # The bar's outline is level, then upright.
     bar = (

@@ -276,7 +276,7 @@ def test_a_run_tests_what_acts(tmp_path: Path, tiny_directory: Path) -> None:
     place = ["--model", str(tiny_directory), "--corpus", str(corpus), "--device", "cpu", "--out", str(out)]
     assert main(["run", "custom", *given, *place, "--quiet"]) == 0
     run = Run.open(out)
-    wide = run.likelihood.pivot(index="example", columns="cell", values="nll")
+    wide = run.outcomes.pivot(index="example", columns="cell", values="nll")
     effects = pd.read_csv(out / "tables" / "effects.csv").set_index("contrast")["mean_difference"]
     with_prefix = [f"prefix=oracle|shuffle={{}}|hidden={hidden}" for hidden in ("none", "prefix")]
     expected = sum(wide[cell.format("none")] - wide[cell.format("prefix:words")] for cell in with_prefix) / 2

@@ -79,7 +79,7 @@ def corrected_lives(runs: Runs) -> Path:
 
 
 def nll(out: Path) -> pd.DataFrame:
-    records = Run.open(out).likelihood.astype({"example": str, "cell": str})
+    records = Run.open(out).outcomes.astype({"example": str, "cell": str})
     return records.pivot(index="example", columns="cell", values="nll")
 
 

@@ -193,7 +193,7 @@ def test_likelihoods_per_character_are_those_of_the_texts(
     characters = pd.Series({example.identifier: len(example.answer) for example in texts.examples})
     for name, run in swept.of_models.items():
         assert isinstance(run, Run)
-        records = run.likelihood.astype({"example": str, "cell": str})
+        records = run.outcomes.astype({"example": str, "cell": str})
         cut = set(run.trials.query("answer_cut > 0")["example"].astype(str))
         assert len(cut) == (0 if run.manifest.left_out else 1)
         whole = records[~records["example"].isin(cut)]
@@ -519,7 +519,7 @@ def test_exp09_is_an_ordinary_analysis_with_a_list_of_models(
         run = Run.open(out / "models" / label)
         assert run.manifest.analysis == "exp09"
         alias = {cell.name: cell.alias for cell in run.manifest.cells}
-        records = run.likelihood.astype({"cell": str})
+        records = run.outcomes.astype({"cell": str})
         nll = records.assign(alias=records["cell"].map(alias)).pivot(
             index="example", columns="alias", values="nll"
         )

@@ -11,8 +11,9 @@ from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.design import Cell
 from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
 from budgetlens.report.caveats import caveats
-from budgetlens.report.drawing import likelihood_figures
+from budgetlens.report.drawing import Drawn, headline_figures
 from budgetlens.runs.manifest import CellFacts
+from probes.likelihood import Likelihood
 from tests import report_pages
 from tests.cells import EXAMPLES, Models, captured, context_of
 from tests.precision import Float32, beyond, within
@@ -84,7 +85,8 @@ def test_the_interaction_plot_has_the_cells_that_are_not_taken_apart() -> None:
             for number, cell in enumerate(cells)
         ]
     )
-    figure = likelihood_figures(plan, cells, {"likelihood": table}, "t")["interaction"]
+    outcome = Drawn("likelihood", Likelihood.declares, plan, "t")
+    figure = headline_figures(outcome, cells, {"likelihood": table})["interaction"]
     drawn = sorted(float(y) for trace in figure.data if trace.y is not None for y in trace.y)
     apart = [
         number for number, cell in enumerate(plan.design.cells) if cell.factors["prefix_attention"] != "none"

@@ -369,7 +369,7 @@ def test_cut_documents_are_left_out_counted_and_named(
     assert len(long) == 2
     assert set(manifest.left_out) == long
     assert all("copying needs as many" in reason for reason in manifest.left_out.values())
-    assert set(found.likelihood["example"]) == {example.identifier for example in corpus.examples} - long
+    assert set(found.outcomes["example"]) == {example.identifier for example in corpus.examples} - long
     assert manifest.examples_words == "4 examples"
     words = "2 of 6 examples are left out of every cell"
     assert words in captured_text.err

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,9 +20,9 @@ import probes
 from budgetlens.command.inventory import inventory
 from budgetlens.design.catalogue import available_analyses, find_analysis
 from budgetlens.design.intervention import Intervention, LevelError, available_interventions
-from budgetlens.model.observation import available_probes, chosen_probes
+from budgetlens.model.observation import available_probes, chosen_probes, outcome_name, read_probes
 from budgetlens.registry.discovery import plugin_of
-from budgetlens.registry.names import RegistryError, lookup, registered
+from budgetlens.registry.names import RegistryError, lookup, name_of, registered
 from budgetlens.registry.parameters import ParameterError, from_text, parameters_of, split_draw
 from budgetlens.runs.run import Run
 from tests.conformance import Bench, check_identity, check_sample
@@ -399,3 +399,20 @@ def test_a_draw_of_thousands_of_digits_is_refused_in_a_short_sentence() -> None:
     with pytest.raises(ValueError, match="the draw after '#' in 'random' has 5,000 digits") as refused:
         split_draw("random#" + "9" * 5000)
     assert len(str(refused.value)) < 200
+
+
+def test_exactly_one_probe_is_the_outcome_of_every_run() -> None:
+    declared = {name: made.declares for name, made in available_probes().items()}
+    assert outcome_name(declared) == "likelihood"
+    assert [name_of(probe) for probe in read_probes(("budgets",))] == ["likelihood", "budgets"]
+    assert [name_of(probe) for probe in read_probes(("budgets", "likelihood"))] == ["budgets", "likelihood"]
+    with pytest.raises(
+        RegistryError, match=r"2 probes declare outcome=True \(likelihood, second\); exactly one"
+    ):
+        outcome_name({**declared, "second": declared["likelihood"]})
+    with pytest.raises(RegistryError, match="0 probes declare outcome=True"):
+        outcome_name({name: own for name, own in declared.items() if not own.outcome})
+    with pytest.raises(
+        ValueError, match="can't be a run's outcome: expected one quantity .* got .*'share'.* by 'role'"
+    ):
+        replace(declared["budgets"], outcome=True)

@@ -110,6 +110,7 @@ def whole_page(marked: str = "", **changes: Any) -> str:
         report_pages.report_tables(marked),
         report_pages.report_figures(marked),
         examples=report_pages.examples(marked),
+        drawn={"interaction": "likelihood", "splits": "decomposition"},
     )
 
 
@@ -176,7 +177,8 @@ def test_same_tables_same_bytes() -> None:
     assert whole_page() == whole_page()
 
 
-def test_figures_stand_beside_their_tables_and_are_told_in_words(page: str) -> None:
+def test_figures_stand_beside_their_tables_and_are_told_in_words() -> None:
+    page = whole_page()
     for anchor, table in (
         ("figure-effects", "table-effects"),
         ("figure-interaction", "table-likelihood"),
@@ -570,9 +572,13 @@ def test_page_of_a_large_model_stays_under_ten_megabytes() -> None:
 
 def test_numbered_figures_lead_to_the_table_of_the_first() -> None:
     tables = report_pages.report_tables()
-    assert 'href="#table-effects"' in table_link("effects_3", tables)
-    assert 'href="#table-decomposition"' in table_link("splits", tables)
-    assert 'href="#tables"' in table_link("unknown_2", tables)
+    tables["shares_decoder_merged"] = tables["decomposition"]
+    drawn = {"splits": "decomposition", "budgets": "shares", "budgets_more": "effects"}
+    assert 'href="#table-effects"' in table_link("effects_3", tables, drawn)
+    assert 'href="#table-decomposition"' in table_link("splits", tables, drawn)
+    assert 'href="#table-shares-decoder-merged"' in table_link("budgets_decoder", tables, drawn)
+    assert 'href="#table-effects"' in table_link("budgets_more_1", tables, drawn)
+    assert 'href="#tables"' in table_link("unknown_2", tables, drawn)
 
 
 def test_a_download_is_the_runs_own_table(tmp_path: Path) -> None:

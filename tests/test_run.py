@@ -59,8 +59,8 @@ def test_records_are_the_parquet_files_that_the_parts_name(whole: Path) -> None:
         pd.testing.assert_frame_equal(
             run.records(kind).astype(str), pd.read_parquet(path).astype(str), check_dtype=False
         )
-    assert run.likelihood is run.likelihood
-    (budget,) = run.budgets()
+    assert run.outcomes is run.outcomes
+    (budget,) = run.observed("budgets")
     records = run.records("budgets")
     for name in ("example", "layer", "head", "role"):
         assert set(getattr(budget, f"{name}s")) == set(records[name])
@@ -180,14 +180,14 @@ def test_records_that_lack_a_column_are_refused_in_one_sentence(
 
 
 def test_foreign_files_among_the_records_are_not_read(copy: Path) -> None:
-    before = Run.open(copy).likelihood
+    before = Run.open(copy).outcomes
     shutil.copy(
         copy / "records" / "likelihood" / "part-00000.parquet",
         copy / "records" / "likelihood" / "part-00001.parquet",
     )
     (copy / "records" / "mine").mkdir()
     after = Run.open(copy)
-    pd.testing.assert_frame_equal(after.likelihood, before)
+    pd.testing.assert_frame_equal(after.outcomes, before)
     assert "mine" not in after.kinds
 
 

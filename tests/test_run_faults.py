@@ -27,7 +27,7 @@ from budgetlens.corpora.corpus import read_corpus
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.capture import Reading
 from budgetlens.model.loading import load_model
-from budgetlens.model.observation import chosen_probes
+from budgetlens.model.observation import read_probes
 from budgetlens.report.caveats import caveats
 from budgetlens.report.drawing import save_figures
 from budgetlens.runs import capturing
@@ -85,7 +85,7 @@ def test_run_json_is_restored_from_its_copy(
 ) -> None:
     damage(copy / "run.json")
     run = Run.open(copy)
-    pd.testing.assert_frame_equal(run.likelihood, Run.open(whole).likelihood)
+    pd.testing.assert_frame_equal(run.outcomes, Run.open(whole).outcomes)
     assert (copy / "run.json").read_bytes() == (whole / "run.json").read_bytes()
     (line,) = capsys.readouterr().err.splitlines()
     assert word in line
@@ -137,7 +137,7 @@ def test_a_run_without_run_json_and_copy_goes_on_by_its_parts(
     RunDirectory(copy).begin(identity, details)
     assert "they are written anew, since the parts are those of this command" in capsys.readouterr().err
     assert json.loads((copy / "run.json").read_text()) == content
-    assert Run.open(copy).likelihood.equals(Run.open(whole).likelihood)
+    assert Run.open(copy).outcomes.equals(Run.open(whole).outcomes)
 
 
 def test_an_altered_marker_is_no_marker(copy: Path) -> None:
@@ -312,7 +312,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path) -> tupl
     corpus = read_corpus(str(write_corpus(tmp_path_factory.mktemp("c") / "c.jsonl", 3)), n=3, seed=1)
     plan = find_analysis("exp07").plan("corrected")
     units = tokenized_units(plan.design.cells, model, corpus, 42)
-    return model, units, Reading(chosen_probes(plan.probes))
+    return model, units, Reading(read_probes(plan.probes))
 
 
 def sorted_records(records: dict[str, pa.Table]) -> dict[str, pd.DataFrame]:
@@ -412,7 +412,7 @@ def starved_units(model_path: Path, corpus_path: Path) -> tuple[Any, ...]:
     model = load_model(str(model_path), device="cpu", check=False)
     plan = find_analysis("exp07").plan("corrected")
     units = tokenized_units(plan.design.cells, model, read_corpus(str(corpus_path), n=12, seed=1), 42)
-    return model, units, Reading(chosen_probes(plan.probes))
+    return model, units, Reading(read_probes(plan.probes))
 
 
 @pytest.mark.slow

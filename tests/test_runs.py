@@ -236,7 +236,7 @@ def test_tables_are_the_oracle_s_means(
 
 
 def test_effects_are_differences_of_the_likelihood_records(finished: Path) -> None:
-    wide = Run.open(finished).likelihood.pivot(index="example", columns="cell", values="nll")
+    wide = Run.open(finished).outcomes.pivot(index="example", columns="cell", values="nll")
     hidden = "prefix+separator"
     bare, oracle_cell = (f"prefix={prefix}|hidden={hidden}|prompt=none" for prefix in ("none", "oracle"))
     difference = wide[bare] - wide[oracle_cell]

@@ -152,7 +152,7 @@ def test_a_run_is_told_apart_by_its_start(tmp_path: Path) -> None:
         "published": [[start]],
     }
     assert load_model(str(directory), check=False).trial_tokenizer.start(forced=True) == (start, FORCED)
-    first, second = (run.likelihood for run in runs.values())
+    first, second = (run.outcomes for run in runs.values())
     assert not (first["nll"].to_numpy() == second["nll"].to_numpy()).any()
 
 

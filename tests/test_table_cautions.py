@@ -13,7 +13,7 @@ from analyses.studies.sink_paths import Path as SinkPath
 from analyses.studies.sink_paths import Point
 from analyses.studies.sink_prediction import SinkReadings
 from analyses.studies.sink_tables import audit_table, head_table, shift_table
-from budgetlens.explorer.budgets_view import share_rows
+from budgetlens.explorer.attention_view import share_rows
 from budgetlens.statistics.bands import head_map, share_differences
 from budgetlens.statistics.budget_arrays import BudgetArray, empty_budget
 from budgetlens.statistics.column_splits import means_of_columns

@@ -1,4 +1,7 @@
-"""Probes of another distribution: exact, and in tables, effects, bands, head maps, figures and report without an edit."""
+"""Probes of another distribution: exact, and wherever the project's own are, without an edit.
+
+In tables, effects, bands, head maps, figures, report, explorer and comparison.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,24 @@ import pytest
 
 from budgetlens.command.finishing import tables_of
 from budgetlens.command.inventory import inventory
+from budgetlens.command.main import main
+from budgetlens.explorer import layout
+from budgetlens.explorer.attention_view import attention_view
+from budgetlens.explorer.choices import changed, controlled
+from budgetlens.explorer.data import RunData, load_run
+from budgetlens.explorer.effects_view import effects_view
+from budgetlens.explorer.examples_view import examples_view
+from budgetlens.explorer.state import State, resolved, to_store
+from budgetlens.explorer.views import Link
 from budgetlens.model.capture import Reading, capture
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import available_probes, chosen_probes
 from budgetlens.report.drawing import draw_figures
 from budgetlens.runs.run import Run
 from tests.cautions import tables_without_caution
-from tests.conftest import SHAPES, batch_of, save_tiny, write_corpus
+from tests.conftest import SHAPES, batch_of, write_corpus
 from tests.distributions import THIRD_PARTY, install
-from tests.reference import eager
+from tests.reference import eager, tiny_models
 from tests.test_structure import ROOT
 
 CELLS = 4
@@ -41,33 +53,20 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         sys.modules.pop(name, None)
 
 
-@pytest.fixture(scope="module", params=["t5gemma2", "bart"])
-def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_by_path_alone(folder: Path, family: str, seed: int) -> Path:
     """A run with the strangers' probes, made by a process that finds them by the path alone."""
-    folder = tmp_path_factory.mktemp(request.param)
-    model = save_tiny(request.param, folder / "model")
-    site, corpus = install(THIRD_PARTY, folder / "site"), write_corpus(folder / "corpus.jsonl", 6)
+    model = folder / f"model-{seed}"
+    tiny_models.build(family, seed).save_pretrained(model)
+    tiny_models.tokenizer().save_pretrained(model)
+    site, corpus = folder / "site", folder / "corpus.jsonl"
+    if not site.is_dir():
+        install(THIRD_PARTY, site)
+        write_corpus(corpus, 6)
     given = ["run", "custom", "--factor", "prefix=none,oracle", "--factor", "prompt=none,query"]
-    given += [
-        "--probes",
-        "budgets,distance,strongest:count=3,own_likelihood,certainty",
-        "--model",
-        str(model),
-        "--corpus",
-        str(corpus),
-    ]
+    given += ["--probes", "budgets,distance,strongest:count=3,own_likelihood,certainty", "--encoder-rows"]
+    given += ["--model", str(model), "--corpus", str(corpus), "--out", str(folder / f"run-{seed}")]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "budgetlens",
-            *given,
-            "--out",
-            str(folder / "run"),
-            "--quiet",
-            "--device",
-            "cpu",
-        ],
+        [sys.executable, "-m", "budgetlens", *given, "--quiet", "--device", "cpu"],
         env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"},
         cwd=folder,
         capture_output=True,
@@ -75,7 +74,17 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return folder / "run"
+    return folder / f"run-{seed}"
+
+
+@pytest.fixture(scope="module", params=["t5gemma2", "bart"])
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_by_path_alone(tmp_path_factory.mktemp(f"{request.param}-"), request.param, 0)
+
+
+@pytest.fixture(scope="module")
+def explored(finished: Path) -> RunData:
+    return load_run(finished)
 
 
 @pytest.mark.parametrize("family", ["t5gemma2", "t5gemma", "t5", "bart"])
@@ -139,7 +148,14 @@ def test_every_row_of_a_call_has_the_ids_that_were_fed(loaded: Callable[[str], A
 
 def test_tables_effects_bands_and_heads_follow_from_the_declaration(finished: Path) -> None:
     run = Run.open(finished)
-    assert set(run.declarations) == {"budgets", "distance", "strongest", "own_likelihood", "certainty"}
+    assert set(run.declarations) == {
+        "likelihood",
+        "budgets",
+        "distance",
+        "strongest",
+        "own_likelihood",
+        "certainty",
+    }
     # The distribution is not in this process: what its probes declared is read from the run.
     assert "distance" not in available_probes()
     frames, presented = tables_of(run)
@@ -234,6 +250,169 @@ def test_figures_and_report_follow_from_the_declaration(finished: Path) -> None:
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert "Attention distance by reach" in page
     assert "Differences in share of the strongest keys over layers" in page
+
+
+def wide_of(run: Run, probe: str, stack: str) -> pd.DataFrame:
+    """Values per example, layer and category by cell, heads averaged, straight from the records."""
+    records = run.records(probe)
+    axis = run.declarations[probe].axis
+    own = records[records["stack"] == stack].astype({"cell": str, "example": str, axis: str})
+    quantity = run.declarations[probe].quantities[0].name
+    means = own.groupby(["example", "block", "layer", axis, "cell"])[quantity].mean()
+    return means.unstack("cell")
+
+
+def test_encoder_rows_are_treated_like_the_decoders(finished: Path) -> None:
+    run = Run.open(finished)
+    frames, presented = tables_of(run)
+    for name in ("strongest", "strongest_effects", "strongest_heads"):
+        assert set(frames[name]["stack"]) == {"decoder", "encoder"}, name
+    effects = frames["strongest_effects"]
+    own = effects[(effects["stack"] == "encoder") & (effects["contrast"] == "prefix none→oracle")]
+    weights = contrast_of(run, "prefix none→oracle")
+    wide = wide_of(run, "strongest", "encoder")
+    values = sum(wide[cell] * weight for cell, weight in weights.items())
+    assert len(own) == wide.index.unique("layer").size
+    for row in own.to_dict("records"):
+        assert row["mean"] == pytest.approx(values.xs(row["layer"], level="layer").mean(), abs=1e-5)
+    assert set(presented["strongest_effects"].frame["stack"]) == {"decoder", "encoder"}
+    figures = draw_figures(run, frames)
+    assert {"strongest_encoder", "strongest_differences_encoder", "strongest_heads_encoder_strongest"} <= set(
+        figures
+    )
+    # A probe that reads no encoder rows says nothing of them.
+    assert set(frames["distance_effects"]["stack"]) == {"decoder"}
+    assert not any("encoder" in name for name in figures if name.startswith("distance"))
+
+
+def shown(data: RunData, **choices: object) -> State:
+    state, notes = resolved(State(**choices), {data.key: data})  # type: ignore[arg-type]
+    assert notes == []
+    return state
+
+
+def test_the_explorer_shows_what_a_probe_of_attention_saw(explored: RunData) -> None:
+    """By layer, head by head, and the difference that a contrast makes; of either stack where it read both."""
+    options = layout.options_of(explored, shown(explored, view="attention"), ())
+    assert [option["value"] for option in options["probe"]] == ["budgets", "distance", "strongest"]
+    for probe, side in (("distance", "decoder"), ("strongest", "decoder"), ("strongest", "encoder")):
+        state = shown(explored, view="attention", probe=probe, side=side)
+        view = attention_view(explored, state)
+        assert view.figure is not None
+        assert view.frame is not None
+        axis = explored.probes[probe].axis
+        wide = wide_of(explored.run, probe, side)
+        for row in view.frame.to_dict("records"):
+            expected = wide.xs((row["block"], row["layer"], row[axis]), level=("block", "layer", axis))[
+                row["cell"]
+            ]
+            assert row["mean"] == pytest.approx(expected.mean(), abs=1e-5)
+        contrast = "prefix none→oracle"
+        heads = shown(explored, view="attention", probe=probe, side=side, map="contrast", contrast=contrast)
+        frame = attention_view(explored, heads).frame
+        assert frame is not None
+        by_layer = frame.groupby(["block", "layer"])["mean"].mean()
+        values = sum(wide[cell] * weight for cell, weight in contrast_of(explored.run, contrast).items())
+        for (block, layer), mean in values.groupby(level=["block", "layer"]).mean().items():
+            assert by_layer[block, layer] == pytest.approx(mean, abs=1e-5)
+    words = attention_view(explored, shown(explored, view="attention", probe="distance")).lead
+    assert words.startswith("Attention distance: mean distance of the answer's rows, by layer and reach.")
+
+
+def test_a_click_on_a_strangers_map_leads_to_the_layer_and_head(explored: RunData) -> None:
+    runs = {explored.key: explored}
+    state = shown(
+        explored, view="attention", probe="distance", map="heads", layers=("1",), cells=(explored.cells[0],)
+    )
+    click = {"points": [{"x": 2, "y": 0, "customdata": [0.1, 0.2, 6]}]}
+    after, _ = changed(runs, state, "figure.clickData", click, {})
+    assert (after.view, after.layer, after.head) == ("tokens", "1", "2")
+    # Another probe has other categories, heads and layers.
+    values = {**to_store(state), "probe": "budgets"}
+    after, _ = controlled(state, values)
+    assert (after.probe, after.layers, after.quantity) == ("budgets", (), "")
+
+
+def test_the_explorer_shows_effects_on_what_any_probe_measured(explored: RunData) -> None:
+    options = layout.options_of(explored, shown(explored), ())
+    assert [option["value"] for option in options["tested"]] == [
+        "likelihood",
+        "budgets",
+        "distance",
+        "strongest",
+        "own_likelihood",
+        "certainty",
+    ]
+    certain = effects_view(explored, shown(explored, tested="certainty"))
+    frames = tables_of(explored.run)[0]
+    assert certain.frame is not None
+    pd.testing.assert_series_equal(
+        certain.frame["mean_difference"], frames["certainty_effects"]["mean_difference"]
+    )
+    assert "the treatment hurts" in certain.lead
+    attended = effects_view(explored, shown(explored, tested="strongest"))
+    assert attended.frame is not None
+    whole = frames["strongest_effects"].set_index(["contrast", "stack", "block", "layer", "keys"])["mean"]
+    for row in attended.frame.to_dict("records"):
+        key = tuple(row[name] for name in whole.index.names)
+        assert row["mean"] == pytest.approx(whole[key], abs=1e-6)
+    assert attended.listing is not None
+    (link, *_) = attended.listing.rows[0]
+    assert isinstance(link, Link)
+    place = list(explored.contrasts).index(link.value)
+    pressed = {"what": "contrast", "place": place}
+    after, _ = changed(
+        {explored.key: explored}, shown(explored, tested="strongest"), "chosen.data", pressed, {}
+    )
+    assert (after.view, after.probe, after.map, after.contrast) == (
+        "attention",
+        "strongest",
+        "contrast",
+        link.value,
+    )
+
+
+def test_the_explorer_shows_a_probe_of_answers_example_by_example(explored: RunData) -> None:
+    contrast = "prefix none→oracle"
+    view = examples_view(explored, shown(explored, view="examples", tested="certainty", contrast=contrast))
+    records = explored.run.records("certainty").astype({"cell": str, "example": str})
+    wide = records.pivot(index="example", columns="cell", values="certainty")
+    weights = contrast_of(explored.run, contrast)
+    expected = sum(wide[cell] * weight for cell, weight in weights.items())
+    assert view.frame is not None
+    found = view.frame.set_index("example")["difference"]
+    pd.testing.assert_series_equal(found.sort_index(), expected.sort_index(), check_names=False)
+
+
+def test_two_runs_are_compared_by_every_probe_that_both_recorded(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    family = finished.parent.name.rpartition("-")[0]
+    other = run_by_path_alone(finished.parent, family, 1)
+    assert main(["compare", str(finished), str(other)]) == 0
+    printed = capsys.readouterr().out
+    for title in ("Answer NLL", "Attention shares", "Attention distance", "Strongest keys", "Certainty"):
+        assert f"{title}: run-1 and run-0" in printed
+    first, second = Run.open(finished), Run.open(other)
+    for probe, stack in (("distance", "decoder"), ("strongest", "encoder")):
+        own, theirs = (wide_of(run, probe, stack) for run in (first, second))
+        table = first.table(f"beside_run-1_{probe}")
+        table = table[table["stack"] == stack]
+        assert len(table) == CELLS * len(own.groupby(level=[1, 2, 3]))
+        for row in table.to_dict("records"):
+            key = (row["block"], row["layer"], row["category"])
+            ours, other_s = (side.xs(key, level=(1, 2, 3))[row["cell"]] for side in (own, theirs))
+            assert row["run"] == pytest.approx(ours.mean(), abs=1e-5)
+            assert row["other"] == pytest.approx(other_s.mean(), abs=1e-5)
+            assert row["difference"] == pytest.approx((other_s - ours).mean(), abs=1e-5)
+        assert (first.path / "figures" / f"beside_run-1_{probe}.html").is_file()
+    table = first.table("beside_run-1_certainty").set_index("cell")
+    values = [
+        run.records("certainty").astype({"cell": str}).groupby("cell")["certainty"].mean()
+        for run in (second, first)
+    ]
+    np.testing.assert_allclose(table["difference"], (values[0] - values[1])[table.index], atol=1e-9)
+    assert set(table["smallest_effect"]) == {0.01}
 
 
 def test_a_listed_probe_tells_its_parameters(installed: Path) -> None:

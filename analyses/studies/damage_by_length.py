@@ -38,7 +38,7 @@ def damage_tables(run: Run, contrasts: Mapping[str, str], measured_in: str) -> d
     plan, seed = run.plan, run.seed
     by_name = {contrast.name: contrast for contrast in plan.contrasts}
     chosen = [by_name[name] for name in contrasts.values()]
-    values = contrast_values(wide_cells(run.likelihood, "nll"), chosen)
+    values = contrast_values(wide_cells(run.outcomes, "nll"), chosen)
     values.columns = list(contrasts)
     trials, documents = run.trials, run.documents
     own = trials[trials["cell"] == measured_in]

@@ -147,8 +147,8 @@ def enrichment_tables(run: Run, every: Sequence[Patch]) -> dict[str, Table]:
     trials, documents = run.trials, run.documents
     count = sample(trials["example"].nunique(), documents)
     inference = run.inference
-    frame = restoration_table(run.likelihood, every, inference)
-    budgets = run.budgets()
+    frame = restoration_table(run.outcomes, every, inference)
+    budgets = run.observed("budgets")
     shifts = budget_restoration_table(budgets, every, inference)
     there = [roles for roles in ROLE_SETS if any(trials[f"{role}_tokens"].sum() for role in roles.split("+"))]
     frame, shifts = (_only_there(table, there) for table in (frame, shifts))

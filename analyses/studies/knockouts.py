@@ -102,8 +102,8 @@ def knockout_tables(run: Run, knocked: Sequence[Knocked]) -> dict[str, Table]:
     plan, seed, rows = run.plan, run.seed, run.manifest.rows
     trials, documents = run.trials, run.documents
     inference = run.inference
-    effects = effects_table(run.likelihood, plan.contrasts, inference)
-    budgets = run.budgets()
+    effects = effects_table(run.outcomes, plan.contrasts, inference)
+    budgets = run.observed("budgets")
     positions = {role: int(trials[f"{role}_tokens"].sum()) for role in ROLES}
     frame = knockout_table(effects, budgets, knocked, positions)
     sizes = effects.groupby("family", sort=False).size()

@@ -78,7 +78,7 @@ def _effect(
 def length_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
     """``effects_by_length``, ``length_trends`` and ``ratios_by_length``."""
     plan, seed = run.plan, run.seed
-    likelihood = run.likelihood
+    likelihood = run.outcomes
     lengths, documents = mean_lengths(run.trials), run.documents
     inference = run.inference
     effects = effects_by_length(likelihood, plan, study, lengths, inference)
@@ -114,7 +114,7 @@ def length_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
 def _trends_presented(run: Run, study: PrefixStudy, n: str) -> Table:
     plan, inference = run.plan, run.inference
     trends = length_trends(study, plan.contrasts, run.manifest.protocol)
-    frame = effects_table(run.likelihood, trends, inference)
+    frame = effects_table(run.outcomes, trends, inference)
     # A slope above 0 is no example that won.
     frame = frame.drop(columns=["win_percent", "tie_percent"])
     return Table(

@@ -30,7 +30,7 @@ def ranking_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
     plan, seed = run.plan, run.seed
     trials, documents = run.trials, run.documents
     inference = run.inference
-    likelihood, protocol = run.likelihood, run.manifest.protocol
+    likelihood, protocol = run.outcomes, run.manifest.protocol
     frame = ranking_frame(likelihood, trials, plan, study, protocol, inference)
     shared: dict[str, Any] = {
         "n": sample(int(frame["n"].max()), documents),

@@ -69,7 +69,7 @@ def prefix_ratios(study: PrefixStudy, padding: str | None = None) -> tuple[Ratio
 def ratios_presented(run: Run, ratios: Sequence[RatioOf]) -> Table:
     """The table of ``ratios`` of a finished run; those whose contrasts the plan lacks are left out."""
     plan, seed = run.plan, run.seed
-    wide = wide_cells(run.likelihood, "nll")
+    wide = wide_cells(run.outcomes, "nll")
     documents = run.documents
     inference = run.inference
     frame = ratio_frame(wide, plan, ratios, inference)

@@ -60,7 +60,7 @@ class Records:
 
 def read_source(run: Run) -> Records:
     """The records of a run. Raises RunError where it is too old to know the answers' words."""
-    nll = wide_cells(run.likelihood, "nll")
+    nll = wide_cells(run.outcomes, "nll")
     trials = run.trials
     if "answer_words" not in trials.columns:
         raise RunError(f"the records of {run.path} hold no answer_words; run it again with this version")
@@ -68,7 +68,7 @@ def read_source(run: Run) -> Records:
     return Records(
         nll,
         words.reindex(nll.index.astype(str)).set_axis(nll.index),
-        tuple(run.budgets()),
+        tuple(run.observed("budgets")),
         run.documents,
     )
 

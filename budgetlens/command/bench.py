@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,11 +28,12 @@ from budgetlens.corpora.corpus import read_corpus
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.batching import Batch, make_batch
 from budgetlens.model.capture import Reading, capture
+from budgetlens.model.declaration import Declaration
 from budgetlens.model.decoder_inputs import decoder_inputs
 from budgetlens.model.likelihood import token_losses
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import load_model, prepare_model
-from budgetlens.model.observation import chosen_probes
+from budgetlens.model.observation import read_probes, usual_probes
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Example, Trial
@@ -42,6 +43,7 @@ from budgetlens.runs.running import RunOptions, Unit, run_analysis, tokenized_un
 from budgetlens.runs.storage import RunDirectory
 
 if TYPE_CHECKING:
+    import pandas as pd
     from transformers import PreTrainedTokenizerBase
 
 #: Targets: capture over the plain forward, its peak memory over the plain forward's, speed of the job.
@@ -54,8 +56,6 @@ ENCODER_LENGTHS = (600, 2048)
 JOB_EXAMPLES = 40
 
 PARTS = ("capture", "memory", "job")
-
-PROBES = ("budgets", "entropies")
 
 
 def run_benchmarks(parts: Sequence[str], *, repeats: int) -> int:
@@ -83,7 +83,7 @@ def bench_capture(repeats: int) -> bool:
     for length in ENCODER_LENGTHS:
         batch = large_batch(model, length)
         ratios = paired_ratios(
-            partial(capture, model, batch, Reading(chosen_probes(PROBES))),
+            partial(capture, model, batch, Reading(read_probes(usual_probes()))),
             partial(plain_forward, model, batch),
             repeats,
         )
@@ -117,7 +117,7 @@ def bench_job(repeats: int) -> bool:
             directory = RunDirectory(Path(folder) / "run")
             run_analysis(analysis, model, corpus, directory, RunOptions(), progress=False)
             run = Run.open(directory.path)
-            results["ours"] = {kind: run.records(kind) for kind in ("likelihood", "budgets", "entropies")}
+            results["ours"] = {name: (own, run.records(name)) for name, own in run.declarations.items()}
 
     def published() -> None:
         results["published"] = published_job(slow, units)
@@ -273,7 +273,7 @@ def _memory_child(way: str, length: int) -> None:
         if way == "plain":
             plain_forward(model, batch)
         else:
-            capture(model, batch, Reading(chosen_probes(PROBES)))
+            capture(model, batch, Reading(read_probes(usual_probes())))
     print(json.dumps({"peak_mb": _own_peak()}))
 
 
@@ -293,8 +293,8 @@ def _own_peak() -> float:
 def published_job(model: LoadedModel, units: Sequence[Unit]) -> dict[tuple[str, str], dict[str, Any]]:
     """The published way of working: one trial at a time, eager, all attention returned, full logits.
 
-    Gives the same quantities as a run: per trial the NLL, and per layer and head the shares by role and the
-    entropies by part, over the predicting rows.
+    Gives quantities of a run by their names: per trial the NLL, and by layer, category and head the shares of roles and
+    the entropies of parts, over the predicting rows.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for unit in units:
@@ -339,22 +339,31 @@ def _published_trial(model: LoadedModel, trial: TokenizedTrial) -> dict[str, Any
             normalised = attention[:, :, chosen] / mass[..., None]
             logarithms = np.log(normalised, out=np.zeros_like(normalised), where=normalised > 0)
             entropies[part] = -(normalised * logarithms).sum(-1).mean(1)
-        layers.append((shares, entropies))
+        layers.append({"share": shares, "entropy": entropies})
     return {"nll": float(losses.mean()), "layers": layers}
 
 
-def largest_deviation(ours: dict[str, Any], published: dict[tuple[str, str], dict[str, Any]]) -> float:
-    """The largest absolute difference between the records of a run and the published way's numbers."""
+def largest_deviation(
+    ours: Mapping[str, tuple[Declaration, pd.DataFrame]], published: dict[tuple[str, str], dict[str, Any]]
+) -> float:
+    """The largest absolute difference between the records of a run and the published way's numbers of that name.
+
+    ``ours`` holds what each probe declares and its records.
+    """
     worst = 0.0
-    for row in ours["likelihood"].itertuples():
-        worst = max(worst, abs(row.nll - published[row.example, row.cell]["nll"]))
-    for kind, column, place, axis in (("budgets", "share", 0, "role"), ("entropies", "entropy", 1, "part")):
-        records = ours[kind]
-        keys = zip(
-            records["example"], records["cell"], records["layer"], records["head"], records[axis], strict=True
-        )
-        for (example, cell, layer, head, name), value in zip(keys, records[column], strict=True):
-            worst = max(worst, abs(value - published[example, cell]["layers"][layer][place][name][head]))
+    for declared, records in ours.values():
+        for quantity in (own.name for own in declared.quantities):
+            if not declared.axis:
+                for row in records.to_dict("records"):
+                    worst = max(worst, abs(row[quantity] - published[row["example"], row["cell"]][quantity]))
+                continue
+            columns = ("example", "cell", "layer", "head", declared.axis, quantity)
+            for example, cell, layer, head, name, value in zip(
+                *(records[key] for key in columns), strict=True
+            ):
+                found = published[example, cell]["layers"][layer].get(quantity)
+                if found is not None:
+                    worst = max(worst, abs(value - found[name][head]))
     return worst
 
 

@@ -13,6 +13,7 @@ from budgetlens.design.analysis import CUSTOM, Analysis
 from budgetlens.design.catalogue import listed_analyses
 from budgetlens.design.intervention import Intervention, available_interventions
 from budgetlens.model.families import FAMILIES
+from budgetlens.model.observation import available_probes
 from budgetlens.registry.parameters import parameters_of
 from budgetlens.runs.known_models import KNOWN_MODELS
 from budgetlens.tables.terminal_text import visible, visible_lines
@@ -26,7 +27,7 @@ def inventory(kinds: Sequence[str]) -> dict[str, dict[str, str]]:
             CUSTOM: "a design of your own: --factor, --knockout or --design (start from `budgetlens design exp08`)",
         },
         "interventions": lambda: _summaries(available_interventions()),
-        "probes": lambda: _summaries(_probes()),
+        "probes": lambda: _summaries(available_probes()),
         "models": lambda: {**KNOWN_MODELS, "any directory or hub name": _families_line()},
         "corpora": lambda: {**_corpora(), "FILE": "JSON, JSON Lines, CSV or Parquet with a known schema"},
     }
@@ -72,13 +73,6 @@ def _lines(thing: type) -> list[str]:
     if issubclass(thing, Intervention):
         lines.append(f"levels such as: {', '.join(level or repr(level) for level in thing.known_levels())}")
     return lines
-
-
-def _probes() -> Mapping[str, type]:
-    # Here, since probes compute with torch, and nothing else that is listed needs it.
-    from budgetlens.model.observation import available_probes
-
-    return available_probes()
 
 
 def _corpora() -> dict[str, str]:

@@ -128,7 +128,7 @@ def make_parser() -> argparse.ArgumentParser:
     explorer_command.add_arguments(explorer)
     explorer.set_defaults(function=explorer_command.main)
 
-    comparer = commands.add_parser("compare", help="published figures beside measured ones")
+    comparer = commands.add_parser("compare", help="a run beside published figures, or beside another run")
     effects = commands.add_parser(
         "effects", help="paired statistics of your own per-example CSV, JSON or Parquet"
     )
@@ -186,7 +186,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         "--probes",
         type=_names,
         metavar="NAME,NAME…",
-        help="what reads attention (default: the analysis's; see `budgetlens list probes`)",
+        help="what is measured (default: the analysis's; see `budgetlens list probes`)",
     )
     parser.add_argument(
         "--from",

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+from plotly.graph_objects import Figure
 
 from budgetlens.comparison.measured_figures import Measured, Measurements
 from budgetlens.comparison.options import add_arguments
@@ -24,6 +26,7 @@ from budgetlens.comparison.published import (
     short_cell_names,
     unlike_parts,
 )
+from budgetlens.comparison.runs_compared import compared_figures, compared_runs
 from budgetlens.runs.files import write_output
 from budgetlens.runs.run import Run
 from budgetlens.statistics.verdicts import CAUTION_RULE
@@ -201,21 +204,41 @@ def _row(figure: pd.Series, measured: Measured, unlike: str) -> dict[str, object
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run `budgetlens compare`: print the table, keep it and its figure with the run; the exit status."""
+    """Run `budgetlens compare`: print the tables, keep them and their figures with the run; the exit status.
+
+    Raises ValueError for another run together with a published model, and as :func:`compare` and
+    :func:`budgetlens.comparison.runs_compared.compared_runs` do.
+    """
     run = Run.open(arguments.run)
-    table = compare(run, arguments.force, model=arguments.published_model)
-    for path in save_comparison(run, table):
+    if arguments.other is None:
+        table = compare(run, arguments.force, model=arguments.published_model)
+        tables, figures = {NAME: table}, {NAME: published_beside_measured(table.frame, title=table.title)}
+    else:
+        if arguments.published_model is not None:
+            raise ValueError(
+                "a run is compared with another run or with published figures: leave one of them out"
+            )
+        other = Run.open(arguments.other)
+        found = compared_runs(run, other)
+        drawn = compared_figures(run, found)
+        start = f"beside_{re.sub(r'[^A-Za-z0-9.-]', '_', other.name)}"
+        tables = {f"{start}_{name}": table for name, table in found.items()}
+        figures = {f"{start}_{name}": figure for name, figure in drawn.items()}
+    for path in save_comparison(run, tables, figures):
         print(visible(f"saved: {path}"), file=sys.stderr)
     if arguments.out is None:
-        sys.stdout.write(printed(table, arguments.format))
+        sys.stdout.write("\n".join(printed(table, arguments.format) for table in tables.values()))
     else:
-        write_output(arguments.out, render(table, arguments.format))
+        write_output(arguments.out, "\n".join(render(table, arguments.format) for table in tables.values()))
     return 0
 
 
-def save_comparison(run: Run, table: Table) -> list[Path]:
+def save_comparison(run: Run, tables: Mapping[str, Table], figures: Mapping[str, Figure]) -> list[Path]:
     """Write the comparison as ``RUN/tables/NAME.csv`` and ``RUN/figures/NAME.html``; the paths."""
-    figure = published_beside_measured(table.frame, title=table.title)
     with run.directory.locked("wait for it and give the same command again"):
-        (written,) = run.directory.write_tables({NAME: table.frame})
-        return [written, run.directory.write_text(f"figures/{NAME}.html", page_html(figure))]
+        written = run.directory.write_tables({name: table.frame for name, table in tables.items()})
+        pages = [
+            run.directory.write_text(f"figures/{name}.html", page_html(figure))
+            for name, figure in figures.items()
+        ]
+        return [*written, *pages]

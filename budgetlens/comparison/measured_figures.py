@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from budgetlens.comparison.published import own_cell_names, same_levels
-from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
+from budgetlens.model.declaration import Declaration
+from budgetlens.model.observation import available_probes
 from budgetlens.runs.run import Run
 from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
@@ -25,7 +26,9 @@ NAN = float("nan")
 RATIO_OF_D = "two d_z have different units of spread: no interval is given, and their ratio is unstable"
 DIFFERENCE_OF_D = "a difference of d_z is no effect: d_z does not add up; see the contrasts on the mean"
 
-PARTS = {"self total": DECODER_ROLES, "cross total": ENCODER_ROLES}
+#: In front of a quantity whose spread over examples was published.
+SPREAD = "sd of "
+SEPARATE = "separate softmaxes for self and cross attention: their shares are not shares of one budget"
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,11 @@ class Measurements:
     def __init__(self, run: Run, resamples: int) -> None:
         self._run = run
         self._cells = own_cell_names(run.manifest)
-        self._wide = wide_cells(run.likelihood, "nll")
+        self._wide = wide_cells(run.outcomes, run.outcome_quantity.name)
         self.documents = run.documents
         self._inference = replace(run.inference, resamples=resamples)
         self._effects: dict[str, PairedEffect] = {}
-        self._budget: BudgetArray | str | None = None
-        self._entropies: pd.DataFrame | str | None = None
+        self._observed: dict[tuple[str, str], list[BudgetArray]] = {}
         self._words: pd.Series | None = None
 
     def __call__(self, figure: pd.Series) -> Measured:
@@ -78,10 +80,9 @@ class Measurements:
     def _measured(self, figure: pd.Series, names: Mapping[str, str | None]) -> Measured:
         quantity = str(figure["quantity"])
         baseline, part = str(names["baseline"]), str(figure["part"])
-        if quantity in ("attention share", "sd of attention share"):
-            return _spread_or_mean(quantity, self._share(baseline, int(figure["layer"]), part))
-        if quantity in ("published entropy", "sd of published entropy"):
-            return _spread_or_mean(quantity, self._entropy(baseline, int(figure["layer"]), part))
+        probe = self._probe_of(quantity.removeprefix(SPREAD))
+        if probe is not None:
+            return _spread_or_mean(quantity, self._seen(*probe, baseline, int(figure["layer"]), part))
         chosen = self._examples(str(figure["stratum"]))
         if isinstance(chosen, str):
             return Measured(reason=chosen)
@@ -171,40 +172,72 @@ class Measurements:
         ends = proportion_interval(values.to_numpy() > 0, labels, effect.clusters, self._inference.confidence)
         return Measured(effect.n, effect.win_percent, 100 * ends[0], 100 * ends[1])
 
-    def _share(self, cell: str, layer: int, part: str) -> PairedEffect | str:
-        if self._budget is None:
-            self._budget = _merged_budget(self._run)
-        budget = self._budget
-        if isinstance(budget, str):
-            return budget
-        if layer not in budget.layers or cell not in budget.cells:
-            return f"the run's budgets have no layer {layer} in this cell"
-        roles = [budget.roles.index(role) for role in PARTS.get(part, (part,)) if role in budget.roles]
-        if not roles:
-            return f"the run's budgets have no role of {part}"
-        chosen = budget.values[budget.cells.index(cell), :, budget.layers.index(layer)][:, :, roles]
-        shares = pd.Series(chosen.sum(axis=2, dtype=np.float64).mean(axis=1), index=list(budget.examples))
-        return self._described(f"share {cell} {layer} {part}", shares)
+    def _probe_of(self, words: str) -> tuple[str, Declaration] | None:
+        """The probe of attention that a published quantity is of, by what it or its quantity is called; None of others."""
+        known = {name: made.declares for name, made in available_probes().items()}
+        for name, declared in (known | self._run.declarations).items():
+            if (
+                declared.axis
+                and declared.tested
+                and words in (declared.tested.label, declared.heading.lower())
+            ):
+                return name, declared
+        return None
 
-    def _entropy(self, cell: str, layer: int, part: str) -> PairedEffect | str:
-        if self._entropies is None:
-            self._entropies = _published_entropies(self._run)
-        records = self._entropies
-        if isinstance(records, str):
-            return records
-        of_part = records["part"] == f"published_{part}"
-        chosen = records[(records["cell"] == cell) & (records["layer"] == layer) & of_part]
-        if chosen.empty:
-            return f"the run's entropies have no layer {layer} in this cell"
-        values = chosen.set_index("example")["entropy"].sort_index()
-        return self._described(f"entropy {cell} {layer} {part}", values)
+    def _seen(self, name: str, declared: Declaration, cell: str, layer: int, part: str) -> PairedEffect | str:
+        """What a probe saw of a category, or of a declared sum of them, in one cell and layer; or why that is unknown."""
+        if not self._recorded(name, declared):
+            return f"the run has no {declared.plural}"
+        words = {declared.labels.get(own, own): own for own in declared.categories}
+        wanted = declared.sums.get(part, (words.get(part, part),))
+        arrays = [own for own in self._arrays(name, declared) if own.stack == "decoder"]
+        if declared.sums:
+            # A published share is one of a single softmax over the keys of both stacks.
+            arrays = [own for own in arrays if own.block == "merged"]
+            if not arrays:
+                return SEPARATE
+        found = next((own for own in arrays if set(wanted) & set(own.roles)), None)
+        if found is None and name not in self._run.kinds:
+            return f"the run has no {declared.plural}"
+        if found is None:
+            return f"the run's {declared.plural} have no {declared.axis} of {part}"
+        if layer not in found.layers or cell not in found.cells:
+            return f"the run's {declared.plural} have no layer {layer} in this cell"
+        places = [found.roles.index(category) for category in wanted if category in found.roles]
+        chosen = found.values[found.cells.index(cell), :, found.layers.index(layer)][:, :, places]
+        values = pd.Series(chosen.sum(axis=2, dtype=np.float64).mean(axis=1), index=list(found.examples))
+        return self._described(f"{name} {cell} {layer} {part}", values)
+
+    def _recorded(self, name: str, declared: Declaration) -> list[str]:
+        """The kinds of record that may hold what a probe saw: its own, else those of a like probe.
+
+        An earlier version kept several definitions of a quantity, each with categories of its own, as one kind.
+        """
+        if name in self._run.kinds:
+            return [name]
+        return [
+            other
+            for other, own in self._run.declarations.items()
+            if own.axis == declared.axis and declared.tested in own.quantities and own.axis
+        ]
+
+    def _arrays(self, name: str, declared: Declaration) -> list[BudgetArray]:
+        quantity = declared.tested or declared.quantities[0]
+        key = (name, quantity.name)
+        if key not in self._observed:
+            self._observed[key] = [
+                array
+                for kind in self._recorded(name, declared)
+                for array in self._run.arrays(kind, declared.axis, (quantity.name,))[quantity.name]
+            ]
+        return self._observed[key]
 
 
 def _spread_or_mean(quantity: str, effect: PairedEffect | str) -> Measured:
     """The mean over examples, or their standard deviation where the quantity asks for it."""
     if isinstance(effect, str):
         return Measured(reason=effect)
-    if not quantity.startswith("sd of"):
+    if not quantity.startswith(SPREAD):
         return _mean(effect)
     if math.isfinite(effect.sd):
         return Measured(effect.n, effect.sd)
@@ -230,24 +263,3 @@ def _statistic(quantity: str, effect: PairedEffect) -> Measured:
         reason = effect.reason if math.isnan(effect.p_t) else ""
         return Measured(effect.n, effect.p_t, caution=of_tests(effect.caution), reason=reason)
     raise ValueError(f"published_figures.csv names quantity {quantity!r}, which nothing here measures")
-
-
-def _merged_budget(run: Run) -> BudgetArray | str:
-    budgets = run.budgets()
-    if not budgets:
-        return "the run has no budgets"
-    merged = [budget for budget in budgets if (budget.stack, budget.block) == ("decoder", "merged")]
-    if not merged:
-        return "separate softmaxes for self and cross attention: their shares are not shares of one budget"
-    return merged[0]
-
-
-def _published_entropies(run: Run) -> pd.DataFrame | str:
-    for kind in ("published_entropies", "entropies"):
-        if kind not in run.kinds:
-            continue
-        records = run.records(kind).astype({"cell": str, "part": str})
-        own = records[records["part"].str.startswith("published_") & (records["stack"] == "decoder")]
-        if len(own):
-            return own
-    return "the run has no entropies of the published definition"

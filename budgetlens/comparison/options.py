@@ -12,6 +12,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `budgetlens compare`."""
     parser.add_argument("run", type=Path, metavar="RUN", help="directory of a run")
     parser.add_argument(
+        "other",
+        type=Path,
+        nargs="?",
+        metavar="OTHER",
+        help="another run of the same corpus, instead of the published figures: every probe that both recorded",
+    )
+    parser.add_argument(
         "--force",
         action="store_true",
         help="compare unlike things (model, corpus, protocol); every row says so",

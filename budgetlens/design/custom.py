@@ -34,12 +34,12 @@ from budgetlens.design.effects import Level, effect
 from budgetlens.design.factorial_plan import SIMPLE, automatic_contrasts, interaction_axes
 from budgetlens.design.plan import PROTOCOLS, Plan, Split
 from budgetlens.design.schema import DesignError
+from budgetlens.model.observation import usual_probes
 from budgetlens.registry.names import nearest
 from budgetlens.statistics.adjustment import Correction
 from budgetlens.statistics.contrasts import Contrast
 
 ROWS = ("predicting", "holding")
-DEFAULT_PROBES = ("budgets", "entropies")
 DEFAULT_FAMILY = "contrasts"
 
 _TITLE, _QUESTION = "Custom design", "What do the factors of this design change?"
@@ -156,7 +156,10 @@ def _plan(design: Mapping[str, Any], cells: Design) -> Plan:
     return Plan(
         design=cells,
         rows=schema.one_of(design.get("rows", ROWS[0]), "rows", ROWS),
-        probes=schema.items(design.get("probes", DEFAULT_PROBES), "probes", schema.text),
+        # What a run with a design of its own reads is in its run.json, whatever is registered when that is read.
+        probes=schema.items(
+            design["probes"] if "probes" in design else usual_probes(), "probes", schema.text
+        ),
         contrasts=contrasts,
         share_contrasts=(
             schema.items(design["share_contrasts"], "share_contrasts", reference)

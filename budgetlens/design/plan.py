@@ -29,9 +29,10 @@ class Split:
 class Plan:
     """One protocol of an analysis: its cells and what is compared.
 
-    ``rows`` says whose attention is read by default (predicting or holding); ``probes`` which attention
-    probes. ``contrasts`` are tested on the likelihood, each in its family; ``share_contrasts`` on every
-    role's share in every layer. ``splits`` are decomposed on means. ``correction`` is holm or bonferroni.
+    ``rows`` says whose attention is read by default (predicting or holding); ``probes`` what is
+    measured besides the run's outcome. ``contrasts`` are tested on the outcome, each in its family;
+    ``share_contrasts`` on every role's share in every layer. ``splits`` are decomposed on means. ``correction`` is holm
+    or bonferroni.
     ``interaction`` names the factors on the axis, lines and, if there is a third, panels of the interaction
     plot. ``headline`` names the contrasts that strata, seeds and head maps report; empty means the first of each
     family. ``allow_idle`` is for plans that ask which roles there are, and whose tables say where there are none:

@@ -15,13 +15,15 @@ from dash.exceptions import PreventUpdate
 from plotly.graph_objects import Figure
 
 from budgetlens.explorer import layout, listing
-from budgetlens.explorer.budgets_view import budgets_view
+from budgetlens.explorer.attention_view import attention_view
 from budgetlens.explorer.choices import changed, controlled
 from budgetlens.explorer.data import RunData
 from budgetlens.explorer.effects_view import effects_view
 from budgetlens.explorer.examples_view import examples_view
 from budgetlens.explorer.live import EXPECTED, LiveModel, first_line
 from budgetlens.explorer.state import (
+    ATTENTION,
+    EFFECTS,
     State,
     checked,
     from_fragment,
@@ -50,8 +52,12 @@ MOST_NOTES = 8
 
 _CONTROLS = (*layout.SINGLE, *layout.MANY, "view", "map", "drawing")
 _DEPENDENT = (
+    "tested",
     "stratum",
     "family",
+    "probe",
+    "quantity",
+    "side",
     "contrast",
     *layout.MANY,
     "example",
@@ -80,10 +86,10 @@ class Explored:
 def view_of(explored: Explored, state: State, look: Look = LIGHT) -> View:
     """What a resolved state shows. Raises NothingToShow, whose message is for the reader."""
     data, live = explored.of(state)
-    if state.view == "effects":
+    if state.view == EFFECTS:
         return effects_view(data, state, look)
-    if state.view == "budgets":
-        return budgets_view(data, state, look)
+    if state.view == ATTENTION:
+        return attention_view(data, state, look)
     if state.view == "examples":
         return examples_view(data, state, look)
     return (tokens_view if state.view == "tokens" else own_view)(data, state, live, look)

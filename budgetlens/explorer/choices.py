@@ -7,8 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from budgetlens.explorer import layout
-from budgetlens.explorer.data import RunData
+from budgetlens.explorer.attention_view import site_of
+from budgetlens.explorer.data import DECODER, RunData
 from budgetlens.explorer.state import (
+    ATTENTION,
+    EFFECTS,
+    HEADS_OF_CONTRAST,
     MEAN,
     SORTS,
     Point,
@@ -34,6 +38,13 @@ def controlled(state: State, values: Mapping[str, Any]) -> tuple[State, list[str
     changes = {name for name in given if getattr(chosen, name) != getattr(state, name)}
     if "contrast" in changes:
         return replace(chosen, left="", right="", page="1", example=""), notes
+    if "probe" in changes:
+        # What another probe saw has categories, heads and layers of its own.
+        return replace(chosen, quantity="", side="", categories=(), layers=(), heads=()), notes
+    if "side" in changes:
+        return replace(chosen, categories=(), layers=(), heads=()), notes
+    if "tested" in changes:
+        return replace(chosen, family="", page="1"), notes
     if "strata" in changes:
         return replace(chosen, stratum="", page="1"), notes
     if "example" in changes:
@@ -65,7 +76,7 @@ def _pressed(runs: Mapping[str, RunData], state: State, pressed: Pressed) -> Sta
         return state
     column = places[pressed.place]
     if pressed.what == "contrast":
-        return _with_contrast(state, column)
+        return _with_contrast(data, state, column)
     if pressed.what == "example":
         return replace(state, example=column, view="tokens", row=MEAN)
     if column == state.sort or (column == "difference" and state.sort == "size"):
@@ -79,7 +90,12 @@ def _pressed(runs: Mapping[str, RunData], state: State, pressed: Pressed) -> Sta
     return replace(state, sort="size" if column == "difference" else column, order=order, page="1")
 
 
-def _with_contrast(state: State, contrast: str) -> State:
+def _with_contrast(data: RunData, state: State, contrast: str) -> State:
+    """The contrast by its examples, or head by head where what attention does is followed."""
+    if data.tested[state.tested].axis:
+        return replace(
+            state, contrast=contrast, view=ATTENTION, probe=state.tested, quantity="", map=HEADS_OF_CONTRAST
+        )
     return replace(
         state, contrast=contrast, view="examples", left="", right="", example="", page="1", row=MEAN
     )
@@ -88,10 +104,10 @@ def _with_contrast(state: State, contrast: str) -> State:
 def _clicked(runs: Mapping[str, RunData], state: State, slot: str, point: Point) -> State:
     """The state after a point of a figure was chosen."""
     data = runs[state.run]
-    if state.view == "effects":
+    if state.view == EFFECTS:
         names = {escaped(name): name for name in data.contrasts}
         name = next((names[text] for text in point.texts if text in names), None)
-        return state if name is None else _with_contrast(state, name)
+        return state if name is None else _with_contrast(data, state, name)
     if state.view == "examples":
         examples = {escaped(name): name for name in data.examples}
         shown = next(iter(point.texts), "")
@@ -100,12 +116,13 @@ def _clicked(runs: Mapping[str, RunData], state: State, slot: str, point: Point)
         )
     if point.y is None:
         return state
-    if state.view == "budgets":
-        if point.x is None:
+    if state.view == ATTENTION:
+        site = None if point.x is None else site_of(data, state, point.x, point.y)
+        if site is None or state.side != DECODER:
+            # Tokens are shown of the decoder's rows alone.
             return state
-        if state.map == "ledger":
-            return replace(state, layer=str(point.x), head=MEAN, view="tokens")
-        return replace(state, layer=str(point.y), head=str(point.x), view="tokens")
+        layer, head = site
+        return replace(state, layer=layer, head=MEAN if head is None else head, view="tokens")
     # The matrix has its answer rows at whole numbers, the text its lines between them.
     if slot == "second" and point.whole:
         return replace(state, row=MEAN if state.row == str(point.y) else str(point.y))

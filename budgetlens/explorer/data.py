@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.plan import Plan
-from budgetlens.model.roles import ROLES
+from budgetlens.model.declaration import Declaration
 from budgetlens.model.trials import Example
 from budgetlens.runs.manifest import Manifest, RunError
 from budgetlens.runs.run import Run
@@ -20,15 +23,33 @@ from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.contrasts import Contrast, comparison, wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
+from budgetlens.tables.outcomes import bounded
+
+Result = TypeVar("Result")
+
+DECODER = "decoder"
+#: Arrays and tables of probes that are held at once.
+MOST_KEPT = 8
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What a probe saw: the stacks of its rows, and of one of them layers, heads and categories."""
+
+    stacks: tuple[str, ...] = ()
+    layers: tuple[int, ...] = ()
+    heads: tuple[int, ...] = ()
+    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RunData:
     """One finished run: its records as arrays, its tables, and the texts of its examples.
 
-    ``key`` names the run in addresses. ``nll`` has one row per example and one column per cell, in nats per
-    answer token. ``counts`` has the encoder's document tokens and the answer's tokens of every example.
-    ``corpus`` is None where the texts could not be read; ``no_texts`` then says why.
+    ``key`` names the run in addresses. ``nll`` is the outcome, one row per example and one column per cell.
+    ``counts`` has the encoder's document tokens and the answer's tokens of every example.
+    ``corpus`` is None where the texts could not be read; ``no_texts`` then says why. ``kept`` holds what was read of
+    probes since, the latest last.
     """
 
     key: str
@@ -36,12 +57,9 @@ class RunData:
     nll: pd.DataFrame
     answer_tokens: pd.Series
     counts: pd.DataFrame
-    budgets: tuple[BudgetArray, ...]
-    tables: Mapping[str, pd.DataFrame]
     corpus: Corpus | None
     no_texts: str = ""
-    warnings: tuple[str, ...] = ()
-    _labels: Mapping[str, str] = field(default_factory=dict)
+    kept: OrderedDict[tuple[str, str], Any] = field(default_factory=OrderedDict, compare=False, repr=False)
 
     @property
     def manifest(self) -> Manifest:
@@ -87,7 +105,7 @@ class RunData:
         """The contrasts of the table of effects, by name; those whose cells have no records are left out."""
         known = {contrast.name: contrast for contrast in self.plan.contrasts}
         found = {}
-        for row in self.tables["effects"].to_dict("records"):
+        for row in self.effects(self.run.outcome).to_dict("records"):
             contrast = known.get(str(row["contrast"]))
             if contrast is None and {row["baseline"], row["treatment"]} <= set(self.cells):
                 contrast = comparison(
@@ -97,26 +115,76 @@ class RunData:
                 found[contrast.name] = contrast
         return found
 
-    @property
-    def decoder_budgets(self) -> tuple[BudgetArray, ...]:
-        """Budgets of the decoder's rows, one array per block."""
-        return tuple(budget for budget in self.budgets if budget.stack == "decoder")
+    @cached_property
+    def probes(self) -> dict[str, Declaration]:
+        """What its probes of attention declare, in the order in which they were asked for."""
+        return {name: own for name, own in self.run.declarations.items() if own.axis and own.shown}
+
+    @cached_property
+    def tested(self) -> dict[str, Declaration]:
+        """What the probes declare whose differences are tested, the outcome first."""
+        found = self.run.declarations.items()
+        return {name: own for name, own in found if own.shown and own.tested is not None}
+
+    def arrays(self, probe: str, quantity: str) -> tuple[BudgetArray, ...]:
+        """A quantity of a probe of attention, one array per stack and block, its examples as in ``nll``."""
+        return self._once((probe, quantity), lambda: tuple(_aligned(self, probe, quantity)))
+
+    def wide(self, probe: str) -> pd.DataFrame:
+        """The tested quantity of a probe of answers, one row per example and one column per cell."""
+        declared = self.tested[probe]
+        if declared.outcome or declared.tested is None:
+            return self.nll
+        name = declared.tested.name
+        return self._once((probe, name), lambda: _wide(self.run.records(probe), name).reindex_like(self.nll))
+
+    def effects(self, probe: str) -> pd.DataFrame:
+        """The effects on a probe of answers over all examples: the run's own table, else computed."""
+        name = self.tested[probe].table(probe, "effects")
+
+        def read() -> pd.DataFrame:
+            found = self.run.table(name) if name in self.run.table_names else pd.DataFrame()
+            # Runs of earlier versions do not say of what kind an effect is.
+            if "kind" in found:
+                return found
+            return subset_effects(self, np.ones(len(self.nll), dtype=bool), self.run.inference, probe)
+
+        return self._once((probe, "effects"), read)
+
+    def axes(self, probe: str, stack: str) -> Axes:
+        """What a probe saw in the rows of a stack; nothing where it is none of the run's, or read no such rows."""
+        if probe not in self.probes:
+            return Axes()
+        declared = self.probes[probe]
+        arrays = self.arrays(probe, (declared.tested or declared.quantities[0]).name)
+        own = [array for array in arrays if array.stack == stack]
+        return Axes(
+            stacks=tuple(sorted({array.stack for array in arrays})),
+            layers=tuple(sorted({layer for array in own for layer in array.layers})),
+            heads=()
+            if declared.averages_heads
+            else tuple(sorted({head for array in own for head in array.heads})),
+            categories=tuple(declared.ordered({name for array in own for name in array.roles})),
+        )
 
     @property
     def layers(self) -> tuple[int, ...]:
         """Decoder layers whose attention was recorded."""
-        return tuple(sorted({layer for budget in self.decoder_budgets for layer in budget.layers}))
+        return self.axes(next(iter(self.probes), ""), DECODER).layers
 
     @property
     def heads(self) -> tuple[int, ...]:
         """Decoder heads whose attention was recorded."""
-        return tuple(sorted({head for budget in self.decoder_budgets for head in budget.heads}))
+        return self.axes(next(iter(self.probes), ""), DECODER).heads
 
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Roles that the decoder's keys have."""
-        known = {role for budget in self.decoder_budgets for role in budget.roles}
-        return tuple(role for role in ROLES if role in known)
+    def _once(self, key: tuple[str, str], read: Callable[[], Result]) -> Result:
+        """What ``read`` gives, kept until so many other things were read; records of attention may be large."""
+        found: Result | None = self.kept.get(key)
+        if found is None:
+            found = self.kept[key] = read()
+            while len(self.kept) > MOST_KEPT:
+                self.kept.popitem(last=False)
+        return found
 
     @property
     def title(self) -> str:
@@ -153,18 +221,14 @@ def load_run(
 ) -> RunData:
     """Read a finished run once, with the texts of :func:`load_runs`. Raises RunError where it is none, or not finished."""
     run = Run.open(path, corpus=corpus)
-    if "likelihood" not in run.kinds:
+    if not any(declared.outcome for declared in run.declarations.values()):
         raise RunError(
             f"{path} has no records of its own (analysis {run.manifest.analysis}); give one of the runs that it rests on"
         )
-    likelihood = run.likelihood
-    nll = wide_cells(likelihood, "nll", missing="drop")
-    nll.index = nll.index.astype(str)
-    nll.columns = nll.columns.astype(str)
+    records = run.outcomes
+    nll = _wide(records, run.outcome_quantity.name)
     tokens = (
-        likelihood.assign(example=likelihood["example"].astype(str))
-        .groupby("example")["answer_tokens"]
-        .first()
+        records.assign(example=records["example"].astype(str)).groupby("example")["answer_tokens"].first()
     )
     trials = run.trials[["example", "document_tokens"]]
     counts = trials.assign(example=trials["example"].astype(str)).groupby("example").max().reindex(nll.index)
@@ -175,17 +239,25 @@ def load_run(
         nll=nll,
         answer_tokens=tokens.reindex(nll.index),
         counts=counts,
-        budgets=tuple(_budgets(run, nll)),
-        tables={},
         corpus=texts,
         no_texts=reason,
     )
-    return replace(data, tables=_tables(data))
+    # What is looked at first is read before anything is served, and what was altered told of.
+    data.effects(run.outcome)
+    _ = data.layers
+    return data
 
 
-def _budgets(run: Run, nll: pd.DataFrame) -> list[BudgetArray]:
+def _wide(records: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """A quantity with one row per example and one column per cell; examples without a value in some cell left out."""
+    wide = wide_cells(records, quantity, missing="drop")
+    return wide.set_axis(wide.index.astype(str)).set_axis(wide.columns.astype(str), axis=1)
+
+
+def _aligned(data: RunData, probe: str, quantity: str) -> list[BudgetArray]:
     arrays = []
-    for budget in run.budgets():
+    nll = data.nll
+    for budget in data.run.arrays(probe, data.run.declarations[probe].axis, (quantity,))[quantity]:
         # In the order of the NLL's examples, so that one mask serves both.
         order = pd.Index([str(example) for example in budget.examples]).get_indexer(nll.index)
         same = (
@@ -198,26 +270,20 @@ def _budgets(run: Run, nll: pd.DataFrame) -> list[BudgetArray]:
     return arrays
 
 
-def _tables(data: RunData) -> dict[str, pd.DataFrame]:
-    """The run's own tables where they lie beside the records; the effects are computed where they do not."""
-    there = data.run.table_names
-    tables: dict[str, pd.DataFrame] = {
-        name: data.run.table(name) for name in ("effects", "shares", "share_effects") if name in there
-    }
-    # Runs of earlier versions do not say of what kind an effect is.
-    if "effects" not in tables or "kind" not in tables["effects"]:
-        tables["effects"] = subset_effects(data, np.ones(len(data.nll), dtype=bool), data.run.inference)
-    return tables
-
-
 #: Resamples and sign patterns for a part of the examples: enough to look, and done in a tenth of a second.
 RESAMPLES = 1_999
 
 
-def subset_effects(data: RunData, chosen: np.ndarray, inference: Inference) -> pd.DataFrame:
-    """The table of effects over some of the examples; ``chosen`` is a mask over them."""
-    own = data.nll[chosen]
-    long = own.rename_axis(index="example", columns="cell").stack().rename("nll").reset_index()
-    long["answer_tokens"] = long["example"].map(data.answer_tokens)
+def subset_effects(
+    data: RunData, chosen: NDArray[np.bool_], inference: Inference, probe: str
+) -> pd.DataFrame:
+    """The effects on a probe of answers over some of the examples; ``chosen`` is a mask over them."""
+    declared = data.tested[probe]
+    tested = declared.tested
+    assert tested is not None  # it is among the tested ones
+    own = data.wide(probe)[chosen]
+    long = own.rename_axis(index="example", columns="cell").stack().rename(tested.name).reset_index()
+    if declared.by_token:
+        long["answer_tokens"] = long["example"].map(data.answer_tokens)
     contrasts = [c for c in data.plan.contrasts if set(c.weights) <= set(data.cells)]
-    return effects_table(long, contrasts, inference, missing="drop")
+    return effects_table(long, contrasts, bounded(inference, tested), quantity=tested, missing="drop")

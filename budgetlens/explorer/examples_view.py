@@ -11,6 +11,7 @@ from budgetlens.explorer.effects_view import stratum_words
 from budgetlens.explorer.state import PAGE, State
 from budgetlens.explorer.strata import mask_of
 from budgetlens.explorer.views import LIGHT, Link, Listing, NothingToShow, Passage, View
+from budgetlens.model.declaration import Declaration
 from budgetlens.statistics.contrasts import Contrast
 from figures import example_scatter, example_slopes
 from figures.labels import plain_number, signed
@@ -30,29 +31,37 @@ def examples_view(data: RunData, state: State, look: Look = LIGHT) -> View:
             "This run compares no cells, so that there is no contrast whose examples could be shown."
         )
     contrast = data.contrasts[state.contrast]
-    table = example_table(data, contrast)[mask_of(data, state.strata, state.stratum)]
+    measure = shown_measure(data, state)
+    declared = data.tested[measure]
+    table = example_table(data, contrast, measure)[mask_of(data, state.strata, state.stratum)]
     if table.empty:
         raise NothingToShow("No example is in this stratum. Choose another one.")
     title = f"{state.contrast}: {data.title}{stratum_words(state)}"
     return View(
         heading="Examples",
-        lead=f"{state.contrast}: answer NLL of every example on both sides. Choose an example to see its tokens.",
+        lead=f"{state.contrast}: {declared.plural} of every example on both sides. Choose an example to see its tokens.",
         figure=_figure(data, state, contrast, table, title, look),
-        listing=_listing(state, table),
+        listing=_listing(state, table, declared),
         frame=table.drop(columns="size"),
         passages=passages(data, state.example),
         notes=(data.no_texts,) if data.no_texts else (),
     )
 
 
-def example_table(data: RunData, contrast: Contrast) -> pd.DataFrame:
-    """A row per example: its texts, its NLL on both sides of a contrast, and their difference.
+def shown_measure(data: RunData, state: State) -> str:
+    """The probe whose values examples have: the chosen one where it is of answers, else the outcome."""
+    return data.run.outcome if data.tested[state.tested].axis else state.tested
 
-    Columns example, query, answer, baseline, treatment, difference (baseline - treatment, nats per token; an
-    interaction's sides are sums of cells), size (its absolute value), and the NLL in every cell of the contrast.
+
+def example_table(data: RunData, contrast: Contrast, measure: str) -> pd.DataFrame:
+    """A row per example: its texts, its value on both sides of a contrast, and their difference.
+
+    Columns example, query, answer, baseline, treatment, difference (baseline - treatment, in the unit of what is
+    measured; an interaction's sides are sums of cells), size (its absolute value), and the value in every cell of the
+    contrast.
     """
     weights = pd.Series({cell: contrast.weights.get(cell, 0.0) for cell in data.cells})
-    nll = data.nll[list(data.cells)]
+    nll = data.wide(measure)[list(data.cells)]
     used = [cell for cell in data.cells if weights[cell]]
     before, after = weights.clip(lower=0)[used], -weights.clip(upper=0)[used]
     names = pd.Series(data.examples)
@@ -88,26 +97,29 @@ def passages(data: RunData, example: str) -> tuple[Passage, ...]:
 def _figure(
     data: RunData, state: State, contrast: Contrast, table: pd.DataFrame, title: str, look: Look
 ) -> Figure:
+    declared = data.tested[shown_measure(data, state)]
+    (quantity,) = [own for own in declared.quantities if own == declared.tested]
+    words = {"quantity": declared.plural, "unit": quantity.unit, "value": quantity.name}
     text = ("query", "answer") if data.texts else ()
     chosen = (state.example,) if state.example in set(table["example"]) else ()
     cells = [cell for cell in data.cells if contrast.weights.get(cell)]
     if state.drawing == "slopes":
         ordered = sorted(cells, key=lambda cell: -contrast.weights[cell])
-        long = table.melt(["example", *text], ordered, var_name="cell", value_name="nll")
+        long = table.melt(["example", *text], ordered, var_name="cell", value_name=quantity.name)
         long["alias"] = long["cell"].map(data.labels)
-        return example_slopes(long, ordered, text=text, highlight=chosen, title=title, **look)
+        return example_slopes(long, ordered, text=text, highlight=chosen, title=title, **words, **look)
     sides = {"baseline": contrast.baseline, "treatment": contrast.treatment}
-    long = table.melt(["example", *text], list(sides), var_name="side", value_name="nll")
+    long = table.melt(["example", *text], list(sides), var_name="side", value_name=quantity.name)
     long["cell"] = long["side"].map(sides)
     long["alias"] = long["cell"].map(lambda cell: data.labels.get(cell, ""))
     if len(cells) > 2:
         long["alias"] = long["side"].map({"baseline": "baseline side", "treatment": "treatment side"})
-    return example_scatter(
-        long, contrast.baseline, contrast.treatment, text=text, highlight=chosen, title=title, **look
-    )
+    sides_drawn = (contrast.baseline, contrast.treatment)
+    return example_scatter(long, *sides_drawn, text=text, highlight=chosen, title=title, **words, **look)
 
 
-def _listing(state: State, table: pd.DataFrame) -> Listing:
+def _listing(state: State, table: pd.DataFrame, declared: Declaration) -> Listing:
+    unit = declared.tested.unit if declared.tested else ""
     ordered = table.sort_values(
         state.sort, ascending=state.order == "up", kind="stable", na_position="last", key=_sortable
     )
@@ -126,7 +138,7 @@ def _listing(state: State, table: pd.DataFrame) -> Listing:
         for row in shown.to_dict("records")
     )
     return Listing(
-        caption=f"{len(ordered):,} examples, NLL in nats per answer token; difference = baseline − treatment.",
+        caption=f"{len(ordered):,} examples, {declared.plural} in {unit}; difference = baseline − treatment.",
         columns=("example", "query", "answer", "baseline", "treatment", "difference"),
         rows=rows,
         numbers=frozenset({3, 4, 5}),

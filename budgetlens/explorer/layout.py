@@ -17,10 +17,14 @@ from figures.export import CONFIG
 #: Fields of the state that are chosen from a list, with their labels, in the order of the page.
 SINGLE = {
     "run": "Run",
+    "tested": "Effects on",
     "strata": "Examples by",
     "stratum": "Stratum",
     "family": "Family",
     "contrast": "Contrast",
+    "probe": "Probe",
+    "quantity": "Quantity",
+    "side": "Rows of",
     "example": "Example",
     "left": "Cell",
     "right": "Beside it",
@@ -30,7 +34,7 @@ SINGLE = {
     "head": "Head",
     "row": "Answer token",
 }
-MANY = {"cells": "Cells", "layers": "Layers", "heads": "Heads", "roles": "Roles"}
+MANY = {"cells": "Cells", "layers": "Layers", "heads": "Heads", "categories": "Categories"}
 TYPED = {"query": "Query", "document": "Document", "prefix": "Prefix (optional)", "answer": "Answer"}
 PICTURES = ("png", "svg", "html")
 #: Places of figures; the second is as wide as its text and scrolls.
@@ -39,15 +43,19 @@ POLL_MILLISECONDS = 700
 
 #: Which views show which controls.
 _SHOWN_ON = {
-    "strata": "effects budgets examples",
-    "stratum": "effects budgets examples",
+    "tested": "effects examples",
+    "strata": "effects attention examples",
+    "stratum": "effects attention examples",
     "family": "effects",
-    "contrast": "budgets examples",
-    "map": "budgets",
-    "cells": "budgets",
-    "layers": "budgets",
-    "heads": "budgets",
-    "roles": "budgets",
+    "contrast": "attention examples",
+    "probe": "attention",
+    "quantity": "attention",
+    "side": "attention",
+    "map": "attention",
+    "cells": "attention",
+    "layers": "attention",
+    "heads": "attention",
+    "categories": "attention",
     "drawing": "examples",
     "example": "examples tokens",
     "left": "tokens",
@@ -102,9 +110,11 @@ def _controls() -> Component:
         className="controls",
         **spoken("Choices"),
         children=[
+            _labelled("tested", _dropdown("tested", [])),
             _labelled("strata", _dropdown("strata", [_option(kind, words) for kind, words in KINDS.items()])),
             _labelled("stratum", _dropdown("stratum", [])),
             _labelled("family", _dropdown("family", [])),
+            *(_labelled(name, _dropdown(name, [])) for name in ("probe", "quantity", "side")),
             _labelled("map", _radio("map", MAPS), "Drawing"),
             _labelled("contrast", _dropdown("contrast", [])),
             *(_labelled(name, _dropdown(name, [], many=True)) for name in MANY),
@@ -243,18 +253,24 @@ def options_of(data: RunData, state: State, layers: Sequence[int]) -> dict[str, 
     cells = [_option(cell, data.labels[cell]) for cell in data.cells]
     own = [_option(cell, label) for cell, label in own_labels(data, state.prefix).items()]
     none = _option(NONE, "nothing")
+    axes = data.axes(state.probe, state.side)
+    shown = data.probes[state.probe].quantities if state.probe in data.probes else ()
     answer_tokens = int(data.answer_tokens.get(state.example, 0)) if state.view != "own" else OWN_ROWS
     return {
         "stratum": [
             _option("", "all"),
             *(_option(level, level_label(state.strata, level)) for level in levels_of(data, state.strata)),
         ],
-        "family": [_option("", "all"), *(_option(name, name) for name in families(data))],
+        "tested": [_option(name, own.title) for name, own in data.tested.items()],
+        "probe": [_option(name, own.title) for name, own in data.probes.items()],
+        "quantity": [_option(own.name, own.label) for own in shown],
+        "side": [_option(stack, stack) for stack in axes.stacks],
+        "family": [_option("", "all"), *(_option(name, name) for name in families(data, state.tested))],
         "contrast": [_option(name, name) for name in data.contrasts],
         "cells": cells,
-        "layers": [_option(layer, layer) for layer in texts(data.layers)],
-        "heads": [_option(head, head) for head in texts(data.heads)],
-        "roles": [_option(role, role) for role in data.roles],
+        "layers": [_option(layer, layer) for layer in texts(axes.layers)],
+        "heads": [_option(head, head) for head in texts(axes.heads)],
+        "categories": [_option(name, _category_label(data, state, name)) for name in axes.categories],
         "example": [_option(name, _example_label(data, name)) for name in data.examples],
         "left": cells,
         "right": [none, *cells],
@@ -271,6 +287,10 @@ def options_of(data: RunData, state: State, layers: Sequence[int]) -> dict[str, 
 
 #: Answer tokens that can be chosen of a text whose length is not known before it is measured.
 OWN_ROWS = 64
+
+
+def _category_label(data: RunData, state: State, name: str) -> str:
+    return data.probes[state.probe].labels.get(name, name)
 
 
 def _example_label(data: RunData, name: str) -> str:

@@ -19,15 +19,15 @@ from budgetlens.explorer.views import NothingToShow, joined
 from budgetlens.model.capture import Reading
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import load_model
-from budgetlens.model.observation import chosen_probes
+from budgetlens.model.observation import read_probes
 from budgetlens.model.token_attention import token_attention
 from budgetlens.model.tokenization import Limits
 from budgetlens.model.trials import Example
 from budgetlens.runs.known_models import model_path
 from budgetlens.runs.manifest import Manifest
 from budgetlens.runs.records import Fed
+from budgetlens.runs.run import TRIALS
 from budgetlens.runs.running import Unit, capture_part
-from budgetlens.statistics.budget_arrays import AXES, SITE
 
 #: Token views and measured texts that are kept.
 KEPT = 64
@@ -147,26 +147,31 @@ class LiveModel:
             ("own tokens", texts, cell, layer), lambda: self._attention(self.model, fed[cell], layer)
         )
 
-    def own_records(self, texts: OwnTexts) -> dict[str, pd.DataFrame]:
-        """The records ``likelihood`` and ``budgets`` of the user's own texts in every cell."""
+    def own_records(self, texts: OwnTexts, probe: str) -> dict[str, pd.DataFrame]:
+        """The records of the outcome and of a probe of attention, of the user's own texts in every cell.
+
+        Raises RegistryError where the probe is of a distribution that is not here.
+        """
         model, fed = self.model, self._own(texts)
+        # With the parameters that the run gave it.
+        asked = {text.partition(":")[0]: text for text in self.data.manifest.probes}
+        wanted = (asked.get(probe, probe),) if probe else ()
 
         def measure() -> dict[str, pd.DataFrame]:
             tables = capture_part(
                 model,
                 [Unit(fed)],
-                Reading(chosen_probes(("budgets",))),
+                Reading(read_probes(wanted)),
                 rows=self.data.manifest.rows,
                 batch_tokens=int(self.data.manifest.identity["batch_tokens"]),
             )
-            frames = {kind: tables[kind].to_pandas() for kind in ("likelihood", "budgets")}
-            texts_of = {"likelihood": ("example", "cell"), "budgets": (*AXES, *SITE)}
-            for kind, frame in frames.items():
-                for column in set(texts_of[kind]) - {"layer", "head"}:
+            frames = {kind: tables[kind].to_pandas() for kind in tables.keys() - {TRIALS}}
+            for frame in frames.values():
+                for column in frame.columns[[isinstance(own, pd.CategoricalDtype) for own in frame.dtypes]]:
                     frame[column] = frame[column].astype(str)
             return frames
 
-        return self._cached(("own records", texts), measure)
+        return self._cached(("own records", texts, wanted), measure)
 
     @property
     def _cells(self) -> dict[str, Cell]:

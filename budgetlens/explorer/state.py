@@ -10,19 +10,24 @@ from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 
-from budgetlens.explorer.data import RunData
+from budgetlens.explorer.data import DECODER, RunData
 from budgetlens.explorer.strata import KINDS, levels_of
 from budgetlens.statistics.contrasts import contrast_values, parse_cell
 
+EFFECTS, ATTENTION = "effects", "attention"
 VIEWS = {
-    "effects": "Effects",
-    "budgets": "Budgets",
+    EFFECTS: "Effects",
+    ATTENTION: "Attention",
     "examples": "Examples",
     "tokens": "Tokens",
     "own": "Own text",
 }
 DRAWINGS = {"scatter": "points", "slopes": "lines"}
-MAPS = {"ledger": "shares by layer", "heads": "heads", "contrast": "heads, difference"}
+LAYERS, HEADS_OF_CONTRAST = "layers", "contrast"
+MAPS = {LAYERS: "by layer", "heads": "heads", HEADS_OF_CONTRAST: "heads, difference"}
+#: What addresses of earlier versions say otherwise: names of parts, and values of a part.
+RENAMED = {"roles": "categories"}
+RENAMED_VALUES = {("map", "ledger"): LAYERS}
 SORTS = ("example", "query", "answer", "baseline", "treatment", "difference", "size")
 #: Examples on one page of the table.
 PAGE = 20
@@ -36,24 +41,29 @@ _NUMBER = re.compile(r"[0-9]{1,6}")
 class State:
     """Every control's value, as text or tuples of text. Empty means the default (all, or the first).
 
-    ``strata`` and ``stratum`` part the examples; ``contrast`` is the effect that is followed; ``cells``,
-    ``layers``, ``heads`` and ``roles`` narrow the budgets; ``left``, ``right``, ``layer``, ``head`` and ``row``
-    choose the token view (``mean`` averages over heads or rows, ``none`` leaves the second cell out). ``query``,
-    ``document``, ``prefix`` and ``answer`` are the user's own texts, ``own_left`` and ``own_right`` the cells of
-    their token view.
+    ``tested`` is the probe whose effects and examples are shown. ``strata`` and ``stratum`` part the examples;
+    ``contrast`` is the effect that is followed; ``probe``, ``quantity`` and ``side`` (decoder or encoder) say whose
+    attention is shown, ``cells``, ``layers``, ``heads`` and ``categories`` narrow it. ``left``, ``right``, ``layer``,
+    ``head`` and ``row`` choose the token view (``mean`` averages over heads or rows, ``none`` leaves the second cell
+    out). ``query``, ``document``, ``prefix`` and ``answer`` are the user's own texts, ``own_left`` and ``own_right``
+    the cells of their token view.
     """
 
     run: str = ""
-    view: str = "effects"
+    view: str = EFFECTS
+    tested: str = ""
     strata: str = ""
     stratum: str = ""
     family: str = ""
     contrast: str = ""
-    map: str = "ledger"
+    probe: str = ""
+    quantity: str = ""
+    side: str = ""
+    map: str = LAYERS
     cells: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     drawing: str = "scatter"
     sort: str = "size"
     order: str = "down"
@@ -72,6 +82,7 @@ class State:
     own_right: str = ""
 
 
+_SINGULAR = {"cells": "cell", "layers": "layer", "heads": "head", "categories": "category"}
 _MANY = tuple(item.name for item in fields(State) if item.type == "tuple[str, ...]")
 _NAMES = tuple(item.name for item in fields(State))
 
@@ -93,7 +104,9 @@ def from_fragment(fragment: object) -> tuple[State, list[str]]:
         return State(), [f"The address can't be read ({_short(fragment)}); the default is shown."]
     found: dict[str, Any] = {}
     notes = []
-    for name, value in parse_qsl(fragment.removeprefix("#"), keep_blank_values=True):
+    for given, value in parse_qsl(fragment.removeprefix("#"), keep_blank_values=True):
+        name = RENAMED.get(given, given)
+        value = RENAMED_VALUES.get((name, value), value)
         if name not in _NAMES:
             notes.append(f"The address has a part {_short(name)} that means nothing here; it was left out.")
         elif name in _MANY:
@@ -147,7 +160,7 @@ def _is_text(value: object) -> bool:
 
 
 def _called(name: str) -> str:
-    return name.removesuffix("s") if name in _MANY else name.replace("_", " ")
+    return _SINGULAR.get(name, name).replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -204,67 +217,97 @@ def _place(value: object) -> int | None:
     return round(value)
 
 
-def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str]]:
-    """The state with its defaults filled in and what the run does not have replaced, and what was replaced."""
-    notes: list[str] = []
+class _Asked:
+    """What is asked for, looked at against what there is; ``notes`` tells what was replaced."""
 
-    def known(name: str, value: str, options: Sequence[str], default: str) -> str:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def known(self, name: str, value: str, options: Sequence[str], default: str) -> str:
         if value in options:
             return value
         if value:
-            notes.append(
-                f"There is no {name} {_short(value)} here; {_short(default) if default else 'all'} is shown."
-            )
+            instead = _short(default) if default else "all"
+            self.notes.append(f"There is no {name} {_short(value)} here; {instead} is shown.")
         return default
 
-    def number(name: str, value: str, default: str, least: int = 0) -> str:
+    def number(self, name: str, value: str, default: str, least: int = 0) -> str:
         if _NUMBER.fullmatch(value) and int(value) >= least:
             return str(int(value))
-        return known(name, value, (default,), default)
+        return self.known(name, value, (default,), default)
 
+    def several(self, name: str, values: Sequence[str], options: Sequence[str]) -> tuple[str, ...]:
+        strange = [value for value in values if value not in options]
+        self.notes += [f"There is no {_called(name)} {_short(value)} here." for value in strange]
+        return tuple(dict.fromkeys(value for value in values if value in options))
+
+
+def resolved(state: State, runs: Mapping[str, RunData]) -> tuple[State, list[str]]:
+    """The state with its defaults filled in and what the run does not have replaced, and what was replaced."""
+    asked = _Asked()
+    known, number = asked.known, asked.number
     run = known("run", state.run, list(runs), next(iter(runs)))
     data = runs[run]
+    if state.view in data.probes:
+        # Earlier versions had a view of one probe, which bore its name.
+        state = replace(state, view=ATTENTION, probe=state.probe or state.view)
     kind = known("kind of strata", state.strata, list(KINDS), "")
     contrast = known("contrast", state.contrast, list(data.contrasts), next(iter(data.contrasts), ""))
-    changes: dict[str, Any] = {
-        "run": run,
-        "view": known("view", state.view, list(VIEWS), "effects"),
-        "strata": kind,
-        "stratum": known("stratum", state.stratum if kind else "", levels_of(data, kind), ""),
-        "family": known("family", state.family, families(data), ""),
-        "contrast": contrast,
-        "map": known("drawing of budgets", state.map, list(MAPS), "ledger"),
-        "drawing": known("drawing", state.drawing, list(DRAWINGS), "scatter"),
-        "sort": known("column", state.sort, SORTS, "size"),
-        "order": known("order", state.order, ("up", "down"), "down"),
-        "page": number("page", state.page, "1", least=1),
-    }
-    options = {
-        "cells": data.cells,
-        "layers": texts(data.layers),
-        "heads": texts(data.heads),
-        "roles": data.roles,
-    }
-    for name, allowed in options.items():
-        given = getattr(state, name)
-        kept = tuple(dict.fromkeys(value for value in given if value in allowed))
-        notes += [f"There is no {name[:-1]} {_short(value)} here." for value in given if value not in allowed]
-        changes[name] = kept
-    example = known("example", state.example, data.examples, largest_example(data, contrast))
-    sides = contrast_sides(data, contrast)
+    tested = known("probe", state.tested, list(data.tested), data.run.outcome)
+    state = replace(
+        state,
+        run=run,
+        view=known("view", state.view, list(VIEWS), EFFECTS),
+        tested=tested,
+        strata=kind,
+        stratum=known("stratum", state.stratum if kind else "", levels_of(data, kind), ""),
+        family=known("family", state.family, families(data, tested), ""),
+        contrast=contrast,
+        drawing=known("drawing", state.drawing, list(DRAWINGS), "scatter"),
+        sort=known("column", state.sort, SORTS, "size"),
+        order=known("order", state.order, ("up", "down"), "down"),
+        page=number("page", state.page, "1", least=1),
+    )
+    return _tokens(_attention(state, data, asked), data, asked), asked.notes
+
+
+def _attention(state: State, data: RunData, asked: _Asked) -> State:
+    """The state with whose attention is shown, and with what it is narrowed by."""
+    probe = asked.known("probe", state.probe, list(data.probes), next(iter(data.probes), ""))
+    sides = data.axes(probe, DECODER).stacks
+    side = asked.known("side", state.side, sides, DECODER if DECODER in sides else next(iter(sides), ""))
+    axes = data.axes(probe, side)
+    quantity = main_quantity(data, probe)
+    return replace(
+        state,
+        probe=probe,
+        side=side,
+        quantity=asked.known("quantity", state.quantity, quantities(data, probe), quantity),
+        map=asked.known("drawing of attention", state.map, list(MAPS), LAYERS),
+        cells=asked.several("cells", state.cells, data.cells),
+        layers=asked.several("layers", state.layers, texts(axes.layers)),
+        heads=asked.several("heads", state.heads, texts(axes.heads)),
+        categories=asked.several("categories", state.categories, axes.categories),
+    )
+
+
+def _tokens(state: State, data: RunData, asked: _Asked) -> State:
+    """The state with the example, cells, layer, head and row that the views of tokens show."""
+    known, number = asked.known, asked.number
+    pair = contrast_sides(data, state.contrast)
     own = own_cell_names(data, state.prefix)
-    changes |= {
-        "example": example,
-        "left": known("cell", state.left, data.cells, sides[0]),
-        "right": known("cell", state.right, (*data.cells, NONE), sides[1]),
-        "own_left": known("cell", state.own_left, own, sides[0]),
-        "own_right": known("cell", state.own_right, (*own, NONE), own[0] if state.prefix else sides[1]),
+    return replace(
+        state,
+        example=known("example", state.example, data.examples, largest_example(data, state.contrast)),
+        left=known("cell", state.left, data.cells, pair[0]),
+        right=known("cell", state.right, (*data.cells, NONE), pair[1]),
+        own_left=known("cell", state.own_left, own, pair[0]),
+        own_right=known("cell", state.own_right, (*own, NONE), own[0] if state.prefix else pair[1]),
         # Any layer of the model may be asked for, recorded or not; the token view checks it.
-        "layer": number("layer", state.layer, str(data.layers[-1] if data.layers else 0)),
-        "head": number("head", state.head, MEAN),
-        "row": number("row", state.row, MEAN),
-    }
-    return replace(state, **changes), notes
+        layer=number("layer", state.layer, str(data.layers[-1] if data.layers else 0)),
+        head=number("head", state.head, MEAN),
+        row=number("row", state.row, MEAN),
+    )
 
 
 def own_cell_names(data: RunData, prefix: str) -> tuple[str, ...]:
@@ -301,9 +344,24 @@ def name_with_own_prefix(cell: str) -> str:
     )
 
 
-def families(data: RunData) -> list[str]:
-    """The families of the effects, in order."""
-    return list(dict.fromkeys(data.tables["effects"]["family"].astype(str)))
+def families(data: RunData, measure: str) -> list[str]:
+    """The families of the effects on what a probe measured, in order."""
+    if data.tested[measure].axis:
+        return list(dict.fromkeys(contrast.family for contrast in data.plan.share_contrasts))
+    return list(dict.fromkeys(data.effects(measure)["family"].astype(str)))
+
+
+def quantities(data: RunData, probe: str) -> list[str]:
+    """The quantities of a probe of attention; none where the run has none."""
+    return [quantity.name for quantity in data.probes[probe].quantities] if probe in data.probes else []
+
+
+def main_quantity(data: RunData, probe: str) -> str:
+    """The quantity that is shown where none is chosen: the one whose differences are tested, else the first."""
+    if probe not in data.probes:
+        return ""
+    declared = data.probes[probe]
+    return (declared.tested or declared.quantities[0]).name
 
 
 def contrast_sides(data: RunData, contrast: str) -> tuple[str, str]:

@@ -14,10 +14,14 @@ from budgetlens.explorer.live import LiveModel, OwnTexts
 from budgetlens.explorer.state import MEAN, NONE, State, own_cell_names, own_labels
 from budgetlens.explorer.views import LIGHT, Listing, NothingToShow, View
 from budgetlens.runs.tokens import read_token_attention, stored_examples
+from budgetlens.tables.probe_maps import layer_map
 from figures import budget_ledger, token_view
 from figures.labels import plain_number, signed
 from figures.looks import Look
 from figures.theme import ROLES
+
+#: What a positive difference of cells says, by which way is better.
+POSITIVE = {"lower": ", positive where this cell helps", "higher": ", positive where this cell hurts", "": ""}
 
 
 def tokens_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT) -> View:
@@ -44,13 +48,15 @@ def tokens_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT
     where = "from the run's stored records" if len(kept) == len(cells) else "computed now, by the run's model"
     labels = [data.labels[cell] for cell in cells]
     figure, notes = _token_figure(tokens, state, cells, data.labels, f"Example {state.example}", look)
-    nll = " · ".join(
-        f"{label}: {plain_number(data.nll.loc[state.example, cell])} nats per token"
+    outcome = data.run.declarations[data.run.outcome]
+    unit = data.run.outcome_quantity.unit
+    values = " · ".join(
+        f"{label}: {plain_number(data.nll.loc[state.example, cell])} {unit}"
         for label, cell in zip(labels, cells, strict=True)
     )
     return View(
         heading="Tokens",
-        lead=f"Where each token of the answer looks, {where}. Answer NLL: {nll}.",
+        lead=f"Where each token of the answer looks, {where}. {outcome.title}: {values}.",
         second=figure,
         listing=role_listing(tokens, state, cells, data.labels),
         frame=tokens,
@@ -77,44 +83,20 @@ def own_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT) -
     """The user's own texts in every cell: NLL, budgets, and the tokens of one or two cells."""
     texts = OwnTexts(state.query, state.document, state.prefix, state.answer)
     texts.require_whole()
-    records = live.own_records(texts)
+    records = live.own_records(texts, state.probe)
     names = own_cell_names(data, state.prefix)
     labels = own_labels(data, state.prefix)
     cells = _sides(state.own_left, state.own_right)
     tokens = pd.concat([live.own_tokens(texts, cell, int(state.layer)) for cell in cells], ignore_index=True)
-    budgets = records["budgets"]
-    shares = (
-        budgets.groupby(["cell", "stack", "block", "layer", "role"], sort=False)["share"]
-        .mean()
-        .rename("mean")
-        .reset_index()
-    ).assign(n=1, low=float("nan"), high=float("nan"))
-    shares["alias"] = shares["cell"].map(labels)
     figure, notes = _token_figure(tokens, state, cells, labels, "Your own text", look)
-    likelihood = records["likelihood"].set_index("cell").loc[list(names)].reset_index()
-    first = float(records["likelihood"].set_index("cell").loc[data.cells[0], "nll"])
+    values = records[data.run.outcome].set_index("cell").loc[list(names)].reset_index()
     return View(
         heading="Own text",
         lead="Your texts in every cell of this run's design, measured by its model.",
-        figure=budget_ledger(shares, cells=list(names), title="Attention budgets of your own text", **look),
+        figure=_own_attention(data, state, records.get(state.probe), labels, look),
         second=figure,
-        listing=Listing(
-            caption=f"Answer NLL in every cell, {int(likelihood['answer_tokens'].iloc[0])} answer tokens; "
-            f"difference = {labels[data.cells[0]]} − this cell, positive where this cell helps.",
-            columns=("cell", "levels", "NLL (nats per token)", "NLL (nats)", "difference"),
-            rows=tuple(
-                (
-                    labels[row["cell"]],
-                    row["cell"].replace("|", " | "),
-                    plain_number(row["nll"]),
-                    plain_number(row["nll_sum"]),
-                    signed(first - row["nll"]),
-                )
-                for row in likelihood.to_dict("records")
-            ),
-            numbers=frozenset({2, 3, 4}),
-        ),
-        frame=likelihood,
+        listing=_own_listing(data, values, labels),
+        frame=values,
         notes=(
             *notes,
             *(
@@ -126,6 +108,56 @@ def own_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT) -
             ),
         ),
     )
+
+
+def _own_listing(data: RunData, values: pd.DataFrame, labels: dict[str, str]) -> Listing:
+    """The outcome of the user's own text in every cell, and its difference from the design's first cell."""
+    quantity = data.run.outcome_quantity
+    title = data.run.declarations[data.run.outcome].title
+    first = float(values.set_index("cell").loc[data.cells[0], quantity.name])
+    further = [column for column in (f"{quantity.name}_sum",) if column in values]
+    return Listing(
+        caption=f"{title} in every cell; difference = {labels[data.cells[0]]} − this cell"
+        f"{POSITIVE[quantity.better]}.",
+        columns=(
+            "cell",
+            "levels",
+            f"{title} ({quantity.unit})",
+            *("sum over the answer" for _ in further),
+            "difference",
+        ),
+        rows=tuple(
+            (
+                labels[row["cell"]],
+                row["cell"].replace("|", " | "),
+                plain_number(row[quantity.name]),
+                *(plain_number(row[column]) for column in further),
+                signed(first - row[quantity.name]),
+            )
+            for row in values.to_dict("records")
+        ),
+        numbers=frozenset(range(2, 4 + len(further))),
+    )
+
+
+def _own_attention(
+    data: RunData, state: State, records: pd.DataFrame | None, labels: dict[str, str], look: Look
+) -> Figure | None:
+    """What the chosen probe saw of the user's own texts, by layer; None where the run has no probe of attention."""
+    if records is None:
+        return None
+    declared = data.probes[state.probe]
+    quantity = next(own for own in declared.quantities if own.name == state.quantity)
+    keys = ["cell", "stack", "block", "layer", declared.axis]
+    rows = records.groupby(keys, sort=False)[quantity.name].mean().rename("mean").reset_index()
+    rows = rows.assign(n=1, low=float("nan"), high=float("nan"), alias=rows["cell"].map(labels))
+    title = f"{declared.heading} of your own text"
+    if declared.drawn == "ledger":
+        return budget_ledger(rows, cells=list(labels), title=title, **look)
+    rows = rows.assign(cell=rows["alias"])
+    if rows["block"].nunique() > 1:
+        rows = rows.assign(cell=rows["cell"] + ", " + rows["block"])
+    return layer_map(rows, declared, quantity, facet="cell", title=title, look=look)
 
 
 def _token_figure(

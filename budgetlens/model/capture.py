@@ -23,7 +23,6 @@ from budgetlens.model.batching import Batch, Rows, with_donors
 from budgetlens.model.decoder_inputs import decoder_inputs, position_rows
 from budgetlens.model.edit_words import edit_words
 from budgetlens.model.edits import EditError, OutputEdit
-from budgetlens.model.likelihood import token_losses
 from budgetlens.model.loaded import LoadedModel, at_path
 from budgetlens.model.observation import AnswerLogits, AnswerObservation, Observation, Reading
 from budgetlens.model.roles import ROLE_CODES
@@ -167,25 +166,23 @@ def _decode(
         visitor.visit_layers()
         head.input = torch.take_along_dim(head.input, rows, dim=1)
         logits = model.envoy.output.logits.save()
-    losses = token_losses(logits, batch.targets)
-    answers = _answer_observations(
-        reading, AnswerLogits(logits, batch.targets, batch.answer.owner >= 0), batch
-    )
-    return _by_trial(losses, batch.answer).cpu().numpy(), visitor.observations(None), answers
+    answer = AnswerLogits(logits, batch.targets, batch.answer.owner >= 0)
+    answers = _answer_observations(reading, answer, batch)
+    return _by_trial(answer.losses, batch.answer).cpu().numpy(), visitor.observations(None), answers
 
 
 def _answer_observations(
     reading: Reading, answer: AnswerLogits, batch: Batch
 ) -> tuple[AnswerObservation, ...]:
-    """What the probes of answers read, the mean over each trial's rows in float64, in the order of the rows."""
+    """What the probes of answers read, summed over each trial's rows in float64, in the order of the rows."""
+    tokens = np.array([trial.answer_tokens for trial in batch.trials])
     found = []
     for probe in reading.of_answers:
-        values = {}
+        sums = {}
         for name, by_row in probe.observe_answer(answer).items():
             table = _by_trial(by_row.double(), batch.answer).cpu().numpy()
-            tokens = [trial.answer_tokens for trial in batch.trials]
-            values[name] = np.array([row[:count].mean() for row, count in zip(table, tokens, strict=True)])
-        found.append(AnswerObservation(name_of(probe), values))
+            sums[name] = np.array([row[:count].sum() for row, count in zip(table, tokens, strict=True)])
+        found.append(AnswerObservation(name_of(probe), probe.declares.by_token, tokens, sums))
     return tuple(found)
 
 

@@ -11,6 +11,10 @@ from typing import Any, Literal
 
 from budgetlens.statistics.quantities import Quantity
 
+#: What a mean is of where a probe does not say it in words of its own.
+OF_ROWS = "mean over examples and heads of what {rows} have"
+OF_ANSWERS = "mean over examples of the mean over an answer's tokens"
+
 
 @dataclass(frozen=True)
 class Declaration:
@@ -29,15 +33,23 @@ class Declaration:
     of which a part of it is no news. ``drawn`` says how means are drawn: ``map`` (layer × category, a panel per cell),
     ``ledger`` (parts of a whole by role, one stack of bands a panel) or ``mass`` (an entropy against the mass that it
     is of). ``heading`` and ``plural`` are what figures call it. ``shown`` is False for records that only the tables of
-    one study read.
+    one study read. ``usual`` probes are read by designs that name none.
+
+    Of a probe of answers, ``outcome`` says that every run reads it, whatever its plan names, and that the run's own
+    contrasts, splits, strata and seeds are about it: one probe is. ``by_token`` says that a value is a mean over the
+    answer's tokens; its records then hold ``answer_tokens`` and the sum ``NAME_sum`` of every quantity, its table by cell
+    the token-weighted mean.
 
     A value per example is the mean over the rows that are read, then over heads.
+
+    Raises:
+        ValueError: an outcome with an axis, without a tested quantity, or with several quantities.
     """
 
     title: str
     quantities: tuple[Quantity, ...]
     axis: str = ""
-    estimand: str = "mean over examples and heads of what {rows} have"
+    estimand: str = ""
     categories: tuple[str, ...] = ()
     averages_heads: bool = False
     sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -52,8 +64,17 @@ class Declaration:
     heading: str = ""
     plural: str = ""
     shown: bool = True
+    outcome: bool = False
+    by_token: bool = False
+    usual: bool = False
 
     def __post_init__(self) -> None:
+        if self.outcome and (self.axis or self.tested is None or len(self.quantities) != 1):
+            raise ValueError(
+                f"the probe of {self.title!r} can't be a run's outcome: expected one quantity with a smallest difference "
+                f"and no axis, got {[quantity.name for quantity in self.quantities]} by {self.axis!r}"
+            )
+        object.__setattr__(self, "estimand", self.estimand or (OF_ROWS if self.axis else OF_ANSWERS))
         object.__setattr__(self, "heading", self.heading or self.title)
         object.__setattr__(self, "plural", self.plural or self.title.lower())
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from budgetlens.model.declaration import Declaration
 from budgetlens.registry.discovery import discover
-from budgetlens.registry.names import lookup, registered
+from budgetlens.registry.names import RegistryError, lookup, registered
 from budgetlens.registry.parameters import from_text
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ ALL_HEADS = -1
 
 
 def probe(name: str) -> Callable[[ProbeClass], ProbeClass]:
-    """Register an attention probe under ``name``."""
+    """Register a probe under ``name``."""
     return registered("probe", name)
 
 
@@ -81,13 +82,26 @@ class AnswerLogits:
     targets: Int[Tensor, "batch row"]
     real: Bool[Tensor, "batch row"]
 
+    @cached_property
+    def losses(self) -> Float[Tensor, "batch row"]:
+        """−log p(target) in nats, in float32 whatever the model's precision; computed once for all who ask."""
+        # Here, since what is declared loads without torch.
+        from budgetlens.model.likelihood import token_losses
+
+        return token_losses(self.logits, self.targets)
+
 
 @dataclass(frozen=True)
 class AnswerObservation:
-    """One answer probe's quantities, the mean over each trial's answer rows: ``values`` by name, one per trial."""
+    """One answer probe's quantities, summed over each trial's answer rows.
+
+    ``sums`` by name and ``tokens``, the answer's rows, have one entry per trial; ``by_token`` is the declaration's.
+    """
 
     probe: str
-    values: Mapping[str, np.ndarray]
+    by_token: bool
+    tokens: np.ndarray
+    sums: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -129,8 +143,34 @@ class Reading:
 
 
 def available_probes() -> Mapping[str, Any]:
-    """Every registered attention probe by name."""
+    """Every registered probe by name."""
     return discover("probe", "budgetlens.probes")
+
+
+def outcome_name(declared: Mapping[str, Declaration]) -> str:
+    """The probe of answers that a run's contrasts are about.
+
+    Raises RegistryError where none of the ``declared`` says that it is, or several do.
+    """
+    found = [name for name, own in declared.items() if own.outcome]
+    if len(found) != 1:
+        raise RegistryError(
+            f"{len(found)} probes declare outcome=True ({', '.join(found) or 'none'}); exactly one is the outcome of "
+            "every run: correct the others, or install budgetlens again"
+        )
+    return found[0]
+
+
+def usual_probes() -> tuple[str, ...]:
+    """The probes that a design reads where it names none."""
+    return tuple(name for name, made in available_probes().items() if made.declares.usual)
+
+
+def read_probes(texts: Sequence[str]) -> tuple[AttentionProbe | AnswerProbe, ...]:
+    """What a run reads: the outcome, and the probes that are named. Raises as :func:`chosen_probes` does."""
+    outcome = outcome_name({name: made.declares for name, made in available_probes().items()})
+    named = any(text.partition(":")[0] == outcome for text in texts)
+    return chosen_probes(texts if named else (outcome, *texts))
 
 
 def chosen_probes(texts: Sequence[str]) -> tuple[AttentionProbe | AnswerProbe, ...]:

@@ -14,7 +14,7 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from budgetlens.report.examples import examples_section
-from budgetlens.report.figures import figures_section
+from budgetlens.report.figures import drawn_tables, figures_section
 from budgetlens.report.findings import summary_section
 from budgetlens.report.page import Section, escaped, foreign, page, paragraph, scroller
 from budgetlens.report.tables import tables_section
@@ -47,6 +47,7 @@ def write_report(
         further=further,
         altered=altered,
         frames=frames,
+        drawn=drawn_tables(run),
     )
     return run.directory.write_text("report.html", text)
 
@@ -61,6 +62,7 @@ def report_page(
     further: Mapping[str, str] | None = None,
     altered: Sequence[str] = (),
     frames: Mapping[str, pd.DataFrame] | None = None,
+    drawn: Mapping[str, str] | None = None,
 ) -> str:
     """The page as text. Every piece of text that comes from a model, corpus or user is escaped.
 
@@ -72,6 +74,7 @@ def report_page(
         further: CSV of further tables, by name.
         altered: further tables that are not as they were written, and not shown.
         frames: the run's tables by name, for downloads.
+        drawn: which table each figure draws, where it has another name (:func:`budgetlens.report.figures.drawn_tables`).
     """
     title = f"{manifest.analysis}: {manifest.title}"
     lead = (
@@ -83,7 +86,7 @@ def report_page(
         summary_section(manifest, tables, headline),
         design_section(manifest),
         examples_section(manifest, examples),
-        figures_section(figures, tables),
+        figures_section(figures, tables, drawn or {}),
         tables_section(tables, further or {}, altered, frames),
         manifest_section(manifest),
     ]

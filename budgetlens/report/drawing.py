@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from plotly.graph_objects import Figure
 
 from budgetlens.design.plan import Plan
+from budgetlens.model.declaration import Declaration
 from budgetlens.report.probe_drawing import probe_figures
 from budgetlens.report.sweep_drawing import sweep_figures
 from budgetlens.runs.files import write_text
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
-from budgetlens.statistics.verdicts import SMALLEST_EFFECT
+from budgetlens.statistics.quantities import Quantity
 from figures import effects_forest, example_scatter, interaction_plot, split_bars
 from figures.export import page_html
 
@@ -31,50 +33,88 @@ def draw_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figu
         return sweep_figures(run, tables)
     plan, setting = run.plan, run.manifest.setting
     own = {} if run.analysis.figures is None else dict(run.analysis.figures(run, tables))
-    common = likelihood_figures(plan, run.manifest.cells, tables, setting)
+    common: dict[str, Figure] = {}
     if run.has_records:
-        common |= example_figures(run, plan, setting)
-    common |= outcome_figures(run, tables)
-    common |= probe_figures(run, tables)
-    if "effects" in tables:
-        common |= further_effects(plan, tables["effects"], setting)
+        outcome = run.outcome
+        drawn = Drawn(outcome, run.declarations[outcome], plan, setting)
+        common |= headline_figures(drawn, run.manifest.cells, tables)
+        common |= example_figures(run, drawn)
+        common |= outcome_figures(run, tables)
+        common |= probe_figures(run, tables)
+        common |= further_effects(drawn, tables)
     doubled = sorted(own.keys() & common.keys())
     if doubled:
         raise ValueError(f"{run.analysis.name} names figures that every run has: {doubled}; rename them")
     return own | common
 
 
-def likelihood_figures(
-    plan: Plan, cells: Sequence[CellFacts], tables: Mapping[str, pd.DataFrame], setting: str
+@dataclass(frozen=True)
+class Drawn:
+    """The outcome whose effects a run's own figures show: its name, what it declares, and the run's plan and setting."""
+
+    name: str
+    declared: Declaration
+    plan: Plan
+    setting: str
+
+    @property
+    def quantity(self) -> Quantity:
+        """What is drawn."""
+        (quantity,) = self.declared.quantities
+        return quantity
+
+    def table(self, kind: str) -> str:
+        """The name of one of the outcome's tables."""
+        return self.declared.table(self.name, kind)
+
+
+def headline_figures(
+    drawn: Drawn, cells: Sequence[CellFacts], tables: Mapping[str, pd.DataFrame]
 ) -> dict[str, Figure]:
-    """Effects, the interaction of the plan's factors, splits."""
+    """Effects on the outcome, the interaction of the plan's factors, splits."""
     figures: dict[str, Figure] = {}
-    if "effects" in tables:
-        first, others = main_effects(plan, tables["effects"])
+    plan, setting, what = drawn.plan, drawn.setting, drawn.declared.plural
+    means, effects = drawn.table("cells"), drawn.table("effects")
+    if effects in tables:
+        first, others = main_effects(plan, tables[effects])
         of = f", the {len(first)} main ones of {len(first) + len(others)}" if len(others) else ""
-        figures["effects"] = effects_forest(first, SMALLEST_EFFECT, title=f"Paired effects{of}: {setting}")
-    if plan.interaction and "likelihood" in tables:
+        figures[effects] = effects_forest(
+            first,
+            drawn.quantity.smallest_difference,
+            quantity=what,
+            unit=drawn.quantity.unit,
+            better=drawn.quantity.better,
+            title=f"Paired effects{of}: {setting}",
+        )
+    if plan.interaction and means in tables:
         x, line, facet = (*plan.interaction, None)[:3]
-        likelihood, held = _held(tables["likelihood"], cells, plan.interaction)
+        table, held = _held(tables[means], cells, plan.interaction)
         figures["interaction"] = interaction_plot(
-            likelihood,
+            table,
             x=x,
             line=line,
             facet=facet,
-            order=_levels(cells, plan.interaction, likelihood),
-            title=f"Answer NLL{held}: {setting}",
+            order=_levels(cells, plan.interaction, table),
+            quantity=f"mean {what}",
+            unit=drawn.quantity.unit,
+            title=f"{drawn.declared.title}{held}: {setting}",
         )
     if "decomposition" in tables:
-        figures["splits"] = split_bars(tables["decomposition"], title=f"Splits of effects: {setting}")
+        figures["splits"] = split_bars(
+            tables["decomposition"],
+            quantity=what,
+            unit=drawn.quantity.unit,
+            title=f"Splits of effects: {setting}",
+        )
     return figures
 
 
 def outcome_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
-    """The effects on what every probe of answers measured."""
+    """The effects on what every probe of answers measured, the outcome left out, which has figures of its own."""
     figures = {}
     for name, declared in run.declarations.items():
         key, tested = declared.table(name, "effects"), declared.tested
-        if declared.axis or tested is None or key not in tables:
+        if declared.axis or declared.outcome or tested is None or key not in tables:
             continue
         first, _ = main_effects(run.plan, tables[key])
         figures[key] = effects_forest(
@@ -118,32 +158,40 @@ def forest_pages(effects: pd.DataFrame) -> list[pd.DataFrame]:
     return pages
 
 
-def further_effects(plan: Plan, effects: pd.DataFrame, setting: str) -> dict[str, Figure]:
+def further_effects(drawn: Drawn, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Forests of the effects that the first one has no room for."""
-    _, others = main_effects(plan, effects)
+    key = drawn.table("effects")
+    if key not in tables:
+        return {}
+    _, others = main_effects(drawn.plan, tables[key])
     pages = forest_pages(others)
     return {
-        f"effects_{number}": effects_forest(
+        f"{key}_{number}": effects_forest(
             page,
-            SMALLEST_EFFECT,
-            title=f"Paired effects, further ones ({number - 1} of {len(pages)}): {setting}",
+            drawn.quantity.smallest_difference,
+            quantity=drawn.declared.plural,
+            unit=drawn.quantity.unit,
+            better=drawn.quantity.better,
+            title=f"Paired effects, further ones ({number - 1} of {len(pages)}): {drawn.setting}",
         )
         for number, page in enumerate(pages, start=2)
     }
 
 
-def example_figures(run: Run, plan: Plan, setting: str) -> dict[str, Figure]:
+def example_figures(run: Run, drawn: Drawn) -> dict[str, Figure]:
     """The first headline contrasts of two cells, a point per example, with its text where that is at hand.
 
     Texts of hub corpora are not copied into a page that may be passed on; `budgetlens explore` shows them.
     """
     pairs = [
-        contrast for contrast in plan.headline_contrasts if sorted(contrast.weights.values()) == [-1.0, 1.0]
+        contrast
+        for contrast in drawn.plan.headline_contrasts
+        if sorted(contrast.weights.values()) == [-1.0, 1.0]
     ]
-    if not pairs or "likelihood" not in run.kinds:
+    if not pairs:
         return {}
     aliases = {cell.name: cell.alias for cell in run.manifest.cells}
-    records = run.likelihood[["example", "cell", "nll"]]
+    records = run.outcomes[["example", "cell", drawn.quantity.name]]
     records = records.astype({"example": str, "cell": str})
     records["alias"] = records["cell"].map(aliases)
     corpus, _ = run.texts(hub=False)
@@ -161,8 +209,11 @@ def example_figures(run: Run, plan: Plan, setting: str) -> dict[str, Figure]:
             records,
             baseline,
             treatment,
+            value=drawn.quantity.name,
+            quantity=drawn.declared.plural,
+            unit=drawn.quantity.unit,
             text=text,
-            title=f"Every example, {contrast.name}: {setting}",
+            title=f"Every example, {contrast.name}: {drawn.setting}",
         )
     return figures
 
@@ -187,9 +238,7 @@ def _held(
     return table, f" at {words}" if words else ""
 
 
-def _levels(
-    cells: Sequence[CellFacts], factors: Sequence[str], likelihood: pd.DataFrame
-) -> dict[str, list[str]]:
+def _levels(cells: Sequence[CellFacts], factors: Sequence[str], means: pd.DataFrame) -> dict[str, list[str]]:
     """The levels of each factor in the design's order, *none* first and the position control after it.
 
     Of the factor by line (the second), only levels that have a line: two places along the axis in some panel.
@@ -200,7 +249,7 @@ def _levels(
             first = [level for level in ("none", "position") if level in found]
             found[:] = first + [level for level in found if level not in first]
     x, line, *facet = factors
-    places = likelihood.groupby([line, *facet], observed=True)[x].nunique().groupby(level=0).max()
+    places = means.groupby([line, *facet], observed=True)[x].nunique().groupby(level=0).max()
     drawn = [level for level in levels[line] if places.get(level, 0) > 1]
     return levels | {line: drawn or levels[line]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import pandas as pd
@@ -10,16 +11,15 @@ from plotly.graph_objects import Figure
 from budgetlens.design.plan import Plan
 from budgetlens.model.declaration import Declaration
 from budgetlens.runs.run import Run
-from budgetlens.statistics.quantities import Quantity
+from budgetlens.tables.probe_maps import layer_map, map_of_heads
 from budgetlens.tables.probes import headline_shares
-from figures import budget_differences, budget_ledger, effect_map, entropy_against_mass, head_map
+from figures import budget_differences, budget_ledger, entropy_against_mass, head_map
 
 #: A figure has a panel per cell; of larger designs it has those of the headline contrasts.
 MOST_PANELS = 24
+DECODER = "decoder"
 #: Maps of heads are drawn of so many categories where a probe does not say which.
 MOST_MAPS = 4
-#: Half the width of a head's interval in standard errors, 95 % of a normal distribution.
-HALF_WIDTH = 1.96
 
 
 def probe_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
@@ -45,8 +45,15 @@ def _of_cells(run: Run, name: str, declared: Declaration, table: pd.DataFrame) -
         # The whole of a softmax has a mass of 1 everywhere.
         parts = table[~table[declared.axis].isin(declared.wholes)]
         cells, of = drawn_cells(run.plan, parts)
-        title = f"{declared.heading} against mass{of}: {setting}"
-        return {name: entropy_against_mass(parts, cells=cells, title=title)}
+        return {
+            _of_stack(name, stack): entropy_against_mass(
+                parts,
+                cells=cells,
+                stack=stack,
+                title=f"{declared.heading} against mass{of}{_words(stack)}: {setting}",
+            )
+            for stack in _stacks(parts)
+        }
     figures = {}
     cells, of = drawn_cells(run.plan, table)
     for stack in table["stack"].unique():
@@ -70,32 +77,7 @@ def _map(rows: pd.DataFrame, declared: Declaration, *, facet: str, title: str) -
     columns = {"mean": quantity.name, "low": f"{quantity.name}_low", "high": f"{quantity.name}_high"}
     if "mean" not in rows:
         rows = rows.rename(columns={own: name for name, own in columns.items()})
-    categories = declared.ordered(set(rows[declared.axis].astype(str)))
-    named = rows.assign(**{declared.axis: rows[declared.axis].map(lambda own: declared.labels.get(own, own))})
-    differs = facet == "contrast"
-    return effect_map(
-        named,
-        x="layer",
-        y=declared.axis,
-        facet=facet,
-        quantity=f"difference in {quantity.label}" if differs else quantity.label,
-        unit=_unit(quantity, differs),
-        percent=quantity.part_of_whole,
-        around_zero=differs or bool((rows["mean"] < 0).any()),
-        order={
-            "layer": [str(layer) for layer in sorted(set(rows["layer"]))],
-            declared.axis: [declared.labels.get(own, own) for own in categories],
-        },
-        title=title,
-        subtitle="baseline − treatment; a frame: the band of all layers leaves out 0" if differs else "",
-    )
-
-
-def _unit(quantity: Quantity, differs: bool) -> str:
-    """The unit as a picture tells it: parts of a whole are drawn in percent, their differences in points."""
-    if not quantity.part_of_whole:
-        return quantity.unit
-    return "points" if differs else "percent"
+    return layer_map(rows, declared, quantity, facet=facet, title=title)
 
 
 def _of_contrasts(run: Run, name: str, declared: Declaration, effects: pd.DataFrame) -> dict[str, Figure]:
@@ -111,60 +93,69 @@ def _of_contrasts(run: Run, name: str, declared: Declaration, effects: pd.DataFr
     if not headline or not categories or not declared.draws_differences:
         return {}
     differences = differences[differences[declared.axis].isin(categories)]
-    title = f"What the contrasts do to {declared.plural}: {run.manifest.setting}"
-    key = declared.names.get("differences", f"{name}_differences")
-    if declared.drawn == "ledger":
-        return {
-            key: budget_differences(
-                differences,
+    name = declared.names.get("differences", f"{name}_differences")
+    figures = {}
+    for stack in _stacks(differences):
+        key, own = _of_stack(name, stack), differences[differences["stack"] == stack]
+        title = f"What the contrasts do to {declared.plural}{_words(stack)}: {run.manifest.setting}"
+        if declared.drawn == "ledger":
+            present = set(own[declared.axis].astype(str))
+            figures[key] = budget_differences(
+                own,
                 contrasts=headline,
-                roles=categories,
+                roles=[category for category in categories if category in present],
+                stack=stack,
                 bands="bands: 95 %, of all layers at once",
                 title=title,
             )
+            continue
+        banded = own.assign(
+            low=own["band_low"],
+            high=own["band_high"],
+            marked=(own["band_low"] > 0) | (own["band_high"] < 0),
+        )
+        several = banded["block"].nunique() > 1
+        figures |= {
+            f"{key}_{block}" if several else key: _map(part, declared, facet="contrast", title=title)
+            for block, part in banded.groupby("block", sort=False)
         }
-    banded = differences.assign(
-        low=differences["band_low"],
-        high=differences["band_high"],
-        marked=(differences["band_low"] > 0) | (differences["band_high"] < 0),
-    )
-    several = banded["block"].nunique() > 1
-    return {
-        f"{key}_{block}" if several else key: _map(part, declared, facet="contrast", title=title)
-        for block, part in banded.groupby("block", sort=False)
-    }
+    return figures
 
 
 def _of_heads(run: Run, name: str, declared: Declaration, heads: pd.DataFrame) -> dict[str, Figure]:
     """Differences head by head of the categories that the probe maps."""
     found = declared.ordered(set(heads[declared.axis].astype(str)))
     wanted = found[:MOST_MAPS] if declared.head_maps is True else declared.head_maps or ()
-    key = declared.names.get("maps", f"{name}_heads")
+    name = declared.names.get("maps", f"{name}_heads")
     figures = {}
-    for category in wanted:
-        mapped = heads[heads[declared.axis] == category]
+    for stack, category in itertools.product(_stacks(heads), wanted):
+        mapped = heads[(heads[declared.axis] == category) & (heads["stack"] == stack)]
         if not mapped["mean"].abs().sum() > 0 or mapped["block"].nunique() != 1:
             continue
-        words = declared.labels.get(str(category), str(category))
+        key = f"{_of_stack(name, stack)}_{category}"
+        words = f"{declared.labels.get(str(category), str(category))}{_words(stack)}"
         if declared.drawn == "ledger":
             title = f"Difference in attention on {words} by head: {run.manifest.setting}"
-            figures[f"{key}_{category}"] = head_map(mapped, str(category), title=title)
+            figures[key] = head_map(mapped, str(category), stack=stack, title=title)
             continue
         quantity = declared.tested or declared.quantities[0]
-        half = HALF_WIDTH * mapped["standard_error"]
-        figures[f"{key}_{category}"] = effect_map(
-            mapped.assign(low=mapped["mean"] - half, high=mapped["mean"] + half, marked=mapped["discovered"]),
-            x="layer",
-            y="head",
-            facet="contrast",
-            quantity=f"difference in {quantity.label}",
-            unit=_unit(quantity, True),
-            percent=quantity.part_of_whole,
-            order={axis: [str(own) for own in sorted(set(mapped[axis]))] for axis in ("layer", "head")},
-            title=f"{declared.heading} by head, {words}: {run.manifest.setting}",
-            subtitle="baseline − treatment; a frame: discovered (false discovery rate 5 %)",
-        )
+        title = f"{declared.heading} by head, {words}: {run.manifest.setting}"
+        figures[key] = map_of_heads(mapped, quantity, facet="contrast", title=title)
     return figures
+
+
+def _stacks(rows: pd.DataFrame) -> list[str]:
+    """The stacks whose rows were read, the decoder first."""
+    return sorted(set(rows["stack"].astype(str)))
+
+
+def _of_stack(name: str, stack: str) -> str:
+    """The name of a figure: the decoder's, which every run has, has no more than the probe's."""
+    return name if stack == DECODER else f"{name}_{stack}"
+
+
+def _words(stack: str) -> str:
+    return "" if stack == DECODER else f", {stack}"
 
 
 def drawn_cells(plan: Plan, table: pd.DataFrame) -> tuple[list[str], str]:

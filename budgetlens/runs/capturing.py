@@ -17,7 +17,6 @@ from budgetlens.runs.memory import free_memory, is_out_of_memory
 from budgetlens.runs.records import (
     Fed,
     answer_records,
-    likelihood_records,
     observation_records,
     trial_records,
 )
@@ -93,7 +92,7 @@ def _records_that_fit(
             device=model.device,
             pack=model.family.packs,
         )
-        return capture_records(fed, capture(model, batch, reading), reading)
+        return capture_records(fed, capture(model, batch, reading))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -108,9 +107,9 @@ def _records_that_fit(
     return None
 
 
-def capture_records(fed: Sequence[Fed], captured: Capture, reading: Reading) -> dict[str, pa.Table]:
+def capture_records(fed: Sequence[Fed], captured: Capture) -> dict[str, pa.Table]:
     """Records of one batch, by kind."""
-    tables = {"trials": trial_records(fed), "likelihood": likelihood_records(fed, captured)}
+    tables = {"trials": trial_records(fed)}
     for name in dict.fromkeys(observation.probe for observation in captured.observations):
         own = [observation for observation in captured.observations if observation.probe == name]
         tables[name] = observation_records(fed, own)

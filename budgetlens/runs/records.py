@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from budgetlens.model.capture import Capture
 from budgetlens.model.observation import ALL_HEADS, AnswerObservation, Observation
 from budgetlens.model.roles import ROLES
 from budgetlens.model.tokenization import TokenizedTrial
@@ -83,26 +82,19 @@ def trial_records(fed: Sequence[Fed]) -> pa.Table:
     return pa.table(columns)
 
 
-def likelihood_records(fed: Sequence[Fed], captured: Capture) -> pa.Table:
-    """``answer_tokens``, ``nll`` (mean over answer tokens, nats) and ``nll_sum`` of every trial."""
-    tokens = np.array([item.trial.answer_tokens for item in fed])
-    sums = np.array(
-        [captured.token_losses[index, :count].sum(dtype=np.float64) for index, count in enumerate(tokens)]
-    )
-    return pa.table(
-        {
-            **_keys(fed),
-            "answer_tokens": pa.array(tokens, pa.int32()),
-            "nll": pa.array(sums / tokens, pa.float64()),
-            "nll_sum": pa.array(sums, pa.float64()),
-        }
-    )
-
-
 def answer_records(fed: Sequence[Fed], observation: AnswerObservation) -> pa.Table:
-    """What a probe of answers saw: one row per trial, one column per quantity."""
-    values = {name: pa.array(own, pa.float64()) for name, own in observation.values.items()}
-    return pa.table({**_keys(fed), **values})
+    """What a probe of answers saw: one row per trial, one column per quantity, its mean over the answer's tokens.
+
+    Where it declares ``by_token``, ``answer_tokens`` and the sums ``NAME_sum`` stand beside.
+    """
+    columns = _keys(fed)
+    if observation.by_token:
+        columns["answer_tokens"] = pa.array(observation.tokens, pa.int32())
+    for name, sums in observation.sums.items():
+        columns[name] = pa.array(sums / observation.tokens, pa.float64())
+        if observation.by_token:
+            columns[f"{name}_sum"] = pa.array(sums, pa.float64())
+    return pa.table(columns)
 
 
 def observation_records(fed: Sequence[Fed], observations: Sequence[Observation]) -> pa.Table:

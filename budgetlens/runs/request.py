@@ -16,7 +16,7 @@ from budgetlens.design.reach import require_feasible
 from budgetlens.model.devices import chosen_device
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import load_model, load_trial_tokenizer
-from budgetlens.model.observation import chosen_probes
+from budgetlens.model.observation import read_probes
 from budgetlens.model.tokenization import Limits, TrialTokenizer
 from budgetlens.runs.known_models import model_path
 from budgetlens.runs.manifest import Manifest, RunError
@@ -203,7 +203,7 @@ def require_runnable(request: RunRequest) -> None:
     plan = request.analysis.plan(request.options.protocol)
     # Names first: a misspelt level is not cured by a second one.
     _ = plan.design.interventions
-    chosen_probes(request.options.probes or plan.probes)
+    read_probes(request.options.probes or plan.probes)
     if not plan.contrasts:
         raise ValueError(
             f"the design has {len(plan.design.cells)} cell(s) and nothing to compare; give a factor a second level"

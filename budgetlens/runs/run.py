@@ -17,7 +17,7 @@ from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.analysis import Analysis
 from budgetlens.design.plan import Plan, live_plan
 from budgetlens.model.declaration import Declaration
-from budgetlens.model.observation import available_probes
+from budgetlens.model.observation import available_probes, outcome_name
 from budgetlens.runs.arrays import read_arrays
 from budgetlens.runs.manifest import FORMAT, Manifest, RunError
 from budgetlens.runs.spreadsheets import unguarded
@@ -27,9 +27,10 @@ from budgetlens.runs.texts import read_texts
 from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.live import idle_in_every_example, same_in_every_example
+from budgetlens.statistics.quantities import Quantity
 
-#: Records that every capture leaves beside those of its probes.
-TRIALS, LIKELIHOOD, BUDGETS = "trials", "likelihood", "budgets"
+#: Records that every capture leaves beside those of its probes: what was fed.
+TRIALS = "trials"
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Run:
 
     @cached_property
     def declarations(self) -> dict[str, Declaration]:
-        """What the probes that left records say of them, in the order in which they were asked for.
+        """What the probes that left records say of them: the outcome, then in the order in which they were asked for.
 
         As run.json keeps it, so that a run can be read when a probe's distribution is gone; of runs that keep none,
         and of probes that are here, as they say now.
@@ -194,7 +195,18 @@ class Run:
         for name in dict.fromkeys((*asked, *self.kinds)):
             if name in self.kinds and (name in known or name in kept):
                 found[name] = known[name].declares if name in known else Declaration.from_mapping(kept[name])
-        return found
+        return dict(sorted(found.items(), key=lambda item: not item[1].outcome))
+
+    @cached_property
+    def outcome(self) -> str:
+        """The probe of answers that its contrasts are about. Raises RegistryError where it recorded none, or several."""
+        return outcome_name(self.declarations)
+
+    @property
+    def outcome_quantity(self) -> Quantity:
+        """What the outcome is: its column of the records, its unit, which way is better."""
+        (quantity,) = self.declarations[self.outcome].quantities
+        return quantity
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -202,9 +214,9 @@ class Run:
         return self._with(TRIALS, ("example", "cell"))
 
     @cached_property
-    def likelihood(self) -> pd.DataFrame:
-        """The answers' negative log-likelihood, one row per example and cell."""
-        return self._with(LIKELIHOOD, ("example", "cell", "nll"))
+    def outcomes(self) -> pd.DataFrame:
+        """The records of the outcome, one row per example and cell."""
+        return self._with(self.outcome, ("example", "cell"))
 
     def _with(self, kind: str, columns: Sequence[str]) -> pd.DataFrame:
         """The records of a kind, which nothing can be made of without these columns; RunError where one is missing."""
@@ -237,9 +249,13 @@ class Run:
         """
         return read_arrays(self._of(kind), category, quantities)
 
-    def budgets(self) -> list[BudgetArray]:
-        """Shares of attention, one array per stack and block; none where the run recorded none."""
-        return self.arrays(BUDGETS, "role", ("share",))["share"] if BUDGETS in self.kinds else []
+    def observed(self, probe: str) -> list[BudgetArray]:
+        """The first quantity of a probe of attention, one array per stack and block; none where it recorded nothing."""
+        if probe not in self.declarations:
+            return []
+        declared = self.declarations[probe]
+        name = declared.quantities[0].name
+        return self.arrays(probe, declared.axis, (name,))[name]
 
     @property
     def table_names(self) -> tuple[str, ...]:

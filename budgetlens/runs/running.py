@@ -30,7 +30,7 @@ from budgetlens.design.plan import Plan
 from budgetlens.design.reach import require_feasible
 from budgetlens.model.capture import Reading
 from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.observation import chosen_probes
+from budgetlens.model.observation import read_probes
 from budgetlens.registry.discovery import plugin_of
 from budgetlens.registry.names import name_of
 from budgetlens.runs.capturing import Unit, capture_part
@@ -189,7 +189,7 @@ def plan_parts(units: Sequence[Unit], batch_tokens: int) -> list[list[Unit]]:
 
 
 def _reading(plan: Plan, model: LoadedModel, options: RunOptions) -> Reading:
-    probes = chosen_probes(options.probes or plan.probes)
+    probes = read_probes(options.probes or plan.probes)
     layers = None
     if options.layers is not None:
         depth = 1 + max(site.layer for site in model.sites("decoder"))
@@ -260,7 +260,7 @@ def file_hashes(interventions: Iterable[Intervention]) -> list[str]:
 
 def _plugins(plan: Plan, options: RunOptions) -> dict[str, str]:
     """Versions of the other distributions whose interventions and probes take part."""
-    probes = chosen_probes(options.probes or plan.probes)
+    probes = read_probes(options.probes or plan.probes)
     found = [
         *(plugin_of(type(one), "budgetlens.interventions") for one in plan.design.interventions),
         *(plugin_of(type(one), "budgetlens.probes") for one in probes),
@@ -304,7 +304,7 @@ def run_details(
         "corpus": corpus_details(corpus),
         "declarations": {
             name_of(probe): probe.declares.to_mapping()
-            for probe in chosen_probes(options.probes or plan.probes)
+            for probe in read_probes(options.probes or plan.probes)
         },
         "seed": options.seed,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -200,14 +200,18 @@ def decompositions(
     nll: pd.DataFrame,
     splits: Sequence[tuple[Contrast, Sequence[Contrast]]],
     inference: Inference,
+    value: str = "nll",
 ) -> pd.DataFrame:
-    """`decomposition` of several (total, parts), one below the other; they share their resamples."""
+    """`decomposition` of several (total, parts), one below the other; they share their resamples.
+
+    `value` is the column that is split.
+    """
     frames = []
     ready = []
     labels = []
     for total, parts in splits:
         _check_parts(total, parts)
-        wide = wide_cells(nll[nll["cell"].isin(total_cells(total, parts))], "nll")
+        wide = wide_cells(nll[nll["cell"].isin(total_cells(total, parts))], value)
         values = contrast_values(wide, [total, *parts])
         ready.append((total, parts, values))
         labels.append(unit_labels(inference.labels(values.index), len(values)))

@@ -1,71 +1,121 @@
 """The tables of every probe of answers, as its declaration says: by cell, and by contrast.
 
-No probe is known here by name. The likelihood, which every run has, has further tables in `budgetlens.tables.build`.
+No probe is known here by name. The run's outcome, which every run has, has further tables: what the plan splits, analysis
+of variance, strata and seeds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
 from budgetlens.model.declaration import Declaration
+from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import wide_cells
 from budgetlens.statistics.decisions import of_intervals
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
-from budgetlens.statistics.paired import one_sample_effects
+from budgetlens.statistics.live import idle_in_every_example, live_cells, same_in_every_example
+from budgetlens.statistics.paired import Missing, one_sample_effects
 from budgetlens.statistics.quantities import Quantity
+from budgetlens.statistics.ratios import decompositions
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.captions import Captions
 from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.presentation import Table, documents_resampled, effects_presentation, shares_documents
+from budgetlens.tables.run_statistics import anova_table, seeds_table, strata_tables
 
 
 def outcome_tables(run: Run) -> dict[str, pd.DataFrame]:
-    """NAME and NAME_effects of every probe of answers; quantities without a smallest difference are not tested."""
+    """NAME and NAME_effects of every probe of answers; quantities without a smallest difference are not tested.
+
+    A kind of table that the design does not allow is left out.
+    """
     tables: dict[str, pd.DataFrame] = {}
     for name, declared in run.declarations.items():
         if declared.axis or not declared.shown:
             continue
-        # Where an example has no value in a cell, it is left out of what compares that cell, and counted.
-        records = run.records(name)
-        tables[declared.table(name, "cells")] = _by_cell(run, records, declared)
+        records = run.outcomes if declared.outcome else run.records(name)
+        tables[declared.table(name, "cells")] = by_cell(records, declared, run.manifest.cells, run.inference)
         tested = declared.tested
         if tested is not None and run.plan.contrasts:
             tables[declared.table(name, "effects")] = effects_table(
-                records, run.plan.contrasts, _bounded(run.inference, tested), quantity=tested, missing="drop"
+                records,
+                run.plan.contrasts,
+                bounded(run.inference, tested),
+                quantity=tested,
+                missing=_missing(declared),
             )
+        if declared.outcome:
+            found = _of_the_outcome(run, tables.get(declared.table(name, "effects")))
+            tables |= {kind: table for kind, table in found.items() if len(table)}
     return tables
 
 
-def _bounded(inference: Inference, tested: Quantity) -> Inference:
+def _of_the_outcome(run: Run, effects: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
+    """What the plan splits, analysis of variance, strata with their trends, and seeds; empty where there are none."""
+    plan, records, trials, quantity = run.plan, run.outcomes, run.trials, run.outcome_quantity
+    inference, factors = bounded(run.inference, quantity), run.manifest.factors
+    tables: dict[str, pd.DataFrame] = {}
+    if plan.splits:
+        splits = [(split.total, split.parts) for split in plan.splits]
+        tables["decomposition"] = decompositions(records, splits, inference, quantity.name)
+    facts = trials[trials["cell"] == run.manifest.cells[0].name]
+    tables["anova"] = anova_table(records, _live(factors, trials), inference, quantity)
+    tables["strata"], tables["trends"] = strata_tables(
+        records, facts, plan.headline_contrasts, inference, quantity
+    )
+    tables["seeds"] = seeds_table(records, factors, plan.contrasts, inference, quantity, effects=effects)
+    return tables
+
+
+def _live(factors: Mapping[str, Mapping[str, str]], trials: pd.DataFrame) -> Mapping[str, Mapping[str, str]]:
+    """The cells in which every factor acts."""
+    return live_cells(factors, idle_in_every_example(trials), same_in_every_example(trials))
+
+
+def bounded(inference: Inference, tested: Quantity) -> Inference:
+    """The inference with the smallest difference that matters of what is tested."""
     return replace(inference, smallest_difference=float(tested.smallest_difference or 0.0))
 
 
-def _by_cell(run: Run, records: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
-    """Means of every quantity by cell.
+def _missing(declared: Declaration) -> Missing:
+    """What a value that is not there does: every trial has an outcome; of others the example is left out and counted."""
+    return "refuse" if declared.outcome else "drop"
 
-    Columns cell, alias, factors, quantity, n, clusters, mean, low, high, sd, median, caution (of the interval), reason.
+
+def by_cell(
+    records: pd.DataFrame, declared: Declaration, cells: Sequence[CellFacts], inference: Inference
+) -> pd.DataFrame:
+    """Means of every quantity by cell over examples, with BCa intervals.
+
+    Columns cell, alias, factors, quantity (where there are several), n, clusters (independent units), mean, low, high,
+    sd, median, trimmed_mean, token_weighted_mean (of a probe ``by_token``), caution (of the interval) and reason.
     """
-    frames = []
+    names = [cell.name for cell in cells]
+    rows = []
     for quantity in declared.quantities:
-        wide = wide_cells(records, quantity.name, missing="drop").reindex(
-            columns=list(run.manifest.cell_names)
-        )
+        wide = wide_cells(records, quantity.name, missing=_missing(declared)).reindex(columns=names)
+        weights = None
+        if declared.by_token:
+            tokens = records.groupby("example", observed=True)["answer_tokens"].first()
+            weights = tokens.loc[wide.index].to_numpy()
+        # Only means and intervals are taken: a mean of one cell has no null to test.
         described = one_sample_effects(
             wide.to_numpy(),
-            run.inference,
-            clusters=run.inference.labels(wide.index),
-            missing="drop",
-            # Only means and intervals are taken: a mean of one cell has no null to test.
+            inference,
+            weights=weights,
+            clusters=inference.labels(wide.index),
+            missing=_missing(declared),
             sign_flips=False,
         )
-        frames += [
+        rows += [
             {
                 "cell": name,
-                "quantity": quantity.name,
+                **({"quantity": quantity.name} if len(declared.quantities) > 1 else {}),
                 "n": effect.n,
                 "clusters": effect.clusters,
                 "mean": effect.mean_difference,
@@ -73,19 +123,21 @@ def _by_cell(run: Run, records: pd.DataFrame, declared: Declaration) -> pd.DataF
                 "high": effect.high,
                 "sd": effect.sd,
                 "median": effect.median,
+                "trimmed_mean": effect.trimmed_mean,
+                **({"token_weighted_mean": effect.token_weighted_mean} if declared.by_token else {}),
                 "caution": of_intervals(effect.caution),
                 "reason": effect.reason,
             }
-            for name, effect in zip(run.manifest.cell_names, described, strict=True)
+            for name, effect in zip(names, described, strict=True)
         ]
-    return with_cell_columns(pd.DataFrame(frames), run.manifest.cells)
+    return with_cell_columns(pd.DataFrame(rows), cells)
 
 
 def presented_outcome(
     captions: Captions,
     name: str,
     declared: Declaration,
-    tables: dict[str, pd.DataFrame],
+    tables: Mapping[str, pd.DataFrame],
     inference: Inference,
 ) -> dict[str, Table]:
     """The tables of one probe of answers with their captions."""
@@ -93,24 +145,38 @@ def presented_outcome(
     cells, effects = (declared.table(name, kind) for kind in ("cells", "effects"))
     if cells in tables:
         frame = captions.conditions(tables[cells])
+        several = len(declared.quantities) > 1
         presented[cells] = captions.describing(
             frame,
             title=f"{declared.title} by cell",
-            estimand="mean over examples of the mean over an answer's tokens",
-            unit=", ".join(f"{quantity.unit} ({quantity.label})" for quantity in declared.quantities),
+            estimand=declared.estimand,
+            unit=", ".join(
+                f"{quantity.unit} ({quantity.label})" if several else quantity.unit
+                for quantity in declared.quantities
+            ),
             notes=(
                 "95 % BCa bootstrap intervals over examples",
                 *documents_resampled(shares_documents(frame)),
                 CAUTION_RULE,
             ),
-            columns=("condition", "quantity", "n", "mean", "median", "caution", "reason"),
+            columns=(
+                "condition",
+                "quantity",
+                "n",
+                "mean",
+                "median",
+                "trimmed_mean",
+                "token_weighted_mean",
+                "caution",
+                "reason",
+            ),
         )
     tested = declared.tested
     if effects in tables and tested is not None:
         presented[effects] = effects_presentation(
             tables[effects],
-            _bounded(inference, tested),
+            bounded(inference, tested),
             quantity=tested,
-            title=f"Paired effects on {tested.label}",
+            title="Paired effects" if declared.outcome else f"Paired effects on {tested.label}",
         )
     return presented

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from budgetlens.design.plan import Plan
+from budgetlens.model.declaration import Declaration
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.manifest import Manifest
 from budgetlens.runs.run import Run
-from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.captions import Captions
 from budgetlens.tables.digits import counted
@@ -18,7 +18,6 @@ from budgetlens.tables.outcomes import presented_outcome
 from budgetlens.tables.presentation import (
     Table,
     documents_resampled,
-    effects_presentation,
     shares_documents,
 )
 from budgetlens.tables.probe_presentation import presented_probe
@@ -36,43 +35,22 @@ def presented_tables(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, 
     captions = Captions(
         seed=run.seed, n=manifest.examples_words, correction=plan.correction, labels=manifest.labels
     )
-    presented = dict(_likelihood(captions, plan, tables))
+    presented: dict[str, Table] = {}
     for name, declared in run.declarations.items():
         if declared.axis:
             presented |= presented_probe(captions, name, declared, tables, manifest.rows)
-        else:
-            presented |= presented_outcome(captions, name, declared, dict(tables), run.inference)
+            continue
+        presented |= presented_outcome(captions, name, declared, tables, run.inference)
+        if declared.outcome:
+            presented |= dict(_of_the_outcome(captions, plan, declared, tables))
     presented["trials"] = _trials(captions, tables["trials"], manifest)
     return presented
 
 
-def _likelihood(
-    captions: Captions, plan: Plan, tables: Mapping[str, pd.DataFrame]
+def _of_the_outcome(
+    captions: Captions, plan: Plan, declared: Declaration, tables: Mapping[str, pd.DataFrame]
 ) -> Iterator[tuple[str, Table]]:
-    resampled = documents_resampled(shares_documents(tables["likelihood"]))
-    yield (
-        "likelihood",
-        captions.describing(
-            captions.conditions(tables["likelihood"]),
-            title="Answer NLL by cell",
-            estimand="mean over examples of the mean NLL of an answer's tokens",
-            unit="nats per answer token",
-            notes=("95 % BCa bootstrap intervals over examples", *resampled, CAUTION_RULE),
-            columns=(
-                "condition",
-                "n",
-                "mean",
-                "median",
-                "trimmed_mean",
-                "token_weighted_mean",
-                "caution",
-                "reason",
-            ),
-        ),
-    )
-    if "effects" in tables:
-        inference = Inference(seed=captions.seed, correction=plan.correction)
-        yield "effects", effects_presentation(tables["effects"], inference)
+    (quantity,) = declared.quantities
     if "decomposition" in tables:
         yield (
             "decomposition",
@@ -80,10 +58,10 @@ def _likelihood(
                 tables["decomposition"],
                 title="Splits of effects on the mean",
                 estimand="mean over examples of each part; share = ratio of means, part over total",
-                unit="nats per answer token",
+                unit=quantity.unit,
                 notes=(
                     "95 % BCa bootstrap intervals over examples",
-                    *resampled,
+                    *documents_resampled(shares_documents(tables["decomposition"])),
                     "shares are withheld where the interval of the total holds 0",
                     "a share below 0 or above 1 means that the parts have opposite signs",
                     f"a caution stands for either interval of its row; {CAUTION_RULE}",
@@ -92,7 +70,7 @@ def _likelihood(
             ),
         )
     if "anova" in tables:
-        yield from _anova(captions, tables["anova"])
+        yield from _anova(captions, declared, tables["anova"])
     if "strata" in tables:
         yield from strata_presented(
             tables["strata"], tables["trends"], seed=captions.seed, correction=plan.correction
@@ -101,7 +79,8 @@ def _likelihood(
         yield "seeds", seeds_presented(tables["seeds"], seed=captions.seed, correction=plan.correction)
 
 
-def _anova(captions: Captions, frame: pd.DataFrame) -> Iterator[tuple[str, Table]]:
+def _anova(captions: Captions, declared: Declaration, frame: pd.DataFrame) -> Iterator[tuple[str, Table]]:
+    (quantity,) = declared.quantities
     for number, (crossing, own) in enumerate(frame.groupby("crossing", sort=False), start=1):
         left_out = int(own["cells_left_out"].iloc[0])
         units = int(own["n"].iloc[0])
@@ -109,9 +88,9 @@ def _anova(captions: Captions, frame: pd.DataFrame) -> Iterator[tuple[str, Table
             "anova" if number == 1 else f"anova_{number}",
             Table(
                 frame=own,
-                title=f"Analysis of variance of answer NLL: {crossing}",
+                title=f"Analysis of variance of {declared.plural}: {crossing}",
                 estimand="main effects and interactions within examples, each against its interaction with examples",
-                unit="nats per answer token",
+                unit=quantity.unit,
                 n=captions.n
                 if captions.n == counted(units, "example")
                 else f"{counted(units, 'document')} (means)",

@@ -127,7 +127,7 @@ def _tested_first(declared: Declaration) -> list[Quantity]:
 
 
 def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame) -> Table:
-    """Per contrast and category: the layers whose simultaneous band leaves out 0, the surest, a verdict.
+    """Per contrast, stack and category: the layers whose simultaneous band leaves out 0, the surest, a verdict.
 
     Raises ValueError for a probe whose differences are not tested.
     """
@@ -136,12 +136,13 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
         raise ValueError(f"{declared.title} declares no smallest difference, so that nothing was tested")
     rows = []
     groups = effects.groupby(["contrast", "stack", "block", axis], sort=False)
-    for (contrast, _, block, name), own in groups:
+    for (contrast, stack, block, name), own in groups:
         tested = own[own["band_low"].notna()]
         found = tested[(tested["band_low"] > 0) | (tested["band_high"] < 0)]
         row: dict[str, object] = {
             "contrast": contrast,
             axis: declared.labels.get(str(name), str(name)),
+            "stack": stack,
             "block": block,
             "layers tested": len(tested),
         }
@@ -181,9 +182,7 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
                 "reason": next((reason for reason in own["reason"] if reason), ""),
             }
         rows.append(row)
-    frame = pd.DataFrame(rows)
-    if "block" in frame and frame["block"].nunique() == 1:
-        frame = frame.drop(columns="block")
+    frame = _without_constants(pd.DataFrame(rows))
     what = quantity.label
     smallest = float(effects["smallest_effect"].iloc[0])
     return Table(
@@ -208,11 +207,12 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
 
 
 def head_table(captions: Captions, name: str, declared: Declaration, heads: pd.DataFrame) -> Table:
-    """Per contrast and category: how many heads were discovered, and the strongest of either sign."""
+    """Per contrast, stack and category: how many heads were discovered, and the strongest of either sign."""
     axis = declared.axis
     what = "value" if declared.tested is None else declared.tested.label
     rows, silent = [], 0
-    for (contrast, block, category), own in heads.groupby(["contrast", "block", axis], sort=False):
+    groups = heads.groupby(["contrast", "stack", "block", axis], sort=False)
+    for (contrast, stack, block, category), own in groups:
         tested = own[own["p"].notna()]
         if tested.empty:
             continue
@@ -223,6 +223,7 @@ def head_table(captions: Captions, name: str, declared: Declaration, heads: pd.D
         rows.append(
             {
                 "contrast": contrast,
+                "stack": stack,
                 "block": block,
                 axis: declared.labels.get(str(category), str(category)),
                 "heads tested": len(tested),
@@ -235,9 +236,7 @@ def head_table(captions: Captions, name: str, declared: Declaration, heads: pd.D
             }
         )
     columns = ["contrast", axis, "heads tested", "discovered"]
-    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
-    if "block" in frame and frame["block"].nunique() == 1:
-        frame = frame.drop(columns="block")
+    frame = _without_constants(pd.DataFrame(rows)) if rows else pd.DataFrame(columns=columns)
     return Table(
         frame=frame,
         title=f"Heads whose {what} differs",
@@ -255,6 +254,12 @@ def head_table(captions: Captions, name: str, declared: Declaration, heads: pd.D
             f"a caution stands for any head that its row counts as discovered; {CAUTION_RULE}",
         ),
     )
+
+
+def _without_constants(frame: pd.DataFrame) -> pd.DataFrame:
+    """Without the columns that name stack and block where there is only one of them."""
+    alike = [name for name in ("stack", "block") if name in frame and frame[name].nunique() == 1]
+    return frame.drop(columns=alike)
 
 
 def _head(found: pd.DataFrame, strength: np.ndarray) -> str:

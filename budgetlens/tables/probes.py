@@ -23,7 +23,7 @@ from budgetlens.tables.cells import with_cell_columns
 
 
 def probe_tables(run: Run) -> dict[str, pd.DataFrame]:
-    """Every table of every probe that has any, probe by probe.
+    """Every table of every probe that has any, probe by probe; the encoder's rows are treated like the decoder's.
 
     Where examples share documents the document is the unit, and n counts documents.
     """
@@ -47,20 +47,20 @@ def _tables(run: Run, name: str, declared: Declaration) -> dict[str, pd.DataFram
     tested = declared.tested
     if tested is None:
         return tables
-    decoder = [array for array in arrays[tested.name] if array.stack == "decoder"]
+    observed = arrays[tested.name]
     del arrays
-    totals = sums_of(decoder, declared)
+    totals = sums_of(observed, declared)
     if totals:
         found = share_table(totals, inference).rename(columns={"role": declared.axis})
         tables[declared.table(name, "totals")] = with_cell_columns(found, cells)
     contrasts = plan.share_contrasts if declared.every_contrast else headline_shares(plan)
-    if not contrasts or not decoder:
+    if not contrasts:
         return tables
     bounded = replace(inference, smallest_difference=float(tested.smallest_difference or np.nan))
-    differences = share_differences([*decoder, *totals], contrasts, bounded, tested)
+    differences = share_differences([*observed, *totals], contrasts, bounded, tested)
     tables[declared.table(name, "effects")] = differences.rename(columns={"role": declared.axis})
     if declared.head_maps and not declared.averages_heads:
-        mapped = head_map(decoder, headline_shares(plan)).rename(columns={"role": declared.axis})
+        mapped = head_map(observed, headline_shares(plan)).rename(columns={"role": declared.axis})
         tables[declared.table(name, "heads")] = mapped
     return tables
 

@@ -17,6 +17,7 @@ from budgetlens.statistics.decisions import DOCUMENT_MEANS, REGRESSION, decide, 
 from budgetlens.statistics.effects import adjusted_p, with_verdicts
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import one_sample_effects
+from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.strata import (
     length_strata,
     quantile_strata,
@@ -25,7 +26,7 @@ from budgetlens.statistics.strata import (
     trend_tests,
 )
 from budgetlens.statistics.variance import repeated_measures_anova
-from budgetlens.statistics.verdicts import SLOPE, verdict
+from budgetlens.statistics.verdicts import ANSWER_NLL, SLOPE, verdict
 
 #: Strata are many and small: fewer draws than for the effects themselves.
 RESAMPLES = 1_999
@@ -36,7 +37,10 @@ BASELINE_NLL, MEAN_NLL = "baseline NLL", "mean NLL of both sides"
 
 
 def anova_table(
-    likelihood: pd.DataFrame, cells: Mapping[str, Mapping[str, str]], inference: Inference
+    likelihood: pd.DataFrame,
+    cells: Mapping[str, Mapping[str, str]],
+    inference: Inference,
+    quantity: Quantity = ANSWER_NLL,
 ) -> pd.DataFrame:
     """Repeated-measures analysis of variance of answer NLL for every full crossing of factors in the cells.
 
@@ -47,12 +51,13 @@ def anova_table(
         likelihood: columns example, cell, nll.
         cells: cell name to factor levels, in the design's order.
         inference: which documents examples share.
+        quantity: the column that is analysed.
 
     Returns:
         Columns crossing, cells_left_out, the columns of `repeated_measures_anova`, and p_holm: Holm within a
         crossing on the Greenhouse-Geisser p.
     """
-    wide = wide_cells(likelihood, "nll", missing="drop")
+    wide = wide_cells(likelihood, quantity.name, missing="drop")
     documents = inference.labels(wide.index)
     if documents is not None:
         wide = wide.groupby(documents).mean()
@@ -74,6 +79,7 @@ def strata_tables(
     trials: pd.DataFrame,
     contrasts: Sequence[Contrast],
     inference: Inference,
+    quantity: Quantity = ANSWER_NLL,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Effects by answer length, document length and hardness, and the trends over these strata.
 
@@ -82,6 +88,7 @@ def strata_tables(
         trials: one row per example: document_words and answer_words, else document_tokens.
         contrasts: the headline contrasts.
         inference: as in `effects_table`; no more than `RESAMPLES` are drawn.
+        quantity: the column that is compared; which way is better gives the verdict its words.
 
     Returns:
         Strata: columns contrast, by, stratum, family, order, the fields of `PairedEffect`, corrected p and
@@ -91,7 +98,7 @@ def strata_tables(
     """
     if not contrasts:
         return pd.DataFrame(), pd.DataFrame()
-    wide = wide_cells(likelihood, "nll", missing="drop")
+    wide = wide_cells(likelihood, quantity.name, missing="drop")
     values = contrast_values(wide, contrasts)
     values.columns = range(len(contrasts))
     tokens = likelihood.groupby("example", observed=True)["answer_tokens"].first().reindex(wide.index)
@@ -123,7 +130,7 @@ def strata_tables(
     table = table.drop(columns="column").reset_index(drop=True)
     noted = table["by"] == BASELINE_NLL
     table.loc[noted, "caution"] = [joined(own, REGRESSION) for own in table.loc[noted, "caution"]]
-    return with_verdicts(table, few), _trends(values, strata, contrasts, few)
+    return with_verdicts(table, few, quantity), _trends(values, strata, contrasts, few)
 
 
 def _strata(
@@ -211,6 +218,7 @@ def seeds_table(
     cells: Mapping[str, Mapping[str, str]],
     contrasts: Sequence[Contrast],
     inference: Inference,
+    quantity: Quantity = ANSWER_NLL,
     *,
     effects: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
@@ -227,7 +235,7 @@ def seeds_table(
     pairs = contrasts_by_draw(cells, contrasts)
     if not pairs:
         return pd.DataFrame()
-    wide = wide_cells(likelihood, "nll", missing="drop")
+    wide = wide_cells(likelihood, quantity.name, missing="drop")
     rows = []
     for contrast, by_draw in pairs:
         effect = seed_effect(contrast_values(wide, list(by_draw.values())), inference)
@@ -247,5 +255,6 @@ def seeds_table(
         if len(others)
         else table,
         inference,
+        quantity,
     )
     return whole.iloc[: len(table)].astype({name: table[name].dtype for name in table})

@@ -22,8 +22,8 @@ from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cell
 from budgetlens.statistics.effects import effects_table, with_verdicts
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import PairedEffect, one_sample_effects
-from budgetlens.tables.build import likelihood_table
 from budgetlens.tables.cells import with_cell_columns
+from budgetlens.tables.outcomes import by_cell
 from budgetlens.tables.presentation import Table
 from budgetlens.tables.sweep_presentation import (
     by_model,
@@ -62,7 +62,7 @@ class Member:
 
         Of examples whose answer was fed whole. None where the records don't count characters.
         """
-        trials, likelihood = self.records.trials, self.records.likelihood
+        trials, likelihood = self.records.trials, self.records.outcomes
         if "answer_characters" not in trials:
             return None
         characters = trials.groupby("example", observed=True)["answer_characters"].first()
@@ -169,7 +169,7 @@ def _effects(members: list[Member], inference: Inference) -> pd.DataFrame:
     for member in members:
         records = member.records
         contrasts = records.plan.contrasts
-        table = effects_table(records.likelihood, contrasts, records.inference)
+        table = effects_table(records.outcomes, contrasts, records.inference)
         table.insert(0, "model", member.name)
         frames.append(table.join(_beside(member, contrasts)))
     frame = pd.concat(frames, ignore_index=True)
@@ -183,7 +183,7 @@ def _effects(members: list[Member], inference: Inference) -> pd.DataFrame:
 
 def _beside(member: Member, contrasts: tuple[Contrast, ...]) -> pd.DataFrame:
     """The baseline of each contrast per token and per character, and its effect per character; a row per contrast."""
-    nll, characters = wide_cells(member.records.likelihood, "nll"), member.per_character
+    nll, characters = wide_cells(member.records.outcomes, "nll"), member.per_character
     table = pd.DataFrame({"baseline_nll": [_baseline(nll, contrast) for contrast in contrasts]})
     if characters is None:
         return table.assign(**dict.fromkeys(PER_CHARACTER, np.nan))
@@ -210,7 +210,8 @@ def _baseline(wide: pd.DataFrame, contrast: Contrast) -> float:
 def _likelihood(member: Member) -> pd.DataFrame:
     """Likelihood by cell, per token as in the model's own run, and per character."""
     records = member.records
-    table = likelihood_table(records.likelihood, records.manifest.cells, records.inference)
+    declared = records.declarations[records.outcome]
+    table = by_cell(records.outcomes, declared, records.manifest.cells, records.inference)
     table["model"] = member.name
     characters = member.per_character
     if characters is None:

@@ -1,0 +1,89 @@
+"""A probe's quantity as a map by layer or by head: how report and explorer draw it unless it asks for another form."""
+
+from __future__ import annotations
+
+import pandas as pd
+from plotly.graph_objects import Figure
+
+from budgetlens.model.declaration import Declaration
+from budgetlens.statistics.quantities import Quantity
+from figures import effect_map
+from figures.looks import LOOKS, Look
+
+#: Half the width of a head's interval in standard errors, 95 % of a normal distribution.
+HALF_WIDTH = 1.96
+
+
+def layer_map(
+    rows: pd.DataFrame,
+    declared: Declaration,
+    quantity: Quantity,
+    *,
+    facet: str,
+    title: str,
+    look: Look = LOOKS["light"],
+) -> Figure:
+    """A quantity in every layer and category, a panel per cell, or its differences in a panel per contrast.
+
+    ``rows`` have the columns layer, the probe's axis, n, mean, low, high, the facet's, and ``marked`` of differences.
+    """
+    differs = facet == "contrast"
+    categories = declared.ordered(set(rows[declared.axis].astype(str)))
+    named = rows.assign(**{declared.axis: rows[declared.axis].map(lambda own: declared.labels.get(own, own))})
+    return effect_map(
+        named,
+        x="layer",
+        y=declared.axis,
+        facet=facet,
+        quantity=f"difference in {quantity.label}" if differs else quantity.label,
+        unit=drawn_unit(quantity, differs),
+        percent=quantity.part_of_whole,
+        around_zero=differs or bool((rows["mean"] < 0).any()),
+        order={
+            "layer": [str(layer) for layer in sorted(set(rows["layer"]))],
+            declared.axis: [declared.labels.get(own, own) for own in categories],
+        },
+        title=title,
+        subtitle="baseline − treatment; a frame: the band of all layers leaves out 0" if differs else "",
+        **look,
+    )
+
+
+def map_of_heads(
+    rows: pd.DataFrame,
+    quantity: Quantity,
+    *,
+    facet: str,
+    title: str,
+    x: str = "layer",
+    look: Look = LOOKS["light"],
+) -> Figure:
+    """One category head by head: means in a panel per cell, or differences in a panel per contrast.
+
+    ``rows`` have the columns layer, head, n, mean and the facet's; differences standard_error and ``discovered``.
+    ``x`` is what stands across, layer or head.
+    """
+    differs = facet == "contrast"
+    half = HALF_WIDTH * rows["standard_error"] if differs else float("nan")
+    marks = {"marked": rows["discovered"]} if differs else {}
+    return effect_map(
+        rows.assign(low=rows["mean"] - half, high=rows["mean"] + half, **marks),
+        x=x,
+        y="head" if x == "layer" else "layer",
+        facet=facet,
+        quantity=f"difference in {quantity.label}" if differs else quantity.label,
+        unit=drawn_unit(quantity, differs),
+        percent=quantity.part_of_whole,
+        around_zero=differs or bool((rows["mean"] < 0).any()),
+        order={axis: [str(own) for own in sorted(set(rows[axis]))] for axis in ("layer", "head")},
+        title=title,
+        subtitle="baseline − treatment; a frame: discovered (false discovery rate 5 %)" if differs else "",
+        **look,
+    )
+
+
+def drawn_unit(quantity: Quantity, differs: bool) -> str:
+    """The unit as a picture tells it: parts of a whole are drawn in percent, their differences in points."""
+    if not quantity.part_of_whole:
+        return quantity.unit
+    return "points" if differs else "percent"
