@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from analyses.studies.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy
 from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.plan import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -40,6 +41,26 @@ def tables(run: Run) -> Mapping[str, Table]:
     return {"ratios": ratios_presented(run, prefix_ratios(STUDY))}
 
 
+def conclusion(protocol: str) -> Conclusion:
+    """Whether the co-encoded query still helps a decoder that has it; beside it, what it does to one that has not."""
+    effects = (
+        STUDY.prefix("oracle", "query", protocol),
+        STUDY.prefix("oracle", "none", protocol),
+        STUDY.interaction("oracle", protocol),
+        STUDY.prefix("random", "query", protocol),
+    )
+    return Conclusion(
+        tuple(Evidence(own.name) for own in effects),
+        {
+            "positive": "A cache that was co-encoded with the query still helps a decoder that has the query",
+            "negative": "A cache that was co-encoded with the query hurts a decoder that has the query",
+            "none": "A cache that was co-encoded with the query no longer matters to a decoder that has the query",
+            "undecided": "Whether a cache that was co-encoded with the query still helps a decoder that has it is open",
+        },
+        "interaction",
+    )
+
+
 @analysis("exp01")
 def exp01() -> Analysis:
     """Bare, oracle (hidden and left visible), template, keywords, random with the query; bare, oracle without."""
@@ -49,6 +70,7 @@ def exp01() -> Analysis:
         question="How much of a co-encoded prefix's effect survives once the decoder has the query itself?",
         plans={protocol: STUDY.plan(protocol, headline=HEADLINE) for protocol in PROTOCOLS},
         tables=tables,
+        conclusion=conclusion,
     )
 
 

@@ -13,6 +13,7 @@ from analyses.studies.prefix_plans import (
     PrefixStudy,
 )
 from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.plan import PROTOCOLS, Plan
 
 if TYPE_CHECKING:
@@ -61,6 +62,30 @@ def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure
     return length_figures(run, tables)
 
 
+def conclusion(protocol: str) -> Conclusion:
+    """Whether the effect of the co-encoded query changes with the document's length, with the query and without."""
+    trends = [f"oracle prefix | prompt={prompt}, per doubling of the length" for prompt in ("query", "none")]
+    ends = [
+        STUDY.prefix("oracle", "query", protocol, padding=padding).name
+        for padding in LENGTHS[:: len(LENGTHS) - 1]
+    ]
+    return Conclusion(
+        (
+            *(Evidence(name, "length_trends", unit="nats per doubling of the length") for name in trends),
+            *(Evidence(name) for name in ends),
+        ),
+        {
+            "positive": "With the query in the decoder, the co-encoded query helps more, or hurts less, the longer the "
+            "document",
+            "negative": "With the query in the decoder, the co-encoded query helps less, or hurts more, the longer the "
+            "document",
+            "none": "With the query in the decoder, the co-encoded query's effect is the same at every length",
+            "undecided": "Whether the co-encoded query's effect changes with the document's length is open",
+        },
+        "effects_by_length",
+    )
+
+
 @analysis("exp02")
 def exp02() -> Analysis:
     """{unpadded, 256 to 4,096 tokens} × {bare, oracle, keywords, random with the query; bare, oracle without}."""
@@ -72,6 +97,7 @@ def exp02() -> Analysis:
         n=16,
         tables=tables,
         figures=figures,
+        conclusion=conclusion,
         encoder_tokens=4_608,
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from analyses.studies.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy
 from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.plan import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -35,6 +36,26 @@ def tables(run: Run) -> Mapping[str, Table]:
     return {"ratios": ratios_presented(run, prefix_ratios(STUDY))}
 
 
+def conclusion(protocol: str) -> Conclusion:
+    """Whether the co-encoded query still helps on long documents."""
+    effects = (
+        STUDY.prefix("oracle", "query", protocol),
+        STUDY.prefix("oracle", "none", protocol),
+        STUDY.prefix("keywords:5", "query", protocol),
+        STUDY.prefix("random", "query", protocol),
+    )
+    return Conclusion(
+        tuple(Evidence(own.name) for own in effects),
+        {
+            "positive": "On long documents a co-encoded query still helps a decoder that has the query",
+            "negative": "On long documents a co-encoded query hurts a decoder that has the query",
+            "none": "On long documents a co-encoded query no longer matters to a decoder that has the query",
+            "undecided": "Whether a co-encoded query helps on long documents once the decoder has the query is open",
+        },
+        "interaction",
+    )
+
+
 @analysis("exp03")
 def exp03() -> Analysis:
     """Bare, oracle, keywords, random with the query; bare and oracle without; on long documents.
@@ -49,6 +70,7 @@ def exp03() -> Analysis:
         corpus="reference-long",
         n=100,
         tables=tables,
+        conclusion=conclusion,
     )
 
 

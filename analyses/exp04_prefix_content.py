@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from analyses.studies.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy
 from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.plan import PROTOCOLS, Plan
 
 if TYPE_CHECKING:
@@ -74,6 +75,22 @@ def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure
     return ranking_figures(run, tables)
 
 
+def conclusion(protocol: str) -> Conclusion:
+    """Whether it matters that the words are the document's own."""
+    effects = [
+        STUDY.prefix(level, "query", protocol).name for level in ("oracle", "keywords:5", WRONG, "random")
+    ]
+    return Conclusion(
+        tuple(Evidence(name) for name in (SPECIFICITY, *effects)),
+        {
+            "positive": "This document's own keywords help more, or hurt less, than another document's",
+            "negative": "This document's own keywords help less, or hurt more, than another document's",
+            "none": "Whose keywords they are makes no difference that matters",
+            "undecided": "Whether it matters that keywords are the document's own is open",
+        },
+    )
+
+
 @analysis("exp04")
 def exp04() -> Analysis:
     """Bare, oracle, random, keywords (5, 10, 20), first sentence, another document's keywords; two without a prompt.
@@ -87,6 +104,7 @@ def exp04() -> Analysis:
         plans={protocol: plan(protocol) for protocol in PROTOCOLS},
         tables=tables,
         figures=figures,
+        conclusion=conclusion,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from analyses.studies.prefix_plans import ORACLE, PrefixLevel, PrefixStudy
 from analyses.studies.two_by_two import Property, TwoByTwo, effects_of
 from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.effects import place
 from budgetlens.design.plan import PROTOCOLS, Plan
 from budgetlens.statistics.contrasts import distinct
@@ -148,6 +149,24 @@ def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure
     return damage_figures(run, tables, effects=tuple(BY_LENGTH))
 
 
+def conclusion(protocol: str) -> Conclusion:
+    """Whether a sentence hurts for being one; beside it, whether it hurts for being this document's."""
+    family = PUBLISHED if protocol == "published" else CORRECTED
+    main = [
+        f"{name}, {family}" for name in (COHERENCE.name, OVERLAP.name, f"{COHERENCE.name} × {OVERLAP.name}")
+    ]
+    return Conclusion(
+        tuple(Evidence(name) for name in (*main, STUDY.prefix(FIRST, "query", protocol).name)),
+        {
+            "positive": "A hidden sentence does not hurt for being a sentence: it helps more, or hurts less, than a bag "
+            "of words",
+            "negative": "A hidden sentence hurts for being a sentence: a bag of words does better",
+            "none": "Whether the prefix is a sentence or a bag of words makes no difference that matters",
+            "undecided": "Whether a hidden sentence hurts for being a sentence is open",
+        },
+    )
+
+
 @analysis("exp05")
 def exp05() -> Analysis:
     """{sentence, bag of words} × {this document, another}; beside them oracle, keywords and a generic sentence.
@@ -162,6 +181,7 @@ def exp05() -> Analysis:
         plans={protocol: plan(protocol) for protocol in PROTOCOLS},
         tables=tables,
         figures=figures,
+        conclusion=conclusion,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from analyses.exp01_production_cache import STUDY, exp01
 from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.conclusions import Conclusion, Evidence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +76,26 @@ def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
 CONDITIONS = ("bare", "oracle_trunc", "random_trunc", "bare_nq", "oracle_trunc_nq")
 
 
+def conclusion(protocol: str) -> Conclusion:
+    """Whether the co-encoded query's effect differs between long and short answers."""
+    from analyses.studies.reanalysis import SPLIT
+
+    effects = [STUDY.prefix("oracle", prompt, protocol).name for prompt in ("query", "none")]
+    return Conclusion(
+        tuple(
+            Evidence(name, "strata_trends", {"by": SPLIT}, "nats, long answers less short ones")
+            for name in effects
+        ),
+        {
+            "positive": "The co-encoded query's effect is larger on long answers",
+            "negative": "The co-encoded query's effect is larger on short answers",
+            "none": "The co-encoded query's effect is the same on short and long answers",
+            "undecided": "Whether the co-encoded query's effect differs between short and long answers is open",
+        },
+        "effects_short_long",
+    )
+
+
 @analysis("exp06")
 def exp06() -> Analysis:
     """A run of 01 by the length of its answers: up to 5 words or more, and five bins.
@@ -89,6 +110,7 @@ def exp06() -> Analysis:
         reads="exp01",
         tables=tables,
         figures=figures,
+        conclusion=conclusion,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from analyses.studies.encoder_by_prompt import plan
+from analyses.studies.encoder_by_prompt import plan, prefix_conclusion
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.plan import PROTOCOLS
 
@@ -17,6 +17,7 @@ def exp07() -> Analysis:
         title="Decoder attention",
         question="Where does the answer's attention go, and does a co-encoded query still help a decoder that has it?",
         plans={protocol: plan(protocol, ("none", "query")) for protocol in PROTOCOLS},
+        conclusion=prefix_conclusion,
     )
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from analyses.studies.encoder_by_prompt import plan
+from analyses.studies.encoder_by_prompt import content_conclusion, plan
 from budgetlens.design.analysis import Analysis, analysis
+
+#: From no prompt to the query, by protocol.
+PROMPTS = {"corrected": ("none", "random-text", "query"), "published": ("none", "random", "query")}
 
 
 @analysis("exp08")
@@ -18,10 +21,8 @@ def exp08() -> Analysis:
         name="exp08",
         title="Decoder length control",
         question="Is a query in the decoder worth its content, or only its length?",
-        plans={
-            "corrected": plan("corrected", ("none", "random-text", "query")),
-            "published": plan("published", ("none", "random", "query")),
-        },
+        plans={protocol: plan(protocol, prompts) for protocol, prompts in PROMPTS.items()},
+        conclusion=lambda protocol: content_conclusion(protocol, PROMPTS[protocol]),
     )
 
 

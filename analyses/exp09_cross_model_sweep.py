@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from analyses.studies.prefix_plans import ORACLE, PrefixLevel, PrefixStudy
 from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.plan import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -29,6 +30,25 @@ def tables(run: Run) -> Mapping[str, Table]:
     return {"ratios": ratios_presented(run, [fraction])}
 
 
+def conclusion(protocol: str) -> Conclusion:
+    """Whether the co-encoded query helps a decoder that has the query, of each model."""
+    effects = (
+        STUDY.prefix("oracle", "query", protocol),
+        STUDY.prefix("pool", "query", protocol),
+        STUDY.prompt("none", protocol),
+    )
+    return Conclusion(
+        tuple(Evidence(own.name) for own in effects),
+        {
+            "positive": "A co-encoded query still helps a decoder that has the query",
+            "negative": "A co-encoded query hurts a decoder that has the query",
+            "none": "A co-encoded query no longer matters to a decoder that has the query",
+            "undecided": "Whether a co-encoded query still helps a decoder that has the query is open",
+        },
+        "model_effects",
+    )
+
+
 @analysis("exp09")
 def exp09() -> Analysis:
     """Bare, oracle, random with the query; bare without; always a sweep: on the built-in model, or every ``--model``."""
@@ -41,6 +61,7 @@ def exp09() -> Analysis:
         n=500,
         models=("reference",),
         tables=tables,
+        conclusion=conclusion,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from analyses.studies.sink_paths import Path, Point
 from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.design import Cell, Design, Factor
 from budgetlens.design.effects import Effect, place
 from budgetlens.design.plan import Plan, Split
@@ -171,6 +172,25 @@ def _figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figur
     )
 
 
+def conclusion(protocol: str) -> Conclusion:
+    """Whether the prefix shifts attention once the sink is treated alike; beside it, the shift and the sink's own."""
+    at = " | prompt=query"
+    names = (f"oracle prefix, BOS hidden{at}", SHIFT + at, f"hiding BOS, bare{at}")
+    return Conclusion(
+        tuple(Evidence(name, "share_effects", {"role": "cross total"}) for name in names),
+        {
+            "positive": "Treating the sink alike does not explain the whole shift: the prefix lowers the share of "
+            "attention that goes to the encoder",
+            "negative": "Treating the sink alike does not explain the shift: the prefix raises the share of attention "
+            "that goes to the encoder",
+            "none": "With the sink hidden on both sides the prefix shifts no attention that matters: the shift is the "
+            "missing sink",
+            "undecided": "Whether the prefix shifts attention once the sink is treated alike is open",
+        },
+        "sink_layers",
+    )
+
+
 @analysis("exp10")
 def exp10() -> Analysis:
     """{bare, oracle} × what is hidden {nothing, BOS, prefix, both, first positions} × {no prompt, query}."""
@@ -185,6 +205,7 @@ def exp10() -> Analysis:
         n=500,
         tables=_tables,
         figures=_figures,
+        conclusion=conclusion,
     )
 
 

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.studies.knockout_plans import WINDOWS, BaseCell, knockout_plan, knockouts
+from analyses.studies.knockout_plans import WINDOWS, BaseCell, Knocked, knockout_plan, knockouts
 from budgetlens.design.analysis import Analysis, analysis
+from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 from budgetlens.model.trials import FIRST_POSITIONS
 
@@ -50,6 +51,23 @@ def _figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figur
     return knockout_figures(run, tables)
 
 
+def conclusion(protocol: str) -> Conclusion:
+    """What it costs to cut the answer's rows off the document in all layers, and off the other roles."""
+    rows, base = next(iter(_ROWS[protocol])), _BASES[protocol][-1]
+    by_keys = {keys: Knocked(base, rows, keys, "all").contrast.name for keys in base.keys}
+    names = (by_keys.pop("document"), *by_keys.values())
+    return Conclusion(
+        tuple(Evidence(name) for name in names),
+        {
+            "positive": "Cutting the answer's rows off the document lowers the cost of the answer",
+            "negative": "Cutting the answer's rows off the document costs",
+            "none": "Cutting the answer's rows off the document costs nothing that matters",
+            "undecided": "What cutting the answer's rows off the document costs is open",
+        },
+        "knockout_windows",
+    )
+
+
 @analysis("exp12")
 def exp12() -> Analysis:
     """Each role as keys × quarters of the decoder's depth and all layers, prefix visible and hidden."""
@@ -76,6 +94,7 @@ def exp12() -> Analysis:
         n=150,
         tables=_tables,
         figures=_figures,
+        conclusion=conclusion,
     )
 
 

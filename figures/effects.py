@@ -150,12 +150,12 @@ def effects_forest(
     seen: set[str] = set()
     for row, group in enumerate(families.values(), start=1):
         group = group.assign(position=range(len(group)), p_corrected=group[corrected])
-        for verdict, part in group.groupby("verdict", sort=False):
+        for words, part in group.groupby("verdict", sort=False):
             kind, small, order = part[["kind", "small", "order"]].iloc[0]
             style = effect_style(str(kind), bool(small), int(order), better, dark)
-            trace = effect_trace(part, str(verdict), f"{escaped(quantity)}", escaped(unit), style)
-            trace.showlegend = verdict not in seen
-            seen.add(str(verdict))
+            trace = effect_trace(part, str(words), f"{escaped(quantity)}", escaped(unit), style)
+            trace.showlegend = words not in seen
+            seen.add(str(words))
             figure.add_trace(trace, row=row, col=1)
         for record in group.to_dict("records"):
             texts = row_texts(record)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
+from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.design import Design, Factor, crossed
 from budgetlens.design.effects import Effect, Level, effect
 from budgetlens.design.plan import Plan, Split
@@ -37,6 +38,47 @@ def plan(protocol: str, prompts: Sequence[str]) -> Plan:
     if protocol == "published":
         return _published(prompts)
     return _corrected(prompts)
+
+
+def prefix_conclusion(protocol: str) -> Conclusion:
+    """Whether the co-encoded query still helps a decoder that has the query."""
+    hidden, words = _default(protocol)
+    suffix = _suffix(words)
+    effects = (_prefix(hidden, "query", suffix), *_two_by_two(hidden, words))
+    names = dict.fromkeys(own.name for own in effects)
+    return Conclusion(
+        tuple(Evidence(name) for name in names),
+        {
+            "positive": "A co-encoded query still helps a decoder that has the query",
+            "negative": "A co-encoded query hurts a decoder that has the query",
+            "none": "A co-encoded query no longer matters to a decoder that has the query",
+            "undecided": "Whether a co-encoded query still helps a decoder that has the query is open",
+        },
+        "interaction",
+    )
+
+
+def content_conclusion(protocol: str, prompts: Sequence[str]) -> Conclusion:
+    """Whether the query is worth more than a prompt of its length; beside it, what the length alone is worth."""
+    hidden, words = _default(protocol)
+    suffix = _suffix(words)
+    length, content = _prompt_steps(prompts, hidden, "none", suffix)
+    whole = _two_by_two(hidden, words)[2]
+    return Conclusion(
+        tuple(Evidence(own.name) for own in (content, length, whole)),
+        {
+            "positive": "The query is worth its content: it helps more, or hurts less, than random text of its length",
+            "negative": "The query's content hurts: random text of its length does better",
+            "none": "Beyond its length the query is worth nothing that matters",
+            "undecided": "Whether the query is worth more than random text of its length is open",
+        },
+        "splits",
+    )
+
+
+def _default(protocol: str) -> tuple[str, str]:
+    """What is hidden where a protocol says nothing else, and its words in names."""
+    return (FIRST_POSITIONS, "") if protocol == "published" else (BOS_VISIBLE, "BOS visible")
 
 
 def _published(prompts: Sequence[str]) -> Plan:

@@ -11,10 +11,12 @@ import pandas as pd
 
 from budgetlens.corpora.corpus import CORPORA
 from budgetlens.report.caveats import caveats
+from budgetlens.report.conclusion import conclusion_lines
 from budgetlens.report.document import write_report
 from budgetlens.report.drawing import draw_figures, save_figures
 from budgetlens.runs.run import Run
 from budgetlens.tables.build import build_tables
+from budgetlens.tables.conclusions import conclusions_of
 from budgetlens.tables.extract import Extract
 from budgetlens.tables.presentation import Table
 from budgetlens.tables.presented import presented_tables
@@ -159,6 +161,8 @@ def finish(run: Run) -> None:
         print(first_rows(table).to_terminal(width))
     for caveat in caveats(run.manifest, presented):
         print(f"caveat:  {visible(caveat)}")
+    for line in conclusion_lines(conclusions_of(run, saved.frames)):
+        print(visible(line))
     print(visible(f"tables:  {run.path / 'tables'} ({', '.join(saved.frames)})"))
     for path in saved.figures:
         print(visible(f"figure:  {path}"))

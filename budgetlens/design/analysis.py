@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from budgetlens.design.conclusions import Conclusion
 from budgetlens.design.plan import PROTOCOLS, PUBLISHED, Plan
 from budgetlens.registry.names import registered
 
@@ -23,6 +24,7 @@ class Analysis:
     whose finished runs this one reads again instead of running a model: its ``tables`` take all from ``Run.source``.
     ``models`` are those of a run that names none: such an analysis is always a sweep over models, whatever their
     number; any other is one where several are given. ``encoder_tokens`` is the longest encoder input by default.
+    ``conclusion`` gives, for a protocol, what answers the question; without it the headlines speak for themselves.
     Decoder inputs of the published protocol start as they did, with the start token alone;
     those of any other with all that the model's generation starts with.
     """
@@ -39,6 +41,7 @@ class Analysis:
     reads: str = ""
     models: tuple[str, ...] = ()
     encoder_tokens: int | None = None
+    conclusion: Callable[[str], Conclusion] | None = None
 
     def __post_init__(self) -> None:
         started = {

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from plotly.graph_objects import Figure
 
+from budgetlens.report.conclusion import conclusion_html
 from budgetlens.report.examples import examples_section
 from budgetlens.report.figures import drawn_tables, figures_section
 from budgetlens.report.findings import summary_section
@@ -20,6 +21,7 @@ from budgetlens.report.page import Section, escaped, foreign, page, paragraph, s
 from budgetlens.report.tables import tables_section
 from budgetlens.runs.manifest import Manifest
 from budgetlens.runs.run import Run
+from budgetlens.tables.conclusions import Concluded, conclusions_of
 from budgetlens.tables.presentation import Table
 
 
@@ -44,6 +46,7 @@ def write_report(
         figures,
         examples=run.shown_examples(),
         headline=[contrast.name for contrast in run.plan.headline_contrasts],
+        concluded=conclusions_of(run, frames or {name: table.frame for name, table in tables.items()}),
         further=further,
         altered=altered,
         frames=frames,
@@ -59,6 +62,7 @@ def report_page(
     *,
     examples: Sequence[Mapping[str, Any]] = (),
     headline: Sequence[str] = (),
+    concluded: Sequence[Concluded] = (),
     further: Mapping[str, str] | None = None,
     altered: Sequence[str] = (),
     frames: Mapping[str, pd.DataFrame] | None = None,
@@ -70,6 +74,7 @@ def report_page(
         manifest: what run.json says.
         tables, figures: by name, in reading order.
         examples: the content of RUN/examples.json.
+        concluded: the run's conclusions, which come first.
         headline: contrasts that the summary tells first; by default the first of each family.
         further: CSV of further tables, by name.
         altered: further tables that are not as they were written, and not shown.
@@ -83,7 +88,7 @@ def report_page(
         f'<p class="setting">{foreign(setting(manifest))}</p>'
     )
     sections = [
-        summary_section(manifest, tables, headline),
+        summary_section(manifest, tables, headline, conclusion_html(concluded)),
         design_section(manifest),
         examples_section(manifest, examples),
         figures_section(figures, tables, drawn or {}),

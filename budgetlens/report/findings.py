@@ -29,11 +29,17 @@ WHAT = {
 }
 
 
-def summary_section(manifest: Manifest, tables: Mapping[str, Table], headline: Sequence[str] = ()) -> Section:
+def summary_section(
+    manifest: Manifest,
+    tables: Mapping[str, Table],
+    headline: Sequence[str] = (),
+    conclusion: str = "",
+) -> Section:
     """Conclusions and caveats, for the top of the report.
 
     Args:
         manifest: what run.json says.
+        conclusion: HTML that comes first (:mod:`budgetlens.report.conclusion`).
         tables: the presented tables; ``effects`` gives the conclusions, of a sweep over models ``model_effects``;
             ``decomposition`` the parts.
         headline: names of the contrasts that come first; the others are folded.
@@ -41,11 +47,14 @@ def summary_section(manifest: Manifest, tables: Mapping[str, Table], headline: S
     effects = effects_of(tables)
     if effects is not None and len(effects.frame):
         told = [
+            conclusion,
             conclusions(effects, headline, "effects" if "effects" in tables else BY_MODEL),
             split_sentences(tables.get("decomposition")),
         ]
     else:
-        told = ["<p>This run has no table of paired effects; its tables and figures follow.</p>"]
+        told = [
+            conclusion or "<p>This run has no table of paired effects; its tables and figures follow.</p>"
+        ]
     warnings = caveats(manifest, tables)
     if not warnings:
         return Section("summary", "What may be concluded", "\n".join(told))
@@ -78,7 +87,7 @@ def conclusions(effects: Table, headline: Sequence[str], name: str = "effects") 
     rest = [finding for finding in found if finding not in first]
     marks = Counter((colour(finding), finding.verdict) for finding in found)
     counted = "".join(
-        f"<li>{_mark(own, words)} {count} of {len(found)}</li>"
+        f"<li>{mark(own, words)} {count} of {len(found)}</li>"
         for (own, words), count in sorted(marks.items(), key=lambda mark: COLOURS.index(mark[0][0]))
     )
     lead = (
@@ -95,7 +104,8 @@ def conclusions(effects: Table, headline: Sequence[str], name: str = "effects") 
     return f'{lead}<ul class="counts">{counted}</ul>{_sentences(first)}{folded}{law}{more}'
 
 
-def _mark(colour_class: str, words: str) -> str:
+def mark(colour_class: str, words: str) -> str:
+    """A verdict in the colour of a class."""
     return f'<span class="verdict {colour_class}">{escaped(words)}</span>'
 
 
@@ -108,7 +118,7 @@ def _by_family(found: Sequence[Finding]) -> str:
 
 def _sentences(found: Iterable[Finding]) -> str:
     items = "".join(
-        f'<li>{_mark(colour(finding), finding.verdict)} <span class="name">{foreign(finding.effect)}</span>: '
+        f'<li>{mark(colour(finding), finding.verdict)} <span class="name">{foreign(finding.effect)}</span>: '
         f"{escaped(sentence(finding))}</li>"
         for finding in found
     )
@@ -121,30 +131,47 @@ def sentence(finding: Finding) -> str:
     The mean difference is baseline − treatment: a positive one is a fall. An interaction is a difference of differences
     and is given with its sign.
     """
-    unit = finding.quantity.short_unit
     if math.isnan(finding.estimate):
         return f"undefined ({finding.reason or 'the table gives no reason'})."
-    mean, low, high = finding.estimate, finding.low, finding.high
-    signed = with_interval(mean, low, high).replace("-", "−")
+    signed, turned = _amounts(finding)
     count = f"n = {finding.n}"
     what = WHAT.get(finding.order, "the difference")
     small = ", which lies within the bound" if finding.small else ""
+    subject = _subject(finding)
     if finding.kind == "none":
-        return f"{what} is {signed} {unit} and lies within the bound ({count})."
+        return f"{what} is {signed} and lies within the bound ({count})."
     if finding.kind == "undecided":
-        power = (
-            ""
-            if math.isnan(finding.detectable)
-            else f"; {finding.detectable:.2g} {unit} would be found with 80 % power"
-        )
         of = "" if finding.order == 1 else f"{what} is "
-        return f"the data do not decide: {of}{signed} {unit} ({count}{power})."
+        return f"the data do not decide: {of}{signed} ({count}{_power(finding)})."
+    if finding.kind == "both":
+        return f"{subject} rises in some layers and falls in others ({count})."
     if finding.order != 1:
-        return f"{_meaning(finding)}: {signed} {unit}{small} ({count})."
+        return f"{_meaning(finding)}: {signed}{small} ({count})."
     if finding.kind == "positive":
-        return f"the {finding.quantity.label} falls by {signed} {unit}{small} ({count})."
-    risen = with_interval(-mean, -high, -low).replace("-", "−")
-    return f"the {finding.quantity.label} rises by {risen} {unit}{small} ({count})."
+        return f"{subject} falls by {signed}{small} ({count})."
+    return f"{subject} rises by {turned}{small} ({count})."
+
+
+def _amounts(finding: Finding) -> tuple[str, str]:
+    """The estimate with its interval and unit, and the same with its sign turned; parts of a whole are told in points."""
+    scale, unit = (100.0, "points") if finding.quantity.part_of_whole else (1.0, finding.quantity.short_unit)
+    mean, low, high = (scale * value for value in (finding.estimate, finding.low, finding.high))
+    at = "" if finding.layer is None else f" at layer {finding.layer}, the surest"
+    signed, turned = with_interval(mean, low, high), with_interval(-mean, -high, -low)
+    told = (f"{text} {unit}{at}".replace("-", "−") for text in (signed, turned))
+    return next(told), next(told)
+
+
+def _subject(finding: Finding) -> str:
+    """What rises or falls."""
+    return f"the {finding.quantity.label}{f' of the {finding.category}' if finding.category else ''}"
+
+
+def _power(finding: Finding) -> str:
+    if math.isnan(finding.detectable):
+        return ""
+    scale, unit = (100.0, "points") if finding.quantity.part_of_whole else (1.0, finding.quantity.short_unit)
+    return f"; {scale * finding.detectable:.2g} {unit} would be found with 80 % power"
 
 
 def _meaning(finding: Finding) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from budgetlens.statistics.decisions import Decision, Kind, codes_of
+from budgetlens.statistics.decisions import Decision, Kind, codes_of, decide_over_layers
 from budgetlens.statistics.quantities import Quantity
-from budgetlens.statistics.verdicts import ANSWER_NLL, verdict
+from budgetlens.statistics.verdicts import ANSWER_NLL, SLOPE, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +50,10 @@ class Finding:
     """Mean that a t test finds with power 0.8 at this n."""
     cautions: tuple[str, ...] = ()
     """Codes (:mod:`budgetlens.statistics.decisions`)."""
+    category: str = ""
+    """What of a whole it is of, such as a role; empty of an answer's outcome."""
+    layer: int | None = None
+    """The layer that is told, of an effect over layers; its interval and p hold over all of them."""
     reason: str = ""
     """Why the estimate, its interval or its tests are undefined."""
 
@@ -72,39 +76,77 @@ class Finding:
 
 
 def findings(effects: pd.DataFrame, quantity: Quantity = ANSWER_NLL) -> tuple[Finding, ...]:
-    """The rows of a table of effects (:func:`budgetlens.statistics.effects.effects_table`) as findings, in order.
+    """The rows of a table of effects (:func:`budgetlens.statistics.effects.effects_table`) or of trends, in order.
 
     Raises:
         ValueError: a column that a finding needs is missing.
     """
     corrected = next((name for name in CORRECTED if name in effects.columns), CORRECTED[0])
-    needed = (
-        "contrast",
-        "family",
-        "mean_difference",
-        "low",
-        "high",
-        corrected,
-        "n",
-        "kind",
-        "smallest_effect",
-    )
+    estimate = "slope" if "mean_difference" not in effects and "slope" in effects else "mean_difference"
+    name = "effect" if "contrast" not in effects and "effect" in effects else "contrast"
+    needed = (name, estimate, "low", "high", corrected, "n", "kind")
     missing = [name for name in needed if name not in effects.columns]
     if missing:
         raise ValueError(
             f"a table of effects needs the columns {', '.join(needed)}; this one lacks {', '.join(missing)}"
         )
-    return tuple(_finding(row, corrected, quantity) for row in effects.to_dict("records"))
+    return tuple(
+        _finding(
+            {**row, "contrast": row[name], "mean_difference": row[estimate]}, corrected, quantity, estimate
+        )
+        for row in effects.to_dict("records")
+    )
 
 
-def _finding(row: Mapping[str, Any], corrected: str, quantity: Quantity) -> Finding:
+def finding_over_layers(layers: pd.DataFrame, quantity: Quantity, category: str = "") -> Finding | None:
+    """One contrast and category of a probe of attention over its layers, told at the layer that is surest.
+
+    Args:
+        layers: rows of :func:`budgetlens.statistics.bands.share_differences`, one per layer, of one block.
+        quantity: what was measured.
+        category: what it is of, in words.
+
+    Returns:
+        Its finding, whose p is that of the layer over all layers; None where no layer was tested.
+    """
+    tested = layers[layers["band_low"].notna()]
+    if tested.empty:
+        return None
+    surest = tested.loc[(tested["mean"] / tested["standard_error"]).abs().idxmax()]
+    decision = decide_over_layers(
+        *(tested[name].to_numpy() for name in ("band_low", "band_high", "p_simultaneous", "p_tost"))
+    )
+    n = int(surest["n"])
+    return Finding(
+        effect=str(surest["contrast"]),
+        family=str(surest["family"]),
+        quantity=quantity,
+        order=int(surest["order"]),
+        estimate=float(surest["mean"]),
+        low=float(surest["band_low"]),
+        high=float(surest["band_high"]),
+        p=float(surest["p_simultaneous"]),
+        p_equivalence=float(tested["p_tost"].max()),
+        n=n,
+        units=n,
+        kind=decision.kind,
+        small=decision.small,
+        smallest_difference=float(surest["smallest_effect"]),
+        detectable=float("nan"),
+        cautions=tuple(dict.fromkeys(code for cell in tested["caution"] for code in codes_of(cell))),
+        category=category,
+        layer=int(surest["layer"]),
+    )
+
+
+def _finding(row: Mapping[str, Any], corrected: str, quantity: Quantity, estimate: str) -> Finding:
     n = int(row["n"])
     reason = row.get("reason", "")
     return Finding(
         effect=str(row["contrast"]),
-        family=str(row["family"]),
+        family=str(row.get("family", "")),
         quantity=quantity,
-        order=int(row.get("order", 1)),
+        order=int(row.get("order", SLOPE if estimate == "slope" else 1)),
         estimate=float(row["mean_difference"]),
         low=float(row["low"]),
         high=float(row["high"]),
@@ -114,7 +156,7 @@ def _finding(row: Mapping[str, Any], corrected: str, quantity: Quantity) -> Find
         units=int(row.get("clusters", n) or n),
         kind=row["kind"],
         small=row.get("small") == "yes",
-        smallest_difference=float(row["smallest_effect"]),
+        smallest_difference=float(row.get("smallest_effect", float("nan"))),
         detectable=float(row.get("minimum_detectable", float("nan"))),
         cautions=codes_of(row.get("caution")),
         reason=reason if isinstance(reason, str) else "",

@@ -284,9 +284,10 @@ def _tested(
     mean, sd = effect.mean_difference, float(values.std(ddof=1))
     low, high = intervals["mean"]
     withheld = []
-    share = _share_of_largest(values)
-    if not (low > 0 or high < 0):
-        share = NAN
+    share = NAN
+    if low > 0 or high < 0:
+        share = _share_of_largest(values)
+    else:
         withheld.append("share of the largest withheld: the interval of the mean holds 0")
     wilcoxon = NAN
     if units < n:

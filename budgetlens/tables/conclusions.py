@@ -1,0 +1,122 @@
+"""The conclusion of a run as values: the findings that its analysis names, and which of its outcomes they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from budgetlens.design.conclusions import Conclusion, Evidence
+from budgetlens.design.labels import Labels
+from budgetlens.registry.labels import Label
+from budgetlens.runs.run import Run
+from budgetlens.statistics.findings import Finding, finding_over_layers, findings
+from budgetlens.statistics.quantities import Quantity
+
+#: Columns that name the effect of a row, the first that a table has.
+_NAMES = ("contrast", "effect")
+#: Column of the model in the tables of a sweep, and what their names begin with.
+MODEL, OF_MODELS = "model", "model_"
+
+
+@dataclass(frozen=True)
+class Told:
+    """A finding with the words for its effect."""
+
+    finding: Finding
+    label: Label
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """What a run concludes: the deciding finding's outcome, and the findings that carry it, the deciding one first.
+
+    ``outcome`` is empty where the analysis has no clause for it; ``told`` is empty where nothing that the question needs
+    could act in this run.
+    """
+
+    told: tuple[Told, ...]
+    outcome: str
+    figure: str
+    model: str = ""
+
+
+def conclusions_of(run: Run, frames: Mapping[str, pd.DataFrame]) -> tuple[Concluded, ...]:
+    """The conclusion of a run; of a sweep one of each of its models that finished. None of a run without effects."""
+    labels = Labels({cell.name: cell.factors for cell in run.manifest.cells})
+    declared = _declared(run)
+    if declared is None:
+        return ()
+    if not run.manifest.is_sweep:
+        return (_concluded(run, declared, frames, labels),)
+    found = []
+    for name, own in run.of_models.items():
+        if isinstance(own, Run):
+            of_model = {
+                table.removeprefix(OF_MODELS): frame[frame[MODEL] == name]
+                for table, frame in frames.items()
+                if MODEL in frame
+            }
+            source = own.source or own
+            own_labels = Labels({cell.name: cell.factors for cell in source.manifest.cells})
+            found.append(replace(_concluded(own, declared, of_model, own_labels), model=name))
+    return tuple(found)
+
+
+def _declared(run: Run) -> Conclusion | None:
+    if run.analysis.conclusion is not None:
+        return run.analysis.conclusion(run.manifest.protocol)
+    headline = run.plan.headline_contrasts
+    if not headline:
+        return None
+    # Nobody said what answers the question: the headlines speak for themselves.
+    clauses = dict.fromkeys(("positive", "negative", "none", "undecided"), "-")
+    return Conclusion(tuple(Evidence(contrast.name) for contrast in headline), clauses)
+
+
+def _concluded(
+    run: Run, declared: Conclusion, frames: Mapping[str, pd.DataFrame], labels: Labels
+) -> Concluded:
+    contrasts = {contrast.name: contrast for contrast in (run.source or run).plan.contrasts}
+    told = []
+    for number, evidence in enumerate(declared.evidence):
+        finding = _finding(run, evidence, frames)
+        if finding is None:
+            if not number:
+                # What decides could not act: the rest answers another question.
+                return Concluded((), "", declared.figure)
+            continue
+        known = contrasts.get(evidence.effect)
+        label = Label(evidence.effect) if known is None else labels.effect(known)
+        told.append(Told(finding, label))
+    outcome = declared.outcomes.get(told[0].finding.kind, "") if run.analysis.conclusion else ""
+    return Concluded(tuple(told), outcome, declared.figure)
+
+
+def _finding(run: Run, evidence: Evidence, frames: Mapping[str, pd.DataFrame]) -> Finding | None:
+    """The finding that a piece of evidence names; None where the table does not have it."""
+    frame = frames.get(evidence.table)
+    if frame is None or frame.empty:
+        return None
+    name = next((column for column in _NAMES if column in frame), "")
+    if not name or not set(evidence.where) <= set(frame):
+        return None
+    rows = frame[frame[name].astype(str) == evidence.effect]
+    for column, value in evidence.where.items():
+        rows = rows[rows[column].astype(str) == value]
+    if rows.empty:
+        return None
+    quantity = _quantity(run, evidence)
+    if "layer" not in rows:
+        return findings(rows, quantity)[0]
+    return finding_over_layers(rows, quantity, ", ".join(evidence.where.values()))
+
+
+def _quantity(run: Run, evidence: Evidence) -> Quantity:
+    source = run.source or run
+    for name, declared in source.declarations.items():
+        if declared.tested is not None and declared.table(name, "effects") == evidence.table:
+            return declared.tested
+    quantity = source.outcome_quantity
+    return replace(quantity, short_unit=evidence.unit) if evidence.unit else quantity
