@@ -15,6 +15,7 @@ from budgetlens.statistics.bands import share_differences
 from budgetlens.statistics.budget_arrays import BudgetArray, by_document
 from budgetlens.statistics.contrasts import Contrast, comparison, wide_cells
 from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.extract import Extract
 from budgetlens.tables.outcomes import bounded
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table
@@ -42,6 +43,7 @@ COLUMNS = (
     "smallest_effect",
     "verdict",
     "unit",
+    "caution",
     "reason",
 )
 
@@ -56,7 +58,7 @@ def compared_runs(run: Run, other: Run) -> dict[str, Table]:
     Returns:
         By the probe's name, tables with the columns probe, cell, stack, block, layer, category (empty of probes of
         answers), n, other, run (means over the examples that both hold), difference (other - run), low, high (of
-        attention a band over all layers), p (corrected), smallest_effect, verdict, unit and reason.
+        attention a band over all layers), p (corrected), smallest_effect, verdict, unit, caution and reason.
 
     Raises:
         ValueError: the runs read different texts, or share no example, no cell or no probe.
@@ -134,6 +136,7 @@ def _of_answers(run: Run, other: Run, name: str, declared: Declaration, cells: S
             "smallest_effect": quantity.smallest_difference,
             "verdict": found["verdict"],
             "unit": quantity.unit,
+            "caution": found["caution"],
             "reason": found["reason"],
         }
     )
@@ -181,6 +184,7 @@ def _of_attention(
                     "smallest_effect": quantity.smallest_difference,
                     "verdict": found["verdict"],
                     "unit": quantity.unit,
+                    "caution": found["caution"],
                     "reason": found["reason"],
                 }
             )
@@ -276,9 +280,10 @@ def _presented(run: Run, other: Run, declared: Declaration, frame: pd.DataFrame)
             f"other is {other.name} (model {other.manifest.model.name}), run is {run.name} (model "
             f"{run.manifest.model.name}); examples are paired",
             f"too small to matter: {quantity.within(float(quantity.smallest_difference or 0))}",
+            CAUTION_RULE,
             *(() if run.documents is None else (DOCUMENTS_RESAMPLED,)),
         ),
-        columns=tuple(name for name in (*columns, "reason") if name not in constant),
+        columns=tuple(name for name in (*columns, "caution", "reason") if name not in constant),
         shown_rows=tuple(np.flatnonzero(shown)),
     )
 
