@@ -72,7 +72,6 @@ class Recipe:
     norm_rate: float = 4e-3
     clip: float = 1.0
     autocast: bool = True
-    compile: bool = True
 
 
 class Optimisers:
@@ -173,10 +172,6 @@ def train(
         for member, state in zip(optimisers.members, saved["optimisers"], strict=True):
             member.load_state_dict(state)
         first, spent = saved["step"], saved["spent"]
-    if recipe.compile:
-        torch._dynamo.config.recompile_limit = 64
-        for layer in (*model.get_encoder().text_model.layers, *model.get_decoder().layers):
-            layer.compile(dynamic=False)
 
     def checkpoint(step: int) -> None:
         states = [member.state_dict() for member in optimisers.members]
