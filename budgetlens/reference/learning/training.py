@@ -136,6 +136,21 @@ def recipe_record(recipe: Recipe) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(recipe)))
 
 
+def _restore(
+    path: Path, recipe: Recipe, model: T5Gemma2ForConditionalGeneration, optimisers: Optimisers
+) -> tuple[int, dict[str, float]]:
+    """The step to go on with and what was spent before it; model and optimisers become what the file holds."""
+    if not path.exists():
+        return 0, {"tokens": 0.0, "seconds": 0.0}
+    saved = torch.load(path, weights_only=True)
+    if saved["recipe"] != recipe_record(recipe):
+        raise ValueError(f"{path} belongs to another recipe: remove it, or train with the recipe it has")
+    model.load_state_dict(saved["model"])
+    for member, state in zip(optimisers.members, saved["optimisers"], strict=True):
+        member.load_state_dict(state)
+    return saved["step"], saved["spent"]
+
+
 def train(
     recipe: Recipe,
     work: Path,
@@ -161,23 +176,8 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     model = build_model(recipe.sizes).train()
     optimisers = Optimisers(model, recipe)
-    spent = {"tokens": 0.0, "seconds": 0.0}
-    first = 0
     path = work / CHECKPOINT
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        if saved["recipe"] != recipe_record(recipe):
-            raise ValueError(f"{path} belongs to another recipe: remove it, or train with the recipe it has")
-        model.load_state_dict(saved["model"])
-        for member, state in zip(optimisers.members, saved["optimisers"], strict=True):
-            member.load_state_dict(state)
-        first, spent = saved["step"], saved["spent"]
-
-    def checkpoint(step: int) -> None:
-        states = [member.state_dict() for member in optimisers.members]
-        payload = {"model": model.state_dict(), "optimisers": states, "step": step, "spent": spent}
-        _save(path, {**payload, "recipe": recipe_record(recipe)})
-
+    first, spent = _restore(path, recipe, model, optimisers)
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for step in _progress(first, recipe.steps):
         began = time.monotonic()
@@ -197,7 +197,9 @@ def train(
             report(f"step {step + 1}: {parts}; {spent['tokens'] / spent['seconds']:.0f} tokens/s")
             sums.clear()
         if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.steps:
-            checkpoint(step + 1)
+            states = [member.state_dict() for member in optimisers.members]
+            payload = {"model": model.state_dict(), "optimisers": states, "step": step + 1, "spent": spent}
+            _save(path, {**payload, "recipe": recipe_record(recipe)})
     return model, spent
 
 
