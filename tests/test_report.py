@@ -494,6 +494,7 @@ def test_run_without_effects_is_reported_all_the_same() -> None:
     ("changes", "words"),
     [
         ({"model": {"name": "reference"}}, "The built-in model demonstrates the tool"),
+        ({"model": {"name": "reference"}}, "that it copes with them is true by training"),
         ({"protocol": "published"}, "hides the encoder's BOS"),
         ({"identity": {"rows": "holding"}}, "rows that hold the answer's tokens"),
         ({"identity": {"dtype": "bfloat16"}}, "ran in bfloat16"),

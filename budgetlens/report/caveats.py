@@ -58,6 +58,11 @@ def _of_the_setting(manifest: Manifest) -> Iterable[str]:
             "The built-in model demonstrates the tool: it is small and was trained on generated English. "
             "Its numbers are no results about any other model."
         )
+        yield (
+            "Prefixes seen or hidden, the query, nothing or random ids as the decoder's prompt, and shifted positions "
+            "were part of its training: that it copes with them is true by training. Knockouts, patches and other "
+            "edits of attention or states were not."
+        )
     if manifest.protocol == "published":
         yield (
             "The published protocol is kept for replication. It hides the encoder's BOS, an attention sink, "
