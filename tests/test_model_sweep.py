@@ -552,10 +552,10 @@ def test_exp06_over_models_reads_a_run_of_01_of_each(
         "--quiet",
     ]
     assert main(["run", "exp06", *chosen, *given]) == 0
-    strata = pd.read_csv(out / "tables" / "model_strata_effects.csv")
+    strata = pd.read_csv(out / "tables" / "model_strata_effects.csv", dtype=str)
     assert set(strata["model"]) == set(models.values())
     for label, path in models.items():
         assert Run.open(out / "models" / f"{label}-exp01").manifest.analysis == "exp01"
-        own = pd.read_csv(out / "models" / label / "tables" / "strata_effects.csv")
+        own = pd.read_csv(out / "models" / label / "tables" / "strata_effects.csv", dtype=str)
         found = strata[strata["model"] == path].drop(columns="model").reset_index(drop=True)
         pd.testing.assert_frame_equal(found, own)
