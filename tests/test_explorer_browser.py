@@ -347,7 +347,7 @@ def test_radios_sorts_and_pages(browser: Browser, address: str, runs: dict[str, 
     page.wait_for_url(lambda url: "sort=difference" in url)
     page.wait_for_selector("text=page 1 of 2")
     page.click("#view label:has-text('Attention')")
-    heading_is(page, "Budgets")
+    heading_is(page, "Attention")
     page.click("#map label:has-text('heads, difference')")
     page.wait_for_url(lambda url: "map=contrast" in url)
     pick(page, "run", 0)

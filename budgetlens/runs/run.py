@@ -216,7 +216,7 @@ class Run:
     @cached_property
     def outcomes(self) -> pd.DataFrame:
         """The records of the outcome, one row per example and cell."""
-        return self._with(self.outcome, ("example", "cell"))
+        return self._with(self.outcome, ("example", "cell", self.outcome_quantity.name))
 
     def _with(self, kind: str, columns: Sequence[str]) -> pd.DataFrame:
         """The records of a kind, which nothing can be made of without these columns; RunError where one is missing."""
