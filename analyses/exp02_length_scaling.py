@@ -15,6 +15,7 @@ from analyses.studies.prefix_plans import (
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.plan import PROTOCOLS, Plan
+from budgetlens.registry.labels import Label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,14 +65,27 @@ def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure
 
 def conclusion(protocol: str) -> Conclusion:
     """Whether the effect of the co-encoded query changes with the document's length, with the query and without."""
-    trends = [f"oracle prefix | prompt={prompt}, per doubling of the length" for prompt in ("query", "none")]
+    trends = {
+        prompt: Label(
+            f"slope over length, {words}", f"the query as prefix, per doubling of the length, with {words}"
+        )
+        for prompt, words in (("query", "the query in the prompt"), ("none", "no prompt"))
+    }
     ends = [
         STUDY.prefix("oracle", "query", protocol, padding=padding).name
-        for padding in LENGTHS[:: len(LENGTHS) - 1]
+        for padding in (LENGTHS[0], LENGTHS[-1])
     ]
     return Conclusion(
         (
-            *(Evidence(name, "length_trends", unit="nats per doubling of the length") for name in trends),
+            *(
+                Evidence(
+                    f"oracle prefix | prompt={prompt}, per doubling of the length",
+                    "length_trends",
+                    unit="nats per doubling of the length",
+                    label=label,
+                )
+                for prompt, label in trends.items()
+            ),
             *(Evidence(name) for name in ends),
         ),
         {

@@ -13,6 +13,7 @@ from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.effects import place
 from budgetlens.design.plan import PROTOCOLS, Plan
+from budgetlens.registry.labels import Label
 from budgetlens.statistics.contrasts import distinct
 
 if TYPE_CHECKING:
@@ -152,11 +153,19 @@ def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figure
 def conclusion(protocol: str) -> Conclusion:
     """Whether a sentence hurts for being one; beside it, whether it hurts for being this document's."""
     family = PUBLISHED if protocol == "published" else CORRECTED
-    main = [
-        f"{name}, {family}" for name in (COHERENCE.name, OVERLAP.name, f"{COHERENCE.name} × {OVERLAP.name}")
-    ]
+    main = {
+        COHERENCE.name: Label("sentence instead of bag of words", "a sentence instead of a bag of words"),
+        OVERLAP.name: Label(
+            "own words instead of another's", "this document's words instead of another document's"
+        ),
+        f"{COHERENCE.name} × {OVERLAP.name}": Label(
+            "sentence × own words",
+            "a sentence instead of a bag of words × this document's words instead of another's",
+        ),
+    }
+    crossed = (Evidence(f"{name}, {family}", label=label) for name, label in main.items())
     return Conclusion(
-        tuple(Evidence(name) for name in (*main, STUDY.prefix(FIRST, "query", protocol).name)),
+        (*crossed, Evidence(STUDY.prefix(FIRST, "query", protocol).name)),
         {
             "positive": "A hidden sentence does not hurt for being a sentence: it helps more, or hurts less, than a bag "
             "of words",

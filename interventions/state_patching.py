@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
 from budgetlens.design.labels import level_label
+from budgetlens.model.roles import ROLE_LABELS, ROLES
 from budgetlens.model.states import CopyStates
 from budgetlens.model.trials import Trial
 from budgetlens.registry.labels import Label
@@ -52,10 +53,11 @@ class StatePatching(Intervention):
     @classmethod
     def label(cls, level: str) -> Label:
         """Whose states are copied, from which donor and where."""
-        if cls.parse(level).place is None:
+        own = cls.parse(level)
+        if own.place is None:
             return Label("", "no states copied", rest=True)
-        roles, _, rest = level.partition("<-")
-        donor, _, where = rest.rpartition("@")
+        roles = " and ".join(ROLE_LABELS[role].short for role in ROLES if role in own.place.roles)
+        donor, _, where = level.partition("<-")[2].rpartition("@")
         pairs = (part.partition("=") for part in donor.split("&"))
         told = ", ".join(level_label(factor, text).long for factor, _, text in pairs)
         place = "behind the last norm" if where == "final" else f"at layers {where}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
-from budgetlens.model.roles import ENCODER_ROLES
+from budgetlens.model.roles import ENCODER_ROLES, ROLE_LABELS
 from budgetlens.model.trials import FIRST_POSITIONS, Trial
 from budgetlens.registry.labels import Label
 from interventions.levels.values import role_set
@@ -53,7 +53,7 @@ class Truncate(Intervention):
         told = [role for role in ENCODER_ROLES if role in own.roles]
         if {"prefix", "separator"} <= own.roles:
             told.remove("separator")
-        words = " and ".join({"bos": "BOS", "eos": "EOS"}.get(role, role) for role in told)
+        words = " and ".join(ROLE_LABELS[role].short for role in told)
         return Label(f"{words} hidden")
 
     def apply(self, trial: Trial, context: Context) -> Trial:

@@ -14,6 +14,7 @@ from budgetlens.command.finishing import tables_of
 from budgetlens.design.analysis import CUSTOM
 from budgetlens.design.catalogue import available_analyses, find_analysis
 from budgetlens.design.conclusions import OUTCOMES, Conclusion, Evidence
+from budgetlens.design.labels import Labels
 from budgetlens.report.conclusion import NOTHING, conclusion_html, conclusion_lines, words
 from budgetlens.runs.run import Run
 from budgetlens.statistics.findings import findings
@@ -51,8 +52,13 @@ def test_every_analysis_names_effects_that_it_tests_and_words_without_ids(name: 
         study = __import__("analyses.exp02_length_scaling", fromlist=["STUDY"]).STUDY
         tested["length_trends"] = {own.name for own in length_trends(study, plan.contrasts, protocol)}
     assert 2 <= len(conclusion.evidence) <= 9
+    labels = Labels({cell.name: cell.factors for cell in plan.design.cells})
+    by_name = {contrast.name: contrast for contrast in (*plan.contrasts, *plan.share_contrasts)}
     for evidence in conclusion.evidence:
         assert evidence.effect in tested[evidence.table], evidence
+        label = evidence.label or labels.effect(by_name[evidence.effect])
+        # Readers see no id: no level of a design as it is written there.
+        assert not any(sign in label.long for sign in "=|_→"), label
     assert len({evidence.effect for evidence in conclusion.evidence}) == len(conclusion.evidence)
     for clause in conclusion.outcomes.values():
         assert not any(sign in clause for sign in "=|_→"), clause

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from budgetlens.registry.labels import Label
+
 #: Kinds of outcome that every conclusion has words for (:data:`budgetlens.statistics.decisions.Kind`); an effect whose
 #: layers differ in sign is told by its own sentence alone.
 OUTCOMES = ("positive", "negative", "none", "undecided")
@@ -15,13 +17,14 @@ class Evidence:
     """One effect of a run: a row of a table of effects; of a probe over layers, the rows of one category.
 
     ``where`` chooses among rows of one effect by further columns. ``unit`` is told behind its numbers where it is not
-    the outcome's, as of a slope.
+    the outcome's, as of a slope. ``label`` are its words where they are not made of its cells' levels.
     """
 
     effect: str
     table: str = "effects"
     where: Mapping[str, str] = field(default_factory=dict)
     unit: str = ""
+    label: Label | None = None
 
 
 @dataclass(frozen=True)

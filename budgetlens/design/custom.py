@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from budgetlens.design import schema
@@ -411,7 +412,8 @@ def _contrast_table(contrast: Contrast, names: Mapping[str, str]) -> dict[str, A
             table[key] = cells[0] if len(cells) == 1 else cells
     else:
         table["weights"] = {names[cell]: weight for cell, weight in contrast.weights.items()}
-    if contrast.order:
+    # Only where the weights don't tell it.
+    if contrast.order and contrast.order != replace(contrast, order=0).effect_order:
         table["order"] = contrast.order
     return table
 

@@ -30,7 +30,7 @@ Place = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Effect:
+class Crossed:
     """Some factors, by number, each with the level that its baseline is compared with.
 
     Its crossings are named by the place of their first corner, where all these factors are at their baselines.
@@ -84,29 +84,29 @@ class Places:
         """The number of each place in the order of the design."""
         return {place: number for number, place in enumerate(self.cells)}
 
-    def effects(self) -> Iterator[dict[Effect, list[Place]]]:
+    def effects(self) -> Iterator[dict[Crossed, list[Place]]]:
         """The effects of one factor, of two, and so on, each with its crossings; only those that have any.
 
         An effect has no crossing that the effect of fewer of its factors lacks, so that each order is made of the
         one before, and nothing is asked that no cell answers.
         """
-        found: dict[Effect, list[Place]] = {Effect(): list(self.cells)}
+        found: dict[Crossed, list[Place]] = {Crossed(): list(self.cells)}
         while found:
-            wider: dict[Effect, list[Place]] = {}
+            wider: dict[Crossed, list[Place]] = {}
             for effect, bases in found.items():
                 known = set(bases)
                 for base in bases:
                     for factor in range(max(effect.factors, default=-1) + 1, len(base)):
                         first = (*base[:factor], 0, *base[factor + 1 :])
                         if base[factor] and first in known:
-                            more = Effect((*effect.factors, factor), (*effect.levels, base[factor]))
+                            more = Crossed((*effect.factors, factor), (*effect.levels, base[factor]))
                             wider.setdefault(more, []).append(first)
             found = dict(sorted(wider.items(), key=lambda item: (item[0].factors, item[0].levels)))
             if found:
                 yield found
 
     def contrast(
-        self, effect: Effect, bases: Iterable[Place], family: str, held: Mapping[str, str]
+        self, effect: Crossed, bases: Iterable[Place], family: str, held: Mapping[str, str]
     ) -> Contrast:
         """The contrast of an effect, averaged over crossings and draws."""
         signs = {place: sign for base in bases for place, sign in effect.corners(base)}
@@ -145,7 +145,7 @@ def automatic_contrasts(design: Design) -> tuple[Contrast, ...]:
 def _every_effect(places: Places) -> Iterator[Contrast]:
     """The effects, as far as there is room for them, those that are the same under two names included."""
     contrasts = weights = 0
-    main: dict[Effect, list[Place]] = {}
+    main: dict[Crossed, list[Place]] = {}
     for effects in places.effects():
         order = next(iter(effects)).order
         size = sum(map(len, effects.values())) * 2**order

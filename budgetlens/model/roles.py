@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from budgetlens.registry.labels import Label
+
 #: Encoder roles, in the order in which they stand in the input.
 ENCODER_ROLES: tuple[str, ...] = ("bos", "prefix", "separator", "document", "eos")
 #: Decoder roles, in the order in which they stand in the input.
@@ -9,6 +11,17 @@ DECODER_ROLES: tuple[str, ...] = ("start", "prompt", "answer")
 #: All roles; the position of a role in this tuple is its code in role arrays.
 ROLES: tuple[str, ...] = ENCODER_ROLES + DECODER_ROLES
 ROLE_CODES: dict[str, int] = {role: code for code, role in enumerate(ROLES)}
+#: What readers see of a role: BOS and EOS as they are written, the others by their names.
+ROLE_LABELS: dict[str, Label] = {
+    "bos": Label("BOS", "the encoder's BOS"),
+    "prefix": Label("prefix", "the prefix"),
+    "separator": Label("separator", "the separator behind the prefix"),
+    "document": Label("document", "the document"),
+    "eos": Label("EOS", "the encoder's EOS"),
+    "start": Label("start", "the decoder's start"),
+    "prompt": Label("prompt", "the decoder's prompt"),
+    "answer": Label("answer", "the answer so far"),
+}
 #: Rows whose logits predict the answer's tokens: the last row before the answer and all of it but its last.
 #: The role ``answer`` is of the rows that *hold* them. A group of rows only: keys have no such name.
 PREDICTING = "predicting"

@@ -164,7 +164,7 @@ def _amounts(finding: Finding) -> tuple[str, str]:
 
 def _subject(finding: Finding) -> str:
     """What rises or falls."""
-    return f"the {finding.quantity.label}{f' of the {finding.category}' if finding.category else ''}"
+    return f"the {finding.quantity.label}{f' of {finding.category}' if finding.category else ''}"
 
 
 def _power(finding: Finding) -> str:

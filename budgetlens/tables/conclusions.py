@@ -9,6 +9,7 @@ import pandas as pd
 
 from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.labels import Labels
+from budgetlens.model.roles import ROLE_LABELS
 from budgetlens.registry.labels import Label
 from budgetlens.runs.run import Run
 from budgetlens.statistics.findings import Finding, finding_over_layers, findings
@@ -89,7 +90,7 @@ def _concluded(
             continue
         known = contrasts.get(evidence.effect)
         label = Label(evidence.effect) if known is None else labels.effect(known)
-        told.append(Told(finding, label))
+        told.append(Told(finding, evidence.label or label))
     outcome = declared.outcomes.get(told[0].finding.kind, "") if run.analysis.conclusion else ""
     return Concluded(tuple(told), outcome, declared.figure)
 
@@ -110,7 +111,12 @@ def _finding(run: Run, evidence: Evidence, frames: Mapping[str, pd.DataFrame]) -
     quantity = _quantity(run, evidence)
     if "layer" not in rows:
         return findings(rows, quantity)[0]
-    return finding_over_layers(rows, quantity, ", ".join(evidence.where.values()))
+    return finding_over_layers(rows, quantity, ", ".join(map(_category, evidence.where.values())))
+
+
+def _category(name: str) -> str:
+    """A role as readers see it; any other category, such as a total, by its name."""
+    return ROLE_LABELS[name].long if name in ROLE_LABELS else f"the {name}"
 
 
 def _quantity(run: Run, evidence: Evidence) -> Quantity:

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from budgetlens.design.intervention import Context, LevelError
 from budgetlens.model.edits import Edges
-from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
+from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING, ROLE_LABELS, ROLES
 from interventions.levels.layer_windows import LayerWindow, number_of, parse_window, window_layers
 from interventions.levels.values import role_set
 
@@ -86,7 +86,8 @@ class EdgeChoice:
 
 
 def _roles(roles: frozenset[str]) -> str:
-    return "+".join(role for role in (PREDICTING, *ENCODER_ROLES, *DECODER_ROLES) if role in roles)
+    told = [role for role in (PREDICTING, *ROLES) if role in roles]
+    return " and ".join(ROLE_LABELS[role].short if role in ROLE_LABELS else role for role in told)
 
 
 def _head_words(heads: frozenset[int] | None) -> str:
