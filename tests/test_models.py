@@ -10,17 +10,20 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
+import numpy as np
 import pytest
 import torch
 import transformers
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 
+from budgetlens.model import contract
 from budgetlens.model.attention import RowAttention, Site
 from budgetlens.model.batching import make_batch
 from budgetlens.model.capture import Reading, capture
 from budgetlens.model.contract import ContractError, check_contract
 from budgetlens.model.devices import chosen_device
+from budgetlens.model.edits import ScaleValues
 from budgetlens.model.families import FAMILIES, UnknownFamilyError, family_of
 from budgetlens.model.loaded import LoadedModel, ModelError, at_path, attention_operation, declared_sites
 from budgetlens.model.loading import (
@@ -92,6 +95,19 @@ def test_an_edit_without_effect_is_noticed(family: str, site: Site, projection: 
         ContractError, match=rf"an edit of the values at {site} left every answer loss as it was"
     ):
         check_contract(broken)
+
+
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+def test_the_edit_that_proves_a_site_is_no_rounding(family: str, loaded: Models) -> None:
+    """By thousands of times what float32 keeps of a loss: no processor's rounding decides whether a model is sound."""
+    model = loaded(family)
+    batch = contract._probe_batch(model)
+    reference = capture(model, batch, Reading()).token_losses
+    least = 1_000 * np.finfo(np.float32).eps * np.nanmax(reference)
+    for site in model.operations:
+        edit = ScaleValues(site, contract.PROBED_FACTOR)
+        edited = capture(model, batch, Reading(), (edit,)).token_losses
+        assert np.nanmax(abs(edited - reference)) > least, site
 
 
 def test_rows_that_sum_to_less_than_one_are_noticed(loaded: Models, monkeypatch: pytest.MonkeyPatch) -> None:
