@@ -174,6 +174,36 @@ def test_a_directory_that_was_removed_is_not_made_again(copy: Path, write: str) 
     assert not copy.exists()
 
 
+@pytest.mark.parametrize("kind", ["budgets", "likelihood", "trials"])
+def test_records_that_go_while_a_run_is_read_are_named_with_what_to_do(
+    copy: Path, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that was whole when it was opened: its directory may be removed a moment later."""
+    opened = Run.open
+
+    def removed(path: Path, **options: Any) -> Run:
+        run = opened(path, **options)
+        shutil.rmtree(path / "records" / kind)
+        return run
+
+    monkeypatch.setattr(Run, "open", removed)
+    assert main(["tables", str(copy)]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("budgetlens: ")
+    assert f"{kind}/part-00000.parquet is not there, or no longer; bring it back, or run it again" in told
+
+
+def test_any_file_that_goes_while_it_is_read_is_named_with_what_to_do(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Run, "open", lambda path, **options: (path / "gone.json").read_text())
+    assert main(["tables", str(copy)]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told == (
+        f"budgetlens: {copy}/gone.json is not there, or no longer; bring it back and give the same command again"
+    )
+
+
 def test_figures_do_not_make_a_removed_directory_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Removed while a figure is drawn, which takes longest."""
     drawn = page_html(Figure())

@@ -61,6 +61,9 @@ def _words_of(error: Exception, command: Sequence[str]) -> str:
     """What is told of an error that a user can do something about; empty of any other."""
     if is_out_of_memory(error):
         return words_of_memory(command)
+    if isinstance(error, FileNotFoundError) and error.filename:
+        # Of what was never there the readers tell in words of their own.
+        return f"{error.filename} is not there, or no longer; bring it back and give the same command again"
     return str(error) if isinstance(error, ValueError | OSError | ModuleNotFoundError) else ""
 
 

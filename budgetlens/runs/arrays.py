@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute, parquet
 
+from budgetlens.runs.parquet_files import reading
 from budgetlens.statistics.budget_arrays import (
     PLACES,
     SITE,
@@ -144,7 +145,7 @@ def _groups(path: Path, columns: list[str]) -> Iterator[pa.Table]:
     """Row groups of a part, one at a time, texts as dictionaries."""
     texts = [name for name in columns if name in ("cell", "example", "role", "part", *SITE)]
     # Without threads: where none can be started for want of memory, the pool of Arrow waits for ever.
-    with parquet.ParquetFile(path, read_dictionary=texts, pre_buffer=False) as file:
+    with reading(path), parquet.ParquetFile(path, read_dictionary=texts, pre_buffer=False) as file:
         check_columns(file.schema_arrow.names, columns)
         for number in range(file.num_row_groups):
             yield file.read_row_group(number, columns=columns, use_threads=False)

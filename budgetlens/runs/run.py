@@ -20,6 +20,7 @@ from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import available_probes, outcome_name
 from budgetlens.runs.arrays import read_arrays
 from budgetlens.runs.manifest import FORMAT, Manifest, RunError
+from budgetlens.runs.parquet_files import reading
 from budgetlens.runs.spreadsheets import unguarded
 from budgetlens.runs.storage import EXAMPLES, RunDirectory, part_name
 from budgetlens.runs.swept import Swept, swept_in
@@ -167,12 +168,9 @@ class Run:
             yield self._parquet(path, None)
 
     def _parquet(self, path: Path, columns: list[str] | None) -> pa.Table:
-        try:
-            # Without threads: where none can be started for want of memory, the pool of Arrow waits for ever.
-            with parquet.ParquetFile(path, pre_buffer=False) as file:
-                return file.read(columns=columns, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise RunError(f"{path} can't be read ({error}); run it again") from error
+        # Without threads: where none can be started for want of memory, the pool of Arrow waits for ever.
+        with reading(path), parquet.ParquetFile(path, pre_buffer=False) as file:
+            return file.read(columns=columns, use_threads=False)
 
     def _of(self, kind: str) -> list[Path]:
         if kind not in self._files:

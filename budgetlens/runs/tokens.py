@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.token_attention import token_attention
+from budgetlens.runs.parquet_files import reading
 from budgetlens.runs.records import Fed
 from budgetlens.runs.storage import RunDirectory
 
@@ -63,7 +64,8 @@ def stored_examples(directory: RunDirectory) -> dict[str, Path]:
 def read_token_attention(path: Path, *, cells: Sequence[str], layer: int) -> pd.DataFrame:
     """The stored records of some cells of one example in one layer; empty where they were not stored."""
     filters = [("cell", "in", list(cells)), ("layer", "==", layer)]
-    return parquet.read_table(path, filters=filters).to_pandas()
+    with reading(path):
+        return parquet.read_table(path, filters=filters).to_pandas()
 
 
 def _write(directory: RunDirectory, example: str, frame: pd.DataFrame) -> Path:
