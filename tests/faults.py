@@ -15,10 +15,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
+from budgetlens.runs.run import Run
 from tests.conftest import save_tiny, write_corpus
 from tests.faults_process import Ended, address_space, file_size, run, start, wait
 
@@ -29,6 +33,9 @@ STUDIES = {
     "exp07": ["exp07"],
 }
 EXAMPLES = 4
+#: How far a number may be from the undisturbed one after a halved batch, of the largest in its column: a thousand times
+#: what float32 keeps.
+BOUND = 1_000 * float(np.finfo(np.float32).eps)
 #: So many kills come one after another before a run may finish.
 CHAIN = 4
 KILLS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -113,6 +120,30 @@ def different(out: Path, whole: Path) -> str:
     left = sorted(path.name for pattern in (".*.tmp", ".*.part") for path in out.rglob(pattern))
     words = [f"tables differ: {names}"] if names else []
     return "; ".join([*words, *([f"left behind: {left}"] if left else [])])
+
+
+def further_apart(out: Path, whole: Path) -> str:
+    """Which tables of a run that was computed in smaller batches are further from the undisturbed ones than `BOUND`.
+
+    Text must be the same; a number may differ by the rounding of other batches, measured by the largest in its column.
+    """
+    apart = []
+    names = sorted(tables(out).keys() | tables(whole).keys())
+    for name in names:
+        ours, theirs = (
+            pd.read_csv(folder / "tables" / name) if (folder / "tables" / name).is_file() else pd.DataFrame()
+            for folder in (out, whole)
+        )
+        same = list(ours.columns) == list(theirs.columns) and len(ours) == len(theirs)
+        for column in theirs.columns if same else ():
+            own, other = ours[column], theirs[column]
+            if pd.api.types.is_float_dtype(other) and pd.api.types.is_float_dtype(own):
+                room = BOUND * float(np.nanmax(np.abs(other), initial=0.0))
+                same &= bool(np.allclose(own, other, rtol=0, atol=room, equal_nan=True))
+            else:
+                same &= own.fillna("").tolist() == other.fillna("").tolist()
+        apart += [] if same else [name]
+    return f"tables differ by more than rounding: {apart}" if apart else ""
 
 
 # Kills.
@@ -285,7 +316,11 @@ def starve(campaign: Campaign, times: int) -> None:
             aborted = ended.status in (-signal.SIGABRT, -signal.SIGSEGV)
             problem = "" if aborted else campaign.judged(study, out, ended, may_refuse=True)
             kind = "limit on memory" + (", ended by a library" if aborted else "")
-            campaign.note(kind, problem or campaign.completed(study, out))
+            problem = problem or campaign.completed(study, out)
+            # Some parts may have been computed in smaller batches, before the end or at it, and run.json says so.
+            if problem.startswith("tables differ") and Run.open(out).manifest.computed.get("smaller_batches"):
+                kind, problem = "limit on memory, halved", further_apart(out, campaign.whole(study))
+            campaign.note(kind, problem)
 
 
 # Two writers.
@@ -312,12 +347,18 @@ def remove(campaign: Campaign, times: int) -> None:
         with campaign.place() as out:
             child = start(campaign.command(study, out))
             moment = campaign.generator.uniform(0.2, 1.0) * campaign.seconds[study]
-            ended = wait(child, stop=(lambda out=out: shutil.rmtree(out, ignore_errors=True), moment))
+            # At once: a file that is written while a folder is emptied would stay in it, and would not be made again.
+            ended = wait(child, stop=(lambda out=out: _taken_away(out), moment))
             there = out.exists() and any(not path.name.startswith(".") for path in out.iterdir())
             problem = "" if ended.status == 0 else ended.refusal_problem()
             if there and not (out / "run.json").exists():
                 problem = problem or f"made again without run.json: {files_of(out)[:3]}"
             campaign.note("directory removed", problem or campaign.completed(study, out))
+
+
+def _taken_away(out: Path) -> None:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(out.rename(out.with_name("taken away")))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
