@@ -52,10 +52,11 @@ def conclusion(protocol: str) -> Conclusion:
     return Conclusion(
         tuple(Evidence(own.name) for own in effects),
         {
-            "positive": "A cache that was co-encoded with the query still helps a decoder that has the query",
+            "positive": "A cache that was co-encoded with the query helps a decoder that has the query",
             "negative": "A cache that was co-encoded with the query hurts a decoder that has the query",
-            "none": "A cache that was co-encoded with the query no longer matters to a decoder that has the query",
-            "undecided": "Whether a cache that was co-encoded with the query still helps a decoder that has it is open",
+            "none": "A cache that was co-encoded with the query makes no difference that matters to a decoder that "
+            "has the query",
+            "undecided": "Whether a cache that was co-encoded with the query helps a decoder that has it is open",
         },
         "interaction",
     )

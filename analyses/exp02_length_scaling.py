@@ -93,7 +93,8 @@ def conclusion(protocol: str) -> Conclusion:
             "document",
             "negative": "With the query in the decoder, the co-encoded query helps less, or hurts more, the longer the "
             "document",
-            "none": "With the query in the decoder, the co-encoded query's effect is the same at every length",
+            "none": "With the query in the decoder, the co-encoded query's effect changes by nothing that matters per "
+            "doubling of the length",
             "undecided": "Whether the co-encoded query's effect changes with the document's length is open",
         },
         "effects_by_length",

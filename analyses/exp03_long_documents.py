@@ -47,9 +47,9 @@ def conclusion(protocol: str) -> Conclusion:
     return Conclusion(
         tuple(Evidence(own.name) for own in effects),
         {
-            "positive": "On long documents a co-encoded query still helps a decoder that has the query",
+            "positive": "On long documents a co-encoded query helps a decoder that has the query",
             "negative": "On long documents a co-encoded query hurts a decoder that has the query",
-            "none": "On long documents a co-encoded query no longer matters to a decoder that has the query",
+            "none": "On long documents a co-encoded query makes no difference that matters to a decoder that has the query",
             "undecided": "Whether a co-encoded query helps on long documents once the decoder has the query is open",
         },
         "interaction",

@@ -40,10 +40,10 @@ def conclusion(protocol: str) -> Conclusion:
     return Conclusion(
         tuple(Evidence(own.name) for own in effects),
         {
-            "positive": "A co-encoded query still helps a decoder that has the query",
+            "positive": "A co-encoded query helps a decoder that has the query",
             "negative": "A co-encoded query hurts a decoder that has the query",
-            "none": "A co-encoded query no longer matters to a decoder that has the query",
-            "undecided": "Whether a co-encoded query still helps a decoder that has the query is open",
+            "none": "A co-encoded query makes no difference that matters to a decoder that has the query",
+            "undecided": "Whether a co-encoded query helps a decoder that has the query is open",
         },
         "model_effects",
     )

@@ -176,18 +176,22 @@ def conclusion(protocol: str) -> Conclusion:
     """Whether the prefix shifts attention once the sink is treated alike; beside it, the shift and the sink's own."""
     at = " | prompt=query"
     names = (f"oracle prefix, BOS hidden{at}", SHIFT + at, f"hiding BOS, bare{at}")
+    shares = [
+        Evidence(name, "share_effects", {"role": "cross total"}, of="all encoder positions") for name in names
+    ]
     return Conclusion(
-        tuple(Evidence(name, "share_effects", {"role": "cross total"}) for name in names),
+        tuple(shares),
         {
-            "positive": "Treating the sink alike does not explain the whole shift: the prefix lowers the share of "
-            "attention that goes to the encoder",
-            "negative": "Treating the sink alike does not explain the shift: the prefix raises the share of attention "
-            "that goes to the encoder",
-            "none": "With the sink hidden on both sides the prefix shifts no attention that matters: the shift is the "
-            "missing sink",
-            "undecided": "Whether the prefix shifts attention once the sink is treated alike is open",
+            "positive": "With the sink hidden on both sides the prefix still lowers the share of attention that goes to "
+            "the encoder, in some layer at least",
+            "negative": "With the sink hidden on both sides the prefix still raises the share of attention that goes to "
+            "the encoder, in some layer at least",
+            "none": "With the sink hidden on both sides the prefix shifts no share of attention that matters",
+            "undecided": "Whether the prefix shifts attention once the sink is hidden on both sides is open",
         },
         "sink_layers",
+        # Without a BOS there is no sink to hide.
+        needs=(shares[-1],),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from analyses.studies.encoder_by_prompt import BOS_VISIBLE
@@ -35,24 +36,25 @@ def _figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figur
 
 
 def conclusion(protocol: str) -> Conclusion:
-    """Whether the document's own final states carry the prefix's effect to a decoder that has the query."""
+    """Whether the document's own final states carry the prefix's effect; beside it, with the query."""
     hidden = _HIDDEN[protocol]
     every = [
         patch
         for patch in patches(hidden)
-        if patch.direction == RESTORED and patch.depth == "final" and patch.prompt == "query"
+        if patch.direction == RESTORED and patch.depth == "final" and patch.prompt == "none"
     ]
     first = next(patch for patch in every if patch.roles == SHOWN)
     others = [patch.contrast.name for patch in every if patch is not first]
-    names = (first.contrast.name, enrichment_contrast("query", hidden).name, *others)
+    asked = (replace(first, prompt="query").contrast.name, enrichment_contrast("query", hidden).name)
+    names = (first.contrast.name, enrichment_contrast("none", hidden).name, *others, *asked)
     return Conclusion(
         tuple(Evidence(name) for name in names),
         {
-            "positive": "The document's co-encoded states help a decoder that has the query, without any other state of "
-            "the prefixed input",
-            "negative": "The document's co-encoded states hurt a decoder that has the query",
-            "none": "The document's co-encoded states do nothing that matters for a decoder that has the query",
-            "undecided": "Whether the document's co-encoded states help a decoder that has the query is open",
+            "positive": "The document's own co-encoded states carry a help of the prefix, without any other state of the "
+            "prefixed input",
+            "negative": "The document's own co-encoded states carry a harm of the prefix",
+            "none": "The document's own co-encoded states carry nothing of the prefix that matters",
+            "undecided": "Whether the document's own co-encoded states carry what the prefix does is open",
         },
     )
 

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from figures import theme
-from figures.columns import checked, named
+from figures.columns import as_numbers, checked, named
 from figures.labels import (
     bracketed,
     contrast_label,
@@ -59,6 +59,9 @@ INTERACTION = {"lower": (_LESS_HELP, _MORE_HELP), "higher": (_MORE_HELP, _LESS_H
 HIGHER = ((LESS, "star"), (MORE, "star"))
 TREND = ((HELP[0], "triangle-right"), (HARM[0], "triangle-left"))
 
+#: Columns that say what was decided, and the kinds that there are.
+DECIDED = ("kind", "small", "order")
+KINDS = ("positive", "negative", "both", "none", "undecided")
 SMALL = "yes"
 """What the column `small` says where an effect was shown to be too small to matter."""
 
@@ -132,9 +135,8 @@ def effects_forest(
     if smallest_effect is not None and not smallest_effect > 0:
         raise ValueError(f"{name}: smallest_effect must be positive, in {unit}; given: {smallest_effect!r}")
     rows["family"] = rows["family"].astype(str)
-    rows["verdict"] = rows["verdict"].fillna("no verdict").astype(str)
-    rows["order"] = rows["order"].astype(int) if "order" in rows.columns else 1
-    rows["small"] = rows["small"].eq(SMALL) if "small" in rows.columns else False
+    rows["verdict"] = rows["verdict"].astype(object).where(rows["verdict"].notna(), "no verdict").astype(str)
+    rows = rows.assign(**_decided(rows, name))
     rows["label"] = contrast_labels(rows)
     frame = Frame(width=1080, left=256, right=436, gap_down=34).fitted(narrow, left=14, right=14)
     text_columns = (
@@ -147,15 +149,15 @@ def effects_forest(
     families = {str(family): part for family, part in rows.groupby("family", sort=False)}
     labels = {family: list(part["label"]) for family, part in families.items()}
     figure, annotations = row_panels(labels, frame, text_columns, dark)
-    seen: set[str] = set()
+    seen: set[tuple[str, ...]] = set()
     for row, group in enumerate(families.values(), start=1):
         group = group.assign(position=range(len(group)), p_corrected=group[corrected])
-        for words, part in group.groupby("verdict", sort=False):
-            kind, small, order = part[["kind", "small", "order"]].iloc[0]
+        for (words, kind, small, order), part in group.groupby(["verdict", *DECIDED], sort=False):
             style = effect_style(str(kind), bool(small), int(order), better, dark)
             trace = effect_trace(part, str(words), f"{escaped(quantity)}", escaped(unit), style)
-            trace.showlegend = words not in seen
-            seen.add(str(words))
+            look = (str(words), *style)
+            trace.showlegend = look not in seen
+            seen.add(look)
             figure.add_trace(trace, row=row, col=1)
         for record in group.to_dict("records"):
             texts = row_texts(record)
@@ -189,6 +191,23 @@ def effects_forest(
         shapes=shade(figure, len(families), smallest_effect, dark),
         missing=missing,
     )
+
+
+def _decided(rows: pd.DataFrame, figure: str) -> dict[str, pd.Series]:
+    """The columns `DECIDED`, checked; a missing kind is one that nothing was decided of."""
+    kinds = rows["kind"].astype(object).where(rows["kind"].notna(), "undecided").replace("", "undecided")
+    unknown = [kind for kind in kinds.unique() if kind not in KINDS]
+    if unknown:
+        raise ValueError(f"{figure}: column 'kind' holds {unknown[0]!r}; expected {named(KINDS)}")
+    order = as_numbers(rows["order"], figure) if "order" in rows.columns else pd.Series(1.0, index=rows.index)
+    if not (order.notna() & (order % 1 == 0)).all():
+        raise ValueError(
+            f"{figure}: column 'order' must hold whole numbers: 1 a difference, 2 an interaction, ..."
+        )
+    small = (
+        rows["small"].isin((SMALL, True)) if "small" in rows.columns else pd.Series(False, index=rows.index)
+    )
+    return {"kind": kinds, "small": small, "order": order.astype(int)}
 
 
 def contrast_labels(rows: pd.DataFrame) -> list[str]:

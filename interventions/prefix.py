@@ -140,7 +140,7 @@ class Prefix(Intervention):
         if own.source == "literal":
             words = f"“{words}”"
         if own.count is not None:
-            words = f"{own.count} {words}"
+            words = f"{own.count} {words.removesuffix('s') if own.count == 1 else words}"
         if own.source != kind:
             words = f"another example's {words.removeprefix('the ').removeprefix('a ')}"
         if own.times > 1:

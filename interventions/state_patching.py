@@ -56,7 +56,7 @@ class StatePatching(Intervention):
         own = cls.parse(level)
         if own.place is None:
             return Label("", "no states copied", rest=True)
-        roles = " and ".join(ROLE_LABELS[role].short for role in ROLES if role in own.place.roles)
+        roles = ", ".join(ROLE_LABELS[role].short for role in ROLES if role in own.place.roles)
         donor, _, where = level.partition("<-")[2].rpartition("@")
         pairs = (part.partition("=") for part in donor.split("&"))
         told = ", ".join(level_label(factor, text).long for factor, _, text in pairs)

@@ -53,7 +53,9 @@ class Truncate(Intervention):
         told = [role for role in ENCODER_ROLES if role in own.roles]
         if {"prefix", "separator"} <= own.roles:
             told.remove("separator")
-        words = " and ".join(ROLE_LABELS[role].short for role in told)
+        if "prefix" in own.roles and "separator" not in own.roles:
+            told[told.index("prefix")] = "prefix without its separator"
+        words = " and ".join(ROLE_LABELS[role].short if role in ROLE_LABELS else role for role in told)
         return Label(f"{words} hidden")
 
     def apply(self, trial: Trial, context: Context) -> Trial:

@@ -130,7 +130,14 @@ def test_shares_over_layers_are_told_in_points_at_the_surest_layer(
         "contrast == @effect and role == 'document' and stack == 'decoder'"
     )
     layers = layers.iloc[:1].assign(
-        mean=-0.028, band_low=-0.039, band_high=-0.017, p_simultaneous=0.001, p_tost=0.9, layer=7, n=24
+        mean=-0.028,
+        band_low=-0.039,
+        band_high=-0.017,
+        p_simultaneous=0.001,
+        p_tost=0.9,
+        layer=7,
+        n=24,
+        caution="",
     )
     conclusion = Conclusion(
         (Evidence(effect, "share_effects", {"role": "document"}),),
@@ -168,7 +175,7 @@ def test_trends_are_told_per_step_and_in_their_unit(run: Run) -> None:
     vars(own)["analysis"] = replace(run.analysis, conclusion=lambda protocol: conclusion)
     (concluded,) = conclusions_of(own, {"trends": trends})
     assert words(concluded) == (
-        "It is positive: along the quantity the effect grows: 0.25 [0.10, 0.40] nats per step (n = 30)."
+        "It is positive: along the quantity it helps more, or hurts less: 0.25 [0.10, 0.40] nats per step (n = 30)."
     )
 
 

@@ -49,7 +49,7 @@ def test_an_effect_is_its_crossing_cell_by_cell(chosen: set[str], treatment: str
     made, expected = effect(**ends, **at).named("x", "f").contrast(CELLS), by_hand(ends, at)
     assert made.weights == pytest.approx(expected.weights)
     assert made.effect_order == expected.effect_order == len(chosen)
-    assert effect(**ends, **at).name == expected.name
+    assert effect(**ends, **at).words == expected.name
 
 
 def test_the_difference_of_two_effects_is_their_interaction() -> None:
@@ -95,6 +95,10 @@ def test_places_compare_what_changes_in_several_factors_at_once() -> None:
     assert weights == {"prefix=none|hidden=b|prompt=none": 1, "prefix=oracle|hidden=b|prompt=query": -1}
     # A factor that a place names itself stays.
     assert "hidden=a" in next(iter((made.at(hidden="a")).at(hidden="b").contrast(CELLS).weights))
+    with pytest.raises(ValueError, match="hidden is named on one side alone, and averaged over on the other"):
+        (place(prefix="none", prompt="none") - place(prefix="oracle", prompt="none", hidden="a")).contrast(
+            CELLS
+        )
     half = (made * 0.5).at(hidden="b").contrast(CELLS).weights
     assert set(half.values()) == {0.5, -0.5}
     assert [cell.name for cell in place(prefix="oracle", prompt="none").cells(CELLS)] == [
@@ -110,17 +114,42 @@ def test_what_is_no_effect_is_refused_by_name() -> None:
         effect(prompt="query")
     with pytest.raises(ValueError, match="prefix=.*expected a pair of different levels"):
         effect(prefix=("none", "none"))
+    with pytest.raises(ValueError, match="none on both sides"):
+        effect(prefix=(["none", "oracle"], ["oracle", "random"]))
+    one = effect(prefix=("none", "oracle"), prompt="query", hidden="a")
+    with pytest.raises(ValueError, match="its sides are the same cells"):
+        (one - one).contrast(CELLS)
+    with pytest.raises(ValueError, match="mean takes effects, one by one; got list"):
+        mean([one])  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        _ = one + 1
+    # Twice an effect is no interaction, and what is left of cancelled weights is none.
+    assert (2 * one).contrast(CELLS).effect_order == 1
+    rest = (
+        0.1 * one + 0.2 * one - 0.3 * one + effect(prefix=("none", "random"), prompt="query", hidden="a")
+    ).contrast(CELLS)
+    assert len(rest.weights) == 2
+    assert effect(prefix=("none", "oracle")).at(prompt="query").words == "prefix none→oracle | prompt=query"
     with pytest.raises(ValueError, match="prefix=3: expected a level's name, or a list"):
         effect(prefix=("none", "oracle"), hidden="a").at(prefix=3)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="no cell has the factor 'prefx'; known: prefix, hidden, prompt"):
+    with pytest.raises(
+        ValueError,
+        match=r"no cell has the factor 'prefx'\. Did you mean 'prefix'\? Known: prefix, ",
+    ):
         effect(prefx=("none", "oracle")).contrast(CELLS)
-    with pytest.raises(ValueError, match="no cell has prefix=orcale; known: none, oracle, random, random@1"):
+    with pytest.raises(
+        ValueError,
+        match=r"no cell has prefix=orcale\. Did you mean 'oracle'\? Known: none, oracle, ",
+    ):
         effect(prefix=("none", "orcale")).contrast(CELLS)
     with pytest.raises(ValueError, match="sum to 1"):
         place(prefix="none").named("x").contrast(CELLS)
     # Without a cell of one side, the sides are averages over different prompts.
     lacking = [cell for cell in CELLS if cell.name != "prefix=oracle|hidden=a|prompt=query"]
-    with pytest.raises(ValueError, match="do not cross its levels fully: prefix=oracle has 3 cells where 4"):
+    with pytest.raises(
+        ValueError,
+        match="prefix=oracle has 3 cells, with other levels .* side's 4",
+    ):
         effect(prefix=("none", "oracle")).contrast(lacking)
     assert effect(prefix=("none", "oracle"), prompt="none").contrast(lacking).weights
 
@@ -137,9 +166,16 @@ def test_effects_in_design_files() -> None:
     assert (both.name, both.effect_order) == ("both", 2)
     (over,) = plan(effect={"prefix": ["none", "oracle"]}).contrasts
     assert set(map(abs, over.weights.values())) == {0.5}
+    (held,) = plan(effect={"prefix": ["none", "oracle"], "prompt": [["none", "query"]]}).contrasts
+    assert held.weights == over.weights
+    assert held.effect_order == 1
     for wrong, words in (
+        (
+            {"effect": {"prefix": ["none", "oracle"]}, "order": 2},
+            "order: an effect knows its order, 1; leave it out",
+        ),
         ({"effect": {"prompt": "query"}}, r"contrasts\[0\]: an effect needs a factor with a pair"),
-        ({"effect": {"prefix": ["none"]}}, r"effect.prefix: expected a level, or a pair .* got 1 entries"),
+        ({"effect": {"prefix": ["none"]}}, r"effect.prefix: expected a level, a pair .* got 1 entry"),
         ({"effect": {"prefix": ["none", "rain"]}}, "no cell has prefix=rain"),
         ({"effect": {"prefix": ["none", "oracle"]}, "weights": {}}, "expected one of effect, baseline and"),
         ({"effect": 5}, "effect: expected a table"),

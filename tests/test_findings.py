@@ -101,8 +101,11 @@ def finding(kind: Kind, order: int) -> Finding:
         ),
         (finding("undecided", 1), "the data do not decide: 0.50 [0.40, 0.60] nats"),
         (finding("positive", 3), "with the third factor the interaction is smaller: 0.50 [0.40, 0.60] nats"),
-        (finding("positive", SLOPE), "along the quantity the effect grows: 0.50 [0.40, 0.60] nats"),
-        (finding("negative", SLOPE), "along the quantity the effect shrinks: 0.50"),
+        (
+            finding("positive", SLOPE),
+            "along the quantity it helps more, or hurts less: 0.50 [0.40, 0.60] nats",
+        ),
+        (finding("negative", SLOPE), "along the quantity it helps less, or hurts more: 0.50"),
     ],
 )
 def test_sentences_name_what_the_mean_is(given: Finding, words: str) -> None:

@@ -79,12 +79,12 @@ def test_effects_are_told_by_what_changes_and_what_is_held() -> None:
     )
     both = effect(prefix=("none", "oracle"), prompt=("none", "query"), hidden=hidden).contrast(cells)
     assert labels.effect(both).short == "prefix: the query × prompt: the query · prefix hidden"
-    # What is averaged over is not told, and what changes in two factors at once is told by its cells.
+    # What is averaged over is told as that, and what changes in two factors at once is told by its cells.
     main = effect(prefix=("none", "oracle"), hidden=hidden, prompt=["none", "query"]).contrast(cells)
-    assert labels.effect(main).short == "prefix: the query · prefix hidden"
+    assert labels.effect(main).short == "prefix: the query · prefix hidden · averaged over 2 levels of prompt"
     jump = (place(prefix="none", prompt="none") - place(prefix="oracle", prompt="query")).at(hidden=hidden)
     assert labels.effect(jump.contrast(cells)).sentence == (
-        "the query as prefix and the query in the prompt instead of no prefix and no prompt"
+        "the query as prefix and the query in the prompt instead of no prefix and no prompt, with prefix hidden"
     )
 
 

@@ -415,7 +415,7 @@ def test_a_damaged_list_of_models_is_told(swept: Run, tmp_path: Path) -> None:
         RunDirectory(tmp_path).begin(swept.manifest.identity, swept.manifest.content)
         path.write_text(content)
         with pytest.raises(
-            RunError, match=r"sweep.json is damaged or altered; remove it and give the same command"
+            RunError, match=r"sweep.json is damaged or altered; remove it and give the `run` command"
         ):
             _ = Run.open(tmp_path).swept
 

@@ -6,6 +6,7 @@ import itertools
 
 import pandas as pd
 
+from budgetlens.statistics.verdicts import CAUTIONS
 from budgetlens.tables.captions import Captions
 from budgetlens.tables.probe_presentation import (
     band_table,
@@ -96,7 +97,7 @@ def test_bands_name_the_layers_that_leave_out_0_and_the_surest():
     assert shown["verdict"].tolist() == ["rises and falls", "undecided"]
     # Those of any layer, each once, and told below the table.
     assert shown["caution"].tolist() == ["tails; skew", ""]
-    assert "a: tails" in table.to_terminal(200)
+    assert f"a: {CAUTIONS['tails']}" in table.to_terminal(200)
     assert "A caution stands for any layer of its row" in table.caption
 
 

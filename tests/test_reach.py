@@ -286,6 +286,7 @@ def test_parts_of_an_earlier_version_count_as_nothing_known(tmp_path: Path) -> N
     directory = RunDirectory(tmp_path)
     write_manifest(directory.path, report_pages.manifest().content)
     columns = {
+        "example": pa.array(["x", "y"]).dictionary_encode(),
         "cell": pa.array(["a", "a"]).dictionary_encode(),
         "document_intact": pa.array([True, True]),
         "truncated_tokens": pa.array([0, 0], pa.int32()),

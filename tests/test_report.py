@@ -356,13 +356,14 @@ SCORE = Quantity("score", "exact match", "fraction right", better="higher", smal
             finding("none", -0.01, 0.02, small=True),
             "no effect within ±0.05",
             "none",
-            "the difference is −0.010 [−0.030, 0.010] nats and lies within the bound (n = 40).",
+            "the difference is −0.010 [−0.030, 0.010] nats and lies within ±0.05 (n = 40).",
         ),
         (
             finding("undecided", 0.1, 0.2, detectable=0.31),
             "undecided",
             "undecided",
-            "the data do not decide: 0.10 [−0.10, 0.30] nats (n = 40; 0.31 nats would be found with 80 % power).",
+            "the data do not decide: 0.10 [−0.10, 0.30] nats (n = 40; 0.31 nats would be found with 80 % power by one "
+            "test alone).",
         ),
         (
             finding("positive", order=2),
@@ -387,14 +388,14 @@ SCORE = Quantity("score", "exact match", "fraction right", better="higher", smal
             finding("negative", -0.02, 0.01, small=True),
             "hurts, within ±0.05",
             "hurts",
-            "the answer's NLL rises by 0.020 [0.010, 0.030] nats, which lies within the bound (n = 40).",
+            "the answer's NLL rises by 0.020 [0.010, 0.030] nats, which lies within ±0.05 (n = 40).",
         ),
         (
             finding("positive", 0.02, 0.01, order=2, small=True),
             "sub-additive, within ±0.05",
             "apart",
             "together the two help less, or hurt more, than the sum of each alone: 0.020 [0.010, 0.030] nats, which lies "
-            "within the bound (n = 40).",
+            "within ±0.05 (n = 40).",
         ),
         (
             finding("negative", -0.5, quantity=SCORE),
@@ -406,7 +407,7 @@ SCORE = Quantity("score", "exact match", "fraction right", better="higher", smal
             finding("negative", -0.5, quantity=SHARE),
             "rises",
             "apart",
-            "the share rises by 0.50 [0.40, 0.60] fraction of attention (n = 40).",
+            "the share rises by 50 [40, 60] points (n = 40).",
         ),
         (
             finding("undecided", math.nan, reason="fewer than 2 pairs"),

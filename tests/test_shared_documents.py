@@ -657,7 +657,7 @@ def test_the_explorer_s_strata_resample_documents(tmp_path):
         answer_tokens=repeated_five_times(once.answer_tokens),
         counts=repeated_five_times(once.counts),
     )
-    state = State(strata="hardness", stratum="2 of 5")
+    state = State(strata="hardness", stratum="2 of 5", tested=once.run.outcome)
     columns = ["mean_difference", "low", "high"]
     expected = explored_effects(once, state)
     found = explored_effects(often, state)
@@ -665,6 +665,6 @@ def test_the_explorer_s_strata_resample_documents(tmp_path):
     assert (found["clusters"] == expected["n"]).all()
     assert found[columns].to_numpy() == pytest.approx(expected[columns].to_numpy(), abs=1e-12, nan_ok=True)
     vars(run)["inference"] = replace(run.inference, clusters=None)
-    naive = subset_effects(often, mask_of(often, "hardness", "2 of 5"), run.inference)
+    naive = subset_effects(often, mask_of(often, "hardness", "2 of 5"), run.inference, run.outcome)
     widths = [(table["high"] - table["low"]).to_numpy() for table in (naive, expected)]
     assert (widths[0] < 0.7 * widths[1]).all()

@@ -49,10 +49,10 @@ def prefix_conclusion(protocol: str) -> Conclusion:
     return Conclusion(
         tuple(Evidence(name) for name in names),
         {
-            "positive": "A co-encoded query still helps a decoder that has the query",
+            "positive": "A co-encoded query helps a decoder that has the query",
             "negative": "A co-encoded query hurts a decoder that has the query",
-            "none": "A co-encoded query no longer matters to a decoder that has the query",
-            "undecided": "Whether a co-encoded query still helps a decoder that has the query is open",
+            "none": "A co-encoded query makes no difference that matters to a decoder that has the query",
+            "undecided": "Whether a co-encoded query helps a decoder that has the query is open",
         },
         "interaction",
     )
@@ -67,10 +67,10 @@ def content_conclusion(protocol: str, prompts: Sequence[str]) -> Conclusion:
     return Conclusion(
         tuple(Evidence(own.name) for own in (content, length, whole)),
         {
-            "positive": "The query is worth its content: it helps more, or hurts less, than random text of its length",
-            "negative": "The query's content hurts: random text of its length does better",
+            "positive": "The query is worth its content: it helps more, or hurts less, than a random prompt of its length",
+            "negative": "The query's content hurts: a random prompt of its length does better",
             "none": "Beyond its length the query is worth nothing that matters",
-            "undecided": "Whether the query is worth more than random text of its length is open",
+            "undecided": "Whether the query is worth more than a random prompt of its length is open",
         },
         "splits",
     )

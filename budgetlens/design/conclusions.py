@@ -17,7 +17,8 @@ class Evidence:
     """One effect of a run: a row of a table of effects; of a probe over layers, the rows of one category.
 
     ``where`` chooses among rows of one effect by further columns. ``unit`` is told behind its numbers where it is not
-    the outcome's, as of a slope. ``label`` are its words where they are not made of its cells' levels.
+    the outcome's, as of a slope. ``label`` are its words where they are not made of its cells' levels,
+    ``of`` the words of a category that is no role.
     """
 
     effect: str
@@ -25,6 +26,7 @@ class Evidence:
     where: Mapping[str, str] = field(default_factory=dict)
     unit: str = ""
     label: Label | None = None
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Conclusion:
     """The effects that carry the answer, the deciding one first; a clause for each kind of that one's outcome.
 
     Each clause is a sentence without its full stop: behind it stands what was found. ``figure`` is the name of the
-    figure that shows it.
+    figure that shows it; without the effects that it ``needs`` nothing is concluded.
 
     Raises:
         ValueError: no evidence, or an outcome without a clause.
@@ -41,6 +43,7 @@ class Conclusion:
     evidence: tuple[Evidence, ...]
     outcomes: Mapping[str, str]
     figure: str = "effects"
+    needs: tuple[Evidence, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.evidence:

@@ -8,7 +8,8 @@ The mapping is what a design file and run.json hold. Only ``factors`` is needed:
   ``factor=level|factor=level``;
 * ``aliases``: short names of cells, for tables and for the contrasts below;
 * ``contrasts``: tables with ``effect`` (by factor a pair of levels, baseline and treatment, or the level that is held;
-  each may be a list of levels that are averaged; factors that are not named are averaged over), or with ``baseline`` and
+  in a pair each may be a list of levels that are averaged, and ``[[level, level]]`` holds a factor at an average; factors
+  that are not named are averaged over), or with ``baseline`` and
   ``treatment`` (a cell, or a list of cells to average), or with ``weights`` by cell; and with ``name``, ``family`` and
   ``order``. Without this key every main effect, interaction
   and simple effect is tested, in a large design as many kinds of them as there is room for
@@ -25,7 +26,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, get_args
 
 from budgetlens.design import schema
@@ -356,19 +356,24 @@ def _effect(table: Mapping[str, Any], path: str, design: Design) -> Contrast:
         place = f"{path}.effect.{factor}"
         if isinstance(value, list):
             ends = schema.items(value, place, level)
-            if len(ends) != 2:
+            if len(ends) == 1 and isinstance(ends[0], list):
+                levels[factor] = ends[0]
+            elif len(ends) == 2:
+                levels[factor] = (ends[0], ends[1])
+            else:
                 raise DesignError(
-                    f"{place}: expected a level, or a pair of baseline and treatment; got {len(ends)} entries"
+                    f"{place}: expected a level, a pair [baseline, treatment], or [[level, level, ...]] to hold it at "
+                    f"their average; got {len(ends)} {'entry' if len(ends) == 1 else 'entries'}"
                 )
-            levels[factor] = (ends[0], ends[1])
         else:
             levels[factor] = level(value, place)
     try:
         made = effect(**levels)
-        name = schema.text(table.get("name", made.name), f"{path}.name")
+        name = schema.text(table.get("name", made.words), f"{path}.name")
         family = schema.text(table.get("family", DEFAULT_FAMILY), f"{path}.family")
-        order = schema.whole(table.get("order", made.order), f"{path}.order", least=0)
-        return made.named(name, family, order=order).contrast(design.cells)
+        if table.get("order", made.order) != made.order:
+            raise DesignError(f"{path}.order: an effect knows its order, {made.order}; leave it out")
+        return made.named(name, family).contrast(design.cells)
     except DesignError:
         raise
     except ValueError as error:
@@ -412,8 +417,7 @@ def _contrast_table(contrast: Contrast, names: Mapping[str, str]) -> dict[str, A
             table[key] = cells[0] if len(cells) == 1 else cells
     else:
         table["weights"] = {names[cell]: weight for cell, weight in contrast.weights.items()}
-    # Only where the weights don't tell it.
-    if contrast.order and contrast.order != replace(contrast, order=0).effect_order:
+    if contrast.order:
         table["order"] = contrast.order
     return table
 

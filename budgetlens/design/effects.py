@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from budgetlens.design.design import Cell
+from budgetlens.registry.names import nearest
 from budgetlens.statistics.contrasts import Contrast, effect_words
 
 #: One level, or several that are averaged over, such as the draws of a random one.
@@ -37,15 +38,24 @@ class Effect:
     family: str = FAMILY
     order: int = 0
     """As of :class:`budgetlens.statistics.contrasts.Contrast`; 0 reads it from the weights."""
+    told: str = ""
+    """What it is called where it has no name."""
 
-    def __add__(self, other: Effect) -> Effect:
+    def __add__(self, other: object) -> Effect:
+        if not isinstance(other, Effect):
+            return NotImplemented
         return _summed([*self.weights, *other.weights])
 
-    def __sub__(self, other: Effect) -> Effect:
+    def __sub__(self, other: object) -> Effect:
+        if not isinstance(other, Effect):
+            return NotImplemented
         return self + other * -1.0
 
-    def __mul__(self, factor: float) -> Effect:
-        return Effect(tuple((place, weight * factor) for place, weight in self.weights))
+    def __mul__(self, factor: object) -> Effect:
+        if not isinstance(factor, int | float):
+            return NotImplemented
+        # However often an effect is taken, it crosses as many factors.
+        return Effect(tuple((where, weight * factor) for where, weight in self.weights), order=self.order)
 
     __rmul__ = __mul__
 
@@ -65,23 +75,41 @@ class Effect:
         for place, weight in self.weights:
             own = {factor for factor, _ in place}
             moved.append(((*place, *(each for each in held if each[0] not in own)), weight))
-        return replace(self, weights=tuple(moved))
+        known = {factor for place, _ in self.weights for factor, _ in place}
+        told = "".join(
+            f" | {factor}={'/'.join(level)}" for factor, level in held if self.told and factor not in known
+        )
+        return replace(self, weights=tuple(moved), told=self.told + told)
 
     def contrast(self, cells: Iterable[Cell]) -> Contrast:
         """The contrast of a design's cells that this effect is.
 
         Raises:
-            ValueError: a factor or level that no cell has, or factors averaged over that are not crossed with the
-                effect's own, so that the average would compare different things.
+            ValueError: a factor or level that no cell has, places that name different factors, or factors averaged over
+                that are not crossed with the effect's own, so that the average would compare different things.
         """
         found = _Cells(tuple(cells))
+        named = {frozenset(factor for factor, _ in where) for where, _ in self.weights}
+        if len(named) > 1:
+            alone = sorted(frozenset.union(*named) - frozenset.intersection(*named))
+            raise ValueError(
+                f"{self.words}: {', '.join(alone)} is named on one side alone, and averaged over on the other; name the "
+                "same factors in every place, or hold them all by .at()"
+            )
         weights: dict[str, float] = {}
         crossings: dict[frozenset[str], Collection[tuple[str, ...]]] = {}
         for place, weight in self.weights:
             for chosen, part in found.of(place, crossings, self.words):
                 weights[chosen] = weights.get(chosen, 0.0) + weight * part
-        kept = {cell: weight for cell, weight in weights.items() if weight}
-        return Contrast(self.words, self.family, kept, order=self.order)
+        # What is left of weights that cancel is rounding.
+        kept = {cell: weight for cell, weight in weights.items() if abs(weight) > 1e-12}
+        if not kept:
+            raise ValueError(
+                f"{self.words}: its sides are the same cells, so that there is nothing to compare"
+            )
+        made = Contrast(self.words, self.family, kept)
+        # An order is kept where the weights tell another one.
+        return made if self.order in (0, made.effect_order) else replace(made, order=self.order)
 
     def cells(self, cells: Iterable[Cell]) -> tuple[Cell, ...]:
         """Those of a design's cells that this effect weighs, in their order. Raises ValueError as :meth:`contrast`."""
@@ -93,8 +121,8 @@ class Effect:
     @property
     def words(self) -> str:
         """Its name, or one that tells its places."""
-        if self.name:
-            return self.name
+        if self.name or self.told:
+            return self.name or self.told
         return " ".join(f"{weight:+g} ({_words(where)})" for where, weight in self.weights)
 
 
@@ -119,7 +147,7 @@ def effect(**factors: Level | tuple[Level, Level]) -> Effect:
 
     Example:
         >>> prefix = effect(prefix=("none", "oracle"), prompt="query")
-        >>> prefix.name
+        >>> prefix.words
         'prefix none→oracle | prompt=query'
         >>> interaction = effect(prefix=("none", "oracle"), prompt="none") - prefix
     """
@@ -130,8 +158,10 @@ def effect(**factors: Level | tuple[Level, Level]) -> Effect:
             f"an effect needs a factor with a pair of levels (baseline, treatment); got {held or 'no factors'}"
         )
     for factor, pair in pairs.items():
-        if len(pair) != 2 or _levels(pair[0], factor) == _levels(pair[1], factor):
-            raise ValueError(f"{factor}={pair!r}: expected a pair of different levels (baseline, treatment)")
+        if len(pair) != 2 or set(_levels(pair[0], factor)) & set(_levels(pair[1], factor)):
+            raise ValueError(
+                f"{factor}={pair!r}: expected a pair of different levels (baseline, treatment), none on both sides"
+            )
     fixed = tuple((factor, _levels(level, factor)) for factor, level in held.items())
     weights = tuple(
         (
@@ -148,13 +178,16 @@ def effect(**factors: Level | tuple[Level, Level]) -> Effect:
     )
     told = {factor: (_told(pair[0]), _told(pair[1])) for factor, pair in pairs.items()}
     name = effect_words(told, {factor: _told(level) for factor, level in held.items()})
-    return Effect(weights, name=name, order=len(pairs))
+    return Effect(weights, order=len(pairs), told=name)
 
 
 def mean(*effects: Effect) -> Effect:
     """The average of several effects of one kind, each counting alike."""
     if not effects:
         raise ValueError("no effects to average; give one or more")
+    wrong = [own for own in effects if not isinstance(own, Effect)]
+    if wrong:
+        raise ValueError(f"mean takes effects, one by one; got {type(wrong[0]).__name__} {wrong[0]!r}")
     total = _summed([each for own in effects for each in own.weights]) * (1 / len(effects))
     orders = {own.order for own in effects}
     return replace(total, order=orders.pop() if len(orders) == 1 else 0)
@@ -223,7 +256,8 @@ class _Cells:
                 raise ValueError(
                     f"{words}: the cells do not cross its levels fully: "
                     f"{', '.join(f'{factor}={level}' for factor, level in zip(named, corner, strict=True))} has "
-                    f"{len(by_corner.get(corner, ()))} cells where {len(expected)} were expected"
+                    f"{len(by_corner.get(corner, ()))} cells, with other levels of what is averaged over than the other "
+                    f"side's {len(expected)}; hold those factors at a level"
                 )
             for name in by_corner[corner].values():
                 yield name, 1 / len(expected) / len(corners)
@@ -231,10 +265,12 @@ class _Cells:
     def _known(self, where: Place, words: str) -> None:
         for factor, wanted in where:
             if factor not in self.levels:
+                close = nearest(factor, self.levels)
                 raise ValueError(
-                    f"{words}: no cell has the factor {factor!r}; known: {', '.join(self.levels)}"
+                    f"{words}: no cell has the factor {factor!r}.{close} Known: {', '.join(self.levels)}"
                 )
             missing = [level for level in wanted if level not in self.levels[factor]]
             if missing:
+                close = nearest(missing[0], self.levels[factor])
                 known = ", ".join(sorted(self.levels[factor]))
-                raise ValueError(f"{words}: no cell has {factor}={missing[0]}; known: {known}")
+                raise ValueError(f"{words}: no cell has {factor}={missing[0]}.{close} Known: {known}")

@@ -82,17 +82,27 @@ class Labels:
     def _crossing(
         self, places: Mapping[tuple[Label, ...], float], steps: Mapping[int, tuple[Label, Label]]
     ) -> Label:
-        held = []
-        for number in range(len(next(iter(places)))):
-            found = {place[number] for place in places}
-            if number not in steps and len(found) == 1:
-                held += [own for own in found if own.short]
+        held: list[Label] = []
+        for number, factor in enumerate(self.varying):
+            found = list(dict.fromkeys(place[number] for place in places))
+            if number in steps:
+                continue
+            if len(found) > 1:
+                held.append(_averaged(factor, found))
+            elif found[0].short:
+                held.append(found[0])
         changed = [_change(*pair) for pair in steps.values()]
         return Label(
             BESIDE.join([CROSSED.join(own.short for own in changed), *(own.short for own in held)]),
             BESIDE.join([CROSSED.join(own.long for own in changed), *(own.long for own in held)]),
             " crossed with ".join(own.sentence for own in changed) + _with(held),
         )
+
+
+def _averaged(factor: str, levels: Sequence[Label]) -> Label:
+    """What an effect is averaged over."""
+    words = f"averaged over {len(levels)} levels of {factor.replace('_', ' ')}"
+    return Label(words)
 
 
 def _with(held: Sequence[Label]) -> str:
@@ -148,6 +158,9 @@ def _sides(places: Mapping[tuple[Label, ...], float], name: str) -> Label:
     shared = {
         number for number in range(len(next(iter(places)))) if len({place[number] for place in places}) == 1
     }
+    width = range(len(next(iter(places))))
+    shared = {number for number in width if len({place[number] for place in places}) == 1}
+    held = [own for number, own in enumerate(next(iter(places))) if number in shared and own.short]
     sides: list[list[Label]] = []
     for sign in (-1, 1):
         own: Sequence[tuple[Label, ...]] = [place for place, weight in places.items() if weight * sign > 0]
@@ -160,10 +173,11 @@ def _sides(places: Mapping[tuple[Label, ...], float], name: str) -> Label:
     if max(map(len, sides), default=0) > _MOST_TOLD or not all(sides):
         return Label(name)
     treatment, baseline = sides
+    short = [" + ".join(own.short or own.long for own in side) for side in (treatment, baseline)]
+    long = [" + ".join(own.long for own in side) for side in (treatment, baseline)]
+    told = [" and ".join(own.sentence for own in side) for side in (treatment, baseline)]
     return Label(
-        f"{' + '.join(own.short or own.long for own in treatment)} instead of "
-        f"{' + '.join(own.short or own.long for own in baseline)}",
-        f"{' + '.join(own.long for own in treatment)} instead of {' + '.join(own.long for own in baseline)}",
-        f"{' and '.join(own.sentence for own in treatment)} instead of "
-        f"{' and '.join(own.sentence for own in baseline)}",
+        BESIDE.join([f"({short[0]}) instead of ({short[1]})", *(own.short for own in held)]),
+        BESIDE.join([f"({long[0]}) instead of ({long[1]})", *(own.long for own in held)]),
+        f"{told[0]} instead of {told[1]}{_with(held)}",
     )

@@ -179,10 +179,11 @@ def _bands(data: RunData, declared: Declaration, table: pd.DataFrame) -> Listing
     for (contrast, stack, block, category), own in table.groupby(
         ["contrast", "stack", "block", declared.axis], sort=False
     ):
-        tested = own[own["p_simultaneous"].notna()]
+        tested = own[own["band_low"].notna()]
         if tested.empty:
             continue
-        surest = tested.loc[tested["p_simultaneous"].idxmin()]
+        # By the same rule as in the table of bands and in a conclusion.
+        surest = tested.loc[(tested["mean"] / tested["standard_error"]).abs().idxmax()]
         found = int(((tested["band_low"] > 0) | (tested["band_high"] < 0)).sum())
         name = str(contrast)
         rows.append(

@@ -38,6 +38,8 @@ RENAMED_WITHIN: Mapping[str, str] = MappingProxyType(
         "analyses.running.run_request": "budgetlens.runs.request",
         "analyses.running.runs": "budgetlens.runs.running",
         "analyses.running.token_attention": "budgetlens.model.token_attention",
+        "analyses.explorer.budgets_view": "budgetlens.explorer.attention_view",
+        "analyses.plans.sweep_tables": "budgetlens.tables.sweeps",
         "analyses.storage.run_directory": "budgetlens.runs.storage",
     }
 )
@@ -47,7 +49,7 @@ _KEPT_NAMES = (
     (
         "probes",
         "budgetlens.model",
-        "attention batching capture contract decoder_inputs families likelihood observation roles tokenization "
+        "attention batching capture contract decoder_inputs families observation roles tokenization "
         "trials visitor",
     ),
     ("probes", "budgetlens.registry", "parameters"),

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 
 from budgetlens.report.findings import colour, mark, sentence
 from budgetlens.report.page import escaped, foreign
+from budgetlens.statistics.findings import Finding
+from budgetlens.statistics.verdicts import CAUTIONS
 from budgetlens.tables.conclusions import Concluded, Told
 
 #: What is said where nothing that decides could act.
-NOTHING = "This run can't answer its question: nothing that would decide it can act in this model and design."
+NOTHING = (
+    "This run can't answer its question: its tables lack what would decide it, since the model or the design has no such "
+    "role, block or level."
+)
 
 
 def words(concluded: Concluded) -> str:
@@ -19,7 +24,16 @@ def words(concluded: Concluded) -> str:
         return of + NOTHING
     decided = concluded.told[0]
     clause = concluded.outcome or f"{decided.label.sentence[:1].upper()}{decided.label.sentence[1:]}"
-    return f"{of}{clause}: {sentence(decided.finding)}"
+    # Found, and too small to matter: the clause alone would say too much.
+    little = ", too little to matter" if decided.finding.small and decided.finding.decision.found else ""
+    return f"{of}{clause}{little}: {sentence(decided.finding)}{_care(decided.finding)}"
+
+
+def _care(finding: Finding) -> str:
+    """What stands against the interval or the test of a finding."""
+    if not finding.cautions:
+        return ""
+    return f" Read with care: {'; '.join(CAUTIONS.get(code, code) for code in finding.cautions)}."
 
 
 def evidence(told: Told) -> str:
@@ -52,5 +66,5 @@ def conclusion_lines(concluded: Sequence[Concluded]) -> list[str]:
     return [
         line
         for own in concluded
-        for line in (f"conclusion: {words(own)}", *(f"  {evidence(each)}" for each in own.told[1:]))
+        for line in (f"conclusion: {words(own)}", *(f"  {evidence(each)}" for each in own.told))
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -110,7 +109,9 @@ def mark(colour_class: str, words: str) -> str:
 
 
 def _by_family(found: Sequence[Finding]) -> str:
-    families = {family: list(own) for family, own in groupby(found, key=lambda finding: finding.family)}
+    families: dict[str, list[Finding]] = {}
+    for finding in found:
+        families.setdefault(finding.family, []).append(finding)
     return "".join(
         f'<h3 class="cell">{foreign(family)}</h3>{_sentences(own)}' for family, own in families.items()
     )
@@ -136,10 +137,11 @@ def sentence(finding: Finding) -> str:
     signed, turned = _amounts(finding)
     count = f"n = {finding.n}"
     what = WHAT.get(finding.order, "the difference")
-    small = ", which lies within the bound" if finding.small else ""
+    within = finding.quantity.within(finding.smallest_difference)
+    small = f", which lies {within}" if finding.small else ""
     subject = _subject(finding)
     if finding.kind == "none":
-        return f"{what} is {signed} and lies within the bound ({count})."
+        return f"{what} is {signed} and lies {within} ({count})."
     if finding.kind == "undecided":
         of = "" if finding.order == 1 else f"{what} is "
         return f"the data do not decide: {of}{signed} ({count}{_power(finding)})."
@@ -171,14 +173,17 @@ def _power(finding: Finding) -> str:
     if math.isnan(finding.detectable):
         return ""
     scale, unit = (100.0, "points") if finding.quantity.part_of_whole else (1.0, finding.quantity.short_unit)
-    return f"; {scale * finding.detectable:.2g} {unit} would be found with 80 % power"
+    return f"; {scale * finding.detectable:.2g} {unit} would be found with 80 % power by one test alone"
 
 
 def _meaning(finding: Finding) -> str:
     """What was found of an interaction or a slope, for readers who meet its word first here."""
     positive = finding.kind == "positive"
     if finding.order == SLOPE:
-        return f"along the quantity the effect {'grows' if positive else 'shrinks'}"
+        if not finding.quantity.better:
+            return f"along the quantity the effect {'grows' if positive else 'shrinks'}"
+        grows = positive == (finding.quantity.better == "lower")
+        return f"along the quantity it helps {'more, or hurts less' if grows else 'less, or hurts more'}"
     if finding.order > 2:
         return f"with the third factor the interaction is {'smaller' if positive else 'larger'}"
     if not finding.quantity.better:

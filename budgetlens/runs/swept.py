@@ -64,5 +64,6 @@ def write_swept(directory: RunDirectory, swept: Iterable[Swept]) -> None:
 
 def _damaged(directory: RunDirectory) -> RunError:
     return RunError(
-        f"{directory.path / SWEEP} is damaged or altered; remove it and give the same command again, which writes it"
+        f"{directory.path / SWEEP} is damaged or altered; remove it and give the `run` command that made the "
+        "sweep again, which writes it"
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from budgetlens.statistics.decisions import Decision, Kind, codes_of, decide_over_layers
 from budgetlens.statistics.quantities import Quantity
@@ -140,6 +140,13 @@ def finding_over_layers(layers: pd.DataFrame, quantity: Quantity, category: str 
 
 
 def _finding(row: Mapping[str, Any], corrected: str, quantity: Quantity, estimate: str) -> Finding:
+    if row["kind"] not in get_args(Kind):
+        raise ValueError(
+            f"effect {row['contrast']!r}: kind is {row['kind']!r}; expected one of {', '.join(get_args(Kind))}"
+        )
+    for column in ("n", "order", "clusters"):
+        if column in row and not row[column] == row[column]:
+            raise ValueError(f"effect {row['contrast']!r}: {column} is missing; expected a whole number")
     n = int(row["n"])
     reason = row.get("reason", "")
     return Finding(

@@ -12,7 +12,7 @@ from budgetlens.design.labels import Labels
 from budgetlens.model.roles import ROLE_LABELS
 from budgetlens.registry.labels import Label
 from budgetlens.runs.run import Run
-from budgetlens.statistics.findings import Finding, finding_over_layers, findings
+from budgetlens.statistics.findings import CORRECTED, Finding, finding_over_layers, findings
 from budgetlens.statistics.quantities import Quantity
 
 #: Columns that name the effect of a row, the first that a table has.
@@ -55,7 +55,7 @@ def conclusions_of(run: Run, frames: Mapping[str, pd.DataFrame]) -> tuple[Conclu
     for name, own in run.of_models.items():
         if isinstance(own, Run):
             of_model = {
-                table.removeprefix(OF_MODELS): frame[frame[MODEL] == name]
+                table.removeprefix(OF_MODELS): _over_models(frame[frame[MODEL] == name])
                 for table, frame in frames.items()
                 if MODEL in frame
             }
@@ -63,6 +63,15 @@ def conclusions_of(run: Run, frames: Mapping[str, pd.DataFrame]) -> tuple[Conclu
             own_labels = Labels({cell.name: cell.factors for cell in source.manifest.cells})
             found.append(replace(_concluded(own, declared, of_model, own_labels), model=name))
     return tuple(found)
+
+
+def _over_models(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one model, decided as they are over all of them, which is what the sweep's tables and report tell."""
+    ending = "_over_models"
+    decided = {name: name.removesuffix(ending) for name in frame if name.endswith(ending)}
+    corrected = next((name for name in CORRECTED if name in frame), "")
+    names = {"p": corrected, "p_tost": f"p_tost_{corrected.removeprefix('p_')}"}
+    return frame.assign(**{names.get(own, own): frame[column] for column, own in decided.items()})
 
 
 def _declared(run: Run) -> Conclusion | None:
@@ -80,6 +89,8 @@ def _concluded(
     run: Run, declared: Conclusion, frames: Mapping[str, pd.DataFrame], labels: Labels
 ) -> Concluded:
     contrasts = {contrast.name: contrast for contrast in (run.source or run).plan.contrasts}
+    if any(_finding(run, evidence, frames) is None for evidence in declared.needs):
+        return Concluded((), "", declared.figure)
     told = []
     for number, evidence in enumerate(declared.evidence):
         finding = _finding(run, evidence, frames)
@@ -111,7 +122,9 @@ def _finding(run: Run, evidence: Evidence, frames: Mapping[str, pd.DataFrame]) -
     quantity = _quantity(run, evidence)
     if "layer" not in rows:
         return findings(rows, quantity)[0]
-    return finding_over_layers(rows, quantity, ", ".join(map(_category, evidence.where.values())))
+    return finding_over_layers(
+        rows, quantity, evidence.of or ", ".join(map(_category, evidence.where.values()))
+    )
 
 
 def _category(name: str) -> str:
