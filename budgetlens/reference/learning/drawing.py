@@ -157,7 +157,8 @@ class _RowWriter:
 def _syllables() -> tuple[int, ...]:
     """The ids of the syllables of names, first and last."""
     pieces = [*(SPACE + one.capitalize() for one in FIRST_SYLLABLES), *LAST_SYLLABLES]
-    return tuple(build_tokenizer().convert_tokens_to_ids(pieces))
+    vocabulary = build_tokenizer().get_vocab()
+    return tuple(vocabulary[piece] for piece in pieces)
 
 
 def _string_row(generator: random.Random, length: int, room: int) -> Row:
