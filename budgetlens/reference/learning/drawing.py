@@ -8,13 +8,15 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from budgetlens.reference.learning.packing import Row, Slot
 from budgetlens.reference.learning.prefixes import draw_prefix
 from budgetlens.reference.world.documents import Document, Shape, draw_document
+from budgetlens.reference.world.names import FIRST_SYLLABLES, LAST_SYLLABLES
 from budgetlens.reference.world.questions import FORM_SHARES, Question, draw_any_question
 from budgetlens.reference.world.rows import LONG_DOCUMENT_SHAPE
-from budgetlens.reference.world.tokenizer import BOS, EOS, build_tokenizer, first_text_id, ids_of
+from budgetlens.reference.world.tokenizer import BOS, EOS, SPACE, build_tokenizer, first_text_id, ids_of
 
 LONGEST_PREFIX = 40
 #: From this encoder length on, a document is a long one.
@@ -151,10 +153,19 @@ class _RowWriter:
         return Row((BOS, *self.prefix, *self.body), tuple(slots))
 
 
+@cache
+def _syllables() -> tuple[int, ...]:
+    """The ids of the syllables of names, first and last."""
+    pieces = [*(SPACE + one.capitalize() for one in FIRST_SYLLABLES), *LAST_SYLLABLES]
+    vocabulary = build_tokenizer().get_vocab()
+    return tuple(vocabulary[piece] for piece in pieces)
+
+
 def _string_row(generator: random.Random, length: int, room: int) -> Row:
-    """A row of random tokens with spans to copy."""
-    low, high = first_text_id(), len(build_tokenizer()) - 1
-    body = [generator.randrange(low, high) for _ in range(generator.randrange(12, length))]
+    """A row of different random tokens with spans to copy: syllables of names, or any tokens of text."""
+    every = range(first_text_id(), len(build_tokenizer()) - 1)
+    pool = _syllables() if generator.random() < 0.7 else every
+    body = generator.sample(pool, generator.randrange(12, min(length, len(_syllables()))))
     slots = [_copy_slot(generator, body) for _ in range(room // 18)]
     return Row((BOS, *body), tuple(slots))
 

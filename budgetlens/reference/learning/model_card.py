@@ -47,10 +47,10 @@ Parts:
 continues. The seed decides everything but the last bits, which depend on the machine's kernels. The number of steps was
 fixed before the training began, and nothing was fitted to what an analysis finds.
 
-The stages: copying and documents of a few facts; short documents; documents in which little but the entity's name
-picks the fact; the full mix, with long documents and several documents behind each other; entities again, with the
-query in front of the document; the full mix. Muon for the matrices of the layers, AdamW for the rest.
-`results.json` holds the exact recipe.
+The stages: copying and documents of a few facts; documents in which little but the entity's name picks the fact;
+short documents; the full mix, with long documents and several documents behind each other; entities again, with
+names that are alike and the query in front of the document; the full mix. Muon for the matrices of the layers, AdamW
+for the rest. `results.json` holds the exact recipe.
 
 **What it has seen in training, and what is therefore true by training.** Each document is encoded once for about a
 dozen decoder sequences: questions with the query as prompt, without one, or behind random ids; with shifted decoder

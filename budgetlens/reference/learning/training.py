@@ -7,7 +7,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from budgetlens.reference.world.documents import Shape
 CHECKPOINT = "checkpoint.pt"
 
 #: Encoder length, decoder length and rows of the batches of the full mix; one in thirteen holds long documents.
-FULL_MIX = (*(((208, 256, 8), (352, 256, 6)) * 6), (944, 256, 2))
-SHORT, SHORTEST = (112, 224, 12), (64, 160, 16)
+FULL_MIX = (*(((208, 256, 16), (352, 256, 12)) * 6), (944, 256, 4))
+SHORT, SHORTEST = (112, 224, 24), (64, 160, 32)
 
 WHOLE = Shape(entities=(2, 7), attributes=(2, 5))
 #: Questions of the first stages: one fact, and little that can't be found.
@@ -42,16 +42,21 @@ ENTITY_FORMS = (("value", 0.35), ("sentence", 0.1), ("bridge", 0.35), ("comparis
 
 
 def _stages() -> tuple[Stage, ...]:
-    few = Shape(entities=(1, 3), attributes=(1, 3), told=1.0, linked=0.3, fillers=0.0)
-    several = Shape(entities=(1, 4), attributes=(1, 4), fillers=0.05)
-    one_attribute = Shape(entities=(3, 7), attributes=(1, 2), told=0.9, linked=0.5, fillers=0.0)
+    few = Shape(entities=(1, 3), attributes=(1, 3), told=1.0, linked=0.3, near=0.0, fillers=0.0, pronouns=0.0)
+    entities = Shape(
+        entities=(3, 7), attributes=(1, 2), told=0.9, linked=0.3, near=0.0, fillers=0.0, pronouns=0.0
+    )
+    several = Shape(entities=(2, 5), attributes=(1, 4), near=0.3, fillers=0.05, pronouns=0.3)
+    similar = replace(entities, near=0.6, linked=0.5, pronouns=0.3)
     return (
-        Stage(0.1, (SHORTEST,), few, strings=0.4, copies=0.4, forms=ONE_FACT),
-        Stage(0.25, (SHORT,), several, strings=0.1, copies=0.12, forms=FIRST_FORMS),
-        Stage(0.35, (SHORT,), one_attribute, strings=0.02, copies=0.05, forms=ENTITY_FORMS),
-        Stage(0.5, FULL_MIX, WHOLE, strings=0.02, copies=0.05, joined=0.15),
-        # The same with the query in front of the document: what co-encoding leaves in the document's states.
-        Stage(0.6, (SHORT,), one_attribute, strings=0.0, copies=0.03, oracle=0.6, forms=ENTITY_FORMS),
+        Stage(0.1, (SHORTEST,), few, strings=0.2, copies=0.4, forms=ONE_FACT),
+        # Little but the entity's name, which is unlike all others, picks the value: until this is learned, nothing
+        # else can be.
+        Stage(0.35, (SHORT,), entities, strings=0.05, copies=0.1, forms=ONE_FACT),
+        Stage(0.45, (SHORT,), several, strings=0.02, copies=0.05, forms=FIRST_FORMS),
+        Stage(0.6, FULL_MIX, WHOLE, strings=0.02, copies=0.05, joined=0.15),
+        # Names that are easily confused, and the query in front of the document: what co-encoding leaves in its states.
+        Stage(0.7, (SHORT,), similar, strings=0.0, copies=0.03, oracle=0.5, forms=ENTITY_FORMS),
         Stage(1.0, FULL_MIX, WHOLE, strings=0.02, copies=0.05, joined=0.15, oracle=0.3),
     )
 
