@@ -17,7 +17,7 @@ from budgetlens.corpora.corpus import Corpus, read_corpus
 from budgetlens.design.catalogue import find_analysis, listed_analyses
 from budgetlens.design.custom import custom_analysis, design_mapping
 from budgetlens.design.design import Cell
-from budgetlens.design.intervention import LevelError
+from budgetlens.design.intervention import LevelError, available_interventions
 from budgetlens.design.reach import feed, idle_factors, require_feasible
 from budgetlens.model.edits import EditError, HideKeys, KeepKeys
 from budgetlens.model.loading import load_trial_tokenizer
@@ -30,6 +30,7 @@ from budgetlens.runs.manifest_files import write_manifest
 from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.tables.build import trials_table
+from interventions._example import Hint
 from tests import report_pages
 from tests.cells import EXAMPLES, Models, captured, context_of, losses, tokenized
 from tests.conftest import corpus_rows, write_corpus
@@ -200,6 +201,22 @@ def test_what_changes_something_somewhere_is_not_refused(
 def test_a_level_that_the_model_can_t_have_is_named_with_its_cell(corpus: Corpus) -> None:
     with pytest.raises(LevelError, match=r"^cell knockout=answer->bos@20-33: .*layers 0 to 4"):
         check(corpus, knockout=["none", "answer->bos@20-33"])
+
+
+def test_a_factor_that_a_later_one_undoes_is_refused(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt takes the place of all that stands there: a hint in front of it acts behind it alone."""
+    known = {**available_interventions(), "hint": Hint}
+    monkeypatch.setattr("budgetlens.design.design.available_interventions", lambda: known)
+    hint, prompt = ["none", "It may help"], ["none", "query"]
+    check(corpus, prompt=prompt, hint=hint)
+    with pytest.raises(
+        EditError, match=r"^hint changes nothing in any cell: .*\(hint, prompt\): put hint last, or leave"
+    ):
+        check(corpus, hint=hint, prompt=prompt)
+    # A factor of levels that do the same by themselves is undone by nobody.
+    bare = TrialTokenizer(tiny_models.tokenizer(begin=False), 2, depths={"encoder": 3, "decoder": 5})
+    hidden = ["prefix+separator", "bos+prefix+separator"]
+    check(corpus, bare, prefix=["none", "oracle"], hidden=hidden, prompt=prompt)
 
 
 def test_further_examples_are_looked_at_before_a_level_is_refused(corpus: Corpus) -> None:

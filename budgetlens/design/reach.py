@@ -116,18 +116,20 @@ def require_feasible(
     were idle until then.
 
     Raises:
-        EditError: a level is idle in every example of every cell that has it, and not ``allow_idle``.
+        EditError: a level is idle in every example of every cell that has it, or all levels of a factor feed the same
+            since factors behind it undo what it does, and not ``allow_idle``.
         ExampleError: no example can be fed; the message tells why the first can't.
         ValueError: a cell can't be made.
     """
     pending: dict[Level, tuple[str, Idle] | None] = {
         level: None for cell in design.cells for level in cell.levels
     }
+    undone = _asked(design)
     roles: set[str] = set()
     tried, refused = False, None
     for index, example in enumerate(corpus.examples):
         context = context_of(corpus, index, tokenizer, seed)
-        wanted = [cell for cell in design.cells if any(level in pending for level in cell.levels)]
+        wanted = [cell for cell in design.cells if undone or any(level in pending for level in cell.levels)]
         try:
             tokenizer.require_text(example)
             made = [(cell, *feed(cell, example, context, tokenizer)) for cell in wanted]
@@ -135,6 +137,11 @@ def require_feasible(
             refused = refused or error
             continue
         tried = True
+        undone = {
+            factor
+            for factor in undone
+            if _is_undone(factor, [(cell, trial) for cell, trial, _ in made], example, context, tokenizer)
+        }
         for cell, trial, idle in made:
             roles |= trial.role_counts().keys()
             for level in cell.levels:
@@ -143,7 +150,7 @@ def require_feasible(
                         pending[level] = (cell.name, idle[level[0]])
                     else:
                         del pending[level]
-        if allow_idle or not pending:
+        if allow_idle or not (pending or undone):
             return
     if refused is not None and not tried:
         raise none_is_left(len(corpus.examples), refused)
@@ -156,6 +163,54 @@ def require_feasible(
                 f"factor that makes them before {factor}, or leave the level out; a design file with allow_idle = true "
                 "runs it all the same"
             )
+    for factor in sorted(undone):
+        order = ", ".join(design.cells[0].factors)
+        raise EditError(
+            f"{factor} changes nothing in any cell: in all of the {len(corpus.examples)} examples its levels feed the same, "
+            f"since a factor behind it undoes what it does. Factors are applied in the order given ({order}): put {factor} "
+            "last, or leave it out"
+        )
+
+
+def _asked(design: Design) -> set[str]:
+    """Factors whose levels are compared in cells that are alike otherwise; none that may do nothing."""
+    found = set()
+    for factor in design.cells[0].factors:
+        if any(
+            type(own).may_be_idle
+            for cell in design.cells
+            for own, (name, _) in zip(cell.interventions, cell.levels, strict=True)
+            if name == factor
+        ):
+            continue
+        if any(len(cells) > 1 for cells in _beside(factor, design.cells).values()):
+            found.add(factor)
+    return found
+
+
+def _beside(factor: str, cells: Sequence[Cell]) -> dict[tuple[Level, ...], list[int]]:
+    """The numbers of cells that are alike but for a factor."""
+    groups: dict[tuple[Level, ...], list[int]] = {}
+    for number, cell in enumerate(cells):
+        groups.setdefault(tuple(level for level in cell.levels if level[0] != factor), []).append(number)
+    return groups
+
+
+def _is_undone(
+    factor: str,
+    made: Sequence[tuple[Cell, TokenizedTrial]],
+    example: Example,
+    context: Context,
+    tokenizer: TrialTokenizer,
+) -> bool:
+    """Whether a factor's levels feed the same in the end, for this example, and fed something else before later factors."""
+    groups = _beside(factor, [cell for cell, _ in made]).values()
+    alike = first_alike([trial for _, trial in made])
+    if any(len({alike[number] for number in group}) > 1 for group in groups):
+        return False
+    place = 1 + list(made[0][0].factors).index(factor)
+    own = first_alike([tokenizer(cell.trials(example, context)[place]) for cell, _ in made])
+    return any(len({own[number] for number in group}) > 1 for group in groups)
 
 
 def none_is_left(count: int, first: ExampleError) -> ExampleError:
