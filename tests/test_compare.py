@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from statsmodels.stats.proportion import proportion_confint
 from budgetlens.comparison import compare as comparing
 from budgetlens.comparison.compare import TOLERANCES, Measured, add_arguments, agreement, main
 from budgetlens.comparison.published import MAIN_MODEL, own_cell_names, published_figures, short_cell_names
+from budgetlens.comparison.runs_compared import compared_runs
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.custom import design_mapping
 from budgetlens.runs.manifest import Manifest, RunError, sealed
@@ -673,3 +675,33 @@ def test_runs_that_can_not_be_paired_are_refused(tmp_path):
         main(beside(tmp_path, str(hidden)))
     with pytest.raises(ValueError, match="leave one of them out"):
         main(beside(tmp_path, str(run), "--published-model", MAIN_MODEL))
+
+
+def test_probes_of_other_parameters_are_left_out_and_told(tmp_path):
+    """Five keys and three are different things, whatever the name."""
+
+    def asked(name: str, shift: float, *probes: str) -> Run:
+        run = Run.open(write_run(tmp_path / name, n=40, shift=shift))
+        return replace(
+            run, manifest=replace(run.manifest, identity={**run.manifest.identity, "probes": probes})
+        )
+
+    tables = compared_runs(asked("run", 0.0, "budgets"), asked("other", 0.25, "budgets:layers=3"))
+    assert "likelihood" in tables
+    assert "budgets" not in tables
+    told = "left out: budgets, which the runs recorded with other parameters"
+    assert all(told in table.notes for table in tables.values())
+    same = compared_runs(asked("run_2", 0.0, "budgets"), asked("other_2", 0.25, "budgets"))
+    assert "budgets" in same
+    assert not any(told in table.notes for table in same.values())
+
+
+def test_a_sweep_is_no_run_to_set_beside_another(tmp_path, monkeypatch):
+    run, other = (Run.open(write_run(tmp_path / name, n=40)) for name in ("run", "sweep"))
+    monkeypatch.setattr(Manifest, "is_sweep", property(lambda own: own is other.manifest))
+    vars(other)["swept"] = ()
+    for pair in ((other, run), (run, other)):
+        with pytest.raises(
+            ValueError, match="sweep is a sweep over models; compare the run of one of them: none"
+        ):
+            compared_runs(*pair)

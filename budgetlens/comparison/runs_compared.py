@@ -63,23 +63,40 @@ def compared_runs(run: Run, other: Run) -> dict[str, Table]:
     Raises:
         ValueError: the runs read different texts, or share no example, no cell or no probe.
     """
+    for own in (run, other):
+        if own.manifest.is_sweep:
+            places = ", ".join(str(one.place(own.path)) for one in own.swept if not one.failure)
+            raise ValueError(
+                f"{own.path} is a sweep over models; compare the run of one of them: {places or 'none'}"
+            )
     cells = _shared_cells(run, other)
     tables = {}
+    unlike = _otherwise_asked(run, other)
     for name, declared in run.declarations.items():
         theirs = other.declarations.get(name)
         if not declared.shown or declared.tested is None or theirs is None:
             continue
-        if (theirs.axis, theirs.tested) != (declared.axis, declared.tested):
+        if (theirs.axis, theirs.tested) != (declared.axis, declared.tested) or name in unlike:
             continue
         found = (_of_attention if declared.axis else _of_answers)(run, other, name, declared, cells)
         if len(found):
             tables[name] = _presented(run, other, declared, found)
     if not tables:
+        names = (", ".join(own.manifest.probes or own.declarations) or "none" for own in (run, other))
         raise ValueError(
-            f"{run.path} and {other.path} recorded no probe in common: {', '.join(run.declarations) or 'none'} and "
-            f"{', '.join(other.declarations) or 'none'}; run both with the same --probes"
+            f"{run.path} and {other.path} recorded no probe in common with the same parameters: {' and '.join(names)}; run "
+            "both with the same --probes"
         )
+    if unlike:
+        note = f"left out: {', '.join(sorted(unlike))}, which the runs recorded with other parameters"
+        tables = {name: replace(table, notes=(*table.notes, note)) for name, table in tables.items()}
     return tables
+
+
+def _otherwise_asked(run: Run, other: Run) -> set[str]:
+    """Probes that both runs recorded with parameters of their own, so that their numbers are of different things."""
+    asked = [{text.partition(":")[0]: text for text in own.manifest.probes} for own in (run, other)]
+    return {name for name in asked[0].keys() & asked[1].keys() if asked[0][name] != asked[1][name]}
 
 
 def compared_figures(run: Run, tables: dict[str, Table]) -> dict[str, Figure]:
