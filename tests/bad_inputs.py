@@ -22,6 +22,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from budgetlens.command import finishing
 from budgetlens.command.main import main as command
@@ -54,11 +55,14 @@ class Outcome:
 
 def attempt(kind: str, given: list[str]) -> Outcome:
     """Run the command in this process, and judge what it says."""
-    # No figures: nothing of them rests on what is read, and they take most of the time.
-    finishing.draw_figures = lambda run, frames: {}  # type: ignore[assignment]
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _patience():
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            _patience(),
+            _without_figures(),
+        ):
             status = command(given)
     except SystemExit as stopped:
         status = int(stopped.code or 0)
@@ -67,6 +71,11 @@ def attempt(kind: str, given: list[str]) -> Outcome:
         return Outcome(kind, given, False, "raised " + traceback.format_exc(limit=-3).replace("\n", " | "))
     texts = [stream.buffer.getvalue().decode("utf-8", errors="replace") for stream in (out, err)]  # type: ignore[attr-defined]
     return Outcome(kind, given, status != 0, fault_of(status, *texts))
+
+
+def _without_figures() -> contextlib.AbstractContextManager[object]:
+    """Nothing of them rests on what is read, and they take most of the time."""
+    return mock.patch.object(finishing, "draw_figures", lambda run, frames: {})
 
 
 @contextlib.contextmanager
