@@ -75,7 +75,7 @@ def attempt(kind: str, given: list[str]) -> Outcome:
 
 def _without_figures() -> contextlib.AbstractContextManager[object]:
     """Nothing of them rests on what is read, and they take most of the time."""
-    return mock.patch.object(finishing, "draw_figures", lambda run, frames: {})
+    return mock.patch.object(finishing, "draw_figures", return_value={})
 
 
 @contextlib.contextmanager
