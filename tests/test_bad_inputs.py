@@ -11,6 +11,7 @@ from tests.bad_inputs import KINDS, campaign, fault_of, requests, table
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.slow
 def test_every_bad_input_gives_a_result_or_one_sentence(kind: str) -> None:
     outcomes = list(campaign({kind: KINDS[kind]}, seed=20, count=12))
     assert [(outcome.given, outcome.fault) for outcome in outcomes if outcome.fault] == []

@@ -176,6 +176,7 @@ def test_a_file_s_content_is_part_of_the_run(
     assert "holds another run (files: " in errors_of(capsys)
 
 
+@pytest.mark.slow
 def test_the_report_alone_is_written_again(
     tmp_path: Path, given: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -344,6 +345,7 @@ def test_what_the_command_line_can_t_mean_is_one_sentence(
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 @pytest.mark.parametrize("given", [["list", "analyses"], ["show", "exp08", "--n", "2"], ["run", "exp99 →漢"]])
+@pytest.mark.slow
 def test_any_encoding_of_the_output_will_do(encoding: str, given: list[str]) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"}
     done = subprocess.run(

@@ -330,6 +330,7 @@ def test_levels_that_leave_the_first_token_s_row_alone(
     assert len(first_token_words(found)) == told
 
 
+@pytest.mark.slow
 def test_a_cut_of_rows_that_hold_the_answer_is_told(
     tmp_path: Path, tiny_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -373,6 +373,7 @@ def limit_between(corpus: Path, tokenizer: TrialTokenizer) -> int:
     return lengths[-3]
 
 
+@pytest.mark.slow
 def test_cut_documents_are_left_out_counted_and_named(
     tmp_path: Path, tiny_directory: Path, uneven: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

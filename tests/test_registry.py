@@ -357,6 +357,7 @@ def test_a_third_party_s_intervention_conforms(third_party: Path, loaded: Any) -
     check_identity(shout, "none", bench)
 
 
+@pytest.mark.slow
 def test_a_third_party_s_intervention_and_probe_work_in_a_run(tmp_path: Path, tiny_directory: Path) -> None:
     """A process of its own, in which only the path tells of the other distribution."""
     site, out = install(THIRD_PARTY, tmp_path / "site"), tmp_path / "run"

@@ -401,6 +401,7 @@ def _note_reading(event: str, arguments: tuple[Any, ...]) -> None:
         frame = frame.f_back  # type: ignore[assignment]
 
 
+@pytest.mark.slow
 def test_tables_report_explorer_and_comparison_open_files_through_run_alone(tmp_path: Path) -> None:
     path = tmp_path / "run"
     shutil.copytree(FORMAT_1, path)

@@ -276,6 +276,7 @@ def test_batch_size_and_packing_of_a_run_change_nothing(
                 within(first, second, of=unit, what=(quantity, layer))
 
 
+@pytest.mark.slow
 def test_options_reach_the_run(tmp_path: Path, tiny_directory: Path, corpus: Path) -> None:
     out = tmp_path / "run"
     options = ["--protocol", "published", "--layers", "1,3", "--n", "3", "--encoder-rows"]
@@ -315,6 +316,7 @@ def test_a_whole_run_is_not_run_again(
     assert_same_run(copied, finished)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_where_it_stopped(
     tmp_path: Path,
     finished: Path,

@@ -294,6 +294,7 @@ def test_known_names_and_names_on_the_hub_are_no_paths(run: Path, tmp_path: Path
 
 
 @holds("`tables` and `report` leave texts out")
+@pytest.mark.slow
 def test_a_page_of_a_stranger_s_run_holds_no_text_of_a_file_that_it_names(
     hostile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

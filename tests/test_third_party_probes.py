@@ -384,6 +384,7 @@ def test_the_explorer_shows_a_probe_of_answers_example_by_example(explored: RunD
     pd.testing.assert_series_equal(found.sort_index(), expected.sort_index(), check_names=False)
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared_by_every_probe_that_both_recorded(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
