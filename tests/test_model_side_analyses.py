@@ -58,12 +58,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path) -> Runs
     return make
 
 
-@pytest.fixture(params=["corrected", "published"])
+@pytest.fixture(params=["corrected", pytest.param("published", marks=pytest.mark.slow)])
 def needs(request: pytest.FixtureRequest, runs: Runs) -> Path:
     return runs("exp12", request.param)
 
 
-@pytest.fixture(params=["corrected", "published"])
+@pytest.fixture(params=["corrected", pytest.param("published", marks=pytest.mark.slow)])
 def lives(request: pytest.FixtureRequest, runs: Runs) -> Path:
     return runs("exp11", request.param)
 

@@ -312,7 +312,7 @@ def test_a_part_of_a_role_has_no_prediction() -> None:
 # A run, end to end.
 
 
-@pytest.fixture(scope="module", params=["corrected", "published"])
+@pytest.fixture(scope="module", params=["corrected", pytest.param("published", marks=pytest.mark.slow)])
 def audited(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path
 ) -> Path:
