@@ -26,7 +26,7 @@ from budgetlens.comparison.published import (
     short_cell_names,
     unlike_parts,
 )
-from budgetlens.comparison.runs_compared import compared_figures, compared_runs
+from budgetlens.comparison.runs_compared import compared_figures, compared_runs, require_one_model
 from budgetlens.runs.files import write_output
 from budgetlens.runs.run import Run
 from budgetlens.statistics.verdicts import CAUTION_RULE
@@ -94,11 +94,7 @@ def compare(run: Run, force: bool = False, *, model: str | None = None, resample
             compared without `force`.
     """
     manifest = run.manifest
-    if manifest.is_sweep:
-        places = ", ".join(str(one.place(run.path)) for one in run.swept if not one.failure)
-        raise ValueError(
-            f"{run.path} is a sweep over models; compare the run of one of them: {places or 'none'}"
-        )
+    require_one_model(run)
     figures = published_figures(manifest.analysis)
     chosen = chosen_model(figures, manifest.model.name, model)
     figures = figures[figures["model"] == chosen]

@@ -48,6 +48,15 @@ COLUMNS = (
 )
 
 
+def require_one_model(run: Run) -> None:
+    """Raise ValueError, with the runs that there are, for a sweep over models."""
+    if run.manifest.is_sweep:
+        places = ", ".join(str(one.place(run.path)) for one in run.swept if not one.failure)
+        raise ValueError(
+            f"{run.path} is a sweep over models; compare the run of one of them: {places or 'none'}"
+        )
+
+
 def compared_runs(run: Run, other: Run) -> dict[str, Table]:
     """A table for every probe of which both runs recorded the same quantity: each cell that both have, paired.
 
@@ -64,11 +73,7 @@ def compared_runs(run: Run, other: Run) -> dict[str, Table]:
         ValueError: the runs read different texts, or share no example, no cell or no probe.
     """
     for own in (run, other):
-        if own.manifest.is_sweep:
-            places = ", ".join(str(one.place(own.path)) for one in own.swept if not one.failure)
-            raise ValueError(
-                f"{own.path} is a sweep over models; compare the run of one of them: {places or 'none'}"
-            )
+        require_one_model(own)
     cells = _shared_cells(run, other)
     tables = {}
     unlike = _otherwise_asked(run, other)

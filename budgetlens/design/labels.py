@@ -101,8 +101,7 @@ class Labels:
 
 def _averaged(factor: str, levels: Sequence[Label]) -> Label:
     """What an effect is averaged over."""
-    words = f"averaged over {len(levels)} levels of {factor.replace('_', ' ')}"
-    return Label(words)
+    return Label(f"averaged over {len(levels)} levels of {factor.replace('_', ' ')}")
 
 
 def _with(held: Sequence[Label]) -> str:
@@ -155,9 +154,6 @@ def _change(baseline: Label, treatment: Label) -> Label:
 
 def _sides(places: Mapping[tuple[Label, ...], float], name: str) -> Label:
     """An effect told by the cells on both sides, without what all of them share; by its name where they are many."""
-    shared = {
-        number for number in range(len(next(iter(places)))) if len({place[number] for place in places}) == 1
-    }
     width = range(len(next(iter(places))))
     shared = {number for number in width if len({place[number] for place in places}) == 1}
     held = [own for number, own in enumerate(next(iter(places))) if number in shared and own.short]

@@ -137,11 +137,11 @@ def require_feasible(
             refused = refused or error
             continue
         tried = True
-        undone = {
-            factor
-            for factor in undone
-            if _is_undone(factor, [(cell, trial) for cell, trial, _ in made], example, context, tokenizer)
-        }
+        if undone:
+            cells, fed = [cell for cell, _, _ in made], first_alike([trial for _, trial, _ in made])
+            undone = {
+                factor for factor in undone if _is_undone(factor, cells, fed, example, context, tokenizer)
+            }
         for cell, trial, idle in made:
             roles |= trial.role_counts().keys()
             for level in cell.levels:
@@ -198,18 +198,21 @@ def _beside(factor: str, cells: Sequence[Cell]) -> dict[tuple[Level, ...], list[
 
 def _is_undone(
     factor: str,
-    made: Sequence[tuple[Cell, TokenizedTrial]],
+    cells: Sequence[Cell],
+    alike: Sequence[int],
     example: Example,
     context: Context,
     tokenizer: TrialTokenizer,
 ) -> bool:
-    """Whether a factor's levels feed the same in the end, for this example, and fed something else before later factors."""
-    groups = _beside(factor, [cell for cell, _ in made]).values()
-    alike = first_alike([trial for _, trial in made])
+    """Whether a factor's levels feed the same in the end, for this example, and fed something else before later factors.
+
+    ``alike`` is what :func:`first_alike` gives of the trials of ``cells``.
+    """
+    groups = _beside(factor, cells).values()
     if any(len({alike[number] for number in group}) > 1 for group in groups):
         return False
-    place = 1 + list(made[0][0].factors).index(factor)
-    own = first_alike([tokenizer(cell.trials(example, context)[place]) for cell, _ in made])
+    place = 1 + list(cells[0].factors).index(factor)
+    own = first_alike([tokenizer(cell.trials(example, context)[place]) for cell in cells])
     return any(len({own[number] for number in group}) > 1 for group in groups)
 
 

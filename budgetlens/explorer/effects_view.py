@@ -17,6 +17,7 @@ from budgetlens.explorer.views import LIGHT, Link, Listing, NothingToShow, View
 from budgetlens.model.declaration import Declaration
 from budgetlens.statistics.bands import share_differences
 from budgetlens.statistics.budget_arrays import by_document
+from budgetlens.statistics.decisions import surest_layer
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.tables.outcomes import bounded
 from budgetlens.tables.probe_maps import layer_map
@@ -182,8 +183,7 @@ def _bands(data: RunData, declared: Declaration, table: pd.DataFrame) -> Listing
         tested = own[own["band_low"].notna()]
         if tested.empty:
             continue
-        # By the same rule as in the table of bands and in a conclusion.
-        surest = tested.loc[(tested["mean"] / tested["standard_error"]).abs().idxmax()]
+        surest = surest_layer(tested)
         found = int(((tested["band_low"] > 0) | (tested["band_high"] < 0)).sum())
         name = str(contrast)
         rows.append(

@@ -154,9 +154,14 @@ def sentence(finding: Finding) -> str:
     return f"{subject} rises by {turned}{small} ({count})."
 
 
+def _scale(finding: Finding) -> tuple[float, str]:
+    """What numbers are multiplied by, and their unit, in a sentence."""
+    return (100.0, "points") if finding.quantity.part_of_whole else (1.0, finding.quantity.short_unit)
+
+
 def _amounts(finding: Finding) -> tuple[str, str]:
     """The estimate with its interval and unit, and the same with its sign turned; parts of a whole are told in points."""
-    scale, unit = (100.0, "points") if finding.quantity.part_of_whole else (1.0, finding.quantity.short_unit)
+    scale, unit = _scale(finding)
     mean, low, high = (scale * value for value in (finding.estimate, finding.low, finding.high))
     at = "" if finding.layer is None else f" at layer {finding.layer}, the surest"
     signed, turned = with_interval(mean, low, high), with_interval(-mean, -high, -low)
@@ -172,7 +177,7 @@ def _subject(finding: Finding) -> str:
 def _power(finding: Finding) -> str:
     if math.isnan(finding.detectable):
         return ""
-    scale, unit = (100.0, "points") if finding.quantity.part_of_whole else (1.0, finding.quantity.short_unit)
+    scale, unit = _scale(finding)
     return f"; {scale * finding.detectable:.2g} {unit} would be found with 80 % power by one test alone"
 
 

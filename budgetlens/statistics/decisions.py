@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Kind = Literal["positive", "negative", "both", "none", "undecided"]
 """Sign of the estimate (baseline - treatment) where an effect was found, ``both`` where layers differ in it; ``none``
@@ -89,6 +92,11 @@ def decide_over_layers(
     if falls or rises:
         return Decision("both" if falls and rises else "positive" if falls else "negative", small)
     return Decision("none", small) if small else Decision("undecided")
+
+
+def surest_layer(tested: pd.DataFrame) -> pd.Series:
+    """The layer that an effect over layers is told at: the largest |t| of its tested layers, one row each."""
+    return tested.loc[(tested["mean"] / tested["standard_error"]).abs().idxmax()]
 
 
 def coverage_cautions(n: int, skewness: float, kurtosis: float) -> tuple[str, ...]:

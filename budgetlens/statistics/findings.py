@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from budgetlens.statistics.decisions import Decision, Kind, codes_of, decide_over_layers
+from budgetlens.statistics.decisions import Decision, Kind, codes_of, decide_over_layers, surest_layer
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.verdicts import ANSWER_NLL, SLOPE, verdict
 
@@ -112,7 +112,7 @@ def finding_over_layers(layers: pd.DataFrame, quantity: Quantity, category: str 
     tested = layers[layers["band_low"].notna()]
     if tested.empty:
         return None
-    surest = tested.loc[(tested["mean"] / tested["standard_error"]).abs().idxmax()]
+    surest = surest_layer(tested)
     decision = decide_over_layers(
         *(tested[name].to_numpy() for name in ("band_low", "band_high", "p_simultaneous", "p_tost"))
     )

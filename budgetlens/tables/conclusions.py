@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from budgetlens.design.conclusions import Conclusion, Evidence
+from budgetlens.design.conclusions import OUTCOMES, Conclusion, Evidence
 from budgetlens.design.labels import Labels
 from budgetlens.model.roles import ROLE_LABELS
 from budgetlens.registry.labels import Label
@@ -81,7 +81,7 @@ def _declared(run: Run) -> Conclusion | None:
     if not headline:
         return None
     # Nobody said what answers the question: the headlines speak for themselves.
-    clauses = dict.fromkeys(("positive", "negative", "none", "undecided"), "-")
+    clauses = dict.fromkeys(OUTCOMES, "-")
     return Conclusion(tuple(Evidence(contrast.name) for contrast in headline), clauses)
 
 

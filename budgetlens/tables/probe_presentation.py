@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from budgetlens.model.declaration import Declaration
-from budgetlens.statistics.decisions import decide_over_layers, joined
+from budgetlens.statistics.decisions import decide_over_layers, joined, surest_layer
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.verdicts import CAUTION_RULE, UNDECIDED, layers_rule, verdict
 from budgetlens.tables.captions import Captions
@@ -152,7 +152,7 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
         }
         cautions = joined(*tested["caution"])
         if len(tested):
-            surest = tested.loc[(tested["mean"] / tested["standard_error"]).abs().idxmax()]
+            surest = surest_layer(tested)
             row |= {
                 "surest at layer": str(int(surest["layer"])),
                 "mean": surest["mean"],
