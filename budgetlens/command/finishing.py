@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -11,9 +12,9 @@ import pandas as pd
 
 from budgetlens.corpora.corpus import CORPORA
 from budgetlens.report.caveats import caveats
-from budgetlens.report.conclusion import conclusion_lines
 from budgetlens.report.document import write_report
 from budgetlens.report.drawing import draw_figures, save_figures
+from budgetlens.report.summary import summary_lines
 from budgetlens.runs.run import Run
 from budgetlens.tables.build import build_tables
 from budgetlens.tables.conclusions import conclusions_of
@@ -25,6 +26,8 @@ from budgetlens.tables.terminal_text import visible
 
 #: Columns of a table that is printed into a pipe or a file.
 PLAIN_WIDTH = 160
+#: Columns of the summary there.
+SUMMARY_WIDTH = 80
 
 INDEPENDENT = (
     "examples that share a document count as independent in this table, so that its intervals are too narrow"
@@ -134,38 +137,47 @@ class Saved:
 
     frames: Mapping[str, pd.DataFrame]
     presented: Mapping[str, Table]
-    figures: Sequence[Path]
-    page: Path
+    figures: Sequence[Path] = ()
+    page: Path | None = None
 
 
-def save(run: Run) -> Saved:
-    """Tables, figures and report of a run: computed and saved.
+def save(run: Run, *, page: bool = True) -> Saved:
+    """Tables of a run, with ``page`` its figures and report too: computed and saved.
 
     Raises RunError where another process writes to the run.
     """
     with run.directory.locked(WAIT):
         frames, presented = tables_of(run)
         run.directory.write_tables(frames)
+        if not page:
+            return Saved(frames, presented)
         figures = draw_figures(run, frames)
         saved = save_figures(run, figures)
         return Saved(frames, presented, saved, write_report(run, presented, figures, frames))
 
 
-def finish(run: Run) -> None:
-    """What :func:`save` does, and the tables printed."""
+def finish(run: Run, *, full: bool = True, page: bool = True) -> None:
+    """What :func:`save` does, then what a terminal shows of it: with ``full`` every table, and the summary behind it."""
     run = with_cautions(run)
-    saved = save(run)
-    presented = saved.presented
+    saved = save(run, page=page)
+    told = caveats(run.manifest, saved.presented)
+    if full:
+        _print_all(run, saved, told)
+    width = shutil.get_terminal_size((SUMMARY_WIDTH, 0)).columns if sys.stdout.isatty() else SUMMARY_WIDTH
+    concluded = conclusions_of(run, saved.frames)
+    for line in summary_lines(run, concluded, len(told), saved.page, width):
+        print(line)
+
+
+def _print_all(run: Run, saved: Saved, told: Sequence[str]) -> None:
+    """Tables, caveats, and where each figure and model is."""
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    for table in presented.values():
+    for table in saved.presented.values():
         print(first_rows(table).to_terminal(width))
-    for caveat in caveats(run.manifest, presented):
+    for caveat in told:
         print(f"caveat:  {visible(caveat)}")
-    for line in conclusion_lines(conclusions_of(run, saved.frames)):
-        print(visible(line))
-    print(visible(f"tables:  {run.path / 'tables'} ({', '.join(saved.frames)})"))
     for path in saved.figures:
         print(visible(f"figure:  {path}"))
-    print(visible(f"report:  {saved.page}"))
     for one in run.swept:
         print(visible(f"model:   {one.name}: {one.failure or one.place(run.path)}"))
+    print()
