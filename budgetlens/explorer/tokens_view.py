@@ -151,7 +151,7 @@ def _own_attention(
     keys = ["cell", "stack", "block", "layer", declared.axis]
     rows = records.groupby(keys, sort=False)[quantity.name].mean().rename("mean").reset_index()
     rows = rows.assign(n=1, low=float("nan"), high=float("nan"), alias=rows["cell"].map(labels))
-    title = f"{declared.heading} of your own text"
+    title = f"{declared.label.short} of your own text"
     if declared.drawn == "ledger":
         return budget_ledger(rows, cells=list(labels), title=title, **look)
     rows = rows.assign(cell=rows["alias"])
