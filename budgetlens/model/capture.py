@@ -25,7 +25,6 @@ from budgetlens.model.edit_words import edit_words
 from budgetlens.model.edits import EditError, OutputEdit
 from budgetlens.model.loaded import LoadedModel, at_path
 from budgetlens.model.observation import AnswerLogits, AnswerObservation, Observation, Reading
-from budgetlens.model.roles import ROLE_CODES
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
 from budgetlens.model.visitor import StackVisitor
@@ -124,7 +123,7 @@ def _encode(
         row_roles=batch.pass_roles,
         key_roles={"self": batch.pass_roles},
         tokens={"self": Tokens(batch.encoder_ids, encoder_places, batch.encoder_ids, encoder_places)},
-        rows=_document_rows(batch.pass_roles),
+        rows=batch.encoder_rows,
     )
     encoder = model.model.get_encoder()
     if not visitor.has_work:
@@ -133,7 +132,7 @@ def _encode(
     with envoy.trace(**inputs):
         visitor.visit_layers()
         states = nnsight.save(visitor.final_states(envoy.output.last_hidden_state))
-    return states, visitor.observations(batch.trial_pass)
+    return states, visitor.observations(batch.encoder_owners)
 
 
 def _decode(
@@ -178,11 +177,15 @@ def _answer_observations(
     tokens = np.array([trial.answer_tokens for trial in batch.trials])
     found = []
     for probe in reading.of_answers:
-        sums = {}
-        for name, by_row in probe.observe_answer(answer).items():
-            table = _by_trial(by_row.double(), batch.answer).cpu().numpy()
-            sums[name] = np.array([row[:count].sum() for row, count in zip(table, tokens, strict=True)])
-        found.append(AnswerObservation(name_of(probe), probe.declares.by_token, tokens, sums))
+        by_row = {
+            name: _by_trial(values.double(), batch.answer).cpu().numpy()
+            for name, values in probe.observe_answer(answer).items()
+        }
+        sums = {
+            name: np.array([row[:count].sum() for row, count in zip(table, tokens, strict=True)])
+            for name, table in by_row.items()
+        }
+        found.append(AnswerObservation(name_of(probe), probe.declares.by_token, tokens, sums, by_row))
     return tuple(found)
 
 
@@ -215,16 +218,6 @@ def _by_trial(values: Float[Tensor, "lane row"], rows: Rows) -> Float[Tensor, "t
     table = values.new_full((rows.count, int(counts.max())), torch.nan)
     table[owner, place] = own
     return table
-
-
-def _document_rows(roles: Int[Tensor, "encoder_pass position"]) -> Rows:
-    """The positions of every pass whose role is *document*; each pass owns its rows."""
-    is_document = roles == ROLE_CODES["document"]
-    width = int(is_document.sum(dim=1).max())
-    order = torch.argsort((~is_document).to(torch.int8), dim=1, stable=True)[:, :width]
-    passes = torch.arange(len(roles), device=roles.device)
-    owner = torch.where(is_document.gather(1, order), rearrange(passes, "owner -> owner 1"), -1)
-    return Rows(order, owner, len(roles))
 
 
 def _path_of(model: LoadedModel, module: torch.nn.Module) -> str:

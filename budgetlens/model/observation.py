@@ -93,15 +93,17 @@ class AnswerLogits:
 
 @dataclass(frozen=True)
 class AnswerObservation:
-    """One answer probe's quantities, summed over each trial's answer rows.
+    """One answer probe's quantities: token by token, and summed over each trial's answer rows.
 
-    ``sums`` by name and ``tokens``, the answer's rows, have one entry per trial; ``by_token`` is the declaration's.
+    ``sums`` by name and ``tokens``, the answer's rows, have one entry per trial; ``by_row``, trial × row, has what was
+    summed, NaN behind a shorter answer's end. ``by_token`` is the declaration's.
     """
 
     probe: str
     by_token: bool
     tokens: np.ndarray
     sums: Mapping[str, np.ndarray]
+    by_row: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)

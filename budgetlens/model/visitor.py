@@ -160,6 +160,8 @@ class StackVisitor:
 
     def _read(self, call: AttentionCall) -> None:
         probes = [probe for probe in self.reading.of_attention if probe.categories(call.site)]
+        if not probes:
+            return
         sums: list[dict[str, Tensor]] = [{} for _ in probes]
         for block, attention in call.attention_rows(self.rows.index):
             for probe, total in zip(probes, sums, strict=True):

@@ -85,14 +85,7 @@ def _records_that_fit(
 ) -> dict[str, pa.Table] | None:
     """Records of one batch, by kind; None where several trials together have no room in memory."""
     try:
-        batch = make_batch(
-            [item.trial for item in fed],
-            pad_token=pad_token(model),
-            rows=rows,
-            device=model.device,
-            pack=model.family.packs,
-        )
-        return capture_records(fed, capture(model, batch, reading))
+        return capture_records(fed, capture_fed(model, fed, reading, rows))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -105,6 +98,18 @@ def _records_that_fit(
             ) from error
     # Here, where the error and all that its frames hold are gone.
     return None
+
+
+def capture_fed(model: LoadedModel, fed: Sequence[Fed], reading: Reading, rows: str) -> Capture:
+    """One batch of what was fed, in the family's own layout. Raises as :func:`budgetlens.model.capture.capture` does."""
+    batch = make_batch(
+        [item.trial for item in fed],
+        pad_token=pad_token(model),
+        rows=rows,
+        device=model.device,
+        pack=model.family.packs,
+    )
+    return capture(model, batch, reading)
 
 
 def capture_records(fed: Sequence[Fed], captured: Capture) -> dict[str, pa.Table]:
