@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 from budgetlens.corpora.corpus import CORPORA
@@ -12,15 +11,11 @@ from budgetlens.report.conclusion import conclusion_lines
 from budgetlens.report.saving import save, with_cautions
 from budgetlens.runs.run import Run
 from budgetlens.tables.conclusions import conclusions_of
-from budgetlens.tables.extract import Extract
-from budgetlens.tables.presentation import Table
+from budgetlens.tables.extract import first_rows
 from budgetlens.tables.terminal_text import visible
 
 #: Columns of a table that is printed into a pipe or a file.
 PLAIN_WIDTH = 160
-
-#: Rows of a table that are printed; the report and the CSV file have all.
-MOST_PRINTED = 40
 
 
 def opened(path: Path, corpus: str | None) -> Run:
@@ -37,14 +32,6 @@ def opened(path: Path, corpus: str | None) -> Run:
             file=sys.stderr,
         )
     return run
-
-
-def first_rows(table: Table) -> Table:
-    """The table with its first rows shown, where it is too long to print; its caption then says so."""
-    if isinstance(table, Extract) or len(table.frame) <= MOST_PRINTED:
-        return table
-    own = {each.name: getattr(table, each.name) for each in fields(Table)}
-    return Extract(**own, shown_rows=tuple(range(MOST_PRINTED)))
 
 
 def finish(run: Run) -> None:
