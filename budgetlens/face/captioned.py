@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pandas as pd
 
 from budgetlens.tables.extract import first_rows
@@ -17,7 +19,7 @@ class CaptionedFrame(pd.DataFrame):
     """
 
     # Without it pandas would take the attribute for a column.
-    _metadata = ["presented"]
+    _metadata: ClassVar[list[str]] = ["presented"]
     presented: Table | None = None
 
     @classmethod
