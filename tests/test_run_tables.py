@@ -15,8 +15,8 @@ from scipy import stats
 from budgetlens.runs.files import file_hash
 from budgetlens.runs.manifest import sealed
 from budgetlens.runs.run import Run
-from budgetlens.tables.extract import MOST_PRINTED, first_rows
 from budgetlens.tables.complete import tables_of
+from budgetlens.tables.extract import MOST_PRINTED, first_rows
 from budgetlens.tables.presentation import Table
 from tests.test_table_scale import write_run
 

@@ -31,5 +31,5 @@ class CaptionedFrame(pd.DataFrame):
 
     def _repr_html_(self) -> str | None:
         if self.presented is None:
-            return super()._repr_html_()  # type: ignore[operator]
+            return super()._repr_html_()
         return first_rows(self.presented).to_html()

@@ -290,7 +290,7 @@ def sources(analysis: Analysis, plan: Plan, options: RunOptions) -> dict[str, st
     Raises RegistryError as :func:`budgetlens.registry.notebook.source_of`.
     """
     probes = read_probes(options.probes or plan.probes)
-    things = [
+    things: list[tuple[str, str, Any]] = [
         *(("intervention", "budgetlens.interventions", type(one)) for one in plan.design.interventions),
         *(("probe", "budgetlens.probes", type(one)) for one in probes),
     ]
