@@ -17,6 +17,7 @@ from nbclient import NotebookClient
 
 from budgetlens.registry.names import RegistryError
 from budgetlens.registry.notebook import is_own, source_of
+from interventions.prefix import Prefix
 
 Cells = Callable[[str], None]
 
@@ -71,7 +72,7 @@ def test_the_source_is_the_class_and_all_that_it_names(hint: Cells) -> None:
     text = source_of(own("Hint"))
     assert text == "\n".join(["END = '.'", CLASS.lstrip("\n"), SPOKEN.lstrip("\n")])
     assert is_own(own("Hint"), "budgetlens.interventions")
-    assert not is_own(own("Intervention"), "budgetlens.interventions")
+    assert not is_own(Prefix, "budgetlens.interventions")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_a_value_whose_content_nobody_can_tell_is_refused(hint: Cells) -> None:
         ("object()", "object"),
         ("np.array([object()])", "ndarray"),
         ("partial(print, 3)", "partial"),
-        ("np.random.default_rng(3).normal", "builtin_function_or_method"),
+        ("np.random.default_rng(3).normal", "method"),
         ("[object()]", "object"),
         ("{'a': spoken}", "function"),
         ("Hint('x')", "Hint"),
@@ -131,6 +132,11 @@ def test_a_value_whose_content_nobody_can_tell_is_refused(hint: Cells) -> None:
         hint(f"import numpy as np\nfrom functools import partial\nEND = {value}")
         with pytest.raises(RegistryError, match=f"Hint uses END, of the type {kind}, .* whose content"):
             source_of(own("Hint"))
+
+
+def test_a_class_within_a_block(cell: Cells) -> None:
+    cell(IMPORTS + "if True:\n" + textwrap.indent(CLASS.replace("spoken(self.text)", "self.text"), "    "))
+    assert source_of(own("Hint")) == CLASS.replace("spoken(self.text)", "self.text").lstrip("\n")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +186,8 @@ def test_a_script(tmp_path: Path) -> None:
 def test_in_a_notebook(tmp_path: Path) -> None:
     """A kernel: cells have no file, magics are no Python, and a cell that is run again makes another class."""
     told = "from budgetlens.registry.notebook import source_of\nprint(source_of(Hint))"
-    found = "from budgetlens.design.intervention import available_interventions\nprint(available_interventions()['hint'] is Hint)"
+    imported = "from budgetlens.design.intervention import available_interventions"
+    found = f"{imported}\nprint(available_interventions()['hint'] is Hint)"
     magic = "%time None\n"
     cells = [
         IMPORTS,
