@@ -18,8 +18,10 @@ _FACE = {
     "Factor": "budgetlens.design.design",
     "Inference": "budgetlens.statistics.inference",
     "Intervention": "budgetlens.design.intervention",
+    "Model": "budgetlens.face.model",
     "Plan": "budgetlens.design.plan",
     "Quantity": "budgetlens.statistics.quantities",
+    "Reading": "budgetlens.face.reading",
     "Run": "budgetlens.runs.run",
     "Segment": "budgetlens.model.trials",
     "Trial": "budgetlens.model.trials",
@@ -27,7 +29,9 @@ _FACE = {
     "crossed": "budgetlens.design.design",
     "effect": "budgetlens.design.effects",
     "intervention": "budgetlens.design.intervention",
+    "load_model": "budgetlens.face.model",
     "probe": "budgetlens.model.observation",
+    "wrap": "budgetlens.face.model",
 }
 
 __all__ = [*_FACE]
