@@ -116,7 +116,5 @@ def _site(model: LoadedModel, layer: int, side: str, block: str | None) -> Site:
         )
     known = [site.layer for site in sites]
     if layer not in known or isinstance(layer, bool):
-        raise ValueError(
-            f"layer {layer!r} was asked for; {model.name} has {side} layers 0 to {max(known)}"
-        )
+        raise ValueError(f"layer {layer!r} was asked for; {model.name} has {side} layers 0 to {max(known)}")
     return Site(side, block, layer)

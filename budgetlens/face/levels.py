@@ -81,7 +81,7 @@ def own_name(kind: str, given: Any) -> str:
         return name_of(given)
     except RegistryError as error:
         raise RegistryError(
-            f"{given!r} is of no registered class; write @{kind}(\"name\") above {type(given).__qualname__}"
+            f'{given!r} is of no registered class; write @{kind}("name") above {type(given).__qualname__}'
         ) from error
 
 
@@ -133,7 +133,9 @@ def _registered_name(kind: str, given: Any, known: Mapping[str, Any]) -> str:
 def _require_whole(factor: str, level: str) -> None:
     """Raise LevelError for a level that would end inside a cell's name."""
     if "|" in level:
-        raise LevelError(f"{factor}={printable(level)!r} holds '|', which joins a cell's levels; leave it out")
+        raise LevelError(
+            f"{factor}={printable(level)!r} holds '|', which joins a cell's levels; leave it out"
+        )
 
 
 def _told(given: object) -> str:

@@ -12,7 +12,7 @@ from budgetlens.model import loading
 from budgetlens.model.in_memory import wrap_model
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.tokenization import Limits
-from budgetlens.runs.known_models import REFERENCE_MODEL, model_path
+from budgetlens.runs.known_models import model_path, told_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,8 +26,9 @@ class Model:
 
     Examples:
         >>> import budgetlens as bl
-        >>> bl.load_model("reference").depths
-        {'encoder': 8, 'decoder': 8}
+        >>> model = bl.load_model("reference")
+        >>> sorted(model.depths)
+        ['decoder', 'encoder']
     """
 
     loaded: LoadedModel
@@ -35,7 +36,7 @@ class Model:
     @property
     def name(self) -> str:
         """The name that it was loaded by."""
-        return "reference" if self.loaded.name == str(REFERENCE_MODEL) else self.loaded.name
+        return told_name(self.loaded.name)
 
     @property
     def identity(self) -> str:
@@ -95,13 +96,22 @@ class Model:
         )
 
     def __repr__(self) -> str:
-        layers = " and ".join(f"{count} {stack}" for stack, count in self.depths.items())
-        softmax = "one softmax" if self.loaded.family.merged else "self- and cross-attention apart"
         return (
-            f"Model {self.name} ({self.loaded.family.name}, {layers} layers, {softmax}, "
-            f"{self.parameters:,} parameters, {self.loaded.device}, {str(self.loaded.dtype).removeprefix('torch.')}); "
-            ".read(document=…, query=…, answer=…)"
+            f"Model {self.name} ({self.loaded.family.name}, {self._layers}, {self._softmax}, {self.parameters:,} parameters, "
+            f"{self.loaded.device}, {self._dtype}); .read(document=…, query=…, answer=…)"
         )
+
+    @property
+    def _layers(self) -> str:
+        return " and ".join(f"{count} {stack}" for stack, count in self.depths.items()) + " layers"
+
+    @property
+    def _softmax(self) -> str:
+        return "one softmax" if self.loaded.family.merged else "self- and cross-attention apart"
+
+    @property
+    def _dtype(self) -> str:
+        return str(self.loaded.dtype).removeprefix("torch.")
 
     @property
     def parameters(self) -> int:
@@ -112,7 +122,17 @@ class Model:
         """What it is, and what can be asked of it, in a notebook."""
         from budgetlens.face.shown import model_html
 
-        return model_html(self)
+        facts = {
+            "family": self.loaded.family.name,
+            "layers": self._layers,
+            "attention": self._softmax,
+            "parameters": f"{self.parameters:,}",
+            "device": str(self.loaded.device),
+            "type": self._dtype,
+            "longest encoder input": f"{self.loaded.trial_tokenizer.limits.encoder} tokens",
+            "identity": self.identity,
+        }
+        return model_html(self.name, facts)
 
 
 def load_model(

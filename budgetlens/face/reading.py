@@ -30,6 +30,7 @@ from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.registry.names import name_of
 from budgetlens.runs.capturing import capture_fed, capture_records
 from budgetlens.runs.examples_shown import notes_on, notes_on_input
+from budgetlens.runs.known_models import told_name
 from budgetlens.runs.memory import is_out_of_memory
 from budgetlens.runs.records import KEYS, Fed
 
@@ -63,6 +64,11 @@ class Reading:
     # What is measured, by probe: filled when it is asked for.
     _measured: list[tuple[Any, pd.DataFrame]] = field(repr=False, default_factory=list)
     _answers: dict[str, AnswerObservation] = field(repr=False, default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of the model."""
+        return told_name(self.loaded.name)
 
     @property
     def trial(self) -> TokenizedTrial:
@@ -112,18 +118,7 @@ class Reading:
             RegistryError: an unknown name, or an instance of a class without the decorator.
             ParameterError: parameters that the probe does not take.
         """
-        if isinstance(probe, str):
-            named = [frame for known, frame in self._measured if name_of(known) == probe]
-            if named:
-                return named[0].copy()
-            (probe,) = chosen_probes([probe])
-        else:
-            own_name("probe", probe)
-        for known, frame in self._measured:
-            if known == probe:
-                return frame.copy()
-        self._measure((probe,))
-        return self._measured[-1][1].copy()
+        return self._records_of(self._chosen(probe)).copy()
 
     def attention(
         self, *, layer: int, side: Literal["decoder", "encoder"] = "decoder", block: str | None = None
@@ -141,7 +136,12 @@ class Reading:
         return attention_of(self.loaded, self.trial, layer=layer, side=side, block=block, rows=self.rows)
 
     def plot(
-        self, what: str = "tokens", *, layer: int | None = None, head: int | None = None, row: int | None = None
+        self,
+        what: str = "tokens",
+        *,
+        layer: int | None = None,
+        head: int | None = None,
+        row: int | None = None,
     ) -> Figure:
         """A figure: ``tokens``, where the answer looks in one layer, or a probe's records by layer, such as ``budgets``.
 
@@ -158,10 +158,11 @@ class Reading:
         from budgetlens.face.pictures import probe_picture, token_picture
 
         if what == "tokens":
-            return token_picture(self.loaded, self.fed, self.rows, layer=layer, head=head, row=row)
+            return token_picture(self.loaded, self.trial, self.rows, layer=layer, head=head, row=row)
         if (layer, head, row) != (None, None, None):
             raise ValueError(f"layer, head and row are of plot('tokens'); plot({what!r}) shows all of them")
-        return probe_picture(what, self.records(what))
+        probe = self._chosen(what)
+        return probe_picture(what, probe.declares, self._records_of(probe))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -171,6 +172,21 @@ class Reading:
     @property
     def _answer_ids(self) -> tuple[int, ...]:
         return self.trial.decoder_ids[-self.trial.answer_tokens :]
+
+    def _chosen(self, given: str | Any) -> Any:
+        """The probe that a name or an instance stands for: of a name alone, the one that was measured under it."""
+        if not isinstance(given, str):
+            own_name("probe", given)
+            return given
+        named = [known for known, _ in self._measured if name_of(known) == given]
+        return named[0] if named else chosen_probes([given])[0]
+
+    def _records_of(self, probe: Any) -> pd.DataFrame:
+        for known, frame in self._measured:
+            if known == probe:
+                return frame
+        self._measure((probe,))
+        return self._measured[-1][1]
 
     def _measure(self, probes: Sequence[Any]) -> None:
         """Measure ``probes``, which have different names, in one pass."""
@@ -192,7 +208,7 @@ class Reading:
 
     def __repr__(self) -> str:
         return (
-            f"Reading of {self.loaded.name}, {self.trial.answer_tokens} answer tokens, {self.nll:.4f} nats per token"
+            f"Reading of {self.name}, {self.trial.answer_tokens} answer tokens, {self.nll:.4f} nats per token"
             + (f", under {self.fed.cell}" if self.fed.cell else "")
             + "; .nll, .token_nll, .logits, .budgets, .records('…'), .attention(layer=…), .plot()"
         )
@@ -201,7 +217,7 @@ class Reading:
         """The texts by role, the likelihood token by token, and the shares of attention, in a notebook."""
         from budgetlens.face.shown import reading_html
 
-        return reading_html(self)
+        return reading_html(self.name, self.fed, self.loaded.trial_tokenizer, self.token_nll, self.budgets)
 
 
 def read_texts(
@@ -249,7 +265,9 @@ def _wanted(given: Sequence[str | Any]) -> tuple[Any, ...]:
     names = [own_name("probe", each) for each in own]
     named = chosen_probes(texts) if _outcome() in names else read_probes(texts)
     found = (*named, *own)
-    doubled = [name_of(each) for each in found if [name_of(other) for other in found].count(name_of(each)) > 1]
+    doubled = [
+        name_of(each) for each in found if [name_of(other) for other in found].count(name_of(each)) > 1
+    ]
     if doubled:
         raise ValueError(f"the probe {doubled[0]!r} is given twice; a reading has each once")
     return found

@@ -52,7 +52,11 @@ def wrap_model(
 def memory_hash(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
     """SHA-256 over everything in memory that decides what a model computes and how it reads text."""
     digest = hashlib.sha256()
-    for part in (_configuration(model.config), _configuration(model.generation_config), _vocabulary(tokenizer)):
+    for part in (
+        _configuration(model.config),
+        _configuration(model.generation_config),
+        _vocabulary(tokenizer),
+    ):
         digest.update(part.encode() + b"\0")
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
@@ -67,5 +71,7 @@ def _configuration(own: Any) -> str:
 
 
 def _vocabulary(tokenizer: Any) -> str:
-    special = json.dumps({name: str(token) for name, token in tokenizer.special_tokens_map.items()}, sort_keys=True)
+    special = json.dumps(
+        {name: str(token) for name, token in tokenizer.special_tokens_map.items()}, sort_keys=True
+    )
     return f"{tokenizer.backend_tokenizer.to_str()}\0{special}"

@@ -28,3 +28,8 @@ def model_path(name: str) -> str:
     if not name.strip():
         raise ValueError("--model is empty; give a hub name, a directory or 'reference'")
     return str(REFERENCE_MODEL) if name == "reference" else name
+
+
+def told_name(name: str) -> str:
+    """What people are told of a loaded model's name: ``reference`` for the built-in model's directory."""
+    return "reference" if name == str(REFERENCE_MODEL) else name

@@ -37,7 +37,7 @@ from budgetlens.runs.capturing import Unit, capture_part
 from budgetlens.runs.examples_shown import examples_text
 from budgetlens.runs.feeding import feeding_of
 from budgetlens.runs.files import file_hash
-from budgetlens.runs.known_models import REFERENCE_MODEL
+from budgetlens.runs.known_models import told_name
 from budgetlens.runs.processors import in_words, processor_of
 from budgetlens.runs.storage import PartFacts, RunDirectory, part_name
 
@@ -295,7 +295,7 @@ def run_details(
     return {
         **design_details(analysis, options.protocol),
         "model": {
-            "name": "reference" if model.name == str(REFERENCE_MODEL) else model.name,
+            "name": told_name(model.name),
             "revision": model.revision,
             "hash": model.identity,
             "family": model.family.name,
@@ -342,7 +342,7 @@ def default_run_path(analysis: Analysis, model: LoadedModel, corpus: Corpus, opt
     rows, batch_tokens = _resolved(plan, model, options)
     identity = run_identity(analysis, plan, model, corpus, options, rows=rows, batch_tokens=batch_tokens)
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    label = "reference" if model.name == str(REFERENCE_MODEL) else model.name.rstrip("/").rpartition("/")[2]
+    label = told_name(model.name).rstrip("/").rpartition("/")[2]
     return Path("runs") / f"{analysis.name}-{label}-{digest}"
 
 
