@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from budgetlens.model.attention import Site
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.token_attention import key_table, keys_of, shares_by_site, token_texts
 from budgetlens.model.tokenization import TokenizedTrial
+
+#: So many rows are shown in a notebook.
+ROWS_SHOWN = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +72,11 @@ class Attention:
         )
 
     def _repr_html_(self) -> str:
-        """The mean over heads as a table, in a notebook."""
-        mean = self.head(0) * 0 + self.values.mean(axis=0, dtype=np.float64)
-        return f"<p>{self!r}; below, the mean over heads</p>{mean.to_html(float_format='{:.3f}'.format)}"
+        """Shares by row and role, mean over heads, in a notebook: the keys themselves may be thousands."""
+        means = pd.DataFrame(self.values.mean(axis=0, dtype=np.float64), index=pd.Index(self.rows, name="row"))
+        sums = means.T.groupby(np.array(self.key_roles), sort=False).sum().T
+        shown = sums.head(ROWS_SHOWN).to_html(float_format="{:.3f}".format)
+        return f"<p>{escape(repr(self))}; here, shares by role, mean over heads</p>{shown}"
 
 
 def attention_of(

@@ -97,8 +97,8 @@ class Model:
 
     def __repr__(self) -> str:
         return (
-            f"Model {self.name} ({self.loaded.family.name}, {self._layers}, {self._softmax}, {self.parameters:,} parameters, "
-            f"{self.loaded.device}, {self._dtype}); .read(document=…, query=…, answer=…)"
+            f"Model {self.name} ({self.loaded.family.name}, {self._layers}, {self._softmax}, {self.parameters:,} "
+            f"parameters, {self.loaded.device}, {self._dtype}); .read(document=…, query=…, answer=…)"
         )
 
     @property

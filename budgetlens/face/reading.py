@@ -108,7 +108,9 @@ class Reading:
         return self.records("budgets")
 
     def records(self, probe: str | Any) -> pd.DataFrame:
-        """What a probe measures of these texts: side, block, layer, head, its axis, its quantities; one row of a probe of answers.
+        """What a probe measures of these texts: columns side, block, layer, head, the probe's axis and its quantities.
+
+        A probe of answers has one row, without the first four; ``head`` is -1 of what comes from the mean over heads.
 
         Args:
             probe: a probe's name, with parameters behind a colon as in ``strongest:count=3``, or an instance, such as

@@ -51,7 +51,7 @@ class TopTokens:
 def top_table(
     by_row: Mapping[str, np.ndarray], answer: Sequence[int], tokenizer: PreTrainedTokenizerBase
 ) -> pd.DataFrame:
-    """What :class:`TopTokens` saw of one trial, whose answer has these ids, as a tidy table: a row per answer row and rank."""
+    """What :class:`TopTokens` saw of one trial, whose answer has these ids: one row per answer row and rank."""
     count, ranks = len(answer), sum(name.startswith("id_") for name in by_row)
     logits = np.stack([by_row[f"logit_{rank}"][0, :count] for rank in range(ranks)], axis=1)
     ids = np.stack([by_row[f"id_{rank}"][0, :count] for rank in range(ranks)], axis=1).astype(np.int64)

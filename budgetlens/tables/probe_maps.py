@@ -62,7 +62,8 @@ def records_map(
 ) -> Figure:
     """A probe's records of a single example, by layer, in the form that the probe asks for.
 
-    ``records`` have the columns cell, stack, block, layer, head, the probe's axis and the quantity; ``labels`` name the cells.
+    ``records`` have the columns cell, stack, block, layer, head, the probe's axis and the quantity; ``labels`` name
+    the cells.
     """
     keys = ["cell", "stack", "block", "layer", declared.axis]
     rows = records.groupby(keys, sort=False)[quantity.name].mean().rename("mean").reset_index()
