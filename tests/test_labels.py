@@ -9,6 +9,8 @@ from budgetlens.design.effects import effect, place
 from budgetlens.design.intervention import LevelError, available_interventions
 from budgetlens.design.labels import Labels, level_label
 from budgetlens.design.plan import Plan
+from budgetlens.model.declaration import Declaration
+from budgetlens.model.observation import available_probes
 from budgetlens.registry.labels import Label
 from budgetlens.statistics.contrasts import Contrast
 
@@ -96,3 +98,22 @@ def test_draws_are_told_once_and_what_can_t_be_told_is_named() -> None:
         "another document's words as prefix, with prefix hidden and the query in the prompt"
     )
     assert labels.effect(Contrast("of other cells", "f", {"a": 1, "b": -1})) == Label("of other cells")
+
+
+@pytest.mark.parametrize("name", sorted(available_probes()))
+def test_every_probe_has_words_of_three_lengths_without_an_id(name: str) -> None:
+    label = available_probes()[name].declares.label
+    for words in (label.short, label.long, label.sentence):
+        assert words.strip()
+        assert not set(words) & set("_#|=")
+    assert label.short[0].isupper()
+    assert label.long[0].isupper()
+
+
+def test_a_probe_that_gives_its_title_alone_is_told_by_it() -> None:
+    declared = Declaration(title="Strongest keys", quantities=(), axis="keys")
+    assert declared.label == Label("Strongest keys", "Strongest keys", "strongest keys")
+    given = Declaration(
+        title="Mean distance", heading="Distance", plural="distances", quantities=(), axis="keys"
+    )
+    assert given.label == Label("Distance", "Mean distance", "distances")

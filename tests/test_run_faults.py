@@ -20,7 +20,6 @@ import pytest
 import torch
 from plotly.graph_objects import Figure
 
-from budgetlens.command.finishing import WAIT, report
 from budgetlens.command.main import main
 from budgetlens.command.stopping import Stopped, stoppable
 from budgetlens.corpora.corpus import read_corpus
@@ -30,6 +29,7 @@ from budgetlens.model.loading import load_model
 from budgetlens.model.observation import read_probes
 from budgetlens.report.caveats import caveats
 from budgetlens.report.drawing import save_figures
+from budgetlens.report.saving import WAIT, report
 from budgetlens.runs import capturing
 from budgetlens.runs.files import WriteError, replacing, write_output
 from budgetlens.runs.manifest import RunError, sealed

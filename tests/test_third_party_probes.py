@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from budgetlens.command.finishing import tables_of
 from budgetlens.command.inventory import inventory
 from budgetlens.command.main import main
 from budgetlens.explorer import layout
@@ -33,6 +32,7 @@ from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import available_probes, chosen_probes
 from budgetlens.report.drawing import draw_figures
 from budgetlens.runs.run import Run
+from budgetlens.tables.complete import tables_of
 from tests.cautions import tables_without_caution
 from tests.conftest import SHAPES, batch_of, write_corpus
 from tests.distributions import THIRD_PARTY, install

@@ -354,7 +354,8 @@ def show_command(options: argparse.Namespace) -> None:
 
 def run_command(options: argparse.Namespace) -> None:
     """Run an analysis and print its tables."""
-    from budgetlens.command.finishing import finish, save
+    from budgetlens.command.finishing import finish
+    from budgetlens.report.saving import save
     from budgetlens.runs.request import RunRequest, execute
 
     if options.quiet:
@@ -408,7 +409,8 @@ def tables_command(options: argparse.Namespace) -> None:
 
 def report_command(options: argparse.Namespace) -> None:
     """Write a run's report again."""
-    from budgetlens.command.finishing import opened, report
+    from budgetlens.command.finishing import opened
+    from budgetlens.report.saving import report
 
     print(f"report:  {visible(str(report(opened(options.run, options.corpus))))}")
 

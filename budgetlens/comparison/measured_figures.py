@@ -179,7 +179,7 @@ class Measurements:
             if (
                 declared.axis
                 and declared.tested
-                and words in (declared.tested.label, declared.heading.lower())
+                and words in (declared.tested.label, declared.label.short.lower())
             ):
                 return name, declared
         return None
@@ -187,7 +187,7 @@ class Measurements:
     def _seen(self, name: str, declared: Declaration, cell: str, layer: int, part: str) -> PairedEffect | str:
         """What a probe saw of a category, or of a declared sum of them, in one cell and layer; or why that is unknown."""
         if not self._recorded(name, declared):
-            return f"the run has no {declared.plural}"
+            return f"the run has no {declared.label.sentence}"
         words = {declared.labels.get(own, own): own for own in declared.categories}
         wanted = declared.sums.get(part, (words.get(part, part),))
         arrays = [own for own in self._arrays(name, declared) if own.stack == "decoder"]
@@ -198,11 +198,11 @@ class Measurements:
                 return SEPARATE
         found = next((own for own in arrays if set(wanted) & set(own.roles)), None)
         if found is None and name not in self._run.kinds:
-            return f"the run has no {declared.plural}"
+            return f"the run has no {declared.label.sentence}"
         if found is None:
-            return f"the run's {declared.plural} have no {declared.axis} of {part}"
+            return f"the run's {declared.label.sentence} have no {declared.axis} of {part}"
         if layer not in found.layers or cell not in found.cells:
-            return f"the run's {declared.plural} have no layer {layer} in this cell"
+            return f"the run's {declared.label.sentence} have no layer {layer} in this cell"
         places = [found.roles.index(category) for category in wanted if category in found.roles]
         chosen = found.values[found.cells.index(cell), :, found.layers.index(layer)][:, :, places]
         values = pd.Series(chosen.sum(axis=2, dtype=np.float64).mean(axis=1), index=list(found.examples))

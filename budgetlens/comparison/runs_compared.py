@@ -291,7 +291,7 @@ def _presented(run: Run, other: Run, declared: Declaration, frame: pd.DataFrame)
         constant += ["layer", "category"]
     return Extract(
         frame=labelled,
-        title=f"{declared.title}: {other.name} and {run.name}",
+        title=f"{declared.label.long}: {other.name} and {run.name}",
         estimand=f"mean over examples of {other.name} - {run.name} in {quantity.label}",
         unit=quantity.unit,
         n="as in the column: what both runs hold",
@@ -321,9 +321,9 @@ def _figure(run: Run, declared: Declaration, table: Table) -> Figure:
         rows = rows.assign(marked=(rows["low"] > 0) | (rows["high"] < 0), **{declared.axis: rows["category"]})
         return layer_map(rows, declared, quantity, facet="contrast", title=table.title)
     return effects_forest(
-        rows.assign(family=declared.title),
+        rows.assign(family=declared.label.long),
         quantity.smallest_difference,
-        quantity=declared.plural,
+        quantity=declared.label.sentence,
         unit=quantity.unit,
         better=quantity.better,
         title=table.title,

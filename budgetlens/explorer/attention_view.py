@@ -46,14 +46,14 @@ def attention_view(data: RunData, state: State, look: Look = LIGHT) -> View:
     if state.map == LAYERS:
         frame, figure = _layers(drawn, arrays, int(mask.sum()))
         lead = (
-            f"{declared.title}: {label} of the {rows_of(state.side)}, by layer and {declared.axis}. Choose a layer to look "
-            "at its tokens."
+            f"{declared.label.long}: {label} of the {rows_of(state.side)}, by layer and {declared.axis}. "
+            "Choose a layer to look at its tokens."
         )
     else:
         frame, figure, words = _heads(drawn, arrays, mask)
         lead = (
-            f"{declared.title}: {label}, {declared.axis} {words} (the first one chosen), head by head. Choose a head to see "
-            "where it looks in one example."
+            f"{declared.label.long}: {label}, {declared.axis} {words} (the first one chosen), head by head. "
+            "Choose a head to see where it looks in one example."
         )
     return View(heading="Attention", lead=lead, figure=figure, frame=frame)
 
@@ -151,11 +151,11 @@ def _layers(drawn: Drawn, arrays: Sequence[BudgetArray], n: int) -> tuple[pd.Dat
         frame = frame[frame["role"].isin(state.categories)]
     if frame.empty or n == 0:
         raise NothingToShow(
-            f"Nothing is left of {declared.plural} after this choice. Choose more cells, layers or categories."
+            f"Nothing is left of {declared.label.sentence} after this choice. Choose more cells, layers or categories."
         )
     frame = frame.assign(alias=frame["cell"].map(data.labels))
     heads = f", heads {', '.join(state.heads)}" if state.heads else ""
-    title = f"{drawn.titled(declared.heading)}{heads}"
+    title = f"{drawn.titled(declared.label.short)}{heads}"
     if declared.drawn == "ledger":
         cells = list(state.cells or data.cells)
         return frame, budget_ledger(frame, cells=cells, stack=state.side, title=title, **drawn.look)
@@ -175,7 +175,7 @@ def _heads(
     data, state, declared, look = drawn.data, drawn.state, drawn.declared, drawn.look
     if declared.averages_heads:
         raise NothingToShow(
-            f"{declared.title} is computed from the average over heads, so that no head has one."
+            f"{declared.label.long} is computed from the average over heads, so that no head has one."
         )
     category = state.categories[0] if state.categories else first_category(declared, arrays)
     words = declared.labels.get(category, category)
@@ -207,7 +207,7 @@ def _heads(
         [_head_rows(own, category) for own in arrays if category in own.roles], ignore_index=True
     )
     frame = frame.assign(alias=frame["cell"].map(data.labels))
-    title = drawn.titled(f"{declared.heading}, {words}")
+    title = drawn.titled(f"{declared.label.short}, {words}")
     if ledger:
         facets = list(state.cells or data.cells)
         figure = head_map(frame, category, facets=facets, stack=state.side, title=title, **look)

@@ -45,7 +45,7 @@ def effects_view(data: RunData, state: State, look: Look = LIGHT) -> View:
         table = table[table["family"] == state.family]
     if table.empty:
         raise NothingToShow("This run compares no cells, so that it has no effects.")
-    title = f"Effects on {declared.plural}: {data.title}{stratum_words(state)}"
+    title = f"Effects on {declared.label.sentence}: {data.title}{stratum_words(state)}"
     if declared.axis:
         figure, listing = (
             _by_layer(data, declared, quantity, table, title, look),
@@ -59,13 +59,13 @@ def effects_view(data: RunData, state: State, look: Look = LIGHT) -> View:
         figure = effects_forest(
             table,
             quantity.smallest_difference,
-            quantity=declared.plural,
+            quantity=declared.label.sentence,
             unit=quantity.unit,
             better=quantity.better,
             title=title,
             **look,
         )
-        listing = _listing(data, table, f"{declared.plural} in {quantity.unit}")
+        listing = _listing(data, table, f"{declared.label.sentence} in {quantity.unit}")
         lead = (
             f"Every comparison, as baseline minus treatment: to the right of 0 {RIGHT_OF_0[quantity.better]}. Choose one to "
             "see its examples."

@@ -39,7 +39,10 @@ def examples_view(data: RunData, state: State, look: Look = LIGHT) -> View:
     title = f"{state.contrast}: {data.title}{stratum_words(state)}"
     return View(
         heading="Examples",
-        lead=f"{state.contrast}: {declared.plural} of every example on both sides. Choose an example to see its tokens.",
+        lead=(
+            f"{state.contrast}: {declared.label.sentence} of every example on both sides. "
+            "Choose an example to see its tokens."
+        ),
         figure=_figure(data, state, contrast, table, title, look),
         listing=_listing(state, table, declared),
         frame=table.drop(columns="size"),
@@ -99,7 +102,7 @@ def _figure(
 ) -> Figure:
     declared = data.tested[shown_measure(data, state)]
     (quantity,) = [own for own in declared.quantities if own == declared.tested]
-    words = {"quantity": declared.plural, "unit": quantity.unit, "value": quantity.name}
+    words = {"quantity": declared.label.sentence, "unit": quantity.unit, "value": quantity.name}
     text = ("query", "answer") if data.texts else ()
     chosen = (state.example,) if state.example in set(table["example"]) else ()
     cells = [cell for cell in data.cells if contrast.weights.get(cell)]
@@ -138,7 +141,7 @@ def _listing(state: State, table: pd.DataFrame, declared: Declaration) -> Listin
         for row in shown.to_dict("records")
     )
     return Listing(
-        caption=f"{len(ordered):,} examples, {declared.plural} in {unit}; difference = baseline − treatment.",
+        caption=f"{len(ordered):,} examples, {declared.label.sentence} in {unit}; difference = baseline − treatment.",
         columns=("example", "query", "answer", "baseline", "treatment", "difference"),
         rows=rows,
         numbers=frozenset({3, 4, 5}),

@@ -148,7 +148,7 @@ def _own_attention(
         return None
     declared = data.probes[state.probe]
     quantity = next(own for own in declared.quantities if own.name == state.quantity)
-    title = f"{declared.heading} of your own text"
+    title = f"{declared.label.short} of your own text"
     return records_map(records, declared, quantity, labels=labels, title=title, look=look)
 
 

@@ -43,5 +43,5 @@ def probe_picture(probe: str, declared: Declaration, records: pd.DataFrame) -> F
     own = records[records["side"] == "decoder"].rename(columns={"side": "stack"}).assign(cell=_CELL)
     quantity = declared.tested or declared.quantities[0]
     return records_map(
-        own, declared, quantity, labels={_CELL: _CELL}, title=f"{declared.heading} of these texts"
+        own, declared, quantity, labels={_CELL: _CELL}, title=f"{declared.label.short} of these texts"
     )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from budgetlens.registry.labels import Label
 from budgetlens.statistics.quantities import Quantity
 
 #: What a mean is of where a probe does not say it in words of its own.
@@ -32,8 +33,8 @@ class Declaration:
     effects, heads. ``labels`` are words for categories, and ``wholes`` the categories that are the whole of something,
     of which a part of it is no news. ``drawn`` says how means are drawn: ``map`` (layer × category, a panel per cell),
     ``ledger`` (parts of a whole by role, one stack of bands a panel) or ``mass`` (an entropy against the mass that it
-    is of). ``heading`` and ``plural`` are what figures call it. ``shown`` is False for records that only the tables of
-    one study read. ``usual`` probes are read by designs that name none.
+    is of). ``heading`` and ``plural`` are the short form of its label and the one within a sentence. ``shown`` is False
+    for records that only the tables of one study read. ``usual`` probes are read by designs that name none.
 
     Of a probe of answers, ``outcome`` says that every run reads it, whatever its plan names, and that the run's own
     contrasts, splits, strata and seeds are about it: one probe is. ``by_token`` says that a value is a mean over the
@@ -75,8 +76,11 @@ class Declaration:
                 f"and no axis, got {[quantity.name for quantity in self.quantities]} by {self.axis!r}"
             )
         object.__setattr__(self, "estimand", self.estimand or (OF_ROWS if self.axis else OF_ANSWERS))
-        object.__setattr__(self, "heading", self.heading or self.title)
-        object.__setattr__(self, "plural", self.plural or self.title.lower())
+
+    @property
+    def label(self) -> Label:
+        """What readers see instead of the probe's name: ``heading`` (or else the title), ``title``, and ``plural``."""
+        return Label(self.heading or self.title, self.title, self.plural or self.title.lower())
 
     @property
     def tested(self) -> Quantity | None:

@@ -73,7 +73,7 @@ def headline_figures(
 ) -> dict[str, Figure]:
     """Effects on the outcome, the interaction of the plan's factors, splits."""
     figures: dict[str, Figure] = {}
-    plan, setting, what = drawn.plan, drawn.setting, drawn.declared.plural
+    plan, setting, what = drawn.plan, drawn.setting, drawn.declared.label.sentence
     means, effects = drawn.table("cells"), drawn.table("effects")
     if effects in tables:
         first, others = main_effects(plan, tables[effects])
@@ -97,7 +97,7 @@ def headline_figures(
             order=_levels(cells, plan.interaction, table),
             quantity=f"mean {what}",
             unit=drawn.quantity.unit,
-            title=f"{drawn.declared.title}{held}: {setting}",
+            title=f"{drawn.declared.label.long}{held}: {setting}",
         )
     if "decomposition" in tables:
         figures["splits"] = split_bars(
@@ -169,7 +169,7 @@ def further_effects(drawn: Drawn, tables: Mapping[str, pd.DataFrame]) -> dict[st
         f"{key}_{number}": effects_forest(
             page,
             drawn.quantity.smallest_difference,
-            quantity=drawn.declared.plural,
+            quantity=drawn.declared.label.sentence,
             unit=drawn.quantity.unit,
             better=drawn.quantity.better,
             title=f"Paired effects, further ones ({number - 1} of {len(pages)}): {drawn.setting}",
@@ -210,7 +210,7 @@ def example_figures(run: Run, drawn: Drawn) -> dict[str, Figure]:
             baseline,
             treatment,
             value=drawn.quantity.name,
-            quantity=drawn.declared.plural,
+            quantity=drawn.declared.label.sentence,
             unit=drawn.quantity.unit,
             text=text,
             title=f"Every example, {contrast.name}: {drawn.setting}",

@@ -50,14 +50,14 @@ def _of_cells(run: Run, name: str, declared: Declaration, table: pd.DataFrame) -
                 parts,
                 cells=cells,
                 stack=stack,
-                title=f"{declared.heading} against mass{of}{_words(stack)}: {setting}",
+                title=f"{declared.label.short} against mass{of}{_words(stack)}: {setting}",
             )
             for stack in _stacks(parts)
         }
     figures = {}
     cells, of = drawn_cells(run.plan, table)
     for stack in table["stack"].unique():
-        title = f"{declared.heading}, {stack}{of}: {setting}"
+        title = f"{declared.label.short}, {stack}{of}: {setting}"
         own = table[(table["stack"] == stack) & table["cell"].isin(cells)]
         if declared.drawn == "ledger":
             figures[f"{name}_{stack}"] = budget_ledger(table, cells=cells, stack=str(stack), title=title)
@@ -97,7 +97,7 @@ def _of_contrasts(run: Run, name: str, declared: Declaration, effects: pd.DataFr
     figures = {}
     for stack in _stacks(differences):
         key, own = _of_stack(name, stack), differences[differences["stack"] == stack]
-        title = f"What the contrasts do to {declared.plural}{_words(stack)}: {run.manifest.setting}"
+        title = f"What the contrasts do to {declared.label.sentence}{_words(stack)}: {run.manifest.setting}"
         if declared.drawn == "ledger":
             present = set(own[declared.axis].astype(str))
             figures[key] = budget_differences(
@@ -139,7 +139,7 @@ def _of_heads(run: Run, name: str, declared: Declaration, heads: pd.DataFrame) -
             figures[key] = head_map(mapped, str(category), stack=stack, title=title)
             continue
         quantity = declared.tested or declared.quantities[0]
-        title = f"{declared.heading} by head, {words}: {run.manifest.setting}"
+        title = f"{declared.label.short} by head, {words}: {run.manifest.setting}"
         figures[key] = map_of_heads(mapped, quantity, facet="contrast", title=title)
     return figures
 

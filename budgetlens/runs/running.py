@@ -30,7 +30,7 @@ from budgetlens.design.plan import Plan
 from budgetlens.design.reach import require_feasible
 from budgetlens.model.capture import Reading
 from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.observation import read_probes
+from budgetlens.model.observation import AnswerProbe, AttentionProbe, read_probes
 from budgetlens.registry.discovery import plugin_of
 from budgetlens.registry.names import name_of
 from budgetlens.runs.capturing import Unit, capture_part
@@ -81,8 +81,8 @@ def run_analysis(
     :func:`budgetlens.design.reach.require_feasible` does.
     """
     plan = analysis.plan(options.protocol)
-    rows, batch_tokens = _resolved(plan, model, options)
-    reading = _reading(plan, model, options)
+    rows, batch_tokens = resolved(plan.rows, model, options)
+    reading = reading_of(read_probes(options.probes or plan.probes), model, options)
     # The command asks before it loads the weights; whoever has a model already comes here at once.
     require_feasible(plan.design, corpus, model.trial_tokenizer, options.seed, allow_idle=plan.allow_idle)
     with directory.locked():
@@ -188,8 +188,10 @@ def plan_parts(units: Sequence[Unit], batch_tokens: int) -> list[list[Unit]]:
     return parts
 
 
-def _reading(plan: Plan, model: LoadedModel, options: RunOptions) -> Reading:
-    probes = read_probes(options.probes or plan.probes)
+def reading_of(
+    probes: tuple[AttentionProbe | AnswerProbe, ...], model: LoadedModel, options: RunOptions
+) -> Reading:
+    """What the probes read in the layers and rows of the options. Raises ValueError for layers that the model lacks."""
     layers = None
     if options.layers is not None:
         depth = 1 + max(site.layer for site in model.sites("decoder"))
@@ -339,13 +341,14 @@ def _own_version() -> str:
 def default_run_path(analysis: Analysis, model: LoadedModel, corpus: Corpus, options: RunOptions) -> Path:
     """A directory under ``runs`` whose name differs whenever the run's identity does."""
     plan = analysis.plan(options.protocol)
-    rows, batch_tokens = _resolved(plan, model, options)
+    rows, batch_tokens = resolved(plan.rows, model, options)
     identity = run_identity(analysis, plan, model, corpus, options, rows=rows, batch_tokens=batch_tokens)
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     label = told_name(model.name).rstrip("/").rpartition("/")[2]
     return Path("runs") / f"{analysis.name}-{label}-{digest}"
 
 
-def _resolved(plan: Plan, model: LoadedModel, options: RunOptions) -> tuple[str, int]:
+def resolved(rows: str, model: LoadedModel, options: RunOptions) -> tuple[str, int]:
+    """Whose attention is read, ``rows`` where the options don't say, and the padded positions of a batch."""
     automatic = AUTOMATIC_BATCH_TOKENS.get(model.device.type, AUTOMATIC_BATCH_TOKENS["cpu"])
-    return options.rows or plan.rows, options.batch_tokens or automatic
+    return options.rows or rows, options.batch_tokens or automatic

@@ -148,7 +148,7 @@ def presented_outcome(
         several = len(declared.quantities) > 1
         presented[cells] = captions.describing(
             frame,
-            title=f"{declared.title} by cell",
+            title=f"{declared.label.long} by cell",
             estimand=declared.estimand,
             unit=", ".join(
                 f"{quantity.unit} ({quantity.label})" if several else quantity.unit

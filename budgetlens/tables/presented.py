@@ -88,7 +88,7 @@ def _anova(captions: Captions, declared: Declaration, frame: pd.DataFrame) -> It
             "anova" if number == 1 else f"anova_{number}",
             Table(
                 frame=own,
-                title=f"Analysis of variance of {declared.plural}: {crossing}",
+                title=f"Analysis of variance of {declared.label.sentence}: {crossing}",
                 estimand="main effects and interactions within examples, each against its interaction with examples",
                 unit=quantity.unit,
                 n=captions.n

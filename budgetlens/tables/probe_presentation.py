@@ -58,7 +58,7 @@ def cell_tables(
         chosen = captions.conditions(own[own["layer"].isin(shown_layers(own["layer"]))])
         whose = f"the answer's {rows} rows" if stack == "decoder" else "the document's rows"
         facts: dict[str, Any] = {
-            "title": f"{declared.title} by {declared.axis}, {stack}, {block} block",
+            "title": f"{declared.label.long} by {declared.axis}, {stack}, {block} block",
             "estimand": declared.estimand.format(rows=whose),
         }
         if len(declared.quantities) == 1 and declared.quantities[0].part_of_whole:
@@ -133,7 +133,7 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
     """
     axis, quantity = declared.axis, declared.tested
     if quantity is None:
-        raise ValueError(f"{declared.title} declares no smallest difference, so that nothing was tested")
+        raise ValueError(f"{declared.label.long} declares no smallest difference, so that nothing was tested")
     rows = []
     groups = effects.groupby(["contrast", "stack", "block", axis], sort=False)
     for (contrast, stack, block, name), own in groups:

@@ -135,7 +135,7 @@ def shares_presented(sweep: Run, frame: pd.DataFrame, declared: Declaration) -> 
     wide.columns.name = None
     return Table(
         frame=wide,
-        title=f"{declared.title} by model, decoder",
+        title=f"{declared.label.long} by model, decoder",
         estimand=f"mean over layers of the {declared.estimand.format(rows=_whose(sweep))}",
         unit="percent of a softmax; separate blocks each sum to 100",
         n="as in the table of models",
@@ -143,7 +143,7 @@ def shares_presented(sweep: Run, frame: pd.DataFrame, declared: Declaration) -> 
         correction="none",
         seed=None,
         notes=(
-            f"{declared.plural} by layer are in each model's own run, below {MODELS_FOLDER}/",
+            f"{declared.label.sentence} by layer are in each model's own run, below {MODELS_FOLDER}/",
             UNIT_OF_SHARES,
         ),
         allows_for_documents=True,
