@@ -11,6 +11,8 @@ from typing import Any
 
 #: Where each name lives.
 _FACE = {
+    "ActivationCache": "budgetlens.face.activations",
+    "Activations": "budgetlens.face.activations",
     "Analysis": "budgetlens.design.analysis",
     "Context": "budgetlens.design.intervention",
     "Declaration": "budgetlens.model.declaration",
@@ -26,10 +28,12 @@ _FACE = {
     "Segment": "budgetlens.model.trials",
     "Trial": "budgetlens.model.trials",
     "analysis": "budgetlens.design.analysis",
+    "cache_activations": "budgetlens.face.caching",
     "crossed": "budgetlens.design.design",
     "effect": "budgetlens.design.effects",
     "intervention": "budgetlens.design.intervention",
     "load_model": "budgetlens.face.model",
+    "open_activations": "budgetlens.face.activations",
     "probe": "budgetlens.model.observation",
     "wrap": "budgetlens.face.model",
 }

@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 
 from budgetlens.model.activations import activation_name, activations_of
 from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.observation import ACTIVATIONS
 from budgetlens.model.token_attention import token_texts
 from budgetlens.runs.files import file_hash, read_json, replacing
 from budgetlens.runs.known_models import told_name
@@ -259,5 +258,3 @@ def _opened(path: Path) -> Any:
     except (SafetensorError, OSError) as error:
         raise RunError(f"{path} can't be read as activations ({error}); save them again") from error
 
-
-__all__ = ["ACTIVATIONS", "ActivationCache", "Activations", "open_activations", "save_trial"]

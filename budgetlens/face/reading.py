@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import pyarrow as pa
 
 from budgetlens.design.intervention import Intervention
+from budgetlens.face.activations import Activations, save_trial
 from budgetlens.face.attention import Attention, attention_of
 from budgetlens.face.given import fed_texts
 from budgetlens.face.levels import own_name
@@ -18,6 +20,7 @@ from budgetlens.face.top_tokens import TopTokens, top_table
 from budgetlens.model.capture import Reading as Wanted
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import (
+    ACTIVATIONS,
     AnswerObservation,
     available_probes,
     chosen_probes,
@@ -165,6 +168,29 @@ class Reading:
             raise ValueError(f"layer, head and row are of plot('tokens'); plot({what!r}) shows all of them")
         probe = self._chosen(what)
         return probe_picture(what, probe.declares, self._records_of(probe))
+
+    def save_activations(
+        self,
+        path: str | Path,
+        *,
+        layers: Sequence[int] | None = None,
+        what: Collection[str] = ACTIVATIONS,
+    ) -> Activations:
+        """Save activations of chosen layers, of encoder and decoder, in one safetensors file.
+
+        Args:
+            path: the file, which is written whole or not at all; its folder must be there.
+            layers: which, from 0, in both stacks; None keeps all.
+            what: of ``residual``, ``query``, ``key`` and ``value``.
+
+        Returns:
+            The activations in the file, as ``open_activations(path)`` gives them.
+
+        Raises:
+            ValueError: layers that the model lacks, or activations that nobody knows.
+            WriteError: the file can't be written.
+        """
+        return save_trial(self.loaded, self.fed, Path(path), layers=layers, what=what)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -25,9 +25,7 @@ def require_activations(model: LoadedModel, layers: Iterable[int] | None, what: 
     """Raise ValueError for layers that neither stack of the model has, and for activations that nobody knows."""
     unknown = [each for each in what if each not in ACTIVATIONS]
     if unknown or not what or isinstance(what, str):
-        raise ValueError(
-            f"what is kept are some of {', '.join(ACTIVATIONS)}, as a list; got {what if isinstance(what, str) else list(what)!r}"
-        )
+        raise ValueError(f"what is kept are some of {', '.join(ACTIVATIONS)}, in a list; got {what!r}")
     depth = max(model.trial_tokenizer.depths.values())
     wrong = None if layers is None else [layer for layer in layers if not 0 <= layer < depth]
     if wrong or (layers is not None and not list(layers)):
