@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,17 +13,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from budgetlens.face.activations import open_activations
-from budgetlens.face.caching import cache_activations
-from budgetlens.face.corpora import corpus as corpus_of
-from budgetlens.face.model import Model
 from budgetlens.model.activations import activations_of
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import ACTIVATIONS
 from budgetlens.model.tokenization import TokenizedTrial
-from budgetlens.runs.manifest import RunError
-from tests.cells import KINDS, tokenized
-from tests.conftest import SHAPES, corpus_rows
+from tests.cells import KINDS
+from tests.conftest import SHAPES
 from tests.reference import hooks, tiny_models
 
 Loaded = Callable[[str], LoadedModel]

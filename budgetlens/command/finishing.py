@@ -25,7 +25,7 @@ def opened(path: Path, corpus: str | None) -> Run:
     """
     run = Run.open(path, corpus=corpus)
     named = run.manifest.corpus.asked or run.manifest.corpus.name
-    if run.has_records and corpus is None and named not in CORPORA:
+    if run.has_records and corpus is None and run.own_rows is None and named not in CORPORA:
         print(
             f"The texts of the examples are left out of the figures: the run alone names {visible(named)}, which is not "
             "opened unless you give it with --corpus.",

@@ -16,7 +16,7 @@ from budgetlens.model.activations import activation_name, activations_of
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.token_attention import token_texts
 from budgetlens.runs.files import file_hash, read_json, replacing
-from budgetlens.runs.known_models import told_name
+from budgetlens.runs.known_models import short_name
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.records import Fed
 
@@ -232,7 +232,7 @@ def save_trial(
     tensors = activations_of(model, fed.trial, layers=layers, what=what)
     trial, tokenizer = fed.trial, model.tokenizer
     description = {
-        "model": told_name(model.name),
+        "model": short_name(model.name),
         "model_hash": model.identity,
         "example": fed.example,
         "cell": fed.cell,

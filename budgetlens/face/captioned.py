@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pandas as pd
 
 from budgetlens.tables.extract import first_rows
@@ -17,7 +19,7 @@ class CaptionedFrame(pd.DataFrame):
     """
 
     # Without it pandas would take the attribute for a column.
-    _metadata = ["presented"]
+    _metadata: ClassVar[list[str]] = ["presented"]
     presented: Table | None = None
 
     @classmethod
@@ -29,5 +31,5 @@ class CaptionedFrame(pd.DataFrame):
 
     def _repr_html_(self) -> str | None:
         if self.presented is None:
-            return super()._repr_html_()  # type: ignore[operator]
+            return super()._repr_html_()
         return first_rows(self.presented).to_html()

@@ -40,9 +40,7 @@ def read_corpus(name_or_path: str | Path, n: int | None = 24, *, seed: int = 42)
     return corpora.read_corpus(name_or_path, n=n, seed=seed)
 
 
-def corpus(
-    rows: Sequence[Mapping[str, Any]] | pd.DataFrame, *, name: str = "rows", seed: int = 42
-) -> Corpus:
+def corpus(rows: Sequence[Mapping[str, Any]] | pd.DataFrame, *, name: str = "rows", seed: int = 42) -> Corpus:
     """The corpus of rows in memory: dicts, or a DataFrame, with query, document and answer; one example a row, in order.
 
     A row may name its example in the column ``id`` (each name once; else it is ``row-1``, ``row-2``, …) and give other
@@ -102,12 +100,18 @@ def _records(rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> list[dict[str,
     records = []
     for number, row in enumerate(given, start=1):
         if not isinstance(row, Mapping):
-            raise CorpusError(f"row {number} is {_told(row)}; expected a dict with query, document and answer")
+            raise CorpusError(
+                f"row {number} is {_told(row)}; expected a dict with query, document and answer"
+            )
         unnamed = [name for name in row if not isinstance(name, str)]
         if unnamed:
             raise CorpusError(f"row {number} has a column {unnamed[0]!r}, which is no text; rename it")
         records.append(
-            {name: _plain(value, f"row {number}, column {name!r}") for name, value in row.items() if _is_there(value)}
+            {
+                name: _plain(value, f"row {number}, column {name!r}")
+                for name, value in row.items()
+                if _is_there(value)
+            }
         )
     return records
 

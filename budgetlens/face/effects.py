@@ -111,9 +111,7 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"the frame has two columns {str(doubled[0])!r}; rename or drop one")
     if frame.empty:
         raise ValueError("the frame holds no rows")
-    categories = [
-        name for name, kind in frame.dtypes.items() if isinstance(kind, pd.CategoricalDtype)
-    ]
+    categories = [name for name, kind in frame.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
     return frame.astype(dict.fromkeys(categories, object)).reset_index(drop=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -14,6 +14,7 @@ from budgetlens.design.design import Design, Factor, crossed
 from budgetlens.design.intervention import Intervention, LevelError
 from budgetlens.face.levels import level_of, probe_text
 from budgetlens.model.declaration import Declaration
+from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import chosen_probes
 from budgetlens.registry.names import name_of
 from budgetlens.runs.measuring import measured
@@ -21,6 +22,8 @@ from budgetlens.runs.running import RunOptions
 
 if TYPE_CHECKING:
     from budgetlens.face.model import Model
+
+Number = TypeVar("Number", int, int | None)
 
 #: A level as a person gives it: its text, or an instance of the intervention.
 Level = str | Intervention
@@ -38,7 +41,7 @@ def measure(
     *,
     probes: str | Any | Sequence[str | Any] = ("likelihood",),
     rows: str = ROWS[0],
-    layers: Sequence[int] | None = None,
+    layers: int | Sequence[int] | None = None,
     encoder_rows: bool = False,
     batch_tokens: int | None = None,
     **factors: Level | Sequence[Level],
@@ -79,16 +82,15 @@ def measure(
         >>> nll.shape
         (2, 2)
     """
-    require_rows(rows)
     design = design_of(factors)
     read = chosen_probes(probe_texts(probes))
     options = RunOptions(
-        seed=corpus.seed,
-        layers=None if layers is None else tuple(layers),
-        batch_tokens=batch_tokens,
+        seed=_corpus(corpus).seed,
+        layers=layer_numbers(layers),
+        batch_tokens=whole_number("batch_tokens", batch_tokens, 1),
         encoder_rows=encoder_rows,
     )
-    seen = measured(design, model.loaded, corpus, read, rows, options)
+    seen = measured(design, loaded_of(model), corpus, read, known_rows(rows), options)
     declared = {name_of(probe): probe.declares for probe in read}
     tables = [
         _long(name, own, seen.records[name], design) for name, own in declared.items() if name in seen.records
@@ -98,10 +100,48 @@ def measure(
     return frame
 
 
-def require_rows(rows: str) -> None:
-    """Raise ValueError for rows that nobody reads."""
+def loaded_of(model: Model) -> LoadedModel:
+    """The engine's model of what a person loaded. ValueError for anything else."""
+    loaded = getattr(model, "loaded", None)
+    if not isinstance(loaded, LoadedModel):
+        raise ValueError(
+            f"a model is what bl.load_model(name) or bl.wrap(hf_model, tokenizer) gives; got {type(model).__name__}"
+        )
+    return loaded
+
+
+def _corpus(given: Corpus) -> Corpus:
+    if not isinstance(given, Corpus):
+        raise ValueError(
+            f"a corpus is what bl.read_corpus(name) or bl.corpus(rows) gives; got {type(given).__name__}"
+        )
+    return given
+
+
+def known_rows(rows: str) -> str:
+    """Rows that somebody reads. ValueError for others."""
     if rows not in ROWS:
         raise ValueError(f"rows is {rows!r}; expected one of {', '.join(ROWS)}")
+    return rows
+
+
+def layer_numbers(layers: int | Sequence[int] | None) -> tuple[int, ...] | None:
+    """Layers, ascending; None for all. ValueError for what are no whole numbers, or none."""
+    if layers is None:
+        return None
+    numbers = [layers] if isinstance(layers, int) else list(layers)
+    if not numbers or not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+        raise ValueError(
+            f"layers are whole numbers from 0, such as layers=[0, 3], or None for all; got {layers!r}"
+        )
+    return tuple(sorted(set(numbers)))
+
+
+def whole_number(name: str, value: Number, least: int) -> Number:
+    """A whole number of at least ``least``, or None where it need not be given. ValueError otherwise."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise ValueError(f"{name} is a whole number of at least {least}; got {value!r}")
+    return value
 
 
 def design_of(factors: Mapping[str, Level | Sequence[Level]]) -> Design:
@@ -123,7 +163,9 @@ def level_text(factor: str, given: Level) -> str:
         return level_of(f"{factor}={given}")[1]
     name, level = level_of(given)
     if name != factor:
-        raise LevelError(f"{given!r} is a level of {name!r} and was given as one of {factor!r}; write {name}=[…]")
+        raise LevelError(
+            f"{given!r} is a level of {name!r} and was given as one of {factor!r}; write {name}=[…]"
+        )
     return level
 
 

@@ -12,7 +12,7 @@ from budgetlens.model import loading
 from budgetlens.model.in_memory import wrap_model
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.tokenization import Limits
-from budgetlens.runs.known_models import model_path, told_name
+from budgetlens.runs.known_models import model_path, short_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -36,7 +36,7 @@ class Model:
     @property
     def name(self) -> str:
         """The name that it was loaded by."""
-        return told_name(self.loaded.name)
+        return short_name(self.loaded.name)
 
     @property
     def identity(self) -> str:

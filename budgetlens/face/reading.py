@@ -33,7 +33,7 @@ from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.registry.names import name_of
 from budgetlens.runs.capturing import capture_fed, capture_records
 from budgetlens.runs.examples_shown import notes_on, notes_on_input
-from budgetlens.runs.known_models import told_name
+from budgetlens.runs.known_models import short_name
 from budgetlens.runs.memory import is_out_of_memory
 from budgetlens.runs.records import KEYS, Fed
 
@@ -71,7 +71,7 @@ class Reading:
     @property
     def name(self) -> str:
         """The name of the model."""
-        return told_name(self.loaded.name)
+        return short_name(self.loaded.name)
 
     @property
     def trial(self) -> TokenizedTrial:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,6 +55,11 @@ class LoadedModel:
     def attention_implementation(self) -> str:
         """The attention implementation in use, ``sdpa`` or ``eager``."""
         return self.model.config._attn_implementation
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether its name finds it again: a directory, or a hub name, whose identity is a commit."""
+        return Path(self.name).is_dir() or re.fullmatch(r"[0-9a-f]{40}", self.identity) is not None
 
     @property
     def vocabulary_size(self) -> int:

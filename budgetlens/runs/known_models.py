@@ -20,6 +20,11 @@ KNOWN_MODELS: dict[str, str] = {
 }
 
 
+def short_name(name: str) -> str:
+    """What a loaded model is called: ``reference`` for the built-in one, else its hub name or directory."""
+    return "reference" if name == str(REFERENCE_MODEL) else name
+
+
 def model_path(name: str) -> str:
     """What to load for a name: the built-in model's directory for ``reference``, else the name itself.
 
@@ -28,8 +33,3 @@ def model_path(name: str) -> str:
     if not name.strip():
         raise ValueError("--model is empty; give a hub name, a directory or 'reference'")
     return str(REFERENCE_MODEL) if name == "reference" else name
-
-
-def told_name(name: str) -> str:
-    """What people are told of a loaded model's name: ``reference`` for the built-in model's directory."""
-    return "reference" if name == str(REFERENCE_MODEL) else name

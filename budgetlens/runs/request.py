@@ -15,7 +15,7 @@ from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.reach import require_feasible
 from budgetlens.model.devices import chosen_device
 from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.loading import load_model, load_trial_tokenizer
+from budgetlens.model.loading import limited, load_model, load_trial_tokenizer
 from budgetlens.model.observation import read_probes
 from budgetlens.model.tokenization import Limits, TrialTokenizer
 from budgetlens.runs.known_models import model_path
@@ -69,6 +69,11 @@ class RunRequest:
         return len(self.chosen_models) > 1 or bool(self.analysis.models)
 
     @property
+    def has_limits(self) -> bool:
+        """Whether it says how long inputs may be, where a model that is loaded already has limits of its own."""
+        return bool(self.encoder_tokens or self.analysis.encoder_tokens)
+
+    @property
     def limits(self) -> Limits:
         """The longest inputs."""
         tokens = self.encoder_tokens or self.analysis.encoder_tokens
@@ -91,11 +96,11 @@ class RunRequest:
         return corpus
 
 
-def execute(request: RunRequest, corpus: Corpus | None = None) -> Run:
+def execute(request: RunRequest, corpus: Corpus | None = None, model: LoadedModel | None = None) -> Run:
     """Run what is asked of one model, or continue it; the run, finished but for its tables.
 
-    Of several models each is run by itself (:func:`budgetlens.runs.model_sweep.sweep`); ``corpus`` then holds the
-    examples of the request, read once for all of them.
+    Of several models each is run by itself (:func:`budgetlens.runs.model_sweep.sweep`). ``corpus`` and ``model`` are
+    those of the request where somebody has them already, read once for all models, or made in Python.
 
     What can be refused without the model's weights is refused before they are loaded. Raises ValueError for an
     ``out`` that can't be a run's directory, for a ``source`` where the analysis reads none or beside options that ask
@@ -104,21 +109,14 @@ def execute(request: RunRequest, corpus: Corpus | None = None) -> Run:
     """
     require_creatable(request.out or Path("runs"))
     if request.analysis.reads:
-        return _read_again(request, corpus)
+        return _read_again(request, corpus, model)
     require_runnable(request)
-    (name,) = request.chosen_models
-    source = model_path(name)
-    # Before the corpus, which may be long to read: the model's name, and what its configuration and tokenizer tell.
-    tokenizer = load_trial_tokenizer(source, revision=request.revision, limits=request.limits)
-    corpus = corpus or request.read_corpus()
-    _require_feasible(request, corpus, tokenizer)
-    model = load_model(
-        source,
-        revision=request.revision,
-        device=request.device,
-        dtype=request.dtype,
-        limits=request.limits,
-    )
+    if model is None:
+        model, corpus = _loaded(request, corpus)
+    else:
+        model = limited(model, request.limits) if request.has_limits else model
+        corpus = corpus or request.read_corpus()
+        _require_feasible(request, corpus, model.trial_tokenizer)
     path = request.out or default_run_path(request.analysis, model, corpus, request.options)
     directory = RunDirectory(path)
     run_analysis(
@@ -133,10 +131,28 @@ def execute(request: RunRequest, corpus: Corpus | None = None) -> Run:
     _renew_details(directory, design_details(request.analysis, request.options.protocol))
     if request.tokens:
         _keep_tokens(request, model, corpus, directory)
-    return Run.open(path, corpus=request.corpus)
+    return Run.open(path, corpus=request.corpus, made_by=request.analysis)
 
 
-def _read_again(request: RunRequest, corpus: Corpus | None) -> Run:
+def _loaded(request: RunRequest, corpus: Corpus | None) -> tuple[LoadedModel, Corpus]:
+    """The model that a request names, and its corpus; what needs no weights is refused before they are loaded."""
+    (name,) = request.chosen_models
+    source = model_path(name)
+    # Before the corpus, which may be long to read: the model's name, and what its configuration and tokenizer tell.
+    tokenizer = load_trial_tokenizer(source, revision=request.revision, limits=request.limits)
+    corpus = corpus or request.read_corpus()
+    _require_feasible(request, corpus, tokenizer)
+    model = load_model(
+        source,
+        revision=request.revision,
+        device=request.device,
+        dtype=request.dtype,
+        limits=request.limits,
+    )
+    return model, corpus
+
+
+def _read_again(request: RunRequest, corpus: Corpus | None, model: LoadedModel | None) -> Run:
     """What an analysis reads of ``request.source``, or of a run that is made first, at RUN-NAME beside ``--out RUN``."""
     analysis = request.analysis
     if request.source is not None:
@@ -144,7 +160,7 @@ def _read_again(request: RunRequest, corpus: Corpus | None) -> Run:
         _refuse_other(request, source.manifest)
     else:
         out = None if request.out is None else request.out.with_name(f"{request.out.name}-{analysis.reads}")
-        source = execute(replace(request, analysis=find_analysis(analysis.reads), out=out), corpus)
+        source = execute(replace(request, analysis=find_analysis(analysis.reads), out=out), corpus, model)
     return read_again(analysis, source, request.out, request.command)
 
 

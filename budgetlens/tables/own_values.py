@@ -11,6 +11,7 @@ import re
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -144,9 +145,7 @@ def _from_long(
     data: pd.DataFrame, named: Sequence[str], condition: str, value: str, columns: Columns
 ) -> pd.DataFrame:
     if columns.example is None:
-        raise ValueError(
-            "a long table needs the column that names the example, so that values can be paired"
-        )
+        raise ValueError("a long table needs the column that names the example, so that values can be paired")
     _need(data, [condition, value, columns.example, *columns.further], "")
     own = data[condition].map(lambda entry: entry if pd.isna(entry) else str(entry))
     absent = [name for name in named if name not in set(own)]
