@@ -11,6 +11,8 @@ from typing import Any
 
 #: Where each name lives.
 _FACE = {
+    "ActivationCache": "budgetlens.face.activations",
+    "Activations": "budgetlens.face.activations",
     "Analysis": "budgetlens.design.analysis",
     "Context": "budgetlens.design.intervention",
     "Declaration": "budgetlens.model.declaration",
@@ -18,8 +20,10 @@ _FACE = {
     "Factor": "budgetlens.design.design",
     "Inference": "budgetlens.statistics.inference",
     "Intervention": "budgetlens.design.intervention",
+    "Model": "budgetlens.face.model",
     "Plan": "budgetlens.design.plan",
     "Quantity": "budgetlens.statistics.quantities",
+    "Reading": "budgetlens.face.reading",
     "Run": "budgetlens.runs.run",
     "Segment": "budgetlens.model.trials",
     "Trial": "budgetlens.model.trials",
@@ -30,10 +34,14 @@ _FACE = {
     "read_corpus": "budgetlens.face.corpora",
     "run": "budgetlens.face.runs",
     "analysis": "budgetlens.design.analysis",
+    "cache_activations": "budgetlens.face.caching",
     "crossed": "budgetlens.design.design",
     "effect": "budgetlens.design.effects",
     "intervention": "budgetlens.design.intervention",
+    "load_model": "budgetlens.face.model",
+    "open_activations": "budgetlens.face.activations",
     "probe": "budgetlens.model.observation",
+    "wrap": "budgetlens.face.model",
 }
 
 __all__ = [*_FACE]

@@ -26,7 +26,7 @@ from budgetlens.registry.parameters import ParameterError
 from interventions.knockout import Knockout
 from interventions.prefix_attention import PrefixAttention
 from probes.entropies import Entropies
-from tests.cells import EXAMPLES, context_of
+from tests.cells import EXAMPLES
 
 
 @intervention("hint")
@@ -44,7 +44,7 @@ class Hint(Intervention):
         return replace(trial, example=replace(trial.example, answer=f"{self.text}/{self.times}"))
 
 
-@pytest.fixture()
+@pytest.fixture
 def notebook(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Put classes into the namespace of what is run, as the cells of a notebook do."""
 

@@ -70,6 +70,21 @@ def probe_text(given: str | Any) -> str:
     )
 
 
+def own_name(kind: str, given: Any) -> str:
+    """The name that the decorator gave the class of an instance, found by that name or not.
+
+    Raises RegistryError for a class, and for an instance of one without the decorator.
+    """
+    if isinstance(given, type):
+        raise RegistryError(f"{given.__name__} is a class; give an instance, {given.__name__}(…), or text")
+    try:
+        return name_of(given)
+    except RegistryError as error:
+        raise RegistryError(
+            f'{given!r} is of no registered class; write @{kind}("name") above {type(given).__qualname__}'
+        ) from error
+
+
 def _level_of_instance(given: Intervention) -> tuple[str, str]:
     name = _registered_name("intervention", given, available_interventions())
     cls = type(given)
@@ -99,14 +114,7 @@ def _read_back(read: Any, cls: type, text: str) -> Any:
 
 def _registered_name(kind: str, given: Any, known: Mapping[str, Any]) -> str:
     """The name of an instance's class; RegistryError where it is not the class that is registered under it."""
-    if isinstance(given, type):
-        raise RegistryError(f"{given.__name__} is a class; give an instance, {given.__name__}(…), or text")
-    try:
-        name = name_of(given)
-    except RegistryError as error:
-        raise RegistryError(
-            f"{given!r} is of no registered class; write @{kind}(\"name\") above {type(given).__qualname__}"
-        ) from error
+    name = own_name(kind, given)
     found = known.get(name)
     if found is type(given):
         return name
@@ -125,7 +133,9 @@ def _registered_name(kind: str, given: Any, known: Mapping[str, Any]) -> str:
 def _require_whole(factor: str, level: str) -> None:
     """Raise LevelError for a level that would end inside a cell's name."""
     if "|" in level:
-        raise LevelError(f"{factor}={printable(level)!r} holds '|', which joins a cell's levels; leave it out")
+        raise LevelError(
+            f"{factor}={printable(level)!r} holds '|', which joins a cell's levels; leave it out"
+        )
 
 
 def _told(given: object) -> str:

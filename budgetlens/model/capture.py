@@ -8,8 +8,8 @@ and the output head is given the rows that predict answer tokens, and no others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import nnsight
 import numpy as np
@@ -38,12 +38,15 @@ class Capture:
     """What one batch leaves.
 
     ``token_losses`` trial × row, nats, NaN at padding; ``observations`` one per probe of attention and site,
-    ``answers`` one per probe of answers.
+    ``answers`` one per probe of answers. ``activations`` are those that the reading keeps, by stack, by site (the
+    residual stream: by layer) and by what they are: of passes in the encoder, of lanes in the decoder, before edits of
+    the call and behind those of states.
     """
 
     token_losses: Float[np.ndarray, "trial row"]
     observations: tuple[Observation, ...]
     answers: tuple[AnswerObservation, ...] = ()
+    activations: Mapping[tuple[str, Site | int, str], Tensor] = field(default_factory=dict)
 
 
 def capture(model: LoadedModel, batch: Batch, reading: Reading, edits: Sequence[Edit] = ()) -> Capture:
@@ -57,9 +60,18 @@ def capture(model: LoadedModel, batch: Batch, reading: Reading, edits: Sequence[
     edits = tuple(edits)
     _require_matches(model, batch, edits)
     with torch.inference_mode():
-        states, encoder_observations = _encode(model, batch, reading, edits)
-        losses, decoder_observations, answers = _decode(model, batch, states, reading, edits)
-    return Capture(losses, (*encoder_observations, *decoder_observations), answers)
+        states, encoder = _encode(model, batch, reading, edits)
+        losses, decoder, answers = _decode(model, batch, states, reading, edits)
+    return Capture(
+        token_losses=losses,
+        observations=(*encoder.observations(batch.encoder_owners), *decoder.observations(None)),
+        answers=answers,
+        activations={
+            (visitor.stack, *key): tensor
+            for visitor in (encoder, decoder)
+            for key, tensor in visitor.activations.items()
+        },
+    )
 
 
 def encode(
@@ -108,12 +120,12 @@ def _besides(own: Sequence[Edit], edits: Sequence[Edit]) -> tuple[Edit, ...]:
 
 def _encode(
     model: LoadedModel, batch: Batch, reading: Reading, edits: tuple[Edit, ...]
-) -> tuple[Tensor, list[Observation]]:
+) -> tuple[Tensor, StackVisitor]:
     inputs = {"input_ids": batch.encoder_ids, "attention_mask": batch.encoder_mask}
     encoder_places = _places(batch.encoder_ids)
     visitor = StackVisitor(
         model,
-        reading if reading.encoder else Reading(),
+        reading if reading.encoder else replace(reading, probes=()),
         [
             _besides(own, edits) if number < batch.decoded else own
             for number, own in enumerate(batch.pass_edits)
@@ -127,17 +139,17 @@ def _encode(
     )
     encoder = model.model.get_encoder()
     if not visitor.has_work:
-        return encoder(**inputs).last_hidden_state, []
+        return encoder(**inputs).last_hidden_state, visitor
     envoy = at_path(model.envoy, _path_of(model, encoder))
     with envoy.trace(**inputs):
         visitor.visit_layers()
         states = nnsight.save(visitor.final_states(envoy.output.last_hidden_state))
-    return states, visitor.observations(batch.encoder_owners)
+    return states, visitor
 
 
 def _decode(
     model: LoadedModel, batch: Batch, states: Tensor, reading: Reading, edits: tuple[Edit, ...]
-) -> tuple[np.ndarray, list[Observation], tuple[AnswerObservation, ...]]:
+) -> tuple[np.ndarray, StackVisitor, tuple[AnswerObservation, ...]]:
     visitor = StackVisitor(
         model,
         reading,
@@ -167,7 +179,7 @@ def _decode(
         logits = model.envoy.output.logits.save()
     answer = AnswerLogits(logits, batch.targets, batch.answer.owner >= 0)
     answers = _answer_observations(reading, answer, batch)
-    return _by_trial(answer.losses, batch.answer).cpu().numpy(), visitor.observations(None), answers
+    return _by_trial(answer.losses, batch.answer).cpu().numpy(), visitor, answers
 
 
 def _answer_observations(

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 ProbeClass = TypeVar("ProbeClass")
 
+#: What can be kept of a layer: the residual stream behind it, and what its attention is handed.
+ACTIVATIONS = ("residual", "query", "key", "value")
+
 #: Value of ``head`` in records of a quantity that is computed from the average over heads.
 ALL_HEADS = -1
 
@@ -123,11 +126,15 @@ class Observation:
 
 @dataclass(frozen=True)
 class Reading:
-    """Which probes read which sites: ``layers`` None means all; ``encoder`` asks for the document rows."""
+    """Which probes read which sites: ``layers`` None means all; ``encoder`` asks for the document rows.
+
+    ``activations`` are kept of these layers as they are, in both stacks: some of :data:`ACTIVATIONS`.
+    """
 
     probes: tuple[AttentionProbe | AnswerProbe, ...] = ()
     layers: frozenset[int] | None = None
     encoder: bool = False
+    activations: frozenset[str] = frozenset()
 
     @property
     def of_attention(self) -> tuple[AttentionProbe, ...]:
@@ -141,7 +148,14 @@ class Reading:
 
     def reads(self, site: Site) -> bool:
         """Whether any probe reads ``site``."""
-        return bool(self.of_attention) and (self.layers is None or site.layer in self.layers)
+        return bool(self.of_attention) and self._has(site.layer)
+
+    def keeps(self, layer: int, what: str) -> bool:
+        """Whether an activation of a layer is kept."""
+        return what in self.activations and self._has(layer)
+
+    def _has(self, layer: int) -> bool:
+        return self.layers is None or layer in self.layers
 
 
 def available_probes() -> Mapping[str, Any]:

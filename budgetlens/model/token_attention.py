@@ -114,9 +114,7 @@ def token_attention(
     keys = key_table(model.tokenizer, tokenized_trial)
     answer = tokenized_trial.decoder_ids[-tokenized_trial.answer_tokens :]
     row_tokens = token_texts(model.tokenizer, answer)
-    frames = [
-        _frame(site, shares, keys_of(site, keys), row_tokens, cell) for site, shares in found.items()
-    ]
+    frames = [_frame(site, shares, keys_of(site, keys), row_tokens, cell) for site, shares in found.items()]
     return pd.concat(frames, ignore_index=True)
 
 

@@ -45,7 +45,7 @@ from budgetlens.runs.processors import in_words, processor_of
 from budgetlens.runs.storage import ROWS, PartFacts, RunDirectory, part_name
 
 #: Packages whose version can change a number.
-_NUMERIC_PACKAGES = ("torch", "transformers", "nnsight", "tokenizers", "numpy")
+NUMERIC_PACKAGES = ("torch", "transformers", "nnsight", "tokenizers", "numpy")
 
 #: Padded positions (encoder and decoder) per batch where ``batch_tokens`` is ``auto``.
 AUTOMATIC_BATCH_TOKENS = {"cpu": 12_288, "cuda": 131_072}
@@ -250,7 +250,7 @@ def run_identity(
         "encoder_rows": options.encoder_rows,
         # Padding and order change no number beyond float noise, but a resumed run must repeat even that.
         "batch_tokens": batch_tokens,
-        "packages": {name: version(name) for name in _NUMERIC_PACKAGES},
+        "packages": {name: version(name) for name in NUMERIC_PACKAGES},
     }
 
 
