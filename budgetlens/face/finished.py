@@ -10,7 +10,7 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from budgetlens.face.captioned import CaptionedFrame
-from budgetlens.face.pages import rendered
+from budgetlens.face.shown import run_html
 from budgetlens.report.caveats import caveats
 from budgetlens.report.conclusion import conclusion_html, words
 from budgetlens.report.document import setting
@@ -113,8 +113,7 @@ class FinishedRun(Run):
 
     def _repr_html_(self) -> str:
         frames, presented = self._complete
-        return rendered(
-            "run.html",
+        return run_html(
             title=f"{self.manifest.analysis}: {self.manifest.title}",
             question=self.manifest.question,
             setting=setting(self.manifest),

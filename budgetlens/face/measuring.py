@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -13,15 +13,13 @@ from budgetlens.design.custom import ROWS
 from budgetlens.design.design import Design, Factor, crossed
 from budgetlens.design.intervention import Intervention, LevelError
 from budgetlens.face.levels import level_of, probe_text
+from budgetlens.face.model import Model
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import chosen_probes
 from budgetlens.registry.names import name_of
 from budgetlens.runs.measuring import measured
 from budgetlens.runs.running import RunOptions
-
-if TYPE_CHECKING:
-    from budgetlens.face.model import Model
 
 Number = TypeVar("Number", int, int | None)
 
@@ -102,12 +100,11 @@ def measure(
 
 def loaded_of(model: Model) -> LoadedModel:
     """The engine's model of what a person loaded. ValueError for anything else."""
-    loaded = getattr(model, "loaded", None)
-    if not isinstance(loaded, LoadedModel):
+    if not isinstance(model, Model):
         raise ValueError(
             f"a model is what bl.load_model(name) or bl.wrap(hf_model, tokenizer) gives; got {type(model).__name__}"
         )
-    return loaded
+    return model.loaded
 
 
 def _corpus(given: Corpus) -> Corpus:

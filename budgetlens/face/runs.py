@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.analysis import CUSTOM, Analysis
@@ -23,6 +23,7 @@ from budgetlens.face.measuring import (
     probe_texts,
     whole_number,
 )
+from budgetlens.face.model import Model
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import limited
 from budgetlens.report.saving import save, with_cautions
@@ -31,9 +32,6 @@ from budgetlens.runs.model_sweep import sweep
 from budgetlens.runs.request import RunRequest, execute
 from budgetlens.runs.run import Run
 from budgetlens.runs.running import RunOptions, default_run_path
-
-if TYPE_CHECKING:
-    from budgetlens.face.model import Model
 
 #: What may be run: a registered analysis by name, one's own, a design of its own, or the table of a design file.
 Asked = str | Analysis | Callable[[], Analysis] | Design | Mapping[str, Any]
