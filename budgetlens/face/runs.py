@@ -19,7 +19,6 @@ from budgetlens.face.measuring import (
     design_of,
     known_rows,
     layer_numbers,
-    loaded_of,
     probe_texts,
     whole_number,
 )
@@ -179,13 +178,15 @@ def _models(
     """The loaded model, where one was given, and the names of the models that are run."""
     if given is None or isinstance(given, str):
         return None, () if given is None else (given,)
-    if isinstance(given, list | tuple):
-        if not given or not all(isinstance(name, str) for name in given):
+    if not isinstance(given, Model):
+        names = tuple(given) if isinstance(given, Sequence) else (given,)
+        if not names or not all(isinstance(name, str) for name in names):
             raise ValueError(
-                f"several models are given by their names, since only one is loaded at a time; got {given!r}"
+                "a model is what bl.load_model or bl.wrap gives, or a name; several are given by their names, since only "
+                f"one is loaded at a time. Got {given!r}"
             )
-        return None, tuple(given)
-    loaded = loaded_of(given)
+        return None, names
+    loaded = given.loaded
     if analysis.models:
         raise ValueError(
             f"{analysis.name} is a sweep, which loads its models one after another; give their names, such as "
