@@ -51,3 +51,11 @@ def test_the_examples_of_everything_on_the_face_run(name: str, capsys: pytest.Ca
 def test_an_example_that_does_something_else_is_found() -> None:
     test = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", None, 0)
     assert "Expected:\n    3\nGot:\n    2" in outcome(test)
+
+
+def test_the_first_lines_of_the_readme_run() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code = readme.split("```python\nimport budgetlens as bl\n")[1].split("```")[0]
+    given: dict[str, object] = {}
+    exec(f"import budgetlens as bl\n{code}", given)
+    assert {"model", "reading", "cut"} <= given.keys()
