@@ -145,7 +145,8 @@ def effect(**factors: Level | tuple[Level, Level]) -> Effect:
     Raises:
         ValueError: no pair, or a pair of equal levels.
 
-    Example:
+    Examples:
+        >>> from budgetlens import effect
         >>> prefix = effect(prefix=("none", "oracle"), prompt="query")
         >>> prefix.words
         'prefix none→oracle | prompt=query'

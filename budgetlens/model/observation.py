@@ -36,7 +36,29 @@ ALL_HEADS = -1
 
 
 def probe(name: str) -> Callable[[ProbeClass], ProbeClass]:
-    """Register a probe under ``name``."""
+    """Register a probe under ``name``.
+
+    Examples:
+        >>> from dataclasses import dataclass
+        >>> from budgetlens import Declaration, Quantity, probe
+        >>> @probe("strongest_key")
+        ... @dataclass(frozen=True)
+        ... class StrongestKey:
+        ...     declares = Declaration(
+        ...         title="Strongest key", quantities=(Quantity("share", "share", "fraction of attention"),), axis="key"
+        ...     )
+        ...
+        ...     def categories(self, site):
+        ...         return ("strongest",) if site.stack == "decoder" else ()
+        ...
+        ...     def observe(self, attention):
+        ...         return {"share": attention.probabilities.amax(dim=-1, keepdim=True)}
+        >>> import budgetlens as bl
+        >>> model = bl.load_model("reference")
+        >>> reading = model.read(document="Oss built the mill.", answer="Oss", probes=[StrongestKey()])
+        >>> bool(reading.records("strongest_key")["share"].between(0, 1).all())
+        True
+    """
     return registered("probe", name)
 
 

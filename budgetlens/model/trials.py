@@ -28,6 +28,11 @@ class Example:
 
     ``passages`` are other passages of the same source row (not selected): material for padding. ``columns`` are the
     further columns of the row with their values, in its order: ``example["surrogate"]`` is the value of one.
+
+    Examples:
+        >>> from budgetlens import Example
+        >>> Example("1", query="who built the mill", document="Oss built the mill.", answer="Oss").answer
+        'Oss'
     """
 
     identifier: str
@@ -51,7 +56,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of text, or of token ids, whose positions all have one role."""
+    """A run of text, or of token ids, whose positions all have one role.
+
+    Examples:
+        >>> from budgetlens import Segment
+        >>> Segment("prompt", text="who built the mill").role
+        'prompt'
+    """
 
     role: str
     text: str | None = None
@@ -204,6 +215,12 @@ class Trial:
     the positions they have without a prefix). ``forced_start`` lets the decoder's input start as the model's own
     generation does, with the token that its configuration forces after the start token; the published runs fed the
     start token alone.
+
+    Examples:
+        >>> from budgetlens import Example, Segment, Trial
+        >>> trial = Trial.bare(Example("1", query="who built the mill", document="Oss built the mill.", answer="Oss"))
+        >>> [segment.role for segment in trial.with_prompt([Segment("prompt", text="who built the mill")]).decoder]
+        ['prompt', 'answer']
     """
 
     example: Example

@@ -18,6 +18,7 @@ from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import limited, load_model, load_trial_tokenizer
 from budgetlens.model.observation import read_probes
 from budgetlens.model.tokenization import Limits, TrialTokenizer
+from budgetlens.registry.names import printable
 from budgetlens.runs.known_models import model_path
 from budgetlens.runs.manifest import Manifest, RunError
 from budgetlens.runs.rereading import read_again
@@ -40,7 +41,7 @@ class RunRequest:
     ``models`` are hub names or directories; none takes the analysis's, or else the built-in one. ``corpus``, ``n``
     and ``encoder_tokens`` None take the analysis's. ``out`` None takes a directory under ``runs`` named after
     the run's identity. ``source`` is the finished run that a re-analysis reads.
-    ``tokens`` is the number of first examples whose attention is kept token by token.
+    ``tokens`` is the number of first examples whose attention is kept token by token, or the identifiers of some.
     """
 
     analysis: Analysis
@@ -54,7 +55,7 @@ class RunRequest:
     dtype: str = "auto"
     encoder_tokens: int | None = None
     options: RunOptions = field(default_factory=RunOptions)
-    tokens: int = 0
+    tokens: int | tuple[str, ...] = 0
     quiet: bool = False
     command: Sequence[str] = ()
 
@@ -178,15 +179,32 @@ def _refuse_other(request: RunRequest, manifest: Manifest) -> None:
 
 
 def _keep_tokens(request: RunRequest, model: LoadedModel, corpus: Corpus, directory: RunDirectory) -> None:
-    """Token-level records of the first examples; those that are there are not computed again."""
+    """Token-level records of the chosen examples; those that are there are not computed again.
+
+    Of examples that could not be fed a line on stderr tells that nothing is kept.
+    """
     cells = request.analysis.plan(request.options.protocol).design.cells
     manifest, layers = directory.manifest(), request.options.layers
     # Of the corpus that the run took its donors from.
     fed = corpus.without(manifest.left_out)
-    units = tokenized_units(cells, model, fed, request.seed, count=request.tokens)
+    places = {example.identifier: place for place, example in enumerate(fed.examples)}
+    chosen = request.tokens if isinstance(request.tokens, tuple) else list(places)[: request.tokens]
+    for identifier in chosen:
+        if identifier in manifest.left_out:
+            words = f"no attention of example {printable(identifier)} is kept: the run leaves it out"
+            print(words, file=sys.stderr)
+    wanted = places.keys() & set(chosen)
+    # What stands behind the last of them need not be made.
+    count = 1 + max((places[identifier] for identifier in wanted), default=-1)
+    units = tokenized_units(cells, model, fed, request.seed, count=count)
     with directory.locked():
         there = stored_examples(directory)
-        missing = [item for unit in units for item in unit.fed if item.example not in there]
+        missing = [
+            item
+            for unit in units
+            for item in unit.fed
+            if item.example in wanted and item.example not in there
+        ]
         save_token_attention(directory, model, missing, layers=layers, rows=manifest.rows)
 
 
@@ -229,6 +247,9 @@ def require_runnable(request: RunRequest) -> None:
 
 def _require_feasible(request: RunRequest, corpus: Corpus, tokenizer: TrialTokenizer) -> None:
     """Raise ValueError for what the model's configuration, its tokenizer and the corpus rule out by themselves."""
+    if isinstance(request.tokens, tuple):
+        for identifier in request.tokens:
+            corpus.place(identifier)
     plan = request.analysis.plan(request.options.protocol)
     depth = tokenizer.depths["decoder"]
     beyond = [layer for layer in request.options.layers or () if not 0 <= layer < depth]

@@ -40,6 +40,13 @@ class Run:
 
     Made by :meth:`open`, which checks every part against its hashes. Records, tables and texts are read when they
     are first asked for; what a reader is shown has the hash with which it was written, or a RunError says so.
+
+    Examples:
+        >>> import budgetlens as bl
+        >>> model, rows = bl.load_model("reference"), bl.read_corpus("reference", n=3)
+        >>> _ = bl.run(model=model, corpus=rows, out="looked-at", prefix=["none", "oracle"], layers=[0])
+        >>> bl.Run.open("looked-at").manifest.examples
+        3
     """
 
     directory: RunDirectory
