@@ -61,9 +61,9 @@ class FinishedRun(Run):
     Examples:
         >>> import tempfile, budgetlens as bl
         >>> model, corpus = bl.load_model("reference"), bl.read_corpus("reference", n=4)
-        >>> run = bl.run("exp08", model=model, corpus=corpus, out=tempfile.mkdtemp(), layers=[0])
-        >>> run.name == run.path.name, "effects" in run.tables, "hero" in run.figures
-        (True, True, True)
+        >>> run = bl.run(model=model, corpus=corpus, out=tempfile.mkdtemp(), layers=[0], prefix=["none", "oracle"])
+        >>> "effects" in run.tables, "hero" in run.figures, len(run.findings)
+        (True, True, 1)
         >>> run.records("likelihood")["example"].nunique()
         4
     """

@@ -80,9 +80,9 @@ def run(
 
     Examples:
         >>> import tempfile, budgetlens as bl
-        >>> corpus = bl.read_corpus("reference", n=4)
-        >>> run = bl.run(model="reference", corpus=corpus, out=tempfile.mkdtemp(), prefix=["none", "oracle"], layers=[0])
-        >>> [finding.effect for finding in run.findings], run.tables["effects"].shape[0]
+        >>> model, corpus = bl.load_model("reference"), bl.read_corpus("reference", n=4)
+        >>> run = bl.run(model=model, corpus=corpus, out=tempfile.mkdtemp(), prefix=["none", "oracle"], layers=[0])
+        >>> [finding.effect for finding in run.findings], len(run.tables["effects"])
         (['prefix none→oracle'], 1)
     """
     chosen = analysis_given(analysis, factors)
@@ -123,7 +123,8 @@ def open_run(
 
     Examples:
         >>> import tempfile, budgetlens as bl
-        >>> made = bl.run("exp08", model="reference", corpus="reference", n=4, out=tempfile.mkdtemp(), layers=[0])
+        >>> few = {"model": bl.load_model("reference"), "corpus": bl.read_corpus("reference", n=4), "layers": [0]}
+        >>> made = bl.run(out=tempfile.mkdtemp(), prefix=["none", "oracle"], **few)
         >>> run = bl.open_run(made.path)
         >>> str(run.conclusion) == str(made.conclusion)
         True
