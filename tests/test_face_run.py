@@ -113,6 +113,15 @@ def test_rows_lie_in_the_run_and_the_command_finds_them_there(tmp_path: Path, ti
         bl.run(model=tiny, corpus=bl.corpus(rows), out=run.path, **FACTOR, **SMALL)
 
 
+def test_rows_that_a_link_leads_to_are_no_rows_of_the_run(tmp_path: Path, tiny: bl.Model) -> None:
+    run = bl.run(model=tiny, corpus=bl.corpus(corpus_rows(2)), out=tmp_path / "mine", **FACTOR, **SMALL)
+    assert run.own_rows == str(run.path / "corpus.jsonl")
+    (run.path / "corpus.jsonl").rename(tmp_path / "elsewhere.jsonl")
+    (run.path / "corpus.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+    assert Run.open(run.path).own_rows is None
+    assert Run.open(run.path).texts()[0] is None
+
+
 def test_a_wrapped_model_is_told_by_its_weights(tmp_path: Path, tiny: bl.Model, corpus_file: Path) -> None:
     wrapped = bl.wrap(tiny.loaded.model, tiny.loaded.tokenizer, name="mine")
     corpus = bl.read_corpus(corpus_file, n=EXAMPLES)
@@ -138,7 +147,9 @@ def test_what_it_concludes_its_tables_figures_and_page(
     tmp_path: Path, tiny: bl.Model, corpus_file: Path
 ) -> None:
     hostile = "<script>alert(1)</script>"
-    asked = replace(custom_analysis({"factors": FACTOR}), title=hostile, question=hostile)
+    asked = replace(
+        custom_analysis({"factors": FACTOR}), title=hostile, question=hostile, encoder_tokens=1_000
+    )
     corpus = bl.read_corpus(corpus_file, n=EXAMPLES)
     run = bl.run(asked, model=tiny, corpus=corpus, out=tmp_path / "run", **SMALL)
     opened = bl.open_run(run.path)
@@ -165,6 +176,9 @@ def test_what_it_concludes_its_tables_figures_and_page(
         assert own.conclusion._repr_html_().startswith('<div class="conclusion">')
     assert list(run.figures) == list(opened.figures)
     assert run.analysis is asked
+    # The analysis says how long inputs may be; the model that was given has limits of its own.
+    assert run.manifest.identity["limits"]["encoder"] == 1_000
+    assert tiny.loaded.trial_tokenizer.limits.encoder == 2_048
 
 
 def test_analyses_of_every_form_are_the_commands_design() -> None:
@@ -228,6 +242,8 @@ def test_a_notebooks_class_is_part_of_what_was_run(
     run = asked(tmp_path / "run")
     assert list(run.manifest.identity["sources"]) == ["intervention say"]
     assert run.manifest.content["sources"]["intervention say"].startswith("@bl.intervention")
+    # No command knows the class.
+    assert run.manifest.command[0].startswith("bl.run(")
     # The same cell run again is the same class; another one is another run.
     cell(NOTEBOOK)
     lose_a_part(run.path)

@@ -210,11 +210,11 @@ def _seed(corpus: Any, seed: int | None, analysis: Analysis) -> int:
 def _count(corpus: Any, n: int | None) -> int | None:
     if not isinstance(corpus, Corpus):
         return n
-    if n not in (None, len(corpus.examples)):
+    if n not in (None, len(corpus.examples), corpus.asked_n):
         raise ValueError(
             f"the corpus holds {len(corpus.examples)} examples, and n={n} was given; read it with n={n}, or leave n out"
         )
-    return corpus.asked_n if corpus.asked else len(corpus.examples)
+    return corpus.asked_n or len(corpus.examples)
 
 
 def _named(corpus: Any) -> str | None:
