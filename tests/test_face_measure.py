@@ -211,6 +211,36 @@ def test_a_notebooks_intervention_and_probe(
     )
 
 
+def test_a_factor_that_is_called_as_a_column_and_a_probe_that_sees_nothing_are_told(
+    tiny: bl.Model, corpus: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @bl.intervention("layer")
+    @dataclass(frozen=True)
+    class Layer(bl.Intervention):
+        def apply(self, trial: bl.Trial, context: bl.Context) -> bl.Trial:
+            return trial.with_prompt([bl.Segment("prompt", text="look")])
+
+    @bl.probe("blind")
+    @dataclass(frozen=True)
+    class Blind:
+        declares = bl.Declaration(
+            title="Blind", quantities=(bl.Quantity("none", "none", "none"),), axis="keys"
+        )
+
+        def categories(self, site: object) -> tuple[str, ...]:
+            return ()
+
+        def observe(self, attention: object) -> dict[str, torch.Tensor]:
+            return {}
+
+    for cls in (Layer, Blind):
+        monkeypatch.setattr(sys.modules["__main__"], cls.__name__, cls, raising=False)
+    with pytest.raises(ValueError, match="the factor 'layer' is called as a column that the frame has"):
+        bl.measure(tiny, corpus, layer="")
+    with pytest.raises(ValueError, match="the probe 'blind' observed nothing"):
+        bl.measure(tiny, corpus, probes=["likelihood", Blind])
+
+
 def test_a_batch_without_room_is_halved(
     tiny: bl.Model, corpus: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
