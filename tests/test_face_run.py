@@ -292,3 +292,48 @@ def test_a_corpus_has_its_seed_and_number_already(tmp_path: Path, tiny: bl.Model
             bl.run("exp08", model=tiny, corpus=corpus, out=tmp_path / "run", **options)
     with pytest.raises(ValueError, match="exp09 is a sweep, which loads its models one after another"):
         bl.run("exp09", model=tiny, corpus=corpus, out=tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_sweep_and_a_re_analysis_are_the_commands(tmp_path: Path, place: Path) -> None:
+    rows = corpus_rows(EXAMPLES)
+    models = [str(place), str(save_tiny("t5", tmp_path / "t5"))]
+    run = bl.run(model=models, corpus=bl.corpus(rows), out=tmp_path / "python", **FACTOR, **SMALL)
+    assert set(run.of_models) == set(models)
+    words = [word for name in models for word in ("--model", name)]
+    given = [
+        "run",
+        "custom",
+        "--factor",
+        "prefix=none,oracle",
+        *words,
+        "--layers",
+        "0",
+        "--batch-tokens",
+        "300",
+    ]
+    corpus = ["--corpus", str(run.path / "corpus.jsonl"), "--out", str(tmp_path / "command"), "--quiet"]
+    assert main([*given, *corpus]) == 0
+    assert csv_files(run.path) == csv_files(tmp_path / "command")
+    assert [own.model for own in run.conclusion.concluded] == models
+    assert len(run.findings) == 2
+    source = bl.run("exp01", model=models[0], corpus=bl.corpus(rows), out=tmp_path / "exp01", **SMALL)
+    again = bl.run("exp06", source=source, out=tmp_path / "exp06")
+    assert main(["run", "exp06", "--from", str(source.path), "--out", str(tmp_path / "command06")]) == 0
+    assert csv_files(again.path) == csv_files(tmp_path / "command06")
+    assert again.conclusion.findings == again.findings
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its order, in an empty folder; the run is made of fewer examples."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    blocks = [text for text in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "bl." in text]
+    assert len(blocks) == 2
+    assert "n=24" in blocks[1]
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    for block in blocks:
+        exec(block.replace("n=24", "n=4"), found)
+    assert found["run"].path == Path("runs/mine")
+    assert str(found["run"].conclusion)
