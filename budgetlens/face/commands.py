@@ -14,6 +14,7 @@ from budgetlens.model.tokenization import Limits
 from budgetlens.registry.notebook import is_own
 from budgetlens.runs.known_models import short_name
 from budgetlens.runs.request import RunRequest
+from budgetlens.runs.running import sources
 from budgetlens.runs.storage import ROWS
 
 #: A commit of a hub model, as its identity.
@@ -30,7 +31,8 @@ def command_of(request: RunRequest, corpus: Corpus | None, model: LoadedModel | 
         _model_words(request, model),
         _corpus_words(request, corpus),
     )
-    if analysis is None or models is None or rows is None:
+    plan = request.analysis.plan(request.options.protocol)
+    if analysis is None or models is None or rows is None or sources(request.analysis, plan, request.options):
         return (_call(request, corpus, model),)
     options = request.options
     further = {

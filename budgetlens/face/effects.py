@@ -128,6 +128,7 @@ def _measured_quantity(frame: pd.DataFrame) -> Quantity:
     crowded = next((name for name, found in several.items() if len(found) > 1), None)
     if crowded is not None:
         first = several[crowded][0]
+        first = first.item() if hasattr(first, "item") else first
         raise ValueError(
             f"the frame holds {len(several[crowded])} entries of {crowded!r} ({', '.join(map(str, several[crowded][:6]))}"
             f"{'…' if len(several[crowded]) > 6 else ''}), and an effect is of one value per example and cell; choose one, "

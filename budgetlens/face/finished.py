@@ -10,7 +10,7 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from budgetlens.face.captioned import CaptionedFrame
-from budgetlens.face.pages import rendered
+from budgetlens.face.shown import run_html
 from budgetlens.report.caveats import caveats
 from budgetlens.report.conclusion import conclusion_html, words
 from budgetlens.report.document import setting
@@ -61,9 +61,9 @@ class FinishedRun(Run):
     Examples:
         >>> import tempfile, budgetlens as bl
         >>> model, corpus = bl.load_model("reference"), bl.read_corpus("reference", n=4)
-        >>> run = bl.run("exp08", model=model, corpus=corpus, out=tempfile.mkdtemp(), layers=[0])
-        >>> run.name == run.path.name, "effects" in run.tables, "hero" in run.figures
-        (True, True, True)
+        >>> run = bl.run(model=model, corpus=corpus, out=tempfile.mkdtemp(), layers=[0], prefix=["none", "oracle"])
+        >>> "effects" in run.tables, "hero" in run.figures, len(run.findings)
+        (True, True, 1)
         >>> run.records("likelihood")["example"].nunique()
         4
     """
@@ -113,8 +113,7 @@ class FinishedRun(Run):
 
     def _repr_html_(self) -> str:
         frames, presented = self._complete
-        return rendered(
-            "run.html",
+        return run_html(
             title=f"{self.manifest.analysis}: {self.manifest.title}",
             question=self.manifest.question,
             setting=setting(self.manifest),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -13,15 +14,14 @@ from budgetlens.design.custom import ROWS
 from budgetlens.design.design import Design, Factor, crossed
 from budgetlens.design.intervention import Intervention, LevelError
 from budgetlens.face.levels import level_of, probe_text
+from budgetlens.face.model import Model
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import chosen_probes
 from budgetlens.registry.names import name_of
+from budgetlens.registry.parameters import from_text
 from budgetlens.runs.measuring import measured
 from budgetlens.runs.running import RunOptions
-
-if TYPE_CHECKING:
-    from budgetlens.face.model import Model
 
 Number = TypeVar("Number", int, int | None)
 
@@ -84,6 +84,8 @@ def measure(
     """
     design = design_of(factors)
     read = chosen_probes(probe_texts(probes))
+    declared = {name_of(probe): probe.declares for probe in read}
+    _require_own_columns(factors, declared.values())
     options = RunOptions(
         seed=_corpus(corpus).seed,
         layers=layer_numbers(layers),
@@ -91,10 +93,13 @@ def measure(
         encoder_rows=encoder_rows,
     )
     seen = measured(design, loaded_of(model), corpus, read, known_rows(rows), options)
-    declared = {name_of(probe): probe.declares for probe in read}
-    tables = [
-        _long(name, own, seen.records[name], design) for name, own in declared.items() if name in seen.records
-    ]
+    absent = [name for name in declared if name not in seen.records]
+    if absent:
+        raise ValueError(
+            f"the probe {absent[0]!r} observed nothing in what was read of this model; name other layers, or read the "
+            "encoder's rows as well (encoder_rows=True)"
+        )
+    tables = [_long(name, own, seen.records[name], design) for name, own in declared.items()]
     frame = _in_order(pa.concat_tables(tables, promote_options="default"), corpus, design)
     frame.attrs["left_out"] = dict(seen.left_out)
     return frame
@@ -102,12 +107,11 @@ def measure(
 
 def loaded_of(model: Model) -> LoadedModel:
     """The engine's model of what a person loaded. ValueError for anything else."""
-    loaded = getattr(model, "loaded", None)
-    if not isinstance(loaded, LoadedModel):
+    if not isinstance(model, Model):
         raise ValueError(
             f"a model is what bl.load_model(name) or bl.wrap(hf_model, tokenizer) gives; got {type(model).__name__}"
         )
-    return loaded
+    return model.loaded
 
 
 def _corpus(given: Corpus) -> Corpus:
@@ -144,6 +148,25 @@ def whole_number(name: str, value: Number, least: int) -> Number:
     return value
 
 
+def _require_own_columns(factors: Collection[str], declared: Iterable[Declaration]) -> None:
+    """Raise ValueError for a factor that is called as another column of the frame."""
+    taken = {
+        "example",
+        "cell",
+        "probe",
+        "quantity",
+        "value",
+        *SITE.values(),
+        *(each.axis for each in declared),
+    }
+    doubled = sorted(taken & set(factors))
+    if doubled:
+        raise ValueError(
+            f"the factor {doubled[0]!r} is called as a column that the frame has already; register the intervention under "
+            "another name"
+        )
+
+
 def design_of(factors: Mapping[str, Level | Sequence[Level]]) -> Design:
     """The design that crosses factors, each with one level or several, as texts or instances.
 
@@ -173,7 +196,7 @@ def probe_texts(probes: str | Any | Sequence[str | Any]) -> tuple[str, ...]:
     """Probes as a run names them, from names, instances and classes. ValueError for none."""
     texts = tuple(
         # A class stands for the probe with its defaults.
-        probe_text(given() if isinstance(given, type) else given)
+        probe_text(from_text(given, "") if isinstance(given, type) and is_dataclass(given) else given)
         for given in _several(probes, (str,))
     )
     if not texts:
@@ -188,15 +211,21 @@ def _several(given: Any, single: tuple[type, ...]) -> Sequence[Any]:
 
 def _long(name: str, declared: Declaration, records: pa.Table, design: Design) -> pa.Table:
     """Records of one probe with a row per quantity."""
-    cells = records["cell"].cast(pa.string()).to_pylist()
+    trials = records["cell"].combine_chunks()
+    cells = trials.dictionary.to_pylist()
+
+    def along(of_cells: Sequence[str]) -> pa.Array:
+        """What each cell has, a row per observation."""
+        return pa.array(of_cells, pa.string()).take(trials.indices)
+
     columns: dict[str, Any] = {
         "example": records["example"].cast(pa.string()),
-        "cell": pa.array([cell or BARE for cell in cells]),
+        "cell": along([cell or BARE for cell in cells]),
         **{
-            factor.name: pa.array([design.by_name[cell].factors[factor.name] for cell in cells])
+            factor.name: along([design.by_name[cell].factors[factor.name] for cell in cells])
             for factor in design.factors
         },
-        "probe": pa.array([name] * len(cells)),
+        "probe": pa.repeat(name, len(records)),
     }
     for column, called in SITE.items():
         if column in records.column_names:
@@ -209,7 +238,7 @@ def _long(name: str, declared: Declaration, records: pa.Table, design: Design) -
             pa.table(
                 {
                     **columns,
-                    "quantity": pa.array([quantity.name] * len(cells)),
+                    "quantity": pa.repeat(quantity.name, len(records)),
                     "value": records[quantity.name],
                 }
             )

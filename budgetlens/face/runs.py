@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.analysis import CUSTOM, Analysis
@@ -19,10 +19,10 @@ from budgetlens.face.measuring import (
     design_of,
     known_rows,
     layer_numbers,
-    loaded_of,
     probe_texts,
     whole_number,
 )
+from budgetlens.face.model import Model
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import limited
 from budgetlens.report.saving import save, with_cautions
@@ -31,9 +31,6 @@ from budgetlens.runs.model_sweep import sweep
 from budgetlens.runs.request import RunRequest, execute
 from budgetlens.runs.run import Run
 from budgetlens.runs.running import RunOptions, default_run_path
-
-if TYPE_CHECKING:
-    from budgetlens.face.model import Model
 
 #: What may be run: a registered analysis by name, one's own, a design of its own, or the table of a design file.
 Asked = str | Analysis | Callable[[], Analysis] | Design | Mapping[str, Any]
@@ -83,9 +80,9 @@ def run(
 
     Examples:
         >>> import tempfile, budgetlens as bl
-        >>> corpus = bl.read_corpus("reference", n=4)
-        >>> run = bl.run(model="reference", corpus=corpus, out=tempfile.mkdtemp(), prefix=["none", "oracle"], layers=[0])
-        >>> [finding.effect for finding in run.findings], run.tables["effects"].shape[0]
+        >>> model, corpus = bl.load_model("reference"), bl.read_corpus("reference", n=4)
+        >>> run = bl.run(model=model, corpus=corpus, out=tempfile.mkdtemp(), prefix=["none", "oracle"], layers=[0])
+        >>> [finding.effect for finding in run.findings], len(run.tables["effects"])
         (['prefix none→oracle'], 1)
     """
     chosen = analysis_given(analysis, factors)
@@ -126,7 +123,8 @@ def open_run(
 
     Examples:
         >>> import tempfile, budgetlens as bl
-        >>> made = bl.run("exp08", model="reference", corpus="reference", n=4, out=tempfile.mkdtemp(), layers=[0])
+        >>> few = {"model": bl.load_model("reference"), "corpus": bl.read_corpus("reference", n=4), "layers": [0]}
+        >>> made = bl.run(out=tempfile.mkdtemp(), prefix=["none", "oracle"], **few)
         >>> run = bl.open_run(made.path)
         >>> str(run.conclusion) == str(made.conclusion)
         True
@@ -181,13 +179,15 @@ def _models(
     """The loaded model, where one was given, and the names of the models that are run."""
     if given is None or isinstance(given, str):
         return None, () if given is None else (given,)
-    if isinstance(given, list | tuple):
-        if not given or not all(isinstance(name, str) for name in given):
+    if not isinstance(given, Model):
+        names = tuple(given) if isinstance(given, Sequence) else (given,)
+        if not names or not all(isinstance(name, str) for name in names):
             raise ValueError(
-                f"several models are given by their names, since only one is loaded at a time; got {given!r}"
+                "a model is what bl.load_model or bl.wrap gives, or a name; several are given by their names, since only "
+                f"one is loaded at a time. Got {given!r}"
             )
-        return None, tuple(given)
-    loaded = loaded_of(given)
+        return None, names
+    loaded = given.loaded
     if analysis.models:
         raise ValueError(
             f"{analysis.name} is a sweep, which loads its models one after another; give their names, such as "
@@ -210,11 +210,11 @@ def _seed(corpus: Any, seed: int | None, analysis: Analysis) -> int:
 def _count(corpus: Any, n: int | None) -> int | None:
     if not isinstance(corpus, Corpus):
         return n
-    if n not in (None, len(corpus.examples)):
+    if n not in (None, len(corpus.examples), corpus.asked_n):
         raise ValueError(
             f"the corpus holds {len(corpus.examples)} examples, and n={n} was given; read it with n={n}, or leave n out"
         )
-    return corpus.asked_n if corpus.asked else len(corpus.examples)
+    return corpus.asked_n or len(corpus.examples)
 
 
 def _named(corpus: Any) -> str | None:

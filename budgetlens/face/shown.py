@@ -1,9 +1,10 @@
-"""What a notebook shows of models and readings."""
+"""What a notebook shows of models, readings and runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -56,6 +57,11 @@ def _mean_shares(budgets: pd.DataFrame) -> pd.DataFrame:
 def model_html(name: str, facts: Mapping[str, str]) -> str:
     """A model's facts as a table."""
     return _environment().get_template("model.html").render(name=name, facts=facts)
+
+
+def run_html(**facts: Any) -> str:
+    """A finished run: its title, question, setting, conclusion, caveats, and what it has to look at."""
+    return _environment().get_template("run.html").render(facts)
 
 
 @cache

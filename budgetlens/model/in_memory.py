@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from budgetlens.model.loaded import LoadedModel, ModelError
+from budgetlens.model.loaded import IN_MEMORY, LoadedModel, ModelError
 from budgetlens.model.loading import prepare_model
 from budgetlens.model.sources import explained, require_vocabulary
 from budgetlens.model.tokenization import Limits
@@ -45,7 +45,11 @@ def wrap_model(
     require_vocabulary(name, tokenizer)
     with explained(name, "model"):
         return prepare_model(
-            model, tokenizer, name=name, identity=memory_hash(model, tokenizer), limits=limits
+            model,
+            tokenizer,
+            name=name,
+            identity=IN_MEMORY + memory_hash(model, tokenizer),
+            limits=limits,
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from budgetlens.model.attention import Site
 from budgetlens.model.families import Family
 from budgetlens.model.tokenization import TrialTokenizer
+
+#: What the identity of a model begins with whose name finds no files: a hash of what is in memory follows.
+IN_MEMORY = "memory:"
 
 
 class ModelError(ValueError):
@@ -58,8 +60,8 @@ class LoadedModel:
 
     @property
     def is_stored(self) -> bool:
-        """Whether its name finds it again: a directory, or a hub name, whose identity is a commit."""
-        return Path(self.name).is_dir() or re.fullmatch(r"[0-9a-f]{40}", self.identity) is not None
+        """Whether its name finds it again, in a directory or on the hub; False of one that was in memory already."""
+        return not self.identity.startswith(IN_MEMORY)
 
     @property
     def vocabulary_size(self) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from budgetlens.model.declaration import Declaration
 from budgetlens.registry.discovery import discover
@@ -60,6 +60,29 @@ def probe(name: str) -> Callable[[ProbeClass], ProbeClass]:
         True
     """
     return registered("probe", name)
+
+
+class Probe:
+    """Base of a probe of one's own: a frozen dataclass that declares what its records are, and measures.
+
+    A probe of attention has ``categories(site)`` and ``observe(attention)`` (:class:`AttentionProbe`), a probe of answers
+    ``observe_answer(answer)`` (:class:`AnswerProbe`); ``@probe("name")`` above it gives it its name.
+
+    Examples:
+        >>> from dataclasses import dataclass
+        >>> from budgetlens import Declaration, Probe, Quantity, probe
+        >>> @probe("surest")
+        ... @dataclass(frozen=True)
+        ... class Surest(Probe):
+        ...     declares = Declaration(title="Surest", quantities=(Quantity("surest", "p of the likeliest", "fraction"),))
+        ...
+        ...     def observe_answer(self, answer):
+        ...         return {"surest": answer.logits.float().softmax(dim=-1).amax(dim=-1)}
+        >>> Surest().declares.title
+        'Surest'
+    """
+
+    declares: ClassVar[Declaration]
 
 
 class AttentionProbe(Protocol):

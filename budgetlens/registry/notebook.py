@@ -11,16 +11,17 @@ import hashlib
 import inspect
 import linecache
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from types import CodeType, FunctionType, GenericAlias, ModuleType, NoneType, UnionType
+from typing import Any, TypeVar
 
 from budgetlens.registry.names import MARK, RegistryError
 
 #: Values of a notebook that are told by how they are written.
-_PLAIN = (str, bytes, bool, int, float, complex, type(None))
+_PLAIN = (str, bytes, bool, int, float, complex, NoneType, GenericAlias, UnionType, TypeVar)
 
 
 def is_own(thing: Any, group: str) -> bool:
@@ -50,6 +51,8 @@ def _parts(thing: Any) -> dict[str, str]:
         name, each = waiting.pop()
         if name in found:
             continue
+        # A cached function is the function in it.
+        each = inspect.unwrap(each) if callable(each) else each
         if isinstance(each, type | FunctionType):
             found[name] = _definition(each)
             if each.__module__ == "__main__":
@@ -61,15 +64,19 @@ def _parts(thing: Any) -> dict[str, str]:
 
 def _counts(value: Any) -> bool:
     """Whether a value that is named has to be told: what was imported from elsewhere has versions, or files, of its own."""
-    if isinstance(value, type | FunctionType):
-        return value.__module__ == "__main__"
-    return not isinstance(value, ModuleType) and not callable(value)
+    if isinstance(value, ModuleType):
+        return False
+    # Functions and classes have a name, objects that can be called have none; a method of an object holds that object.
+    named = callable(value) and isinstance(getattr(value, "__name__", None), str)
+    alone = isinstance(getattr(value, "__self__", None), ModuleType | type | NoneType)
+    return not (named and alone) or getattr(value, "__module__", None) == "__main__"
 
 
 def _named(text: str, space: Mapping[str, Any]) -> list[str]:
     """The names of the notebook that a definition's code looks up, in its body and in every function within."""
     code = compile(text, "<definition>", "exec", dont_inherit=True)
-    return sorted(name for name in set(_looked_up(code)) if name in space)
+    # Every class looks up `__name__`, for its module.
+    return sorted(name for name in set(_looked_up(code)) if name in space and not name.startswith("__"))
 
 
 def _looked_up(code: CodeType) -> Iterator[str]:
@@ -98,8 +105,8 @@ def _value(value: Any, name: str, thing: Any) -> str:
         digest = hashlib.sha256(value.tobytes()).hexdigest()
         return f"{type(value).__name__}({value.shape}, {value.dtype}, {digest})"
     raise RegistryError(
-        f"{thing.__name__} uses {name}, a {type(value).__name__} of the notebook, whose content a run's identity can't "
-        f"hold; make {name} a number, a text, a NumPy array, or a function that gives it"
+        f"{thing.__name__} uses {name}, of the type {type(value).__name__}, from the notebook, whose content a run's "
+        f"identity can't hold; make {name} a number, a text, a NumPy array, or a function that gives it"
     )
 
 
@@ -127,7 +134,7 @@ def _definition(thing: Any) -> str:
         raise _no_source(thing)
     # Of two definitions in one file without a method the later one is what the name stands for.
     node = matching[-1]
-    return "".join(lines[_first_line(node) - 1 : node.end_lineno])
+    return textwrap.dedent("".join(lines[_first_line(node) - 1 : node.end_lineno]))
 
 
 def _code_of(thing: Any) -> CodeType | None:
