@@ -43,7 +43,9 @@ def watched(model: PreTrainedModel) -> Iterator[dict[tuple[str, str], Tensor]]:
             seen[paths[module], "residual"] = states.clone()
 
     def spy(original: Any) -> Any:
-        def attend(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **more: Any) -> Any:
+        def attend(
+            module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **more: Any
+        ) -> Any:
             for kind, tensor in (("query", query), ("key", key), ("value", value)):
                 seen[paths[module], kind] = tensor.clone()
             return original(module, query, key, value, *rest, **more)
@@ -300,9 +302,13 @@ def test_a_file_that_was_altered_is_told(loaded: Loaded, tmp_path: Path) -> None
 
 def test_half_precision_stays_what_it_is(tmp_path: Path) -> None:
     half = prepare_model(
-        tiny_models.build("t5").to(torch.bfloat16), tiny_models.tokenizer(), name="half", identity="half", check=False
+        tiny_models.build("t5").to(torch.bfloat16),
+        tiny_models.tokenizer(),
+        name="half",
+        identity="half",
+        check=False,
     )
     trial = SHAPES["bare"].trial()
-    assert {tensor.dtype for tensor in activations_of(half, trial, layers=[0], what=ACTIVATIONS).values()} == {
-        torch.bfloat16
-    }
+    assert {
+        tensor.dtype for tensor in activations_of(half, trial, layers=[0], what=ACTIVATIONS).values()
+    } == {torch.bfloat16}

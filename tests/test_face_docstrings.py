@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -14,11 +13,10 @@ from budgetlens.model import loading
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In an empty folder, where examples may write; the built-in model is loaded and proved once for all of them."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loading, "load_model", loaded_once)
-    yield
 
 
 loaded_once = cache(loading.load_model)

@@ -13,7 +13,7 @@ import pytest
 from transformers import PreTrainedModel
 
 from budgetlens.command.main import main
-from budgetlens.model.capture import Capture, Reading, capture
+from budgetlens.model.capture import Capture, Probing, capture
 from budgetlens.model.edits import EditError, HideKeys
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import prepare_model
@@ -113,12 +113,12 @@ def test_sums_by_role_are_the_budgets_of_a_padded_and_packed_batch(
 ) -> None:
     model, names = loaded(family), list(trials)
     batch = batch_of(list(trials.values()), pack=model.family.packs)
-    together = capture(model, batch, Reading((Budgets(),)))
+    together = capture(model, batch, Probing((Budgets(),)))
     for name in ("bare", PREFIXED, "long decoder, no BOS"):
         frame = token_attention(model, trials[name])
         sums = frame.groupby(["block", "layer", "head", "row", "role"])["share"].sum()
         means = sums.groupby(["block", "layer", "head", "role"]).mean()
-        alone = capture(model, batch_of([trials[name]]), Reading((Budgets(),)))
+        alone = capture(model, batch_of([trials[name]]), Probing((Budgets(),)))
         padded = by_role(together, names.index(name))
         for (block, layer, head, role), share in by_role(alone, 0).items():
             own = float32(family).of("share", "decoder", layer)

@@ -91,7 +91,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _analysis_argument(shower)
     shower.add_argument(
-        "--example", default="0", metavar="I|ID", help="place of the example in the corpus, from 0, or its identifier"
+        "--example",
+        default="0",
+        metavar="I|ID",
+        help="place of the example in the corpus, from 0, or its identifier",
     )
     shower.add_argument(
         "--cell", action="append", metavar="NAME", help="only this cell (name or alias); repeatable"

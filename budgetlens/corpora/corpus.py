@@ -148,7 +148,7 @@ class Corpus:
         return replace(self, examples=left)
 
     def place(self, identifier: str) -> int:
-        """The place of an example among the others. Raises ValueError that names the nearest identifier where it is not there."""
+        """The place of an example among the others; ValueError with the nearest identifier where it is not there."""
         known = [example.identifier for example in self.examples]
         if identifier not in known:
             raise ValueError(

@@ -201,7 +201,9 @@ def open_activations(path: str | Path) -> Activations | ActivationCache:
         return open_file(path)
     index = read_json(path / INDEX)
     if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise RunError(f"{path} holds no activations ({INDEX}); give a directory that cache_activations wrote")
+        raise RunError(
+            f"{path} holds no activations ({INDEX}); give a directory that cache_activations wrote"
+        )
     if "files" not in index:
         raise RunError(f"{path} is not finished; give the call of cache_activations again that made it")
     return ActivationCache(path, index)
@@ -257,4 +259,3 @@ def _opened(path: Path) -> Any:
         raise RunError(f"{path} is not there; save activations first, or correct the path") from error
     except (SafetensorError, OSError) as error:
         raise RunError(f"{path} can't be read as activations ({error}); save them again") from error
-

@@ -73,7 +73,9 @@ class Attention:
 
     def _repr_html_(self) -> str:
         """Shares by row and role, mean over heads, in a notebook: the keys themselves may be thousands."""
-        means = pd.DataFrame(self.values.mean(axis=0, dtype=np.float64), index=pd.Index(self.rows, name="row"))
+        means = pd.DataFrame(
+            self.values.mean(axis=0, dtype=np.float64), index=pd.Index(self.rows, name="row")
+        )
         sums = means.T.groupby(np.array(self.key_roles), sort=False).sum().T
         shown = sums.head(ROWS_SHOWN).to_html(float_format="{:.3f}".format)
         return f"<p>{escape(repr(self))}; here, shares by role, mean over heads</p>{shown}"

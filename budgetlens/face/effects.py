@@ -69,7 +69,7 @@ def effects(
         >>> import pandas as pd, budgetlens as bl
         >>> losses = pd.DataFrame({"bare": [2.0, 2.5, 1.9, 2.2], "oracle": [1.5, 2.1, 1.6, 1.4]})
         >>> table = bl.effects(losses, baseline="bare", treatment="oracle")
-        >>> round(table["mean_difference"].iloc[0], 3), int(table["n"].iloc[0])
+        >>> float(round(table["mean_difference"].iloc[0], 3)), int(table["n"].iloc[0])
         (0.5, 4)
     """
     own = _plain(frame)

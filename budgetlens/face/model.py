@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from budgetlens.design.intervention import Intervention
@@ -136,7 +137,7 @@ class Model:
 
 
 def load_model(
-    name: str,
+    name: str | Path,
     *,
     revision: str | None = None,
     device: str = "auto",
@@ -164,7 +165,7 @@ def load_model(
         True
     """
     found = loading.load_model(
-        model_path(name),
+        model_path(str(name)),
         revision=revision,
         device=device,
         dtype=dtype,

@@ -17,7 +17,7 @@ from budgetlens.face.attention import Attention, attention_of
 from budgetlens.face.given import fed_texts
 from budgetlens.face.levels import own_name
 from budgetlens.face.top_tokens import TopTokens, top_table
-from budgetlens.model.capture import Reading as Wanted
+from budgetlens.model.capture import Probing
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import (
     ACTIVATIONS,
@@ -219,7 +219,7 @@ class Reading:
     def _measure(self, probes: Sequence[Any]) -> None:
         """Measure ``probes``, which have different names, in one pass."""
         try:
-            captured = capture_fed(self.loaded, [self.fed], Wanted(tuple(probes), encoder=True), self.rows)
+            captured = capture_fed(self.loaded, [self.fed], Probing(tuple(probes), encoder=True), self.rows)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from budgetlens.model.attention import Site
 from budgetlens.model.batching import make_batch
-from budgetlens.model.capture import Reading, capture
+from budgetlens.model.capture import Probing, capture
 from budgetlens.model.contract import pad_token
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import ACTIVATIONS
@@ -48,7 +48,7 @@ def activations_of(
     """
     require_activations(model, layers, what)
     batch = make_batch([trial], pad_token=pad_token(model), device=model.device)
-    reading = Reading(
+    reading = Probing(
         layers=None if layers is None else frozenset(layers), activations=frozenset(what), encoder=True
     )
     found = {}

@@ -24,13 +24,13 @@ from budgetlens.model.decoder_inputs import decoder_inputs, position_rows
 from budgetlens.model.edit_words import edit_words
 from budgetlens.model.edits import EditError, OutputEdit
 from budgetlens.model.loaded import LoadedModel, at_path
-from budgetlens.model.observation import AnswerLogits, AnswerObservation, Observation, Reading
+from budgetlens.model.observation import AnswerLogits, AnswerObservation, Observation, Probing
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
 from budgetlens.model.visitor import StackVisitor
 from budgetlens.registry.names import name_of
 
-__all__ = ["Capture", "EditError", "Reading", "capture", "encode"]
+__all__ = ["Capture", "EditError", "Probing", "capture", "encode"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Capture:
     activations: Mapping[tuple[str, Site | int, str], Tensor] = field(default_factory=dict)
 
 
-def capture(model: LoadedModel, batch: Batch, reading: Reading, edits: Sequence[Edit] = ()) -> Capture:
+def capture(model: LoadedModel, batch: Batch, reading: Probing, edits: Sequence[Edit] = ()) -> Capture:
     """Run ``batch`` through ``model``; read attention and answer losses.
 
     Every trial runs under its own edits, and under ``edits`` besides; donors of state edits that are no trials of
@@ -84,7 +84,7 @@ def encode(
     edits = tuple(edits)
     _require_matches(model, batch, edits)
     with torch.inference_mode():
-        return _encode(model, batch, Reading(), edits)[0]
+        return _encode(model, batch, Probing(), edits)[0]
 
 
 def _require_matches(model: LoadedModel, batch: Batch, edits: Sequence[Edit]) -> None:
@@ -119,7 +119,7 @@ def _besides(own: Sequence[Edit], edits: Sequence[Edit]) -> tuple[Edit, ...]:
 
 
 def _encode(
-    model: LoadedModel, batch: Batch, reading: Reading, edits: tuple[Edit, ...]
+    model: LoadedModel, batch: Batch, reading: Probing, edits: tuple[Edit, ...]
 ) -> tuple[Tensor, StackVisitor]:
     inputs = {"input_ids": batch.encoder_ids, "attention_mask": batch.encoder_mask}
     encoder_places = _places(batch.encoder_ids)
@@ -148,7 +148,7 @@ def _encode(
 
 
 def _decode(
-    model: LoadedModel, batch: Batch, states: Tensor, reading: Reading, edits: tuple[Edit, ...]
+    model: LoadedModel, batch: Batch, states: Tensor, reading: Probing, edits: tuple[Edit, ...]
 ) -> tuple[np.ndarray, StackVisitor, tuple[AnswerObservation, ...]]:
     visitor = StackVisitor(
         model,
@@ -183,7 +183,7 @@ def _decode(
 
 
 def _answer_observations(
-    reading: Reading, answer: AnswerLogits, batch: Batch
+    reading: Probing, answer: AnswerLogits, batch: Batch
 ) -> tuple[AnswerObservation, ...]:
     """What the probes of answers read, summed over each trial's rows in float64, in the order of the rows."""
     tokens = np.array([trial.answer_tokens for trial in batch.trials])

@@ -70,8 +70,14 @@ def memory_hash(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> s
 
 
 def _configuration(own: Any) -> str:
-    values = {name: value for name, value in own.to_dict().items() if name not in _UNIMPORTANT}
-    return json.dumps(values, sort_keys=True, default=str)
+    return json.dumps(_important(own.to_dict()), sort_keys=True, default=str)
+
+
+def _important(value: Any) -> Any:
+    """A configuration's value without what changes no number, in its parts as well."""
+    if isinstance(value, dict):
+        return {str(name): _important(part) for name, part in value.items() if name not in _UNIMPORTANT}
+    return value
 
 
 def _vocabulary(tokenizer: Any) -> str:

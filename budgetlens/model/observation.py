@@ -170,7 +170,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Probing:
     """Which probes read which sites: ``layers`` None means all; ``encoder`` asks for the document rows.
 
     ``activations`` are kept of these layers as they are, in both stacks: some of :data:`ACTIVATIONS`.

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from budgetlens.model.attention import RowAttention, Site
 from budgetlens.model.batching import Rows, make_batch
-from budgetlens.model.capture import Reading, capture
+from budgetlens.model.capture import Probing, capture
 from budgetlens.model.contract import pad_token
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.loaded import LoadedModel
@@ -147,7 +147,7 @@ def shares_by_site(
         index = batch.chosen.index
         owner = rearrange(_arange_like(index), "row -> 1 row")
         batch = replace(batch, chosen=Rows(index, owner, index.shape[1]))
-    reading = Reading((_TokenShares(stack, encoder, decoder),), layers=wanted, encoder=stack == "encoder")
+    reading = Probing((_TokenShares(stack, encoder, decoder),), layers=wanted, encoder=stack == "encoder")
     return {
         observation.site: _in_drawing_order(observation.site, observation.values["share"], encoder, decoder)
         for observation in capture(model, batch, reading, edits).observations

@@ -13,7 +13,7 @@ from budgetlens.model.attention import AttentionCall, Site, Tokens
 from budgetlens.model.batching import Rows, StateChange
 from budgetlens.model.edits import CallEdit, OutputEdit
 from budgetlens.model.loaded import LoadedModel, at_path, site_path
-from budgetlens.model.observation import ACTIVATIONS, AttentionProbe, Observation, Reading
+from budgetlens.model.observation import ACTIVATIONS, AttentionProbe, Observation, Probing
 from budgetlens.model.trials import Edit
 from budgetlens.registry.names import name_of
 
@@ -34,7 +34,7 @@ class StackVisitor:
     def __init__(
         self,
         model: LoadedModel,
-        reading: Reading,
+        reading: Probing,
         edits: Sequence[Sequence[Edit]],
         changes: Sequence[StateChange],
         *,

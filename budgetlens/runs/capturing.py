@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from budgetlens.model.batching import EncoderKey, encoder_key, make_batch, with_donors
-from budgetlens.model.capture import Capture, Reading, capture
+from budgetlens.model.capture import Capture, Probing, capture
 from budgetlens.model.contract import pad_token
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.runs.manifest import RunError
@@ -51,7 +51,7 @@ def _nobody(words: str) -> None:
 def capture_part(
     model: LoadedModel,
     part: Sequence[Unit],
-    reading: Reading,
+    reading: Probing,
     *,
     rows: str,
     batch_tokens: int,
@@ -81,7 +81,7 @@ def capture_part(
 
 
 def _records_that_fit(
-    model: LoadedModel, fed: Sequence[Fed], reading: Reading, rows: str
+    model: LoadedModel, fed: Sequence[Fed], reading: Probing, rows: str
 ) -> dict[str, pa.Table] | None:
     """Records of one batch, by kind; None where several trials together have no room in memory."""
     try:
@@ -100,7 +100,7 @@ def _records_that_fit(
     return None
 
 
-def capture_fed(model: LoadedModel, fed: Sequence[Fed], reading: Reading, rows: str) -> Capture:
+def capture_fed(model: LoadedModel, fed: Sequence[Fed], reading: Probing, rows: str) -> Capture:
     """One batch of what was fed, in the family's own layout. Raises as :func:`budgetlens.model.capture.capture` does."""
     batch = make_batch(
         [item.trial for item in fed],

@@ -30,7 +30,7 @@ from budgetlens.design.design import Cell
 from budgetlens.design.intervention import Intervention
 from budgetlens.design.plan import Plan
 from budgetlens.design.reach import require_feasible
-from budgetlens.model.capture import Reading
+from budgetlens.model.capture import Probing
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import AnswerProbe, AttentionProbe, read_probes
 from budgetlens.registry.discovery import plugin_of
@@ -120,7 +120,7 @@ def _compute_parts(
     analysis: Analysis,
     model: LoadedModel,
     parts: Sequence[Sequence[Unit]],
-    reading: Reading,
+    reading: Probing,
     directory: RunDirectory,
     rows: str,
     batch_tokens: int,
@@ -200,7 +200,7 @@ def plan_parts(units: Sequence[Unit], batch_tokens: int) -> list[list[Unit]]:
 
 def reading_of(
     probes: tuple[AttentionProbe | AnswerProbe, ...], model: LoadedModel, options: RunOptions
-) -> Reading:
+) -> Probing:
     """What the probes read in the layers and rows of the options. Raises ValueError for layers that the model lacks."""
     layers = None
     if options.layers is not None:
@@ -211,7 +211,7 @@ def reading_of(
                 f"layers {wrong} were asked for; {model.name} has decoder layers 0 to {depth - 1}"
             )
         layers = frozenset(options.layers)
-    return Reading(probes, layers=layers, encoder=options.encoder_rows)
+    return Probing(probes, layers=layers, encoder=options.encoder_rows)
 
 
 def run_identity(
