@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from budgetlens import Declaration, Quantity, probe
+from budgetlens import Declaration, Probe, Quantity, probe
 
 if TYPE_CHECKING:  # what is declared loads without torch
     from torch import Tensor
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # what is declared loads without torch
 
 @probe("strongest")  # its name: --probes budgets,strongest:count=3; the records lie in RUN/records/strongest
 @dataclass(frozen=True)  # frozen: a probe has no state
-class Strongest:
+class Strongest(Probe):
     """Share of a row's attention on its strongest keys, between 0 and 1."""  # the first line stands in the list
 
     count: int = 5  # a parameter, with its default; read from text by its type

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from budgetlens.command import finishing
 from budgetlens.command.main import main as command
 from budgetlens.explorer.app import make_app
 from budgetlens.explorer.data import load_run
+from budgetlens.report import saving
 from tests.bad_directories import manifests, model_directories, sound
 from tests.bad_http import answer_of, drawn_requests
 from tests.bad_http import fault_of as request_fault
@@ -75,7 +75,7 @@ def attempt(kind: str, given: list[str]) -> Outcome:
 
 def _without_figures() -> contextlib.AbstractContextManager[object]:
     """Nothing of them rests on what is read, and they take most of the time."""
-    return mock.patch.object(finishing, "draw_figures", return_value={})
+    return mock.patch.object(saving, "draw_figures", return_value={})
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import numpy
 
 from budgetlens.design.design import Cell
 from budgetlens.design.intervention import Context
-from budgetlens.model.capture import Capture, Reading, capture
+from budgetlens.model.capture import Capture, Probing, capture
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Example
@@ -48,13 +48,13 @@ def tokenized(model: LoadedModel, index: int = 0, levels: Mapping[str, str] | No
 def captured(
     model: LoadedModel,
     trials: Sequence[TokenizedTrial],
-    reading: Reading | None = None,
+    reading: Probing | None = None,
     *,
     pack: bool = False,
     rows: str = "predicting",
 ) -> Capture:
     """A capture of trials, each under its own edits."""
-    return capture(model, batch_of(trials, pack=pack, rows=rows), reading or Reading())
+    return capture(model, batch_of(trials, pack=pack, rows=rows), reading or Probing())
 
 
 def losses(found: Capture, index: int = 0) -> numpy.ndarray:

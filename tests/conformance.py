@@ -22,7 +22,7 @@ import torch
 
 from budgetlens.design.intervention import Context, Intervention, LevelError
 from budgetlens.model.attention import AttentionCall, Site
-from budgetlens.model.capture import Reading
+from budgetlens.model.capture import Probing
 from budgetlens.model.edits import EditError
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.tokenization import TokenizedTrial
@@ -41,7 +41,7 @@ _NOWHERE = 9_999
 
 _WORDS = "raised on purpose in the middle of a trace"
 
-_READING = Reading((Likelihood(), Budgets()))
+_READING = Probing((Likelihood(), Budgets()))
 
 
 class ConformanceError(AssertionError):

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from budgetlens.model.batching import Batch, make_batch
-from budgetlens.model.capture import Reading
+from budgetlens.model.capture import Probing
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import prepare_model
 from budgetlens.model.tokenization import TokenizedTrial
@@ -25,7 +25,7 @@ from tests.precision import Float32, float32_of
 from tests.reference import eager, tiny_models
 
 #: Everything that a capture can read.
-EVERYTHING = Reading((Budgets(), Entropies(), PublishedEntropies()), encoder=True)
+EVERYTHING = Probing((Budgets(), Entropies(), PublishedEntropies()), encoder=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,8 +19,8 @@ import torch
 import budgetlens.explorer.data
 import budgetlens.model.loading
 import budgetlens.runs.request
-from budgetlens.command import finishing
 from budgetlens.command.main import main
+from budgetlens.report import saving
 from budgetlens.runs.run import Run
 from figures import export as figures_export
 
@@ -78,7 +78,7 @@ def start(
         # One look of each figure in place of four: the others touch no file.
         figures_export.stored_looks = lambda figure: str(figure.to_json())  # type: ignore[assignment]
         if not figures:
-            finishing.draw_figures = lambda run, frames: {}  # type: ignore[assignment]
+            saving.draw_figures = lambda run, frames: {}  # type: ignore[assignment]
         if limit is not None:
             limit()
         status = read(*arguments[1:]) if arguments[0] == "read" else main(arguments)

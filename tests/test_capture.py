@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from budgetlens.model.attention import AttentionCall, Site
-from budgetlens.model.capture import Capture, EditError, Reading, capture, encode
+from budgetlens.model.capture import Capture, EditError, Probing, capture, encode
 from budgetlens.model.edits import HideKeys, ScaleValues
 from budgetlens.model.families import family_of
 from budgetlens.model.loaded import LoadedModel
@@ -145,7 +145,7 @@ def test_losses_are_the_library_s_own_loss(
             decoder_attention_mask=torch.ones(1, len(trial.decoder_ids), dtype=torch.long),
             labels=torch.tensor([labels]),
         ).loss.item()
-    captured = capture(model, batch_of([trial]), Reading())
+    captured = capture(model, batch_of([trial]), Probing())
     within(numpy.nanmean(captured.token_losses), expected, of=float32(family).losses)
 
 
@@ -156,7 +156,7 @@ def test_layers_choose_what_is_read_and_change_nothing(
     model, batch = loaded(family), batch_of(list(trials.values()), pack=pack)
     whole = capture(model, batch, replace(EVERYTHING, encoder=False))
     some = capture(model, batch, replace(EVERYTHING, encoder=False, layers=frozenset({1, 4})))
-    nothing = capture(model, batch, Reading())
+    nothing = capture(model, batch, Probing())
     assert {observation.site.layer for observation in some.observations} == {1, 4}
     assert nothing.observations == ()
     assert {observation.site.stack for observation in whole.observations} == {"decoder"}
@@ -306,7 +306,7 @@ def test_hiding_mass_m_from_a_softmax_scales_the_rest_by_one_over_one_minus_m(
 ) -> None:
     """In the first layer, whose input the edit does not change: A' = A / (1 - m), head by head."""
     model, batch = loaded(family), batch_of([ONE_ROW.trial()])
-    reading = Reading((Budgets(),), layers=frozenset({0}))
+    reading = Probing((Budgets(),), layers=frozenset({0}))
     where: dict[str, Any] = {"stack": "decoder", "block": encoder_block(model), "layer": 0}
     before = share(capture(model, batch, reading), 0, **where)
     edit = HideKeys(frozenset({role}), layers=frozenset({0}))
@@ -330,7 +330,7 @@ def test_hiding_decoder_keys_renormalises_a_causal_row(
     """The same for the decoder's own keys, whose mask is left out under SDPA: causality must survive."""
     model, batch = loaded(family), batch_of([replace(PREFIXED, prompt=7, answer=1).trial()])
     block = "merged" if model.family.merged else "self"
-    reading = Reading((Budgets(),), layers=frozenset({1}))
+    reading = Probing((Budgets(),), layers=frozenset({1}))
     edit = HideKeys(frozenset({"start"}), rows=frozenset({"prompt", "answer"}), layers=frozenset({1}))
     where: dict[str, Any] = {"stack": "decoder", "block": block, "layer": 1}
     before = share(capture(model, batch, reading), 0, **where)
@@ -349,7 +349,7 @@ def test_an_edit_reaches_only_its_rows_heads_and_layers(
     family: str, loaded: Models, float32: Precision
 ) -> None:
     model, batch = loaded(family), batch_of([ONE_ROW.trial()])
-    reading = Reading((Budgets(),), layers=frozenset({0}))
+    reading = Probing((Budgets(),), layers=frozenset({0}))
     where: dict[str, Any] = {"stack": "decoder", "block": encoder_block(model), "layer": 0}
     keys = frozenset({"document"})
     before = share(capture(model, batch, reading), 0, **where)
@@ -399,7 +399,7 @@ def test_hiding_in_the_encoder_changes_its_document_rows(
     family: str, loaded: Models, float32: Precision
 ) -> None:
     model, batch = loaded(family), batch_of([PREFIXED.trial()])
-    reading = Reading((Budgets(),), layers=frozenset({0}), encoder=True)
+    reading = Probing((Budgets(),), layers=frozenset({0}), encoder=True)
     edit = HideKeys(
         frozenset({"prefix"}), rows=frozenset({"document"}), stack="encoder", layers=frozenset({0})
     )
@@ -508,7 +508,7 @@ def test_an_error_in_a_trace_leaves_nothing_behind(
                 (Fails(site), HideKeys(frozenset({"document"}), layers=frozenset({0}))),
             )
     with pytest.raises(Exception, match=r"failed at encoder self layer 2"):
-        capture(model, batch, Reading((FailingProbe(),), encoder=True))
+        capture(model, batch, Probing((FailingProbe(),), encoder=True))
     after = capture(model, batch, EVERYTHING)
     numpy.testing.assert_array_equal(after.token_losses, before.token_losses)
     for index in range(len(trials)):
@@ -538,7 +538,7 @@ def test_a_row_knows_nothing_of_later_tokens(
     """
     model = loaded(family)
     trial = Shape(bos=0, document=38, prompt=42, answer=4).trial()
-    reading = Reading((Budgets(),))
+    reading = Probing((Budgets(),))
     whole = capture(model, batch_of([trial, trials["bare"]]), reading)
     count = trial.answer_tokens
     cuts = [capture(model, batch_of([cut(trial, answer)]), reading) for answer in range(1, count + 1)]

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from analyses.studies.length_tables import length_trends
-from budgetlens.command.finishing import tables_of
 from budgetlens.design.analysis import CUSTOM
 from budgetlens.design.catalogue import available_analyses, find_analysis
 from budgetlens.design.conclusions import OUTCOMES, Conclusion, Evidence
@@ -19,6 +18,7 @@ from budgetlens.report.conclusion import NOTHING, conclusion_html, words
 from budgetlens.report.summary import summary_lines
 from budgetlens.runs.run import Run
 from budgetlens.statistics.findings import findings
+from budgetlens.tables.complete import tables_of
 from budgetlens.tables.conclusions import conclusions_of
 from tests.test_shared_documents import write_run_of
 

@@ -14,7 +14,6 @@ from plotly.graph_objects import Figure
 
 from analyses.studies.knockout_plans import QUARTERS
 from analyses.studies.knockouts import knockout_figures
-from budgetlens.command.finishing import tables_of
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.roles import ROLES
 from budgetlens.report import drawing, probe_drawing
@@ -22,6 +21,7 @@ from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.texts import read_texts
+from budgetlens.tables.complete import tables_of
 from figures.labels import visible_text
 from probes.likelihood import Likelihood
 from tests import figure_tables, report_pages

@@ -12,7 +12,7 @@ import torch
 
 from budgetlens.design.intervention import LevelError
 from budgetlens.model.attention import Site
-from budgetlens.model.capture import EditError, Reading, capture
+from budgetlens.model.capture import EditError, Probing, capture
 from budgetlens.model.edits import HideKeys, KeepKeys, RemoveOutput, ReweightKeys, ZeroValues
 from budgetlens.model.observation import probe
 from budgetlens.model.trials import Segment, Trial
@@ -490,7 +490,7 @@ def test_twins_of_keys_are_read_as_one_key(
         both = capture(model, batch, EVERYTHING, edits)
         for index in range(3):
             numbers_within(numbers(both, index), numbers(alone, index), float32(family))
-    one, two = (capture(model, batch, Reading(), edits) for edits in ((hide, zero), (zero, hide)))
+    one, two = (capture(model, batch, Probing(), edits) for edits in ((hide, zero), (zero, hide)))
     within(one.token_losses, two.token_losses, of=float32(family).losses)
 
 
@@ -611,7 +611,7 @@ def test_a_batch_under_unlike_edits_is_its_trials_one_by_one(
     # Naming a trial's own edit besides does not make it twice.
     third = trials[2 * list(every).index("reweighting") + 4]
     once = captured(model, [third])
-    twice = capture(model, batch_of([third]), Reading(), third.trial.edits)
+    twice = capture(model, batch_of([third]), Probing(), third.trial.edits)
     numpy.testing.assert_array_equal(once.token_losses, twice.token_losses)
 
 
@@ -635,7 +635,7 @@ def test_a_run_with_many_edits_is_its_cells_one_by_one(loaded: Models, float32: 
         chunks = list(batches(units, batch_tokens))
         assert sum(map(len, chunks)) == len(cells) * 3
         assert (len(chunks) == 1) == (batch_tokens == 100_000)
-        reading = Reading((Likelihood(), Budgets()))
+        reading = Probing((Likelihood(), Budgets()))
         records = capture_part(model, units, reading, rows="predicting", batch_tokens=batch_tokens)
         table = records["likelihood"].to_pandas().set_index(["example", "cell"])["nll"]
         for unit in units:
@@ -723,7 +723,7 @@ def test_sums_by_trial_are_the_same_every_time_and_keep_trials_apart(loaded: Mod
     rows = numpy.arange(batch.chosen.owner.numel(), dtype=numpy.float64).reshape(batch.chosen.owner.shape)
     # The first row's owner: the table of rows is padded with that row.
     rows[batch.chosen.owner.numpy() == int(batch.chosen.owner[0, 0])] = numpy.nan
-    found = capture(model, batch, Reading((_RowNumbers(tuple(map(tuple, rows.tolist()))),)))
+    found = capture(model, batch, Probing((_RowNumbers(tuple(map(tuple, rows.tolist()))),)))
     for observation in found.observations:
         for owner in range(3):
             own = rows[batch.chosen.owner.numpy() == owner]

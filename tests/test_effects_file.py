@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from budgetlens.command.effects_file import _numbers, add_arguments, effects_of_file, main, read_table
+from budgetlens.command.effects_file import add_arguments, main, read_table
 from budgetlens.statistics.effects import paired_effect
 from budgetlens.statistics.inference import Inference
+from budgetlens.tables.own_values import Columns, _numbers, effects_of
 
 N = 30
 
@@ -50,6 +51,12 @@ def write(data: pd.DataFrame, path) -> None:
         data.to_json(path, orient="records", lines=True, double_precision=15)
     else:
         data.to_csv(path, index=False, sep="\t" if ending == ".tsv" else ",")
+
+
+def effects_of_file(path, baseline, treatments, inference, **options):
+    """What the command computes of a file; options that name columns go into the one object."""
+    names = {name: options.pop(name) for name in list(options) if name in Columns.__dataclass_fields__}
+    return effects_of(read_table(path), baseline, treatments, Columns(**names), inference, **options)
 
 
 FEW = Inference(seed=4, resamples=499)

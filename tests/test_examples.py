@@ -14,7 +14,7 @@ import pytest
 import analyses
 import probes
 from budgetlens.design.catalogue import find_analysis
-from budgetlens.model.capture import Reading, capture
+from budgetlens.model.capture import Probing, capture
 from budgetlens.model.observation import available_probes, chosen_probes
 from budgetlens.model.token_attention import token_attention
 from tests.conftest import SHAPES, batch_of
@@ -39,7 +39,7 @@ def test_the_example_of_a_probe(copied: Callable[[Any], None], loaded: Callable[
     copied(probes)
     (probe,) = chosen_probes(("strongest:count=2",))
     trial, model = SHAPES["bare"].trial(), loaded("t5gemma2")
-    captured = capture(model, batch_of([trial]), Reading((probe,)))
+    captured = capture(model, batch_of([trial]), Probing((probe,)))
     tokens = token_attention(model, trial)
     for observation in captured.observations:
         own = tokens[(tokens["layer"] == observation.site.layer)]

@@ -24,7 +24,7 @@ from transformers.convert_slow_tokenizer import SentencePieceExtractor
 
 from budgetlens.design.custom import custom_analysis
 from budgetlens.model.batching import make_batch
-from budgetlens.model.capture import Reading, capture
+from budgetlens.model.capture import Probing, capture
 from budgetlens.model.contract import ContractError
 from budgetlens.model.families import UnknownFamilyError
 from budgetlens.model.loaded import LoadedModel, ModelError
@@ -294,8 +294,8 @@ def test_computed_positions_are_not_missed(
     assert "MISSING" not in capfd.readouterr().err
     if dtype == "float32":
         batch = make_batch([Shape(prompt=3).trial()], pad_token=0)
-        one = capture(model, batch, Reading()).token_losses
-        assert (one == capture(loaded(family), batch, Reading()).token_losses).all()
+        one = capture(model, batch, Probing()).token_losses
+        assert (one == capture(loaded(family), batch, Probing()).token_losses).all()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ import pytest
 from scipy import stats
 
 import budgetlens.runs.request as requests
-from budgetlens.command.finishing import own_tables, tables_of
 from budgetlens.command.main import main
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.custom import custom_analysis
@@ -31,6 +30,7 @@ from budgetlens.runs.run import Run
 from budgetlens.runs.running import RunOptions
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.swept import places_of_runs
+from budgetlens.tables.complete import own_tables, tables_of
 from budgetlens.tables.sweeps import sweep_tables
 from tests.cautions import tables_without_caution
 from tests.conftest import corpus_rows, save_tiny

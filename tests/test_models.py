@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from budgetlens.model import contract
 from budgetlens.model.attention import RowAttention, Site
 from budgetlens.model.batching import make_batch
-from budgetlens.model.capture import Reading, capture
+from budgetlens.model.capture import Probing, capture
 from budgetlens.model.contract import ContractError, check_contract
 from budgetlens.model.devices import chosen_device
 from budgetlens.model.edits import ScaleValues
@@ -102,11 +102,11 @@ def test_the_edit_that_proves_a_site_is_no_rounding(family: str, loaded: Models)
     """By thousands of times what float32 keeps of a loss: no processor's rounding decides whether a model is sound."""
     model = loaded(family)
     batch = contract._probe_batch(model)
-    reference = capture(model, batch, Reading()).token_losses
+    reference = capture(model, batch, Probing()).token_losses
     least = 1_000 * np.finfo(np.float32).eps * np.nanmax(reference)
     for site in model.operations:
         edit = ScaleValues(site, contract.PROBED_FACTOR)
-        edited = capture(model, batch, Reading(), (edit,)).token_losses
+        edited = capture(model, batch, Probing(), (edit,)).token_losses
         assert np.nanmax(abs(edited - reference)) > least, site
 
 
@@ -200,8 +200,8 @@ def test_a_saved_model_is_the_model(tiny_directory: Path, loaded: Models) -> Non
     )
     assert saved.identity == directory_hash(tiny_directory, saved.tokenizer)
     batch = make_batch([Shape(prompt=3).trial()], pad_token=0)
-    one = capture(saved, batch, Reading()).token_losses
-    assert (one == capture(loaded("t5gemma2"), batch, Reading()).token_losses).all()
+    one = capture(saved, batch, Probing()).token_losses
+    assert (one == capture(loaded("t5gemma2"), batch, Probing()).token_losses).all()
 
 
 @pytest.mark.parametrize("family", sorted(set(tiny_models.FAMILIES) - {"t5gemma2"}))
@@ -209,8 +209,8 @@ def test_every_family_is_loaded_whole(family: str, tmp_path: Path, loaded: Model
     """Tied heads and fixed position tables are not in the files, and are not missed."""
     saved = load_model(str(save_tiny(family, tmp_path)), device="cpu", check=False)
     batch = make_batch([Shape(prompt=3).trial()], pad_token=0)
-    one = capture(saved, batch, Reading()).token_losses
-    assert (one == capture(loaded(family), batch, Reading()).token_losses).all()
+    one = capture(saved, batch, Probing()).token_losses
+    assert (one == capture(loaded(family), batch, Probing()).token_losses).all()
 
 
 def test_types_of_the_weights(tiny_directory: Path) -> None:

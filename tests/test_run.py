@@ -17,15 +17,17 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
-from budgetlens.command.finishing import finish, report, tables_of
+from budgetlens.command.finishing import finish
 from budgetlens.command.main import main
 from budgetlens.explorer.data import load_run
+from budgetlens.report.saving import report
 from budgetlens.runs.files import file_hash
 from budgetlens.runs.manifest import Manifest, RunError, sealed
 from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.statistics.decisions import codes_of
 from budgetlens.statistics.verdicts import CAUTIONS
+from budgetlens.tables.complete import tables_of
 from tests.explorer_runs import synthetic_run
 from tests.test_structure import ROOT, modules
 

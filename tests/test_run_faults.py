@@ -20,16 +20,16 @@ import pytest
 import torch
 from plotly.graph_objects import Figure
 
-from budgetlens.command.finishing import WAIT, report
 from budgetlens.command.main import main
 from budgetlens.command.stopping import Stopped, stoppable
 from budgetlens.corpora.corpus import read_corpus
 from budgetlens.design.catalogue import find_analysis
-from budgetlens.model.capture import Reading
+from budgetlens.model.capture import Probing
 from budgetlens.model.loading import load_model
 from budgetlens.model.observation import read_probes
 from budgetlens.report.caveats import caveats
 from budgetlens.report.drawing import save_figures
+from budgetlens.report.saving import WAIT, report
 from budgetlens.runs import capturing
 from budgetlens.runs.files import WriteError, replacing, write_output
 from budgetlens.runs.manifest import RunError, sealed
@@ -342,7 +342,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path) -> tupl
     corpus = read_corpus(str(write_corpus(tmp_path_factory.mktemp("c") / "c.jsonl", 3)), n=3, seed=1)
     plan = find_analysis("exp07").plan("corrected")
     units = tokenized_units(plan.design.cells, model, corpus, 42)
-    return model, units, Reading(read_probes(plan.probes))
+    return model, units, Probing(read_probes(plan.probes))
 
 
 def sorted_records(records: dict[str, pa.Table]) -> dict[str, pd.DataFrame]:
@@ -442,7 +442,7 @@ def starved_units(model_path: Path, corpus_path: Path) -> tuple[Any, ...]:
     model = load_model(str(model_path), device="cpu", check=False)
     plan = find_analysis("exp07").plan("corrected")
     units = tokenized_units(plan.design.cells, model, read_corpus(str(corpus_path), n=12, seed=1), 42)
-    return model, units, Reading(read_probes(plan.probes))
+    return model, units, Probing(read_probes(plan.probes))
 
 
 @pytest.mark.slow

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from budgetlens.command.finishing import MOST_PRINTED, first_rows, tables_of
 from budgetlens.runs.files import file_hash
 from budgetlens.runs.manifest import sealed
 from budgetlens.runs.run import Run
+from budgetlens.tables.complete import tables_of
+from budgetlens.tables.extract import MOST_PRINTED, first_rows
 from budgetlens.tables.presentation import Table
 from tests.test_table_scale import write_run
 

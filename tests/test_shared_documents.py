@@ -39,7 +39,6 @@ from analyses.studies.sink_paths import Point
 from analyses.studies.sink_prediction import SinkReadings
 from analyses.studies.sink_tables import audit_table, entropy_table, head_table, shift_table
 from analyses.studies.two_by_two import effects_of
-from budgetlens.command.finishing import INDEPENDENT, tables_of
 from budgetlens.comparison.compare import compare
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.explorer.data import load_run, subset_effects
@@ -58,6 +57,7 @@ from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import proportion_interval
 from budgetlens.statistics.ratios import decomposition, ratio_of_means
 from budgetlens.statistics.verdicts import CAUTIONS
+from budgetlens.tables.complete import INDEPENDENT, tables_of
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, effects_presentation
 from budgetlens.tables.probe_presentation import UNIT_OF_SHARES
 from tests import test_compare

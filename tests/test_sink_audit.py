@@ -20,7 +20,7 @@ from analyses.studies.sink_paths import Point
 from analyses.studies.sink_prediction import SinkReadings, _hidden_sets, read_sinks
 from analyses.studies.sink_tables import audit_table, entropy_table, exactness_table, head_table, shift_table
 from budgetlens.command.main import main
-from budgetlens.model.capture import Reading, capture
+from budgetlens.model.capture import Probing, capture
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.runs.run import Run
@@ -92,7 +92,7 @@ def test_predictions_are_those_of_a_softmax_without_the_keys(
     family: str, shape: Shape, loaded: Callable[[str], LoadedModel], oracle: Oracle, truth: Oracle
 ) -> None:
     trial = shape.trial()
-    found = numbers(capture(loaded(family), batch_of([trial]), Reading((Renormalised(),))), 0)
+    found = numbers(capture(loaded(family), batch_of([trial]), Probing((Renormalised(),))), 0)
     expected = renormalised(truth(family), trial)
     of = units(renormalised(oracle(family), trial), expected)
     assert len(expected) > 100
@@ -121,7 +121,7 @@ def test_hiding_follows_the_prediction_exactly_in_the_first_layer_and_not_later(
 ) -> None:
     hidden = ("bos", "prefix", "separator")
     pair = [VISIBLE.trial(), replace(VISIBLE, hidden=hidden).trial()]
-    captured = capture(loaded(family), batch_of(pair), Reading((Renormalised(),)))
+    captured = capture(loaded(family), batch_of(pair), Probing((Renormalised(),)))
     before, after = numbers(captured, 0), numbers(captured, 1)
     of = units(*(renormalised(model(family), pair[0]) for model in (oracle, truth)))
     apart: dict[int, float] = {}

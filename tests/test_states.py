@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from budgetlens.design.intervention import LevelError
 from budgetlens.model.batching import make_batch
-from budgetlens.model.capture import EditError, Reading, capture, encode
+from budgetlens.model.capture import EditError, Probing, capture, encode
 from budgetlens.model.edits import HideKeys
 from budgetlens.model.states import AddDirection, CopyStates, CycleStates, Direction, MeanStates, ZeroStates
 from budgetlens.model.trials import StateError
@@ -514,4 +514,4 @@ def test_encode_gives_the_edited_states(loaded: Models) -> None:
     assert bool((states[0, 1:] != 0).any())
     with pytest.raises(EditError, match="matches no attention call"):
         encode(model, batch, (HideKeys(frozenset()),))
-    assert capture(model, batch, Reading()).observations == ()
+    assert capture(model, batch, Probing()).observations == ()

@@ -11,7 +11,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from analyses.studies.damage_by_length import damage_frames
-from budgetlens.command.effects_file import effects_of_file
+from budgetlens.command.effects_file import read_table
 from budgetlens.statistics.bands import head_map, share_differences
 from budgetlens.statistics.contrasts import Contrast, comparison
 from budgetlens.statistics.decisions import TAILS
@@ -21,6 +21,7 @@ from budgetlens.statistics.intervals import heavy_tails
 from budgetlens.statistics.ratios import ratio_of_means
 from budgetlens.statistics.strata import trend_test
 from budgetlens.tables.digits import number, with_interval
+from budgetlens.tables.own_values import Columns, effects_of
 from budgetlens.tables.run_statistics import seeds_table, with_trend_verdicts
 from tests.test_effects_bands import SHARE
 
@@ -161,7 +162,7 @@ def test_columns_and_examples_need_names_of_their_own(tmp_path, text, message):
     file = tmp_path / "values.csv"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
-        effects_of_file(file, "a", ["b"], Inference(seed=42), example="id")
+        effects_of(read_table(file), "a", ["b"], Columns(example="id"), Inference(seed=42))
 
 
 def test_numbers_beyond_any_float_are_undefined_and_warn_nobody(tmp_path):
@@ -169,6 +170,6 @@ def test_numbers_beyond_any_float_are_undefined_and_warn_nobody(tmp_path):
     file.write_text("a,b\n1e308,-1e308\n1,2\n3,1\n", encoding="utf-8")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table = effects_of_file(file, "a", ["b"], Inference(seed=42))
+        table = effects_of(read_table(file), "a", ["b"], Columns(), Inference(seed=42))
     assert np.isnan(table.frame["mean_difference"].iloc[0])
     assert "infinite" in table.frame["reason"].iloc[0]

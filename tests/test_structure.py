@@ -28,6 +28,7 @@ FLOORS = (
     ("budgetlens.runs",),
     ("budgetlens.tables",),
     ("budgetlens.report", "budgetlens.comparison", "budgetlens.explorer"),
+    ("budgetlens.face",),
     ("budgetlens.reference",),
     ("budgetlens.command",),
     ("budgetlens.__main__",),

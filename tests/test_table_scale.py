@@ -31,7 +31,7 @@ EXAMPLES_PER_PART = 50
 MEASURE = """
 import json, resource, sys, time
 from pathlib import Path
-from budgetlens.command.finishing import tables_of
+from budgetlens.tables.complete import tables_of
 from budgetlens.runs.run import Run
 began = time.perf_counter()
 run = Run.open(Path(sys.argv[1]))

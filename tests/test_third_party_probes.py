@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from budgetlens.command.finishing import tables_of
 from budgetlens.command.inventory import inventory
 from budgetlens.command.main import main
 from budgetlens.explorer import layout
@@ -28,11 +27,12 @@ from budgetlens.explorer.effects_view import effects_view
 from budgetlens.explorer.examples_view import examples_view
 from budgetlens.explorer.state import State, resolved, to_store
 from budgetlens.explorer.views import Link
-from budgetlens.model.capture import Reading, capture
+from budgetlens.model.capture import Probing, capture
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import available_probes, chosen_probes
 from budgetlens.report.drawing import draw_figures
 from budgetlens.runs.run import Run
+from budgetlens.tables.complete import tables_of
 from tests.cautions import tables_without_caution
 from tests.conftest import SHAPES, batch_of, write_corpus
 from tests.distributions import THIRD_PARTY, install
@@ -94,7 +94,7 @@ def test_a_call_shows_positions_and_probabilities_as_eager_attention_has_them(
 ) -> None:
     trial = SHAPES[shape].trial()
     model = loaded(family)
-    captured = capture(model, batch_of([trial]), Reading(chosen_probes(("distance", "strongest"))))
+    captured = capture(model, batch_of([trial]), Probing(chosen_probes(("distance", "strongest"))))
     positions = list(range(trial.decoder_shift, trial.decoder_shift + len(trial.decoder_ids)))
     weights = eager.attention_weights(
         oracle(family),
@@ -139,7 +139,7 @@ def test_every_row_of_a_call_has_the_ids_that_were_fed(loaded: Callable[[str], A
     Spy.__registered_as__ = ("probe", "spy", Spy.__qualname__)  # type: ignore[attr-defined]
     trials = [SHAPES[name].trial() for name in ("bare", "other document")]
     batch = batch_of(trials, pack=True)
-    capture(loaded("t5gemma2"), batch, Reading((Spy(),)))
+    capture(loaded("t5gemma2"), batch, Probing((Spy(),)))
     (ids,) = seen
     real = (batch.chosen.owner >= 0).flatten().tolist()
     expected = [trial.decoder_ids[row] for trial in trials for row in trial.answer_rows("predicting")]

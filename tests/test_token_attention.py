@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from transformers import PreTrainedModel
 
-from budgetlens.model.capture import Capture, Reading, capture
+from budgetlens.command.main import main
+from budgetlens.model.capture import Capture, Probing, capture
 from budgetlens.model.edits import EditError, HideKeys
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import prepare_model
@@ -27,7 +28,7 @@ from budgetlens.runs.tokens import read_token_attention, save_token_attention, s
 from figures.tokens import TOKEN_COLUMNS
 from probes.budgets import Budgets
 from tests import report_pages
-from tests.conftest import SHAPES, batch_of
+from tests.conftest import SHAPES, batch_of, write_corpus
 from tests.precision import Float32, least_unit, weights_of, within
 from tests.reference import eager, tiny_models
 
@@ -112,12 +113,12 @@ def test_sums_by_role_are_the_budgets_of_a_padded_and_packed_batch(
 ) -> None:
     model, names = loaded(family), list(trials)
     batch = batch_of(list(trials.values()), pack=model.family.packs)
-    together = capture(model, batch, Reading((Budgets(),)))
+    together = capture(model, batch, Probing((Budgets(),)))
     for name in ("bare", PREFIXED, "long decoder, no BOS"):
         frame = token_attention(model, trials[name])
         sums = frame.groupby(["block", "layer", "head", "row", "role"])["share"].sum()
         means = sums.groupby(["block", "layer", "head", "role"]).mean()
-        alone = capture(model, batch_of([trials[name]]), Reading((Budgets(),)))
+        alone = capture(model, batch_of([trials[name]]), Probing((Budgets(),)))
         padded = by_role(together, names.index(name))
         for (block, layer, head, role), share in by_role(alone, 0).items():
             own = float32(family).of("share", "decoder", layer)
@@ -229,3 +230,44 @@ def test_records_are_kept_with_the_run(loaded: Loaded, tmp_path: Path) -> None:
     assert set(stored_examples(directory)) == set(names[:2])
     assert save_token_attention(directory, model, fed[4:], layers=[0]) == [paths[2]]
     assert set(stored_examples(directory)) == set(names)
+
+
+def test_the_command_keeps_the_examples_that_are_named(
+    tiny_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    given = ["run", "custom", "--factor", "prefix=none,oracle", "--model", str(tiny_directory), "--n", "4"]
+    given += ["--corpus", str(write_corpus(tmp_path / "rows.jsonl", 4)), "--out", str(out), "--quiet"]
+    assert main([*given, "--tokens", "row-9,row-1"]) == 2
+    assert "no example of rows is called 'row-9'. Did you mean 'row-" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*given, "--tokens", "row-3, row-1"]) == 0
+    assert set(stored_examples(RunDirectory(out))) == {"row-3", "row-1"}
+    kept = {path: path.stat().st_mtime_ns for path in stored_examples(RunDirectory(out)).values()}
+    # Those that are there stay; a number asks for the first.
+    assert main([*given, "--tokens", "4"]) == 0
+    found = stored_examples(RunDirectory(out))
+    assert set(found) == {"row-1", "row-2", "row-3", "row-4"}
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    for example, path in found.items():
+        frame = read_token_attention(path, cells=["prefix=none", "prefix=oracle"], layer=2)
+        assert set(frame["example"]) == {example}
+    for wrong in (",", "row-1,,row-2", "-1"):
+        with pytest.raises(SystemExit):
+            main([*given, f"--tokens={wrong}"])
+        assert "--tokens" in capsys.readouterr().err
+
+
+def test_show_takes_an_identifier(
+    tiny_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = str(write_corpus(tmp_path / "rows.jsonl", 4))
+    given = ["show", "exp08", "--model", str(tiny_directory), "--corpus", corpus]
+    assert main([*given, "--example", "row-3"]) == 0
+    by_name = capsys.readouterr().out
+    assert "(row-3) of rows" in by_name
+    place = int(by_name.split("example ")[1].split()[0])
+    assert main([*given, "--example", str(place)]) == 0
+    assert capsys.readouterr().out == by_name
+    assert main([*given, "--example", "row-7"]) == 2
+    assert "no example of rows is called 'row-7'" in capsys.readouterr().err

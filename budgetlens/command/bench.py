@@ -27,7 +27,7 @@ from einops import rearrange
 from budgetlens.corpora.corpus import read_corpus
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.batching import Batch, make_batch
-from budgetlens.model.capture import Reading, capture
+from budgetlens.model.capture import Probing, capture
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.decoder_inputs import decoder_inputs
 from budgetlens.model.likelihood import token_losses
@@ -83,7 +83,7 @@ def bench_capture(repeats: int) -> bool:
     for length in ENCODER_LENGTHS:
         batch = large_batch(model, length)
         ratios = paired_ratios(
-            partial(capture, model, batch, Reading(read_probes(usual_probes()))),
+            partial(capture, model, batch, Probing(read_probes(usual_probes()))),
             partial(plain_forward, model, batch),
             repeats,
         )
@@ -273,7 +273,7 @@ def _memory_child(way: str, length: int) -> None:
         if way == "plain":
             plain_forward(model, batch)
         else:
-            capture(model, batch, Reading(read_probes(usual_probes())))
+            capture(model, batch, Probing(read_probes(usual_probes())))
     print(json.dumps({"peak_mb": _own_peak()}))
 
 

@@ -21,6 +21,7 @@ from budgetlens.runs.memory import is_out_of_memory
 from budgetlens.tables.terminal_text import guarded_messages, visible
 
 if TYPE_CHECKING:
+    from budgetlens.corpora.corpus import Corpus
     from budgetlens.design.analysis import Analysis
     from budgetlens.runs.running import RunOptions
 
@@ -90,7 +91,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _analysis_argument(shower)
     shower.add_argument(
-        "--example", type=int, default=0, metavar="I", help="place of the example in the corpus"
+        "--example",
+        default="0",
+        metavar="I|ID",
+        help="place of the example in the corpus, from 0, or its identifier",
     )
     shower.add_argument(
         "--cell", action="append", metavar="NAME", help="only this cell (name or alias); repeatable"
@@ -210,10 +214,11 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tokens",
-        type=_count,
+        type=_tokens,
         default=0,
-        metavar="K",
-        help="keep the attention of the first K examples token by token, for `explore` without the model",
+        metavar="K|ID,ID",
+        help="keep the attention of the first K examples token by token, or of those with these identifiers (a comma "
+        "behind a single one that is a number), for `explore` without the model",
     )
     parser.add_argument(
         "--full", action="store_true", help="print every table as well, as `budgetlens tables RUN` does"
@@ -260,8 +265,16 @@ def _positive(text: str) -> int:
     return number
 
 
-def _count(text: str) -> int:
-    return 0 if text == "0" else _positive(text)
+def _tokens(text: str) -> int | tuple[str, ...]:
+    """A number of examples, or identifiers: what is no number, or has a comma."""
+    names = [part.strip() for part in text.removesuffix(",").split(",")]
+    if "," not in text and names[0].lstrip("+-").isdecimal():
+        return 0 if text == "0" else _positive(text)
+    if not all(names):
+        raise argparse.ArgumentTypeError(
+            f"expected a number of examples, or their identifiers joined by commas, got {text!r}"
+        )
+    return tuple(dict.fromkeys(names))
 
 
 def _seed(text: str) -> int:
@@ -348,21 +361,31 @@ def show_command(options: argparse.Namespace) -> None:
     tokenizer = load_trial_tokenizer(
         model_path((options.model or ["reference"])[0]), revision=options.revision, limits=request.limits
     )
+    corpus = request.read_corpus()
     print_cells(
         design,
-        request.read_corpus(),
+        corpus,
         tokenizer,
-        index=options.example,
+        index=_place(corpus, options.example),
         seed=request.seed,
         only=options.cell,
     )
+
+
+def _place(corpus: Corpus, named: str) -> int:
+    """The place of an example that is named by it or by its identifier; one that is both is the place."""
+    known = {example.identifier for example in corpus.examples}
+    if named.isdecimal() and (int(named) < len(corpus.examples) or named not in known):
+        return int(named)
+    return corpus.place(named)
 
 
 def run_command(options: argparse.Namespace) -> None:
     """Run an analysis; print what it found, with ``--full`` its tables as well."""
     from functools import partial
 
-    from budgetlens.command.finishing import finish, save
+    from budgetlens.command.finishing import finish
+    from budgetlens.report.saving import save
     from budgetlens.runs.request import RunRequest, execute
 
     if options.quiet:
@@ -417,7 +440,8 @@ def tables_command(options: argparse.Namespace) -> None:
 
 def report_command(options: argparse.Namespace) -> None:
     """Write a run's report again."""
-    from budgetlens.command.finishing import opened, report
+    from budgetlens.command.finishing import opened
+    from budgetlens.report.saving import report
 
     print(f"report:  {visible(str(report(opened(options.run, options.corpus))))}")
 

@@ -40,10 +40,12 @@ from budgetlens.corpora.sources import (
     rows_of_file,
 )
 from budgetlens.model.trials import Example
-from budgetlens.registry.names import printable
+from budgetlens.registry.names import nearest, printable
 
 #: How many row numbers a rejection names.
 ROWS_NAMED = 5
+#: How many identifiers an error names.
+IDENTIFIERS_NAMED = 5
 #: How many rows are looked at to find out the columns; a row may lack some of them.
 _ROWS_FOR_COLUMNS = 100
 
@@ -106,16 +108,23 @@ class Rejection:
     count: int
     rows: tuple[int, ...]
 
+    @property
+    def words(self) -> str:
+        """How many for which reason, with the first rows."""
+        rows = ", ".join(map(str, self.rows))
+        more = ", ..." if self.count > len(self.rows) else ""
+        return f"{self.count} x {self.reason} (row {rows}{more})"
+
 
 @dataclass(frozen=True)
 class Corpus:
     """The examples of a run and how they were found.
 
     ``padding_pool`` holds unselected passages of 20-200 words, none of which is the selected passage of a
-    row that was read. ``sha256`` is a hash of the examples in their order, all fields;
+    row that was read. ``sha256`` is a hash of the examples in their order, all texts;
     ``padding_sha256`` one of the pool. ``candidates`` counts the usable rows that the examples were
     drawn from. ``asked`` is the name or the absolute path, and ``asked_n`` the number of examples, with which
-    :func:`read_corpus` finds it again.
+    :func:`read_corpus` finds it again; ``asked`` is empty of rows that were given in Python, which lie in no file.
     """
 
     name: str
@@ -138,12 +147,31 @@ class Corpus:
         left = tuple(example for example in self.examples if example.identifier not in identifiers)
         return replace(self, examples=left)
 
+    def place(self, identifier: str) -> int:
+        """The place of an example among the others; ValueError with the nearest identifier where it is not there."""
+        known = [example.identifier for example in self.examples]
+        if identifier not in known:
+            raise ValueError(
+                f"no example of {printable(self.name)} is called {identifier!r}.{nearest(identifier, known)} It has "
+                f"{len(known)}, such as {', '.join(printable(own) for own in known[:IDENTIFIERS_NAMED])}"
+            )
+        return known.index(identifier)
+
     @property
     def sha256(self) -> str:
         return _hash(
             (example.identifier, example.query, example.document, example.answer, example.passages)
             for example in self.examples
         )
+
+    @property
+    def columns_sha256(self) -> str:
+        """A hash of the examples' further columns, in their order; empty where none has any.
+
+        Apart from the texts' hash: what a run fed is told by that, and known of runs of before there were columns.
+        """
+        own = [example.columns for example in self.examples]
+        return _hash(own) if any(own) else ""
 
     @property
     def padding_sha256(self) -> str:
@@ -164,7 +192,7 @@ class Corpus:
         for title, malformed in (("bad rows", True), ("rows outside the selection", False)):
             rejections = [rejection for rejection in self.rejected if rejection.malformed is malformed]
             lines.append(f"{title}: {sum(rejection.count for rejection in rejections)}")
-            lines.extend(f"  {_describe_rejection(rejection)}" for rejection in rejections)
+            lines.extend(f"  {rejection.words}" for rejection in rejections)
         lines.extend(f"warning: {warning}" for warning in self.warnings)
         lines.append(f"sha256 of the examples: {self.sha256}")
         return "\n".join(lines)
@@ -290,7 +318,7 @@ def corpus_of_rows(
         for (reason, malformed), numbers in rejected.items()
     )
     if not candidates:
-        reasons = "; ".join(map(_describe_rejection, rejections)) or "it holds no rows"
+        reasons = "; ".join(rejection.words for rejection in rejections) or "it holds no rows"
         raise CorpusError(
             f"{source}: none of {rows_read} rows is usable as schema {schema.name!r}: {reasons}"
         )
@@ -349,6 +377,7 @@ def _with_unique_identifiers(candidates: list[Candidate]) -> list[Example]:
                 document=candidate.document,
                 answer=candidate.answer,
                 passages=candidate.unselected,
+                columns=candidate.columns,
             )
         )
     return examples
@@ -371,12 +400,6 @@ def _warnings(
     if malformed:
         warnings.append(f"{malformed} bad rows were left out")
     return tuple(warnings)
-
-
-def _describe_rejection(rejection: Rejection) -> str:
-    rows = ", ".join(map(str, rejection.rows))
-    more = ", ..." if rejection.count > len(rejection.rows) else ""
-    return f"{rejection.count} x {rejection.reason} (row {rows}{more})"
 
 
 def _hash(items: Iterable[Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A usable row. ``selected`` and ``unselected`` are the texts of its passages, if it has any."""
+    """A usable row. ``selected`` and ``unselected`` are the texts of its passages, ``columns`` its further columns."""
 
     number: int
     identifier: str
@@ -37,6 +37,7 @@ class Candidate:
     answer: str
     selected: tuple[str, ...] = ()
     unselected: tuple[str, ...] = ()
+    columns: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class MalformedRow:
     """A damaged row."""
 
     reason: str
+
+
+#: Columns that may name an example; the first that does.
+IDENTIFIERS = ("query_id", "identifier", "id")
 
 
 class _BadField(Exception):
@@ -90,6 +95,7 @@ def word_count(text: str) -> int:
 
 
 def _plain(row: dict[str, Any], number: int, selection: Selection) -> Candidate:
+    known = ("query", "document", "answer", "passages", identifier_column(row))
     return Candidate(
         number=number,
         identifier=_identifier(row, number),
@@ -98,6 +104,9 @@ def _plain(row: dict[str, Any], number: int, selection: Selection) -> Candidate:
         answer=_text(row, "answer"),
         # CSV has no null: an empty cell there is an absent list.
         unselected=tuple(_texts(row, "passages")) if row.get("passages") not in (None, "") else (),
+        columns=tuple(
+            (name, value) for name, value in row.items() if name not in known and value not in (None, "")
+        ),
     )
 
 
@@ -159,11 +168,17 @@ def _passages(row: dict[str, Any]) -> list[tuple[str, bool]]:
 
 
 def _identifier(row: dict[str, Any], number: int) -> str:
-    for name in ("query_id", "identifier", "id"):
+    column = identifier_column(row)
+    return _sound(str(row[column]), column) if column else f"row-{number}"
+
+
+def identifier_column(row: Mapping[str, Any]) -> str:
+    """The column that names the example of a row; empty where none does."""
+    for name in IDENTIFIERS:
         value = row.get(name)
         if isinstance(value, int | str) and not isinstance(value, bool) and str(value).strip():
-            return _sound(str(value), name)
-    return f"row-{number}"
+            return name
+    return ""
 
 
 def _text(row: dict[str, Any], name: str) -> str:

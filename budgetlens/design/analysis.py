@@ -27,6 +27,16 @@ class Analysis:
     ``conclusion`` gives, for a protocol, what answers the question; without it the headlines speak for themselves.
     Decoder inputs of the published protocol start as they did, with the start token alone;
     those of any other with all that the model's generation starts with.
+
+    Examples:
+        >>> from budgetlens import Analysis, Factor, Plan, crossed, effect
+        >>> def plan():
+        ...     design = crossed([Factor("prefix", ("none", "oracle"))])
+        ...     contrasts = (effect(prefix=("none", "oracle")).contrast(design.cells),)
+        ...     return Plan(design=design, rows="predicting", probes=(), contrasts=contrasts, share_contrasts=contrasts)
+        >>> mine = Analysis(name="mine", title="Mine", question="Does it help?", plans={"corrected": plan()}, n=20)
+        >>> [cell.name for cell in mine.plan("corrected").design.cells]
+        ['prefix=none', 'prefix=oracle']
     """
 
     name: str
@@ -63,5 +73,18 @@ class Analysis:
 
 
 def analysis(name: str) -> Callable[[Callable[[], Analysis]], Callable[[], Analysis]]:
-    """Register a function that makes an analysis under ``name``."""
+    """Register a function that makes an analysis under ``name``.
+
+    Examples:
+        >>> from budgetlens import Analysis, Factor, Plan, analysis, crossed, effect
+        >>> def plan():
+        ...     design = crossed([Factor("prefix", ("none", "oracle"))])
+        ...     contrasts = (effect(prefix=("none", "oracle")).contrast(design.cells),)
+        ...     return Plan(design=design, rows="predicting", probes=(), contrasts=contrasts, share_contrasts=contrasts)
+        >>> @analysis("mine")
+        ... def mine():
+        ...     return Analysis(name="mine", title="Mine", question="Does it help?", plans={"corrected": plan()}, n=20)
+        >>> mine().plan("corrected").rows
+        'predicting'
+    """
     return registered("analysis", name)

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Factor:
-    """A named factor with its levels; the name is a registered intervention's."""
+    """A named factor with its levels; the name is a registered intervention's.
+
+    Examples:
+        >>> from budgetlens import Factor
+        >>> Factor("prefix", ("none", "oracle")).levels
+        ('none', 'oracle')
+    """
 
     name: str
     levels: tuple[str, ...]
@@ -147,6 +153,11 @@ def crossed(
     """The design that crosses ``factors``, then the ``extra`` cells, given as one level per factor.
 
     ``aliases`` maps a cell's levels, in the order of the factors, to its short name.
+
+    Examples:
+        >>> from budgetlens import Factor, crossed
+        >>> [cell.name for cell in crossed([Factor("prefix", ("none", "oracle")), Factor("prompt", ("query",))]).cells]
+        ['prefix=none|prompt=query', 'prefix=oracle|prompt=query']
     """
     aliases = aliases or {}
     names = [factor.name for factor in factors]

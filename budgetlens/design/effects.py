@@ -31,6 +31,13 @@ class Effect:
     """A weighting of places in a design; where its weights sum to 0, a comparison of them.
 
     ``+``, ``-``, ``*`` by a number and :func:`mean` make new effects without a name; :meth:`named` names one.
+
+    Examples:
+        >>> from budgetlens import Effect, effect
+        >>> with_query = effect(prefix=("none", "oracle"), prompt="query")
+        >>> interaction = (effect(prefix=("none", "oracle"), prompt="none") - with_query).named("what the query spares")
+        >>> isinstance(interaction, Effect), interaction.name
+        (True, 'what the query spares')
     """
 
     weights: tuple[tuple[Place, float], ...]
@@ -145,7 +152,8 @@ def effect(**factors: Level | tuple[Level, Level]) -> Effect:
     Raises:
         ValueError: no pair, or a pair of equal levels.
 
-    Example:
+    Examples:
+        >>> from budgetlens import effect
         >>> prefix = effect(prefix=("none", "oracle"), prompt="query")
         >>> prefix.words
         'prefix none→oracle | prompt=query'

@@ -42,6 +42,15 @@ class Context:
     tokenizer's ids without added tokens. ``draw`` numbers independent repetitions of a random choice: the
     level ``random-text#2`` is the same choice as ``random-text``, made with another seed. ``padding_pool`` are
     passages that no row of the corpus selects, of the rows outside the selection as well.
+
+    Examples:
+        >>> from budgetlens import Context, Example
+        >>> examples = [Example(str(number), "who", "Oss built it.", "Oss") for number in range(4)]
+        >>> context = Context(index=0, examples=examples, tokenizer=None, vocabulary_size=0, seed=42)
+        >>> context.other().identifier
+        '2'
+        >>> int(context.generator("hint").integers(10)) == int(context.generator("hint").integers(10))
+        True
     """
 
     index: int
@@ -82,6 +91,19 @@ class Intervention(ABC):
     ``identity_levels`` must change nothing. Any other level that leaves every trial of a run as it is, or edits
     nothing but roles that none has, is refused before the run (:mod:`budgetlens.design.reach`), unless
     ``may_be_idle`` says that doing nothing is an answer: a document that is long enough is not padded.
+
+    Examples:
+        >>> from dataclasses import dataclass, replace
+        >>> from budgetlens import Context, Intervention, Segment, Trial, intervention
+        >>> @intervention("hint")
+        ... @dataclass(frozen=True)
+        ... class Hint(Intervention):
+        ...     text: str = "It may help"
+        ...
+        ...     def apply(self, trial: Trial, context: Context) -> Trial:
+        ...         return replace(trial, decoder=(Segment("prompt", text=self.text), *trial.decoder))
+        >>> Hint.parse("Look")
+        Hint(text='Look')
     """
 
     sample_levels: ClassVar[tuple[str, ...]] = ("",)
@@ -131,7 +153,19 @@ class Intervention(ABC):
 
 
 def intervention(name: str) -> Callable[[InterventionClass], InterventionClass]:
-    """Register an intervention under ``name``, which is also the name of its factor in designs."""
+    """Register an intervention under ``name``, which is also the name of its factor in designs.
+
+    Examples:
+        >>> from dataclasses import dataclass
+        >>> from budgetlens import Intervention, intervention
+        >>> @intervention("as_it_is")
+        ... @dataclass(frozen=True)
+        ... class AsItIs(Intervention):
+        ...     def apply(self, trial, context):
+        ...         return trial
+        >>> AsItIs().name
+        'as_it_is'
+    """
     return registered("intervention", name)
 
 

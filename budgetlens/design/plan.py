@@ -37,6 +37,14 @@ class Plan:
     plot. ``headline`` names the contrasts that strata, seeds and head maps report; empty means the first of each
     family. ``allow_idle`` is for plans that ask which roles there are, and whose tables say where there are none:
     levels that change nothing are run all the same (:mod:`budgetlens.design.reach`).
+
+    Examples:
+        >>> from budgetlens import Factor, Plan, crossed, effect
+        >>> design = crossed([Factor("prefix", ("none", "oracle"))])
+        >>> prefix = effect(prefix=("none", "oracle")).contrast(design.cells)
+        >>> plan = Plan(design=design, rows="predicting", probes=(), contrasts=(prefix,), share_contrasts=())
+        >>> len(plan.design.cells)
+        2
     """
 
     design: Design

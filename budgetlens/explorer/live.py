@@ -16,7 +16,7 @@ from budgetlens.explorer.data import RunData
 from budgetlens.explorer.named import Named, named_paths, not_opened
 from budgetlens.explorer.state import cells_with_prefix, name_with_own_prefix
 from budgetlens.explorer.views import NothingToShow, joined
-from budgetlens.model.capture import Reading
+from budgetlens.model.capture import Probing
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import load_model
 from budgetlens.model.observation import read_probes
@@ -161,7 +161,7 @@ class LiveModel:
             tables = capture_part(
                 model,
                 [Unit(fed)],
-                Reading(read_probes(wanted)),
+                Probing(read_probes(wanted)),
                 rows=self.data.manifest.rows,
                 batch_tokens=int(self.data.manifest.identity["batch_tokens"]),
             )

@@ -14,8 +14,8 @@ from budgetlens.explorer.live import LiveModel, OwnTexts
 from budgetlens.explorer.state import MEAN, NONE, State, own_cell_names, own_labels
 from budgetlens.explorer.views import LIGHT, Listing, NothingToShow, View
 from budgetlens.runs.tokens import read_token_attention, stored_examples
-from budgetlens.tables.probe_maps import layer_map
-from figures import budget_ledger, token_view
+from budgetlens.tables.probe_maps import records_map
+from figures import token_view
 from figures.labels import plain_number, signed
 from figures.looks import Look
 from figures.theme import ROLES
@@ -148,16 +148,8 @@ def _own_attention(
         return None
     declared = data.probes[state.probe]
     quantity = next(own for own in declared.quantities if own.name == state.quantity)
-    keys = ["cell", "stack", "block", "layer", declared.axis]
-    rows = records.groupby(keys, sort=False)[quantity.name].mean().rename("mean").reset_index()
-    rows = rows.assign(n=1, low=float("nan"), high=float("nan"), alias=rows["cell"].map(labels))
     title = f"{declared.label.short} of your own text"
-    if declared.drawn == "ledger":
-        return budget_ledger(rows, cells=list(labels), title=title, **look)
-    rows = rows.assign(cell=rows["alias"])
-    if rows["block"].nunique() > 1:
-        rows = rows.assign(cell=rows["cell"] + ", " + rows["block"])
-    return layer_map(rows, declared, quantity, facet="cell", title=title, look=look)
+    return records_map(records, declared, quantity, labels=labels, title=title, look=look)
 
 
 def _token_figure(

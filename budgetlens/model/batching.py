@@ -59,8 +59,9 @@ class Batch:
     trial × encoder position, what its decoder may see.
     ``lane_pass``: lane → its pass. ``decoder_ids``, ``decoder_roles``, ``decoder_positions``,
     ``decoder_trial`` (the trial that a position belongs to, -1 at padding): lane × decoder position.
-    ``answer``: the rows whose logits predict the ``targets`` (lane × row); ``chosen``: the rows whose
-    attention is read. ``packed`` tells whether any lane holds more than one trial.
+    ``answer``: the rows whose logits predict the ``targets`` (lane × row); ``chosen``: the decoder rows whose
+    attention is read. ``encoder_rows``: the encoder's rows that are read, of passes; ``encoder_owners``: trial → the
+    owner among them whose average it gets. ``packed`` tells whether any lane holds more than one trial.
     """
 
     trials: tuple[TokenizedTrial, ...]
@@ -76,6 +77,8 @@ class Batch:
     decoder_trial: Int[Tensor, "lane decoder_position"]
     answer: Rows
     chosen: Rows
+    encoder_rows: Rows
+    encoder_owners: Int[Tensor, " owner"]
     targets: Int[Tensor, "lane row"]
     packed: bool
     shifted: bool
@@ -139,11 +142,14 @@ def make_batch(
     decoder_ids = _pad([_joined(trials, lane, "ids") for lane in lanes], pad_token)
     answer = _rows(trials, lanes, "predicting")
     pass_roles = _pad([[ROLE_CODES[role] for role in roles] for _, roles, *_ in passes], PADDING)
+    by_pass = torch.tensor(trial_pass)
     tensors = {
         "encoder_ids": _pad([list(ids) for ids, *_ in passes], pad_token),
         "encoder_mask": _pad([[1] * len(ids) for ids, *_ in passes], 0),
         "pass_roles": pass_roles,
-        "trial_pass": torch.tensor(trial_pass),
+        "trial_pass": by_pass,
+        # Trials that share a pass share what is read of it.
+        "encoder_owners": by_pass,
         "visible": _pad([[int(seen) for seen in trial.visible] for trial in trials], 0, pass_roles.shape[1]),
         "lane_pass": torch.tensor([trial_pass[lane[0]] for lane in lanes]),
         "decoder_ids": decoder_ids,
@@ -156,6 +162,7 @@ def make_batch(
         trials=tuple(trials),
         answer=_moved(answer, device),
         chosen=_moved(answer if rows == "predicting" else _rows(trials, lanes, rows), device),
+        encoder_rows=_moved(_document_rows(pass_roles), device),
         packed=len(lanes) < len(trials),
         shifted=any(trial.decoder_shift for trial in trials),
         decoded=len(decoded),
@@ -222,6 +229,15 @@ def _rows(trials: Sequence[TokenizedTrial], lanes: Sequence[Sequence[int]], rows
         index.append(lane_index)
         owner.append(lane_owner)
     return Rows(_pad(index, 0), _pad(owner, -1), len(trials))
+
+
+def _document_rows(roles: Int[Tensor, "encoder_pass position"]) -> Rows:
+    """The positions of every pass whose role is *document*; each pass owns its rows."""
+    is_document = roles == ROLE_CODES["document"]
+    width = int(is_document.sum(dim=1).max())
+    order = torch.argsort((~is_document).to(torch.int8), dim=1, stable=True)[:, :width]
+    owner = torch.where(is_document.gather(1, order), torch.arange(len(roles))[:, None], -1)
+    return Rows(order, owner, len(roles))
 
 
 def _encoder_changes(

@@ -8,8 +8,8 @@ and the output head is given the rows that predict answer tokens, and no others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import nnsight
 import numpy as np
@@ -24,14 +24,13 @@ from budgetlens.model.decoder_inputs import decoder_inputs, position_rows
 from budgetlens.model.edit_words import edit_words
 from budgetlens.model.edits import EditError, OutputEdit
 from budgetlens.model.loaded import LoadedModel, at_path
-from budgetlens.model.observation import AnswerLogits, AnswerObservation, Observation, Reading
-from budgetlens.model.roles import ROLE_CODES
+from budgetlens.model.observation import AnswerLogits, AnswerObservation, Observation, Probing
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
 from budgetlens.model.visitor import StackVisitor
 from budgetlens.registry.names import name_of
 
-__all__ = ["Capture", "EditError", "Reading", "capture", "encode"]
+__all__ = ["Capture", "EditError", "Probing", "capture", "encode"]
 
 
 @dataclass(frozen=True)
@@ -39,15 +38,18 @@ class Capture:
     """What one batch leaves.
 
     ``token_losses`` trial × row, nats, NaN at padding; ``observations`` one per probe of attention and site,
-    ``answers`` one per probe of answers.
+    ``answers`` one per probe of answers. ``activations`` are those that the reading keeps, by stack, by site (the
+    residual stream: by layer) and by what they are: of passes in the encoder, of lanes in the decoder, before edits of
+    the call and behind those of states.
     """
 
     token_losses: Float[np.ndarray, "trial row"]
     observations: tuple[Observation, ...]
     answers: tuple[AnswerObservation, ...] = ()
+    activations: Mapping[tuple[str, Site | int, str], Tensor] = field(default_factory=dict)
 
 
-def capture(model: LoadedModel, batch: Batch, reading: Reading, edits: Sequence[Edit] = ()) -> Capture:
+def capture(model: LoadedModel, batch: Batch, reading: Probing, edits: Sequence[Edit] = ()) -> Capture:
     """Run ``batch`` through ``model``; read attention and answer losses.
 
     Every trial runs under its own edits, and under ``edits`` besides; donors of state edits that are no trials of
@@ -58,9 +60,18 @@ def capture(model: LoadedModel, batch: Batch, reading: Reading, edits: Sequence[
     edits = tuple(edits)
     _require_matches(model, batch, edits)
     with torch.inference_mode():
-        states, encoder_observations = _encode(model, batch, reading, edits)
-        losses, decoder_observations, answers = _decode(model, batch, states, reading, edits)
-    return Capture(losses, (*encoder_observations, *decoder_observations), answers)
+        states, encoder = _encode(model, batch, reading, edits)
+        losses, decoder, answers = _decode(model, batch, states, reading, edits)
+    return Capture(
+        token_losses=losses,
+        observations=(*encoder.observations(batch.encoder_owners), *decoder.observations(None)),
+        answers=answers,
+        activations={
+            (visitor.stack, *key): tensor
+            for visitor in (encoder, decoder)
+            for key, tensor in visitor.activations.items()
+        },
+    )
 
 
 def encode(
@@ -73,7 +84,7 @@ def encode(
     edits = tuple(edits)
     _require_matches(model, batch, edits)
     with torch.inference_mode():
-        return _encode(model, batch, Reading(), edits)[0]
+        return _encode(model, batch, Probing(), edits)[0]
 
 
 def _require_matches(model: LoadedModel, batch: Batch, edits: Sequence[Edit]) -> None:
@@ -108,13 +119,13 @@ def _besides(own: Sequence[Edit], edits: Sequence[Edit]) -> tuple[Edit, ...]:
 
 
 def _encode(
-    model: LoadedModel, batch: Batch, reading: Reading, edits: tuple[Edit, ...]
-) -> tuple[Tensor, list[Observation]]:
+    model: LoadedModel, batch: Batch, reading: Probing, edits: tuple[Edit, ...]
+) -> tuple[Tensor, StackVisitor]:
     inputs = {"input_ids": batch.encoder_ids, "attention_mask": batch.encoder_mask}
     encoder_places = _places(batch.encoder_ids)
     visitor = StackVisitor(
         model,
-        reading if reading.encoder else Reading(),
+        reading if reading.encoder else replace(reading, probes=()),
         [
             _besides(own, edits) if number < batch.decoded else own
             for number, own in enumerate(batch.pass_edits)
@@ -124,21 +135,21 @@ def _encode(
         row_roles=batch.pass_roles,
         key_roles={"self": batch.pass_roles},
         tokens={"self": Tokens(batch.encoder_ids, encoder_places, batch.encoder_ids, encoder_places)},
-        rows=_document_rows(batch.pass_roles),
+        rows=batch.encoder_rows,
     )
     encoder = model.model.get_encoder()
     if not visitor.has_work:
-        return encoder(**inputs).last_hidden_state, []
+        return encoder(**inputs).last_hidden_state, visitor
     envoy = at_path(model.envoy, _path_of(model, encoder))
     with envoy.trace(**inputs):
         visitor.visit_layers()
         states = nnsight.save(visitor.final_states(envoy.output.last_hidden_state))
-    return states, visitor.observations(batch.trial_pass)
+    return states, visitor
 
 
 def _decode(
-    model: LoadedModel, batch: Batch, states: Tensor, reading: Reading, edits: tuple[Edit, ...]
-) -> tuple[np.ndarray, list[Observation], tuple[AnswerObservation, ...]]:
+    model: LoadedModel, batch: Batch, states: Tensor, reading: Probing, edits: tuple[Edit, ...]
+) -> tuple[np.ndarray, StackVisitor, tuple[AnswerObservation, ...]]:
     visitor = StackVisitor(
         model,
         reading,
@@ -168,21 +179,25 @@ def _decode(
         logits = model.envoy.output.logits.save()
     answer = AnswerLogits(logits, batch.targets, batch.answer.owner >= 0)
     answers = _answer_observations(reading, answer, batch)
-    return _by_trial(answer.losses, batch.answer).cpu().numpy(), visitor.observations(None), answers
+    return _by_trial(answer.losses, batch.answer).cpu().numpy(), visitor, answers
 
 
 def _answer_observations(
-    reading: Reading, answer: AnswerLogits, batch: Batch
+    reading: Probing, answer: AnswerLogits, batch: Batch
 ) -> tuple[AnswerObservation, ...]:
     """What the probes of answers read, summed over each trial's rows in float64, in the order of the rows."""
     tokens = np.array([trial.answer_tokens for trial in batch.trials])
     found = []
     for probe in reading.of_answers:
-        sums = {}
-        for name, by_row in probe.observe_answer(answer).items():
-            table = _by_trial(by_row.double(), batch.answer).cpu().numpy()
-            sums[name] = np.array([row[:count].sum() for row, count in zip(table, tokens, strict=True)])
-        found.append(AnswerObservation(name_of(probe), probe.declares.by_token, tokens, sums))
+        by_row = {
+            name: _by_trial(values.double(), batch.answer).cpu().numpy()
+            for name, values in probe.observe_answer(answer).items()
+        }
+        sums = {
+            name: np.array([row[:count].sum() for row, count in zip(table, tokens, strict=True)])
+            for name, table in by_row.items()
+        }
+        found.append(AnswerObservation(name_of(probe), probe.declares.by_token, tokens, sums, by_row))
     return tuple(found)
 
 
@@ -215,16 +230,6 @@ def _by_trial(values: Float[Tensor, "lane row"], rows: Rows) -> Float[Tensor, "t
     table = values.new_full((rows.count, int(counts.max())), torch.nan)
     table[owner, place] = own
     return table
-
-
-def _document_rows(roles: Int[Tensor, "encoder_pass position"]) -> Rows:
-    """The positions of every pass whose role is *document*; each pass owns its rows."""
-    is_document = roles == ROLE_CODES["document"]
-    width = int(is_document.sum(dim=1).max())
-    order = torch.argsort((~is_document).to(torch.int8), dim=1, stable=True)[:, :width]
-    passes = torch.arange(len(roles), device=roles.device)
-    owner = torch.where(is_document.gather(1, order), rearrange(passes, "owner -> owner 1"), -1)
-    return Rows(order, owner, len(roles))
 
 
 def _path_of(model: LoadedModel, module: torch.nn.Module) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from budgetlens.model.attention import RowAttention, Site
 from budgetlens.model.batching import Batch, make_batch
-from budgetlens.model.capture import Capture, Reading, capture
+from budgetlens.model.capture import Capture, Probing, capture
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.edits import ScaleValues
 from budgetlens.model.loaded import LoadedModel
@@ -62,7 +62,7 @@ def check_contract(model: LoadedModel) -> None:
     """
     batch = _probe_batch(model)
     try:
-        reference = capture(model, batch, Reading((_RoleShares(),), encoder=True))
+        reference = capture(model, batch, Probing((_RoleShares(),), encoder=True))
     except ContractError:
         raise
     except Exception as error:
@@ -83,7 +83,7 @@ def check_contract(model: LoadedModel) -> None:
                 f"{model.name}: shares at {observation.site} sum to {total.min():.6f}…{total.max():.6f}, not to 1"
             )
     for site in model.operations:
-        edited = capture(model, batch, Reading(), (ScaleValues(site, PROBED_FACTOR),))
+        edited = capture(model, batch, Probing(), (ScaleValues(site, PROBED_FACTOR),))
         if not _differs(edited, reference):
             raise ContractError(
                 f"{model.name}: an edit of the values at {site} left every answer loss as it was; edits there are discarded"

@@ -45,6 +45,12 @@ class Declaration:
 
     Raises:
         ValueError: an outcome with an axis, without a tested quantity, or with several quantities.
+
+    Examples:
+        >>> from budgetlens import Declaration, Quantity
+        >>> share = Quantity("share", "share", "fraction of attention", smallest_difference=0.01)
+        >>> Declaration(title="Strongest key", quantities=(share,), axis="key").tested.name
+        'share'
     """
 
     title: str

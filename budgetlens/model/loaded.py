@@ -16,6 +16,9 @@ from budgetlens.model.attention import Site
 from budgetlens.model.families import Family
 from budgetlens.model.tokenization import TrialTokenizer
 
+#: What the identity of a model begins with whose name finds no files: a hash of what is in memory follows.
+IN_MEMORY = "memory:"
+
 
 class ModelError(ValueError):
     """A model that can't be loaded or used; the message says what to do."""
@@ -54,6 +57,11 @@ class LoadedModel:
     def attention_implementation(self) -> str:
         """The attention implementation in use, ``sdpa`` or ``eager``."""
         return self.model.config._attn_implementation
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether its name finds it again, in a directory or on the hub; False of one that was in memory already."""
+        return not self.identity.startswith(IN_MEMORY)
 
     @property
     def vocabulary_size(self) -> int:

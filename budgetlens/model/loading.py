@@ -212,6 +212,14 @@ def prepare_model(
     return loaded
 
 
+def limited(model: LoadedModel, limits: Limits) -> LoadedModel:
+    """The same loaded model with other longest inputs."""
+    own = _trial_tokenizer(
+        model.name, model.tokenizer, model.model.config, model.model.generation_config, limits
+    )
+    return replace(model, trial_tokenizer=own)
+
+
 def _trial_tokenizer(
     name: str, tokenizer: PreTrainedTokenizerBase, config: Any, generation: Any, limits: Limits | None
 ) -> TrialTokenizer:

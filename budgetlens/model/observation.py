@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from budgetlens.model.declaration import Declaration
 from budgetlens.registry.discovery import discover
@@ -28,13 +28,61 @@ if TYPE_CHECKING:
 
 ProbeClass = TypeVar("ProbeClass")
 
+#: What can be kept of a layer: the residual stream behind it, and what its attention is handed.
+ACTIVATIONS = ("residual", "query", "key", "value")
+
 #: Value of ``head`` in records of a quantity that is computed from the average over heads.
 ALL_HEADS = -1
 
 
 def probe(name: str) -> Callable[[ProbeClass], ProbeClass]:
-    """Register a probe under ``name``."""
+    """Register a probe under ``name``.
+
+    Examples:
+        >>> from dataclasses import dataclass
+        >>> from budgetlens import Declaration, Quantity, probe
+        >>> @probe("strongest_key")
+        ... @dataclass(frozen=True)
+        ... class StrongestKey:
+        ...     declares = Declaration(
+        ...         title="Strongest key", quantities=(Quantity("share", "share", "fraction of attention"),), axis="key"
+        ...     )
+        ...
+        ...     def categories(self, site):
+        ...         return ("strongest",) if site.stack == "decoder" else ()
+        ...
+        ...     def observe(self, attention):
+        ...         return {"share": attention.probabilities.amax(dim=-1, keepdim=True)}
+        >>> import budgetlens as bl
+        >>> model = bl.load_model("reference")
+        >>> reading = model.read(document="Oss built the mill.", answer="Oss", probes=[StrongestKey()])
+        >>> bool(reading.records("strongest_key")["share"].between(0, 1).all())
+        True
+    """
     return registered("probe", name)
+
+
+class Probe:
+    """Base of a probe of one's own: a frozen dataclass that declares what its records are, and measures.
+
+    A probe of attention has ``categories(site)`` and ``observe(attention)`` (:class:`AttentionProbe`), a probe of answers
+    ``observe_answer(answer)`` (:class:`AnswerProbe`); ``@probe("name")`` above it gives it its name.
+
+    Examples:
+        >>> from dataclasses import dataclass
+        >>> from budgetlens import Declaration, Probe, Quantity, probe
+        >>> @probe("surest")
+        ... @dataclass(frozen=True)
+        ... class Surest(Probe):
+        ...     declares = Declaration(title="Surest", quantities=(Quantity("surest", "p of the likeliest", "fraction"),))
+        ...
+        ...     def observe_answer(self, answer):
+        ...         return {"surest": answer.logits.float().softmax(dim=-1).amax(dim=-1)}
+        >>> Surest().declares.title
+        'Surest'
+    """
+
+    declares: ClassVar[Declaration]
 
 
 class AttentionProbe(Protocol):
@@ -93,15 +141,17 @@ class AnswerLogits:
 
 @dataclass(frozen=True)
 class AnswerObservation:
-    """One answer probe's quantities, summed over each trial's answer rows.
+    """One answer probe's quantities: token by token, and summed over each trial's answer rows.
 
-    ``sums`` by name and ``tokens``, the answer's rows, have one entry per trial; ``by_token`` is the declaration's.
+    ``sums`` by name and ``tokens``, the answer's rows, have one entry per trial; ``by_row``, trial × row, has what was
+    summed, NaN behind a shorter answer's end. ``by_token`` is the declaration's.
     """
 
     probe: str
     by_token: bool
     tokens: np.ndarray
     sums: Mapping[str, np.ndarray]
+    by_row: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -120,12 +170,16 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Which probes read which sites: ``layers`` None means all; ``encoder`` asks for the document rows."""
+class Probing:
+    """Which probes read which sites: ``layers`` None means all; ``encoder`` asks for the document rows.
+
+    ``activations`` are kept of these layers as they are, in both stacks: some of :data:`ACTIVATIONS`.
+    """
 
     probes: tuple[AttentionProbe | AnswerProbe, ...] = ()
     layers: frozenset[int] | None = None
     encoder: bool = False
+    activations: frozenset[str] = frozenset()
 
     @property
     def of_attention(self) -> tuple[AttentionProbe, ...]:
@@ -139,7 +193,14 @@ class Reading:
 
     def reads(self, site: Site) -> bool:
         """Whether any probe reads ``site``."""
-        return bool(self.of_attention) and (self.layers is None or site.layer in self.layers)
+        return bool(self.of_attention) and self._has(site.layer)
+
+    def keeps(self, layer: int, what: str) -> bool:
+        """Whether an activation of a layer is kept."""
+        return what in self.activations and self._has(layer)
+
+    def _has(self, layer: int) -> bool:
+        return self.layers is None or layer in self.layers
 
 
 def available_probes() -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
-"""Attention token by token: every answer row over every key, per layer and head, for one trial.
+"""Attention token by token: every answer row, or encoder position, over every key, per layer and head, for one trial.
 
-The numbers come from the same capture as budgets: each answer row is made an owner of its own, and a probe
+The numbers come from the same capture as budgets: each row is made an owner of its own, and a probe
 whose categories are the keys reads it. Sums by role are therefore the budgets of the run's records.
 """
 
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor
 
 from budgetlens.model.attention import RowAttention, Site
 from budgetlens.model.batching import Rows, make_batch
-from budgetlens.model.capture import Reading, capture
+from budgetlens.model.capture import Probing, capture
 from budgetlens.model.contract import pad_token
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.loaded import LoadedModel
@@ -54,6 +55,7 @@ _UNDECODABLE = "\ufffd"
 class _TokenShares:
     """Share of every key by itself. It knows the keys of one trial, so that it is no probe for a run."""
 
+    stack: str
     encoder_keys: int
     decoder_keys: int
 
@@ -64,13 +66,12 @@ class _TokenShares:
     )
 
     def categories(self, site: Site) -> tuple[str, ...]:
-        """The keys of a decoder site, as the model orders them: the decoder's before the encoder's."""
-        counts = {
-            "merged": self.decoder_keys + self.encoder_keys,
-            "self": self.decoder_keys,
-            "cross": self.encoder_keys,
-        }
-        return tuple(map(str, range(counts[site.block]))) if site.stack == "decoder" else ()
+        """The keys of a site of the stack, as the model orders them: the decoder's before the encoder's."""
+        if site.stack != self.stack:
+            return ()
+        own = {"encoder": self.encoder_keys, "decoder": self.decoder_keys}
+        counts = {"merged": sum(own.values()), "self": own[site.stack], "cross": self.encoder_keys}
+        return tuple(map(str, range(counts[site.block])))
 
     def observe(self, attention: RowAttention) -> Mapping[str, Tensor]:
         """``share``: batch × head × row × key, between 0 and 1, exactly 0 at hidden keys."""
@@ -109,27 +110,59 @@ def token_attention(
         ValueError: a layer that the decoder does not have, or unknown rows.
         EditError: an edit matches no attention call.
     """
-    wanted = _checked_layers(model, layers)
-    batch = make_batch([tokenized_trial], pad_token=pad_token(model), rows=rows, device=model.device)
-    index = batch.chosen.index
-    count = index.shape[1]
-    owner = rearrange(_arange_like(index), "row -> 1 row")
-    shares = _TokenShares(len(tokenized_trial.encoder_ids), len(tokenized_trial.decoder_ids))
-    captured = capture(
-        model,
-        replace(batch, chosen=Rows(index, owner, count)),
-        Reading((shares,), layers=wanted),
-        edits,
-    )
-    keys = _key_table(model.tokenizer, tokenized_trial)
+    found = shares_by_site(model, tokenized_trial, layers=layers, rows=rows, edits=edits)
+    keys = key_table(model.tokenizer, tokenized_trial)
     answer = tokenized_trial.decoder_ids[-tokenized_trial.answer_tokens :]
     row_tokens = token_texts(model.tokenizer, answer)
-    frames = [
-        _frame(observation.site, observation.values["share"], keys, row_tokens, cell)
-        for observation in captured.observations
-        if observation.site.stack == "decoder"
-    ]
+    frames = [_frame(site, shares, keys_of(site, keys), row_tokens, cell) for site, shares in found.items()]
     return pd.concat(frames, ignore_index=True)
+
+
+def shares_by_site(
+    model: LoadedModel,
+    tokenized_trial: TokenizedTrial,
+    *,
+    stack: str = "decoder",
+    layers: Iterable[int] | None = None,
+    rows: str = "predicting",
+    edits: Sequence[Edit] = (),
+) -> dict[Site, Float[np.ndarray, "head row key"]]:
+    """Attention of one trial at every site of a stack: head × row × key, float32, keys as :func:`keys_of` orders them.
+
+    In the decoder the rows are the answer's, ``predicting`` or ``holding``; in the encoder every position.
+    Raises as :func:`token_attention` does.
+    """
+    wanted = _checked_layers(model, stack, layers)
+    batch = make_batch([tokenized_trial], pad_token=pad_token(model), rows=rows, device=model.device)
+    encoder, decoder = len(tokenized_trial.encoder_ids), len(tokenized_trial.decoder_ids)
+    # Only the rows of this stack are owners of their own; the others have no reader.
+    if stack == "encoder":
+        owners = _arange_like(batch.encoder_ids[:, :encoder])
+        owner = rearrange(owners, "row -> 1 row").repeat(len(batch.encoder_ids), 1)
+        index = owner.clone()
+        # Passes behind the first are donors.
+        owner[1:] = -1
+        batch = replace(batch, encoder_rows=Rows(index, owner, encoder), encoder_owners=owners)
+    else:
+        index = batch.chosen.index
+        owner = rearrange(_arange_like(index), "row -> 1 row")
+        batch = replace(batch, chosen=Rows(index, owner, index.shape[1]))
+    reading = Probing((_TokenShares(stack, encoder, decoder),), layers=wanted, encoder=stack == "encoder")
+    return {
+        observation.site: _in_drawing_order(observation.site, observation.values["share"], encoder, decoder)
+        for observation in capture(model, batch, reading, edits).observations
+        if observation.site.stack == stack
+    }
+
+
+def _in_drawing_order(
+    site: Site, shares: Float[np.ndarray, "row head key"], encoder: int, decoder: int
+) -> Float[np.ndarray, "head row key"]:
+    """Shares without padding, the encoder's keys before the decoder's, which the model has in front."""
+    counts = {"merged": encoder + decoder, "self": decoder, "cross": encoder}
+    count = encoder if site.stack == "encoder" else counts[site.block]
+    order = np.roll(np.arange(count), encoder) if site.block == "merged" else np.arange(count)
+    return rearrange(shares[..., order], "row head key -> head row key").astype(np.float32)
 
 
 def token_texts(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
@@ -146,15 +179,15 @@ def token_texts(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[
     return texts
 
 
-def _checked_layers(model: LoadedModel, layers: Iterable[int] | None) -> frozenset[int] | None:
+def _checked_layers(model: LoadedModel, stack: str, layers: Iterable[int] | None) -> frozenset[int] | None:
     if layers is None:
         return None
     wanted = frozenset(layers)
-    known = {site.layer for site in model.sites("decoder")}
+    known = {site.layer for site in model.sites(stack)}
     unknown = sorted(wanted - known)
     if unknown or not wanted:
         raise ValueError(
-            f"layers {unknown or 'none'} were asked for; {model.name} has decoder layers 0 to {max(known)}"
+            f"layers {unknown or 'none'} were asked for; {model.name} has {stack} layers 0 to {max(known)}"
         )
     return wanted
 
@@ -163,7 +196,7 @@ def _arange_like(index: Tensor) -> Tensor:
     return index.new_ones(index.shape[1]).cumsum(0) - 1
 
 
-def _key_table(tokenizer: PreTrainedTokenizerBase, trial: TokenizedTrial) -> pd.DataFrame:
+def key_table(tokenizer: PreTrainedTokenizerBase, trial: TokenizedTrial) -> pd.DataFrame:
     """key, key_token, role, hidden of every key: the encoder's positions, then the decoder's."""
     texts = token_texts(tokenizer, [*trial.encoder_ids, *trial.decoder_ids])
     roles = list(chain(trial.encoder_roles, trial.decoder_roles))
@@ -173,17 +206,24 @@ def _key_table(tokenizer: PreTrainedTokenizerBase, trial: TokenizedTrial) -> pd.
     ).assign(encoder=np.arange(len(texts)) < len(trial.encoder_ids))
 
 
+def keys_of(site: Site, keys: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a :func:`key_table` that are keys of a site, the encoder's first."""
+    if site.block == "merged":
+        return keys
+    of_encoder = site.stack == "encoder" or site.block == "cross"
+    return keys[keys["encoder"] == of_encoder]
+
+
 def _frame(
-    site: Site, shares: np.ndarray, keys: pd.DataFrame, row_tokens: Sequence[str], cell: str
+    site: Site,
+    shares: Float[np.ndarray, "head row key"],
+    own: pd.DataFrame,
+    row_tokens: Sequence[str],
+    cell: str,
 ) -> pd.DataFrame:
-    """Tidy rows of one site; ``shares`` is row × head × key in the model's order of the keys."""
-    encoder, decoder = keys[keys["encoder"]], keys[~keys["encoder"]]
-    own = {"merged": pd.concat([decoder, encoder]), "self": decoder, "cross": encoder}[site.block]
-    # In drawing order, in which the encoder's keys come first.
-    order = np.argsort(own["key"].to_numpy(), kind="stable")
-    own = own.iloc[order]
-    rows, heads, count = shares.shape
-    values = rearrange(shares[..., order], "row head key -> (head row key)").astype(np.float32)
+    """Tidy rows of one site and its keys."""
+    heads, rows, count = shares.shape
+    values = rearrange(shares, "head row key -> (head row key)")
     each = heads * rows
     return pd.DataFrame(
         {

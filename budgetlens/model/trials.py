@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
 
@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 class Example:
     """One question with the document that holds its answer.
 
-    ``passages`` are other passages of the same source row (not selected): material for padding.
+    ``passages`` are other passages of the same source row (not selected): material for padding. ``columns`` are the
+    further columns of the row with their values, in its order: ``example["surrogate"]`` is the value of one.
+
+    Examples:
+        >>> from budgetlens import Example
+        >>> Example("1", query="who built the mill", document="Oss built the mill.", answer="Oss").answer
+        'Oss'
     """
 
     identifier: str
@@ -34,11 +40,29 @@ class Example:
     document: str
     answer: str
     passages: tuple[str, ...] = ()
+    # Values may be lists, which have no hash; equality compares them.
+    columns: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
+
+    def __getitem__(self, column: str) -> Any:
+        """The value of a further column; KeyError that names those that there are."""
+        found = dict(self.columns)
+        if column not in found:
+            raise KeyError(
+                f"example {self.identifier!r} has no column {column!r}; its further columns are "
+                f"{', '.join(map(repr, found)) or 'none'}"
+            )
+        return found[column]
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of text, or of token ids, whose positions all have one role."""
+    """A run of text, or of token ids, whose positions all have one role.
+
+    Examples:
+        >>> from budgetlens import Segment
+        >>> Segment("prompt", text="who built the mill").role
+        'prompt'
+    """
 
     role: str
     text: str | None = None
@@ -191,6 +215,12 @@ class Trial:
     the positions they have without a prefix). ``forced_start`` lets the decoder's input start as the model's own
     generation does, with the token that its configuration forces after the start token; the published runs fed the
     start token alone.
+
+    Examples:
+        >>> from budgetlens import Example, Segment, Trial
+        >>> trial = Trial.bare(Example("1", query="who built the mill", document="Oss built the mill.", answer="Oss"))
+        >>> [segment.role for segment in trial.with_prompt([Segment("prompt", text="who built the mill")]).decoder]
+        ['prompt', 'answer']
     """
 
     example: Example

@@ -13,9 +13,12 @@ from budgetlens.model.attention import AttentionCall, Site, Tokens
 from budgetlens.model.batching import Rows, StateChange
 from budgetlens.model.edits import CallEdit, OutputEdit
 from budgetlens.model.loaded import LoadedModel, at_path, site_path
-from budgetlens.model.observation import AttentionProbe, Observation, Reading
+from budgetlens.model.observation import ACTIVATIONS, AttentionProbe, Observation, Probing
 from budgetlens.model.trials import Edit
 from budgetlens.registry.names import name_of
+
+#: Those of the activations that an attention call is handed.
+CALL_ACTIVATIONS = ACTIVATIONS[1:]
 
 #: Edits with the entries of the batch that they concern; None is all of them.
 PlacedEdits = tuple[Int[Tensor, " part"] | None, tuple[Edit, ...]]
@@ -31,7 +34,7 @@ class StackVisitor:
     def __init__(
         self,
         model: LoadedModel,
-        reading: Reading,
+        reading: Probing,
         edits: Sequence[Sequence[Edit]],
         changes: Sequence[StateChange],
         *,
@@ -52,15 +55,21 @@ class StackVisitor:
         self.predicting = predicting
         sites = model.sites(stack)
         self.edits = {site: _placed(site, edits, row_roles.device) for site in sites}
-        self.sites = tuple(site for site in sites if self.edits[site] or reading.reads(site))
+        self.sites = tuple(
+            site for site in sites if self.edits[site] or reading.reads(site) or self._keeps_call(site)
+        )
         self.changes = [change for change in changes if change.edit.stack == stack]
         self.parts: list[tuple[AttentionProbe, Site, dict[str, Tensor]]] = []
+        #: By site, or by layer for the residual stream, and what it is.
+        self.activations: dict[tuple[Site | int, str], Tensor] = {}
         self._tables: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     @property
     def has_work(self) -> bool:
         """Whether anything in the stack is read or edited."""
-        return bool(self.sites or self.changes)
+        layers = range(self.model.trial_tokenizer.depths[self.stack])
+        keeps = any(self.reading.keeps(layer, "residual") for layer in layers)
+        return bool(self.sites or self.changes or keeps)
 
     def visit_layers(self) -> None:
         """Edit and read every layer in the order of the forward. To be called inside a trace."""
@@ -69,15 +78,18 @@ class StackVisitor:
                 if site.layer == layer:
                     self._visit_site(site)
             changes = [change for change in self.changes if change.edit.layer == layer]
-            if changes:
+            keeps = self.reading.keeps(layer, "residual")
+            if changes or keeps:
                 family = self.model.family
                 path = family.encoder_layers if self.stack == "encoder" else family.decoder_layers
                 module = at_path(self.model.envoy, f"{path}.{layer}")
                 output = module.output
-                if isinstance(output, tuple):
-                    module.output = (changed_states(output[0], changes), *output[1:])
-                else:
-                    module.output = changed_states(output, changes)
+                states = changed_states(output[0] if isinstance(output, tuple) else output, changes)
+                if changes:
+                    module.output = (states, *output[1:]) if isinstance(output, tuple) else states
+                if keeps:
+                    # A layer behind may write where it reads.
+                    self.activations[layer, "residual"] = states.clone()
 
     def final_states(self, states: Float[Tensor, "batch position width"]) -> Tensor:
         """The states behind the last layer and norm, with the edits that concern them."""
@@ -103,7 +115,7 @@ class StackVisitor:
     def _visit_site(self, site: Site) -> None:
         calls = _of_kind(CallEdit, self.edits[site])
         outputs = _of_kind(OutputEdit, self.edits[site])
-        if calls or self.reading.reads(site):
+        if calls or self.reading.reads(site) or self._keeps_call(site):
             operation = getattr(self.model.attention_envoy(site).source, self.model.operations[site])
             changed = self._visit_call(site, operation.inputs, calls)
             if changed is not None:
@@ -119,6 +131,9 @@ class StackVisitor:
     ) -> tuple[tuple, dict] | None:
         """Edit and read one call; the changed inputs, or None where nothing changed."""
         original = self._model_call(site, inputs)
+        for what in CALL_ACTIVATIONS:
+            if self.reading.keeps(site.layer, what):
+                self.activations[site, what] = getattr(original, what).clone()
         call = _edited_call(original, edits)
         if self.reading.reads(site):
             self._read(call)
@@ -128,6 +143,9 @@ class StackVisitor:
         if call.bias is not original.bias:
             keywords = {**keywords, "position_bias": call.bias}
         return (module, call.query, call.key, call.value, call.mask), keywords
+
+    def _keeps_call(self, site: Site) -> bool:
+        return any(self.reading.keeps(site.layer, what) for what in CALL_ACTIVATIONS)
 
     def _model_call(self, site: Site, inputs: tuple[tuple, dict]) -> AttentionCall:
         """The call that the model makes at ``site``, with a role for every row and key."""
@@ -160,6 +178,8 @@ class StackVisitor:
 
     def _read(self, call: AttentionCall) -> None:
         probes = [probe for probe in self.reading.of_attention if probe.categories(call.site)]
+        if not probes:
+            return
         sums: list[dict[str, Tensor]] = [{} for _ in probes]
         for block, attention in call.attention_rows(self.rows.index):
             for probe, total in zip(probes, sums, strict=True):

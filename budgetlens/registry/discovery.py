@@ -2,7 +2,8 @@
 
 An entry point names a package to scan, a module, or one class or function. The folders `probes`, `interventions`
 and `analyses` of this project are named in its own setup.cfg like those of any other distribution, so that a file
-dropped into them is found, and the engine imports none of them. Nothing is kept between calls but Python's module cache.
+dropped into them is found, and the engine imports none of them. What a notebook or script defines is found as well.
+Nothing is kept between calls but Python's module cache.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pkgutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from types import MappingProxyType, ModuleType
+from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 from budgetlens.registry.folders import require_own_folders
@@ -35,7 +37,7 @@ _ALTERNATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"probe": ("decl
 
 
 def discover(kind: str, group: str) -> Mapping[str, Any]:
-    """Everything registered as ``kind`` in what the entry points of ``group`` name, by name.
+    """Everything registered as ``kind`` in what the entry points of ``group`` name, and in the notebook or script, by name.
 
     Raises RegistryError where nothing names the group (budgetlens is not installed), where two different things share
     a name, where a thing can't be one of its kind, and for an entry point that can't be loaded or holds nothing of
@@ -55,6 +57,7 @@ def discover(kind: str, group: str) -> Mapping[str, Any]:
                 f"{_origin(entry_point)} holds nothing registered as {kind}; mark its class or function with "
                 f'@{kind}("name"), or correct the group {group!r}'
             )
+    _collect(kind, _of_notebook(kind, found), found)
     return MappingProxyType(dict(sorted(found.items())))
 
 
@@ -136,6 +139,23 @@ def _things(entry_point: EntryPoint, kind: str) -> Iterator[Any]:
     if hasattr(loaded, "__path__"):
         for module in _modules(loaded):
             yield from vars(module).values()
+
+
+def _of_notebook(kind: str, found: Mapping[str, Any]) -> Iterator[Any]:
+    """What the notebook or script that is run defines or has imported, under the names of the things themselves.
+
+    A name that history keeps (``_12``, ``Old``) may hold a class as it was before its cell was run again. Where the
+    script is itself one of the modules that entry points name, its things are found already, as of that module.
+    """
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    for name, thing in list(vars(main).items()):
+        if not isinstance(thing, type | FunctionType) or thing.__name__ != name:
+            continue
+        mark = getattr(thing, MARK, None)
+        other = found.get(mark[1]) if isinstance(mark, tuple) and mark[0] == kind else None
+        if other is None or path is None or path != getattr(sys.modules[other.__module__], "__file__", None):
+            yield thing
 
 
 def _modules(package: ModuleType) -> Iterator[ModuleType]:

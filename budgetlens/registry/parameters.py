@@ -93,6 +93,34 @@ def from_text(cls: type[Made], text: str) -> Made:
     return cls(**given)
 
 
+def texts_of(instance: Any) -> tuple[str, ...]:
+    """Texts that :func:`from_text` should make an equal instance of, the one that reads best first.
+
+    Values in order up to the last that is no default, and those by name. Whether a text does give the instance back
+    is for the caller to try: a field may be of a type that has no text.
+    """
+    fields = [field for field in dataclasses.fields(instance) if field.init]
+    values = [(field.name, getattr(instance, field.name)) for field in fields]
+    changed = [
+        place
+        for place, field in enumerate(fields)
+        if _needs_value(field) or values[place][1] != _default_of(field)
+    ]
+    in_order = ":".join(_value_text(value) for _, value in values[: changed[-1] + 1 if changed else 0])
+    by_name = ":".join(f"{values[place][0]}={_value_text(values[place][1])}" for place in changed)
+    return tuple(dict.fromkeys((in_order, by_name)))
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return str(value).replace(":", r"\:")
+
+
+def _default_of(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+
+
 def _signature(cls: type) -> str:
     return ", ".join(map(str, parameters_of(cls))) or "no parameters"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from budgetlens.model.batching import EncoderKey, encoder_key, make_batch, with_donors
-from budgetlens.model.capture import Capture, Reading, capture
+from budgetlens.model.capture import Capture, Probing, capture
 from budgetlens.model.contract import pad_token
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.runs.manifest import RunError
@@ -51,7 +51,7 @@ def _nobody(words: str) -> None:
 def capture_part(
     model: LoadedModel,
     part: Sequence[Unit],
-    reading: Reading,
+    reading: Probing,
     *,
     rows: str,
     batch_tokens: int,
@@ -81,18 +81,11 @@ def capture_part(
 
 
 def _records_that_fit(
-    model: LoadedModel, fed: Sequence[Fed], reading: Reading, rows: str
+    model: LoadedModel, fed: Sequence[Fed], reading: Probing, rows: str
 ) -> dict[str, pa.Table] | None:
     """Records of one batch, by kind; None where several trials together have no room in memory."""
     try:
-        batch = make_batch(
-            [item.trial for item in fed],
-            pad_token=pad_token(model),
-            rows=rows,
-            device=model.device,
-            pack=model.family.packs,
-        )
-        return capture_records(fed, capture(model, batch, reading))
+        return capture_records(fed, capture_fed(model, fed, reading, rows))
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -105,6 +98,18 @@ def _records_that_fit(
             ) from error
     # Here, where the error and all that its frames hold are gone.
     return None
+
+
+def capture_fed(model: LoadedModel, fed: Sequence[Fed], reading: Probing, rows: str) -> Capture:
+    """One batch of what was fed, in the family's own layout. Raises as :func:`budgetlens.model.capture.capture` does."""
+    batch = make_batch(
+        [item.trial for item in fed],
+        pad_token=pad_token(model),
+        rows=rows,
+        device=model.device,
+        pack=model.family.packs,
+    )
+    return capture(model, batch, reading)
 
 
 def capture_records(fed: Sequence[Fed], captured: Capture) -> dict[str, pa.Table]:

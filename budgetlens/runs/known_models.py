@@ -20,6 +20,11 @@ KNOWN_MODELS: dict[str, str] = {
 }
 
 
+def short_name(name: str) -> str:
+    """What a loaded model is called: ``reference`` for the built-in one, else its hub name or directory."""
+    return "reference" if name == str(REFERENCE_MODEL) else name
+
+
 def model_path(name: str) -> str:
     """What to load for a name: the built-in model's directory for ``reference``, else the name itself.
 

@@ -169,18 +169,7 @@ class Manifest:
     @property
     def left_out_words(self) -> tuple[str, ...]:
         """A note about the examples that are left out, by reason, with the first of each; none where there are none."""
-        if not self.left_out:
-            return ()
-        groups: dict[str, list[str]] = {}
-        for name, why in self.left_out.items():
-            groups.setdefault(_kind_of_reason(why), []).append(name)
-        parts = [
-            (f"{len(names)} " if len(groups) > 1 else "") + f"since {reason}: {_first_names(names)}"
-            for reason, names in groups.items()
-        ]
-        return (
-            f"{len(self.left_out)} of {self.corpus.n} examples are left out of every cell, {'; '.join(parts)}",
-        )
+        return left_out_words(self.left_out, self.corpus.n)
 
     @property
     def computed_words(self) -> tuple[str, ...]:
@@ -215,6 +204,20 @@ class Manifest:
     def found_analysis(self) -> Analysis:
         """The analysis that made the run (:func:`budgetlens.design.catalogue.analysis_of`)."""
         return analysis_of(self.analysis, self.design, self.protocol, self.cell_names)
+
+
+def left_out_words(left_out: Mapping[str, str], count: int) -> tuple[str, ...]:
+    """A note about the examples, of ``count``, that are left out, by reason; none where there are none."""
+    if not left_out:
+        return ()
+    groups: dict[str, list[str]] = {}
+    for name, why in left_out.items():
+        groups.setdefault(_kind_of_reason(why), []).append(name)
+    parts = [
+        (f"{len(names)} " if len(groups) > 1 else "") + f"since {reason}: {_first_names(names)}"
+        for reason, names in groups.items()
+    ]
+    return (f"{len(left_out)} of {count} examples are left out of every cell, {'; '.join(parts)}",)
 
 
 def _kind_of_reason(why: str) -> str:

@@ -27,7 +27,7 @@ from budgetlens.runs.manifest import MODELS, OVER
 from budgetlens.runs.memory import free_memory, is_out_of_memory
 from budgetlens.runs.request import RunRequest, execute, require_creatable, require_runnable
 from budgetlens.runs.run import Run
-from budgetlens.runs.running import corpus_details, design_details, file_hashes
+from budgetlens.runs.running import corpus_details, design_details, file_hashes, keep_rows
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.swept import Swept, swept_in, write_swept
 
@@ -39,22 +39,29 @@ class SweepError(ValueError):
     """Some models of a sweep failed; the message names them."""
 
 
-def sweep(request: RunRequest, finish: Callable[[Run], object], finish_sweep: Callable[[Run], None]) -> Run:
+def sweep(
+    request: RunRequest,
+    finish: Callable[[Run], object],
+    finish_sweep: Callable[[Run], object],
+    corpus: Corpus | None = None,
+) -> Run:
     """Run the analysis of ``request`` on each of its models, or continue; the sweep, with its tables.
 
-    ``finish`` makes tables, figures and report of each model's run, ``finish_sweep`` those over all of them. Raises
+    ``finish`` makes tables, figures and report of each model's run, ``finish_sweep`` those over all of them; ``corpus``
+    is that of the request, where it was made in Python. Raises
     ValueError for a model given twice, a ``source``, a revision of several models and as :func:`execute` does for
     what concerns all models; SweepError, after the tables, where a model failed.
     """
     require_creatable(request.out or Path("runs"))
     _require_sweep(request)
-    corpus = request.read_corpus()
+    corpus = corpus or request.read_corpus()
     identity = _identity(request, corpus)
     directory = RunDirectory(request.out or _default_path(request.analysis.name, identity))
     names = request.chosen_models
     with directory.locked():
         directory.begin(identity, _details(request, corpus))
         directory.renew(design_details(request.analysis, request.options.protocol))
+        keep_rows(directory, corpus)
         # Models of an earlier command stay: each has a row of its own, whoever else is swept.
         known = {one.name: one for one in swept_in(directory)}
         labels = labels_of(names, {name: one.label for name, one in known.items()}, request.analysis.reads)

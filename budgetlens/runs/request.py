@@ -15,9 +15,10 @@ from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.reach import require_feasible
 from budgetlens.model.devices import chosen_device
 from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.loading import load_model, load_trial_tokenizer
+from budgetlens.model.loading import limited, load_model, load_trial_tokenizer
 from budgetlens.model.observation import read_probes
 from budgetlens.model.tokenization import Limits, TrialTokenizer
+from budgetlens.registry.names import printable
 from budgetlens.runs.known_models import model_path
 from budgetlens.runs.manifest import Manifest, RunError
 from budgetlens.runs.rereading import read_again
@@ -40,7 +41,7 @@ class RunRequest:
     ``models`` are hub names or directories; none takes the analysis's, or else the built-in one. ``corpus``, ``n``
     and ``encoder_tokens`` None take the analysis's. ``out`` None takes a directory under ``runs`` named after
     the run's identity. ``source`` is the finished run that a re-analysis reads.
-    ``tokens`` is the number of first examples whose attention is kept token by token.
+    ``tokens`` is the number of first examples whose attention is kept token by token, or the identifiers of some.
     """
 
     analysis: Analysis
@@ -54,7 +55,7 @@ class RunRequest:
     dtype: str = "auto"
     encoder_tokens: int | None = None
     options: RunOptions = field(default_factory=RunOptions)
-    tokens: int = 0
+    tokens: int | tuple[str, ...] = 0
     quiet: bool = False
     command: Sequence[str] = ()
 
@@ -67,6 +68,11 @@ class RunRequest:
     def is_sweep(self) -> bool:
         """Whether it is a sweep over models, each run below one directory, and no run of a single model."""
         return len(self.chosen_models) > 1 or bool(self.analysis.models)
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether it says how long inputs may be, where a model that is loaded already has limits of its own."""
+        return bool(self.encoder_tokens or self.analysis.encoder_tokens)
 
     @property
     def limits(self) -> Limits:
@@ -91,11 +97,11 @@ class RunRequest:
         return corpus
 
 
-def execute(request: RunRequest, corpus: Corpus | None = None) -> Run:
+def execute(request: RunRequest, corpus: Corpus | None = None, model: LoadedModel | None = None) -> Run:
     """Run what is asked of one model, or continue it; the run, finished but for its tables.
 
-    Of several models each is run by itself (:func:`budgetlens.runs.model_sweep.sweep`); ``corpus`` then holds the
-    examples of the request, read once for all of them.
+    Of several models each is run by itself (:func:`budgetlens.runs.model_sweep.sweep`). ``corpus`` and ``model`` are
+    those of the request where somebody has them already, read once for all models, or made in Python.
 
     What can be refused without the model's weights is refused before they are loaded. Raises ValueError for an
     ``out`` that can't be a run's directory, for a ``source`` where the analysis reads none or beside options that ask
@@ -104,21 +110,14 @@ def execute(request: RunRequest, corpus: Corpus | None = None) -> Run:
     """
     require_creatable(request.out or Path("runs"))
     if request.analysis.reads:
-        return _read_again(request, corpus)
+        return _read_again(request, corpus, model)
     require_runnable(request)
-    (name,) = request.chosen_models
-    source = model_path(name)
-    # Before the corpus, which may be long to read: the model's name, and what its configuration and tokenizer tell.
-    tokenizer = load_trial_tokenizer(source, revision=request.revision, limits=request.limits)
-    corpus = corpus or request.read_corpus()
-    _require_feasible(request, corpus, tokenizer)
-    model = load_model(
-        source,
-        revision=request.revision,
-        device=request.device,
-        dtype=request.dtype,
-        limits=request.limits,
-    )
+    if model is None:
+        model, corpus = _loaded(request, corpus)
+    else:
+        model = limited(model, request.limits) if request.has_limits else model
+        corpus = corpus or request.read_corpus()
+        _require_feasible(request, corpus, model.trial_tokenizer)
     path = request.out or default_run_path(request.analysis, model, corpus, request.options)
     directory = RunDirectory(path)
     run_analysis(
@@ -133,10 +132,28 @@ def execute(request: RunRequest, corpus: Corpus | None = None) -> Run:
     _renew_details(directory, design_details(request.analysis, request.options.protocol))
     if request.tokens:
         _keep_tokens(request, model, corpus, directory)
-    return Run.open(path, corpus=request.corpus)
+    return Run.open(path, corpus=request.corpus, made_by=request.analysis)
 
 
-def _read_again(request: RunRequest, corpus: Corpus | None) -> Run:
+def _loaded(request: RunRequest, corpus: Corpus | None) -> tuple[LoadedModel, Corpus]:
+    """The model that a request names, and its corpus; what needs no weights is refused before they are loaded."""
+    (name,) = request.chosen_models
+    source = model_path(name)
+    # Before the corpus, which may be long to read: the model's name, and what its configuration and tokenizer tell.
+    tokenizer = load_trial_tokenizer(source, revision=request.revision, limits=request.limits)
+    corpus = corpus or request.read_corpus()
+    _require_feasible(request, corpus, tokenizer)
+    model = load_model(
+        source,
+        revision=request.revision,
+        device=request.device,
+        dtype=request.dtype,
+        limits=request.limits,
+    )
+    return model, corpus
+
+
+def _read_again(request: RunRequest, corpus: Corpus | None, model: LoadedModel | None) -> Run:
     """What an analysis reads of ``request.source``, or of a run that is made first, at RUN-NAME beside ``--out RUN``."""
     analysis = request.analysis
     if request.source is not None:
@@ -144,7 +161,7 @@ def _read_again(request: RunRequest, corpus: Corpus | None) -> Run:
         _refuse_other(request, source.manifest)
     else:
         out = None if request.out is None else request.out.with_name(f"{request.out.name}-{analysis.reads}")
-        source = execute(replace(request, analysis=find_analysis(analysis.reads), out=out), corpus)
+        source = execute(replace(request, analysis=find_analysis(analysis.reads), out=out), corpus, model)
     return read_again(analysis, source, request.out, request.command)
 
 
@@ -162,15 +179,32 @@ def _refuse_other(request: RunRequest, manifest: Manifest) -> None:
 
 
 def _keep_tokens(request: RunRequest, model: LoadedModel, corpus: Corpus, directory: RunDirectory) -> None:
-    """Token-level records of the first examples; those that are there are not computed again."""
+    """Token-level records of the chosen examples; those that are there are not computed again.
+
+    Of examples that could not be fed a line on stderr tells that nothing is kept.
+    """
     cells = request.analysis.plan(request.options.protocol).design.cells
     manifest, layers = directory.manifest(), request.options.layers
     # Of the corpus that the run took its donors from.
     fed = corpus.without(manifest.left_out)
-    units = tokenized_units(cells, model, fed, request.seed, count=request.tokens)
+    places = {example.identifier: place for place, example in enumerate(fed.examples)}
+    chosen = request.tokens if isinstance(request.tokens, tuple) else list(places)[: request.tokens]
+    for identifier in chosen:
+        if identifier in manifest.left_out:
+            words = f"no attention of example {printable(identifier)} is kept: the run leaves it out"
+            print(words, file=sys.stderr)
+    wanted = places.keys() & set(chosen)
+    # What stands behind the last of them need not be made.
+    count = 1 + max((places[identifier] for identifier in wanted), default=-1)
+    units = tokenized_units(cells, model, fed, request.seed, count=count)
     with directory.locked():
         there = stored_examples(directory)
-        missing = [item for unit in units for item in unit.fed if item.example not in there]
+        missing = [
+            item
+            for unit in units
+            for item in unit.fed
+            if item.example in wanted and item.example not in there
+        ]
         save_token_attention(directory, model, missing, layers=layers, rows=manifest.rows)
 
 
@@ -213,6 +247,9 @@ def require_runnable(request: RunRequest) -> None:
 
 def _require_feasible(request: RunRequest, corpus: Corpus, tokenizer: TrialTokenizer) -> None:
     """Raise ValueError for what the model's configuration, its tokenizer and the corpus rule out by themselves."""
+    if isinstance(request.tokens, tuple):
+        for identifier in request.tokens:
+            corpus.place(identifier)
     plan = request.analysis.plan(request.options.protocol)
     depth = tokenizer.depths["decoder"]
     beyond = [layer for layer in request.options.layers or () if not 0 <= layer < depth]

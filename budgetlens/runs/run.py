@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import pyarrow as pa
@@ -22,7 +22,7 @@ from budgetlens.runs.arrays import read_arrays
 from budgetlens.runs.manifest import FORMAT, Manifest, RunError
 from budgetlens.runs.parquet_files import reading
 from budgetlens.runs.spreadsheets import unguarded
-from budgetlens.runs.storage import EXAMPLES, RunDirectory, part_name
+from budgetlens.runs.storage import EXAMPLES, ROWS, RunDirectory, part_name
 from budgetlens.runs.swept import Swept, swept_in
 from budgetlens.runs.texts import read_texts
 from budgetlens.statistics.budget_arrays import BudgetArray
@@ -40,23 +40,32 @@ class Run:
 
     Made by :meth:`open`, which checks every part against its hashes. Records, tables and texts are read when they
     are first asked for; what a reader is shown has the hash with which it was written, or a RunError says so.
+
+    Examples:
+        >>> import budgetlens as bl
+        >>> model, rows = bl.load_model("reference"), bl.read_corpus("reference", n=3)
+        >>> _ = bl.run(model=model, corpus=rows, out="looked-at", prefix=["none", "oracle"], layers=[0])
+        >>> bl.Run.open("looked-at").manifest.examples
+        3
     """
 
     directory: RunDirectory
     manifest: Manifest
     corpus: str | None = None
+    made_by: Analysis | None = None
 
     @classmethod
-    def open(cls, path: str | Path, *, corpus: str | None = None) -> Run:
+    def open(cls, path: str | Path, *, corpus: str | None = None, made_by: Analysis | None = None) -> Self:
         """The finished run in a directory.
 
         ``corpus`` is where its texts lie, as its reader says: a path that the run alone names is not opened.
+        ``made_by`` is the analysis that made it, where that is registered nowhere.
         Raises RunError where there is none, where its run.json is damaged, altered or of an unknown format, and where
         parts are missing or altered: the message says which, and what to do. Raises RegistryError where neither the
         run nor any distribution knows the analysis that made it.
         """
         directory = RunDirectory(Path(path))
-        run = cls(directory, directory.manifest(), corpus)
+        run = cls(directory, directory.manifest(), corpus, made_by)
         if run.has_records:
             run._require_whole()
         return run
@@ -74,7 +83,7 @@ class Run:
     @cached_property
     def analysis(self) -> Analysis:
         """The analysis that made it: the registered one while that has the same cells, else the run's own design."""
-        return self.manifest.found_analysis
+        return self.made_by or self.manifest.found_analysis
 
     @cached_property
     def plan(self) -> Plan:
@@ -128,7 +137,7 @@ class Run:
         for one in self.swept:
             if not one.failure:
                 try:
-                    found[one.name] = Run.open(one.place(self.path), corpus=self.corpus)
+                    found[one.name] = type(self).open(one.place(self.path), corpus=self.corpus)
                 except RunError as error:
                     found[one.name] = error
         return found
@@ -321,7 +330,14 @@ class Run:
 
     def texts(self, *, hub: bool = True, trusted: bool = False) -> tuple[Corpus | None, str]:
         """The run's corpus, or None and why it could not be read (:func:`budgetlens.runs.texts.read_texts`)."""
-        return read_texts(self.manifest, self.corpus, default_n=self.analysis.n, hub=hub, trusted=trusted)
+        return read_texts(
+            self.manifest, self.corpus or self.own_rows, default_n=self.analysis.n, hub=hub, trusted=trusted
+        )
+
+    @property
+    def own_rows(self) -> str | None:
+        """Where the run itself keeps the rows of its corpus, which lay in no file; None where it keeps none."""
+        return str(self.path / ROWS) if self.directory.is_own(ROWS) else None
 
     def _require_unaltered(self, name: str, digest: object, remedy: str) -> None:
         if not self.directory.is_unaltered(name, digest if isinstance(digest, str) else None):

@@ -22,27 +22,30 @@ from typing import Any
 from tqdm import tqdm
 
 from budgetlens.corpora.corpus import Corpus
+from budgetlens.corpora.own_rows import lines_of
 from budgetlens.design.analysis import Analysis
+from budgetlens.design.catalogue import available_analyses
 from budgetlens.design.custom import design_mapping
 from budgetlens.design.design import Cell
 from budgetlens.design.intervention import Intervention
 from budgetlens.design.plan import Plan
 from budgetlens.design.reach import require_feasible
-from budgetlens.model.capture import Reading
+from budgetlens.model.capture import Probing
 from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.observation import read_probes
+from budgetlens.model.observation import AnswerProbe, AttentionProbe, read_probes
 from budgetlens.registry.discovery import plugin_of
 from budgetlens.registry.names import name_of
+from budgetlens.registry.notebook import is_own, source_of
 from budgetlens.runs.capturing import Unit, capture_part
 from budgetlens.runs.examples_shown import examples_text
 from budgetlens.runs.feeding import feeding_of
 from budgetlens.runs.files import file_hash
-from budgetlens.runs.known_models import REFERENCE_MODEL
+from budgetlens.runs.known_models import short_name
 from budgetlens.runs.processors import in_words, processor_of
-from budgetlens.runs.storage import PartFacts, RunDirectory, part_name
+from budgetlens.runs.storage import ROWS, PartFacts, RunDirectory, part_name
 
 #: Packages whose version can change a number.
-_NUMERIC_PACKAGES = ("torch", "transformers", "nnsight", "tokenizers", "numpy")
+NUMERIC_PACKAGES = ("torch", "transformers", "nnsight", "tokenizers", "numpy")
 
 #: Padded positions (encoder and decoder) per batch where ``batch_tokens`` is ``auto``.
 AUTOMATIC_BATCH_TOKENS = {"cpu": 12_288, "cuda": 131_072}
@@ -81,8 +84,8 @@ def run_analysis(
     :func:`budgetlens.design.reach.require_feasible` does.
     """
     plan = analysis.plan(options.protocol)
-    rows, batch_tokens = _resolved(plan, model, options)
-    reading = _reading(plan, model, options)
+    rows, batch_tokens = resolved(plan.rows, model, options)
+    reading = reading_of(read_probes(options.probes or plan.probes), model, options)
     # The command asks before it loads the weights; whoever has a model already comes here at once.
     require_feasible(plan.design, corpus, model.trial_tokenizer, options.seed, allow_idle=plan.allow_idle)
     with directory.locked():
@@ -90,6 +93,7 @@ def run_analysis(
             run_identity(analysis, plan, model, corpus, options, rows=rows, batch_tokens=batch_tokens),
             run_details(analysis, plan, model, corpus, options, command),
         )
+        keep_rows(directory, corpus)
         cells, tokenizer = plan.design.cells, model.trial_tokenizer
         feeding = feeding_of(cells, corpus, tokenizer, options.seed, progress=progress)
         units = [Unit(fed) for fed in feeding.fed]
@@ -106,11 +110,17 @@ def run_analysis(
             print(words, file=sys.stderr)
 
 
+def keep_rows(directory: RunDirectory, corpus: Corpus) -> None:
+    """Write rows that lie in no file into the run, which could not be told nor continued without them."""
+    if not corpus.asked:
+        directory.write_text(ROWS, lines_of(corpus))
+
+
 def _compute_parts(
     analysis: Analysis,
     model: LoadedModel,
     parts: Sequence[Sequence[Unit]],
-    reading: Reading,
+    reading: Probing,
     directory: RunDirectory,
     rows: str,
     batch_tokens: int,
@@ -188,8 +198,10 @@ def plan_parts(units: Sequence[Unit], batch_tokens: int) -> list[list[Unit]]:
     return parts
 
 
-def _reading(plan: Plan, model: LoadedModel, options: RunOptions) -> Reading:
-    probes = read_probes(options.probes or plan.probes)
+def reading_of(
+    probes: tuple[AttentionProbe | AnswerProbe, ...], model: LoadedModel, options: RunOptions
+) -> Probing:
+    """What the probes read in the layers and rows of the options. Raises ValueError for layers that the model lacks."""
     layers = None
     if options.layers is not None:
         depth = 1 + max(site.layer for site in model.sites("decoder"))
@@ -199,7 +211,7 @@ def _reading(plan: Plan, model: LoadedModel, options: RunOptions) -> Reading:
                 f"layers {wrong} were asked for; {model.name} has decoder layers 0 to {depth - 1}"
             )
         layers = frozenset(options.layers)
-    return Reading(probes, layers=layers, encoder=options.encoder_rows)
+    return Probing(probes, layers=layers, encoder=options.encoder_rows)
 
 
 def run_identity(
@@ -219,6 +231,9 @@ def run_identity(
         "cells": [cell.name for cell in plan.design.cells],
         "files": file_hashes(plan.design.interventions),
         "plugins": _plugins(plan, options),
+        **_if_any(
+            "sources", {name: _digest(text) for name, text in sources(analysis, plan, options).items()}
+        ),
         "model": model.identity,
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": model.device.type,
@@ -226,6 +241,7 @@ def run_identity(
         "limits": dataclasses.asdict(model.trial_tokenizer.limits),
         "start": [list(start) for start in _starts(plan, model)],
         "corpus": corpus.sha256,
+        **_if_any("columns", corpus.columns_sha256),
         "padding_pool": corpus.padding_sha256,
         "seed": options.seed,
         "layers": list(options.layers) if options.layers is not None else "all",
@@ -234,7 +250,7 @@ def run_identity(
         "encoder_rows": options.encoder_rows,
         # Padding and order change no number beyond float noise, but a resumed run must repeat even that.
         "batch_tokens": batch_tokens,
-        "packages": {name: version(name) for name in _NUMERIC_PACKAGES},
+        "packages": {name: version(name) for name in NUMERIC_PACKAGES},
     }
 
 
@@ -268,6 +284,33 @@ def _plugins(plan: Plan, options: RunOptions) -> dict[str, str]:
     return dict(sorted({origin for origin in found if origin is not None}))
 
 
+def sources(analysis: Analysis, plan: Plan, options: RunOptions) -> dict[str, str]:
+    """The text of what takes part and comes from no distribution, a notebook's classes, by kind and name.
+
+    Raises RegistryError as :func:`budgetlens.registry.notebook.source_of`.
+    """
+    probes = read_probes(options.probes or plan.probes)
+    things: list[tuple[str, str, Any]] = [
+        *(("intervention", "budgetlens.interventions", type(one)) for one in plan.design.interventions),
+        *(("probe", "budgetlens.probes", type(one)) for one in probes),
+    ]
+    maker = available_analyses().get(analysis.name)
+    if maker is not None:
+        things.append(("analysis", "budgetlens.analyses", maker))
+    return {
+        f"{kind} {name_of(thing)}": source_of(thing) for kind, group, thing in things if is_own(thing, group)
+    }
+
+
+def _if_any(key: str, value: Any) -> dict[str, Any]:
+    """An entry that runs without it don't have: they are what they were before there was any."""
+    return {key: value} if value else {}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def design_details(analysis: Analysis, protocol: str) -> dict[str, Any]:
     """What a reader needs of an analysis besides the records: its words, its cells and its whole design."""
     return {
@@ -295,13 +338,14 @@ def run_details(
     return {
         **design_details(analysis, options.protocol),
         "model": {
-            "name": "reference" if model.name == str(REFERENCE_MODEL) else model.name,
+            "name": short_name(model.name),
             "revision": model.revision,
             "hash": model.identity,
             "family": model.family.name,
             "parameters": sum(parameter.numel() for parameter in model.model.parameters()),
         },
         "corpus": corpus_details(corpus),
+        **_if_any("sources", sources(analysis, plan, options)),
         "declarations": {
             name_of(probe): probe.declares.to_mapping()
             for probe in read_probes(options.probes or plan.probes)
@@ -339,13 +383,14 @@ def _own_version() -> str:
 def default_run_path(analysis: Analysis, model: LoadedModel, corpus: Corpus, options: RunOptions) -> Path:
     """A directory under ``runs`` whose name differs whenever the run's identity does."""
     plan = analysis.plan(options.protocol)
-    rows, batch_tokens = _resolved(plan, model, options)
+    rows, batch_tokens = resolved(plan.rows, model, options)
     identity = run_identity(analysis, plan, model, corpus, options, rows=rows, batch_tokens=batch_tokens)
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    label = "reference" if model.name == str(REFERENCE_MODEL) else model.name.rstrip("/").rpartition("/")[2]
+    label = short_name(model.name).rstrip("/").rpartition("/")[2]
     return Path("runs") / f"{analysis.name}-{label}-{digest}"
 
 
-def _resolved(plan: Plan, model: LoadedModel, options: RunOptions) -> tuple[str, int]:
+def resolved(rows: str, model: LoadedModel, options: RunOptions) -> tuple[str, int]:
+    """Whose attention is read, ``rows`` where the options don't say, and the padded positions of a batch."""
     automatic = AUTOMATIC_BATCH_TOKENS.get(model.device.type, AUTOMATIC_BATCH_TOKENS["cpu"])
-    return options.rows or plan.rows, options.batch_tokens or automatic
+    return options.rows or rows, options.batch_tokens or automatic

@@ -6,6 +6,7 @@
     RUN/parts/plan.json              how many parts there are; the hash of examples.json
     RUN/parts/part-00000.json        written last: the hashes of the part's files, how and for which run they were computed
     RUN/examples.json                the first examples as every cell fed them
+    RUN/corpus.jsonl                 the rows of a corpus that lay in memory and in no file
     RUN/tokens/*.parquet             attention token by token, where it was asked for, and tokens/index.json, its hashes
     RUN/tables/*.csv, RUN/tables/index.json    tables, and their hashes
     RUN/figures/*.html, RUN/report.html
@@ -54,7 +55,7 @@ from budgetlens.runs.manifest_files import (
 )
 from budgetlens.runs.spreadsheets import guard, spreadsheet_csv
 
-EXAMPLES, SWEEP = "examples.json", "sweep.json"
+EXAMPLES, SWEEP, ROWS = "examples.json", "sweep.json", "corpus.jsonl"
 
 
 @dataclass(frozen=True)
@@ -364,10 +365,17 @@ def _refusal(path: Path, manifest: Manifest, ours: Mapping[str, Any]) -> str:
         )
     theirs = manifest.identity
     differing = sorted(key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key))
-    lines = "; ".join(
-        f"{key}: {_short(theirs.get(key))} there, {_short(ours.get(key))} now" for key in differing
-    )
+    lines = "; ".join(_difference(key, theirs.get(key), ours.get(key)) for key in differing)
     return f"{path} holds another run ({lines}); give another --out, or remove it"
+
+
+def _difference(key: str, theirs: Any, ours: Any) -> str:
+    if key == "sources" and isinstance(theirs, dict) and isinstance(ours, dict):
+        changed = [name for name in theirs.keys() & ours.keys() if theirs[name] != ours[name]]
+        if changed:
+            # Digests of sources tell nobody anything; run.json there has their text.
+            return f"the source of the {', the '.join(sorted(changed))} was changed since it was begun"
+    return f"{key}: {_short(theirs)} there, {_short(ours)} now"
 
 
 def _short(value: Any) -> str:

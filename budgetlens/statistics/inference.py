@@ -21,6 +21,11 @@ class Inference:
 
     Raises:
         ValueError: a setting is out of range.
+
+    Examples:
+        >>> from budgetlens import Inference
+        >>> Inference(seed=7, confidence=0.9).confidence
+        0.9
     """
 
     seed: int

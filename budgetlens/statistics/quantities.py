@@ -15,6 +15,11 @@ class Quantity:
 
     Raises:
         ValueError: a smallest difference that is not above 0.
+
+    Examples:
+        >>> from budgetlens import Quantity
+        >>> Quantity("nll", "answer NLL", "nats per token", better="lower", smallest_difference=0.01).unit
+        'nats per token'
     """
 
     name: str

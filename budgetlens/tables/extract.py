@@ -8,6 +8,9 @@ import pandas as pd
 
 from budgetlens.tables.presentation import Table
 
+#: Rows of a table that are printed or shown in a notebook; the report and the CSV file have all.
+MOST_PRINTED = 40
+
 
 @dataclass(frozen=True)
 class Extract(Table):
@@ -40,3 +43,11 @@ class Extract(Table):
         if len(self.shown_rows) == len(self.frame):
             return facts
         return f"{facts} {len(self.shown_rows)} of {len(self.frame):,} rows are shown; the CSV file has all."
+
+
+def first_rows(table: Table) -> Table:
+    """The table with its first rows shown, where it is too long to print; its caption then says so."""
+    if isinstance(table, Extract) or len(table.frame) <= MOST_PRINTED:
+        return table
+    own = {each.name: getattr(table, each.name) for each in fields(Table)}
+    return Extract(**own, shown_rows=tuple(range(MOST_PRINTED)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 from plotly.graph_objects import Figure
 
 from budgetlens.model.declaration import Declaration
 from budgetlens.statistics.quantities import Quantity
-from figures import effect_map
+from figures import budget_ledger, effect_map
 from figures.looks import LOOKS, Look
 
 #: Half the width of a head's interval in standard errors, 95 % of a normal distribution.
@@ -47,6 +49,31 @@ def layer_map(
         subtitle="baseline − treatment; a frame: the band of all layers leaves out 0" if differs else "",
         **look,
     )
+
+
+def records_map(
+    records: pd.DataFrame,
+    declared: Declaration,
+    quantity: Quantity,
+    *,
+    labels: Mapping[str, str],
+    title: str,
+    look: Look = LOOKS["light"],
+) -> Figure:
+    """A probe's records of a single example, by layer, in the form that the probe asks for.
+
+    ``records`` have the columns cell, stack, block, layer, head, the probe's axis and the quantity; ``labels`` name
+    the cells.
+    """
+    keys = ["cell", "stack", "block", "layer", declared.axis]
+    rows = records.groupby(keys, sort=False)[quantity.name].mean().rename("mean").reset_index()
+    rows = rows.assign(n=1, low=float("nan"), high=float("nan"), alias=rows["cell"].map(labels))
+    if declared.drawn == "ledger":
+        return budget_ledger(rows, cells=list(labels), title=title, **look)
+    rows = rows.assign(cell=rows["alias"])
+    if rows["block"].nunique() > 1:
+        rows = rows.assign(cell=rows["cell"] + ", " + rows["block"])
+    return layer_map(rows, declared, quantity, facet="cell", title=title, look=look)
 
 
 def map_of_heads(

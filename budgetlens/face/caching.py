@@ -1,0 +1,144 @@
+"""The activations of a corpus, kept in a directory: one file per example and cell, continued where it was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from budgetlens.corpora.corpus import Corpus
+from budgetlens.design.reach import require_feasible
+from budgetlens.face.activations import FORMAT, INDEX, ActivationCache, open_file, save_trial
+from budgetlens.face.measuring import Level, design_of, layer_numbers, loaded_of
+from budgetlens.face.model import Model
+from budgetlens.model.activations import require_activations
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.observation import ACTIVATIONS
+from budgetlens.runs.feeding import feeding_of
+from budgetlens.runs.files import file_hash, make_folder, read_json, write_text
+from budgetlens.runs.manifest import RunError
+from budgetlens.runs.records import Fed
+from budgetlens.runs.running import NUMERIC_PACKAGES, file_hashes
+
+#: Seconds after which a bar shows how far it is.
+PATIENCE = 1.0
+
+
+def cache_activations(
+    model: Model,
+    corpus: Corpus,
+    out: str | Path,
+    *,
+    layers: int | Sequence[int] | None = None,
+    what: Collection[str] = ACTIVATIONS,
+    **factors: Level | Sequence[Level],
+) -> ActivationCache:
+    """Keep activations of every example of a corpus, under every crossing of some levels, in a directory.
+
+    Each example runs alone, so that its tensors are those of a reading of it. Stopped at any moment, the same call
+    continues where it was.
+
+    Args:
+        model: from ``bl.load_model`` or ``bl.wrap``.
+        corpus: from ``bl.read_corpus`` or ``bl.corpus``; its seed is that of every random choice.
+        out: the directory, new or one that the same call has begun.
+        layers: which, from 0, in both stacks; None keeps all.
+        what: of ``residual``, ``query``, ``key`` and ``value``.
+        factors: by the name of an intervention its level, or several that are crossed, as in ``bl.measure``.
+
+    Returns:
+        The cache: a mapping from example and cell to :class:`Activations`.
+
+    Raises:
+        ValueError: layers or activations that there are not; as LevelError or RegistryError a level that is none; as
+            EditError one that changes nothing in any example.
+        RunError: ``out`` holds something else. WriteError: it can't be written.
+
+    Examples:
+        >>> import budgetlens as bl
+        >>> model, corpus = bl.load_model("reference"), bl.read_corpus("reference", n=2)
+        >>> cache = bl.cache_activations(model, corpus, "residuals", layers=1, what=["residual"])
+        >>> [kept.names for kept in cache.values()][0]
+        ('decoder.1.residual', 'encoder.1.residual')
+    """
+    loaded, design, chosen = loaded_of(model), design_of(factors), layer_numbers(layers)
+    require_activations(loaded, chosen, what)
+    require_feasible(design, corpus, loaded.trial_tokenizer, corpus.seed)
+    identity = {
+        "model": loaded.identity,
+        "dtype": str(loaded.dtype),
+        "device": loaded.device.type,
+        "attention": loaded.attention_implementation,
+        "limits": vars(loaded.trial_tokenizer.limits),
+        "corpus": [corpus.sha256, corpus.padding_sha256, corpus.seed],
+        "cells": [cell.name for cell in design.cells],
+        "files": file_hashes(design.interventions),
+        "layers": chosen,
+        "what": [each for each in ACTIVATIONS if each in what],
+        "packages": {name: version(name) for name in NUMERIC_PACKAGES},
+    }
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    directory = Path(out)
+    _begin(directory, digest)
+    feeding = feeding_of(design.cells, corpus, loaded.trial_tokenizer, corpus.seed)
+    files = []
+    with tqdm(total=len(feeding.fed), unit="example", desc="activations", delay=PATIENCE) as bar:
+        for example in feeding.fed:
+            files += [_kept(loaded, fed, directory, chosen, what, digest) for fed in example]
+            bar.update()
+    index = {
+        "format": FORMAT,
+        "identity": digest,
+        "asked": identity,
+        "files": files,
+        "left_out": feeding.left_out,
+    }
+    write_text(directory / INDEX, json.dumps(index, indent=1) + "\n")
+    return ActivationCache(directory, index)
+
+
+def _begin(directory: Path, digest: str) -> None:
+    """Claim a directory. Raises RunError where it holds something else than a cache of this identity."""
+    found = read_json(directory / INDEX)
+    if isinstance(found, dict) and found.get("format") == FORMAT:
+        if found.get("identity") != digest:
+            raise RunError(
+                f"{directory} holds other activations: of another model, corpus, cells, layers or package versions; give "
+                "another directory"
+            )
+        return
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise RunError(
+            f"{directory} is not empty and holds no {INDEX}; give an empty directory, or a new one"
+        )
+    make_folder(directory)
+    write_text(directory / INDEX, json.dumps({"format": FORMAT, "identity": digest}) + "\n")
+
+
+def _kept(
+    model: LoadedModel,
+    fed: Fed,
+    directory: Path,
+    layers: Sequence[int] | None,
+    what: Collection[str],
+    identity: str,
+) -> dict[str, Any]:
+    """The entry of one trial's file, which is written where it is not there or is of another call."""
+    name = f"{hashlib.sha256(f'{fed.example}|{fed.cell}'.encode()).hexdigest()[:16]}.safetensors"
+    path = directory / name
+    if not (path.is_file() and _is_own(path, identity)):
+        save_trial(model, fed, path, layers=layers, what=what, identity=identity)
+    return {"example": fed.example, "cell": fed.cell, "file": name, "hash": file_hash(path)}
+
+
+def _is_own(path: Path, identity: str) -> bool:
+    try:
+        return open_file(path).metadata["identity"] == identity
+    except RunError:
+        # Damaged, or nothing of ours: it is written anew.
+        return False

@@ -1,0 +1,313 @@
+"""A reading: what a model does with some texts, measured once and asked for in many ways."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+
+from budgetlens.design.intervention import Intervention
+from budgetlens.face.activations import Activations, save_trial
+from budgetlens.face.attention import Attention, attention_of
+from budgetlens.face.given import fed_texts
+from budgetlens.face.levels import own_name
+from budgetlens.face.top_tokens import TopTokens, top_table
+from budgetlens.model.capture import Probing
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.observation import (
+    ACTIVATIONS,
+    AnswerObservation,
+    available_probes,
+    chosen_probes,
+    outcome_name,
+    read_probes,
+    usual_probes,
+)
+from budgetlens.model.token_attention import token_texts
+from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.registry.names import name_of
+from budgetlens.runs.capturing import capture_fed, capture_records
+from budgetlens.runs.examples_shown import notes_on, notes_on_input
+from budgetlens.runs.known_models import short_name
+from budgetlens.runs.memory import is_out_of_memory
+from budgetlens.runs.records import KEYS, Fed
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+#: Whose attention is read: of the rows that predict the answer's tokens, or of those that hold them.
+Rows = Literal["predicting", "holding"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a model does with a document, a query and an answer: likelihood, attention, whatever a probe measures.
+
+    ``model.read(…)`` makes it. Numbers are those that a run records of the same input, to the last bit. What was not
+    asked for at first is measured when it is. Likelihoods are in nats, shares of attention between 0 and 1.
+
+    Examples:
+        >>> import budgetlens as bl
+        >>> model = bl.load_model("reference")
+        >>> reading = model.read(document="Orla Venn built the mill.", query="who built the mill", answer="Orla Venn")
+        >>> list(reading.budgets.columns)
+        ['side', 'block', 'layer', 'head', 'role', 'share']
+        >>> reading.attention(layer=3).values.shape[1] == len(reading.token_nll)
+        True
+    """
+
+    loaded: LoadedModel = field(repr=False)
+    fed: Fed = field(repr=False)
+    rows: Rows
+    # What is measured, by probe: filled when it is asked for.
+    _measured: list[tuple[Any, pd.DataFrame]] = field(repr=False, default_factory=list)
+    _answers: dict[str, AnswerObservation] = field(repr=False, default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of the model."""
+        return short_name(self.loaded.name)
+
+    @property
+    def trial(self) -> TokenizedTrial:
+        """What was fed: ids and roles of every position, what is hidden, the edits."""
+        return self.fed.trial
+
+    @property
+    def nll(self) -> float:
+        """Negative log-likelihood of the answer, in nats per answer token."""
+        outcome = _outcome()
+        (quantity,) = available_probes()[outcome].declares.quantities
+        return float(self.records(outcome)[quantity.name].iloc[0])
+
+    @property
+    def token_nll(self) -> pd.Series:
+        """Negative log-likelihood of every answer token in nats, by ``row`` (from 0) and ``token``: two readings of one
+        answer can be subtracted."""
+        (values,) = self._answers[_outcome()].by_row.values()
+        texts = token_texts(self.loaded.tokenizer, self._answer_ids)
+        index = pd.MultiIndex.from_arrays([range(len(texts)), texts], names=["row", "token"])
+        return pd.Series(values[0], index=index, name="nll")
+
+    @property
+    def logits(self) -> pd.DataFrame:
+        """The ten most probable tokens of every answer row: row, answer_token, rank, token, token_id, logit, probability
+        (0 to 1, of the whole vocabulary), is_answer."""
+        by_row = self._answers[name_of(TopTokens)].by_row
+        return top_table(by_row, self._answer_ids, self.loaded.tokenizer)
+
+    @property
+    def budgets(self) -> pd.DataFrame:
+        """Share of attention by role of the keys: side, block, layer, head, role, share (0 to 1).
+
+        Mean over the answer's rows in the decoder, over the document's rows in the encoder. In a merged block the roles
+        of both sides sum to 1; in separate blocks those of each do.
+        """
+        return self.records("budgets")
+
+    def records(self, probe: str | Any) -> pd.DataFrame:
+        """What a probe measures of these texts: columns side, block, layer, head, the probe's axis and its quantities.
+
+        A probe of answers has one row, without the first four; ``head`` is -1 of what comes from the mean over heads.
+
+        Args:
+            probe: a probe's name, with parameters behind a colon as in ``strongest:count=3``, or an instance, such as
+                one of a class that the notebook defines. A name alone is the probe as it was asked for at first.
+
+        Raises:
+            RegistryError: an unknown name, or an instance of a class without the decorator.
+            ParameterError: parameters that the probe does not take.
+        """
+        return self._records_of(self._chosen(probe)).copy()
+
+    def attention(
+        self, *, layer: int, side: Literal["decoder", "encoder"] = "decoder", block: str | None = None
+    ) -> Attention:
+        """The attention of one layer, head × row × key, with the texts and roles of rows and keys.
+
+        Args:
+            layer: which layer of the side, from 0.
+            side: ``decoder`` for the answer's rows, ``encoder`` for every position of its input.
+            block: ``self`` or ``cross`` where the decoder has a softmax for each; may be left out where there is one.
+
+        Raises:
+            ValueError: a layer, side or block that the model does not have.
+        """
+        return attention_of(self.loaded, self.trial, layer=layer, side=side, block=block, rows=self.rows)
+
+    def plot(
+        self,
+        what: str = "tokens",
+        *,
+        layer: int | None = None,
+        head: int | None = None,
+        row: int | None = None,
+    ) -> Figure:
+        """A figure: ``tokens``, where the answer looks in one layer, or a probe's records by layer, such as ``budgets``.
+
+        Args:
+            what: ``tokens`` or the name of a probe of attention.
+            layer: of the token view; the last one by default.
+            head: of the token view; the mean over heads by default.
+            row: which answer token's row shades the text; the mean by default.
+
+        Raises:
+            ValueError: a layer, head or row that is not there, or one for a probe's figure, which shows all.
+            RegistryError: no probe of that name.
+        """
+        from budgetlens.face.pictures import probe_picture, token_picture
+
+        if what == "tokens":
+            return token_picture(self.loaded, self.trial, self.rows, layer=layer, head=head, row=row)
+        if (layer, head, row) != (None, None, None):
+            raise ValueError(f"layer, head and row are of plot('tokens'); plot({what!r}) shows all of them")
+        probe = self._chosen(what)
+        return probe_picture(what, probe.declares, self._records_of(probe))
+
+    def save_activations(
+        self,
+        path: str | Path,
+        *,
+        layers: Sequence[int] | None = None,
+        what: Collection[str] = ACTIVATIONS,
+    ) -> Activations:
+        """Save activations of chosen layers, of encoder and decoder, in one safetensors file.
+
+        Args:
+            path: the file, which is written whole or not at all; its folder must be there.
+            layers: which, from 0, in both stacks; None keeps all.
+            what: of ``residual``, ``query``, ``key`` and ``value``.
+
+        Returns:
+            The activations in the file, as ``open_activations(path)`` gives them.
+
+        Raises:
+            ValueError: layers that the model lacks, or activations that nobody knows.
+            WriteError: the file can't be written.
+        """
+        return save_trial(self.loaded, self.fed, Path(path), layers=layers, what=what)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What happens to the input, and while the model runs, that the texts don't show, as sentences' beginnings."""
+        return tuple(notes_on(self.trial))
+
+    @property
+    def _answer_ids(self) -> tuple[int, ...]:
+        return self.trial.decoder_ids[-self.trial.answer_tokens :]
+
+    def _chosen(self, given: str | Any) -> Any:
+        """The probe that a name or an instance stands for: of a name alone, the one that was measured under it."""
+        if not isinstance(given, str):
+            own_name("probe", given)
+            return given
+        named = [known for known, _ in self._measured if name_of(known) == given]
+        return named[0] if named else chosen_probes([given])[0]
+
+    def _records_of(self, probe: Any) -> pd.DataFrame:
+        for known, frame in self._measured:
+            if known == probe:
+                return frame
+        self._measure((probe,))
+        return self._measured[-1][1]
+
+    def _measure(self, probes: Sequence[Any]) -> None:
+        """Measure ``probes``, which have different names, in one pass."""
+        try:
+            captured = capture_fed(self.loaded, [self.fed], Probing(tuple(probes), encoder=True), self.rows)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MemoryError(
+                f"the texts do not fit into memory ({len(self.trial.encoder_ids)} encoder and "
+                f"{len(self.trial.decoder_ids)} decoder tokens); free memory, shorten the document, or load the model "
+                "with a smaller max_encoder_tokens"
+            ) from error
+        self._answers.update({answer.probe: answer for answer in captured.answers})
+        tables = capture_records([self.fed], captured)
+        for probe in probes:
+            if name_of(probe) in tables:
+                self._measured.append((probe, _frame(tables[name_of(probe)])))
+
+    def __repr__(self) -> str:
+        return (
+            f"Reading of {self.name}, {self.trial.answer_tokens} answer tokens, {self.nll:.4f} nats per token"
+            + (f", under {self.fed.cell}" if self.fed.cell else "")
+            + "; .nll, .token_nll, .logits, .budgets, .records('…'), .attention(layer=…), .plot()"
+        )
+
+    def _repr_html_(self) -> str:
+        """The texts by role, the likelihood token by token, and the shares of attention, in a notebook."""
+        from budgetlens.face.shown import reading_html
+
+        return reading_html(self.name, self.fed, self.loaded.trial_tokenizer, self.token_nll, self.budgets)
+
+
+def read_texts(
+    model: LoadedModel,
+    *,
+    document: str,
+    query: str,
+    answer: str,
+    prefix: str,
+    interventions: Sequence[str | Intervention],
+    probes: Sequence[str | Any] | None,
+    rows: Rows,
+) -> Reading:
+    """A reading of texts; what the arguments are and what is raised, :meth:`budgetlens.face.model.Model.read` tells."""
+    if rows not in ("predicting", "holding"):
+        raise ValueError(f"rows are 'predicting' or 'holding', not {rows!r}")
+    wanted = _wanted(usual_probes() if probes is None else probes)
+    fed = fed_texts(
+        model.trial_tokenizer,
+        document=document,
+        query=query,
+        answer=answer,
+        prefix=prefix,
+        interventions=interventions,
+    )
+    cut = (fed.trial.truncated, fed.trial.prompt_cut, fed.trial.answer_cut)
+    if any(cut):
+        limits = model.trial_tokenizer.limits
+        warnings.warn(
+            f"{'; '.join(notes_on_input(fed.trial))} (encoder {limits.encoder}, prompt {limits.prompt}, answer "
+            f"{limits.answer} tokens); shorten the text, or load the model with another max_encoder_tokens",
+            stacklevel=3,
+        )
+    reading = Reading(model, fed, rows)
+    reading._measure((*wanted, TopTokens()))
+    return reading
+
+
+def _wanted(given: Sequence[str | Any]) -> tuple[Any, ...]:
+    """The probes that are named or given, and the outcome, which every reading has."""
+    if isinstance(given, str):
+        raise ValueError(f"probes are a list; write [{given!r}]")
+    texts = [each for each in given if isinstance(each, str)]
+    own = [each for each in given if not isinstance(each, str)]
+    names = [own_name("probe", each) for each in own]
+    named = chosen_probes(texts) if _outcome() in names else read_probes(texts)
+    found = (*named, *own)
+    doubled = [
+        name_of(each) for each in found if [name_of(other) for other in found].count(name_of(each)) > 1
+    ]
+    if doubled:
+        raise ValueError(f"the probe {doubled[0]!r} is given twice; a reading has each once")
+    return found
+
+
+def _outcome() -> str:
+    return outcome_name({name: made.declares for name, made in available_probes().items()})
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """Records as people ask for them: without example and cell, texts as texts, ``side`` for encoder or decoder."""
+    frame = table.drop_columns(list(KEYS)).to_pandas()
+    for column in frame.columns[[isinstance(own, pd.CategoricalDtype) for own in frame.dtypes]]:
+        frame[column] = frame[column].astype(str)
+    return frame.rename(columns={"stack": "side"})
