@@ -39,8 +39,7 @@ def opened(path: Path, corpus: str | None) -> Run:
 
 
 def finish(run: Run, *, full: bool = True, page: bool = True) -> None:
-    """What :func:`budgetlens.report.saving.save` does, then what a terminal shows of it: with ``full`` every table, and
-    the summary behind it."""
+    """Save a run; then what a terminal shows of it: with ``full`` every table, and the summary behind it."""
     run = with_cautions(run)
     saved = save(run, page=page)
     told = caveats(run.manifest, saved.presented)

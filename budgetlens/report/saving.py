@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -48,11 +48,14 @@ def with_cautions(run: Run) -> Run:
 
 @dataclass(frozen=True)
 class Saved:
-    """What was saved of a run: its tables and figures by name, the figures' files, the report."""
+    """What was saved of a run: its tables and figures by name, the figures' files, the report.
+
+    ``drawn`` and ``page`` are None where no report was asked for.
+    """
 
     frames: Mapping[str, pd.DataFrame]
     presented: Mapping[str, Table]
-    drawn: Mapping[str, Figure] = field(default_factory=dict)
+    drawn: Mapping[str, Figure] | None = None
     figures: Sequence[Path] = ()
     page: Path | None = None
 
