@@ -583,7 +583,17 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tmp_path: Path, tiny_directory: Path, corpus: Path) -> Callable[..., Path]:
     def run_analysis(name: str, protocol: str, *more: str) -> Path:
         out = tmp_path / "run"
-        given = ["run", name, "--model", str(tiny_directory), "--corpus", str(corpus), "--out", str(out)]
+        given = [
+            "run",
+            name,
+            "--full",
+            "--model",
+            str(tiny_directory),
+            "--corpus",
+            str(corpus),
+            "--out",
+            str(out),
+        ]
         assert main([*given, "--protocol", protocol, "--device", "cpu", "--quiet", *more]) == 0
         return out
 

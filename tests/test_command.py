@@ -51,7 +51,7 @@ def given(tiny_directory: Path, corpus: Path) -> list[str]:
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that end with their records."""
-    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda directory: None)
+    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda directory, **how: None)
 
 
 @pytest.fixture
@@ -76,7 +76,18 @@ def test_a_custom_run_end_to_end(
 ) -> None:
     out = tmp_path / "run"
     command = ["run", "custom", *FACTORS, "--knockout", "answer->bos@0-1", *given, "--out", str(out)]
-    command += ["--layers", "0,3", "--rows", "holding", "--probes", "budgets", "--quiet", "--device", "cpu"]
+    command += [
+        "--layers",
+        "0,3",
+        "--rows",
+        "holding",
+        "--probes",
+        "budgets",
+        "--quiet",
+        "--device",
+        "cpu",
+        "--full",
+    ]
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "prefix none→oracle × prompt none→query" in " ".join(printed.split())
@@ -402,7 +413,7 @@ def test_a_design_s_own_seed_and_limit_hold_where_no_option_says_otherwise(
     file.write_text("factors: {prefix: [none, oracle]}\nseed: 7\nencoder_tokens: 99\nprobes: [entropies]\n")
     seen: list[Any] = []
     monkeypatch.setattr("budgetlens.runs.request.execute", seen.append)
-    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda directory: None)
+    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda directory, **how: None)
     command = ["run", "custom", "--design", str(file), *given]
     assert main(command) == 0
     assert main([*command, "--seed", "8", "--max-encoder-tokens", "50"]) == 0

@@ -661,7 +661,7 @@ def test_a_run_beside_another_one_of_the_same_examples(tmp_path, capsys):
     assert len(shares) == len(MEANS) * 2 * 4
     assert shares["difference"].to_numpy() == pytest.approx(0, abs=1e-7)
     assert not (run / "tables" / "published_beside_measured.csv").exists()
-    assert "Attention shares: a b and run" in capsys.readouterr().out
+    assert "Attention shares: a b (baseline) and run (treatment)" in capsys.readouterr().out
 
 
 def test_runs_that_can_not_be_paired_are_refused(tmp_path):

@@ -14,7 +14,8 @@ from budgetlens.design.analysis import CUSTOM
 from budgetlens.design.catalogue import available_analyses, find_analysis
 from budgetlens.design.conclusions import OUTCOMES, Conclusion, Evidence
 from budgetlens.design.labels import Labels
-from budgetlens.report.conclusion import NOTHING, conclusion_html, conclusion_lines, words
+from budgetlens.report.conclusion import NOTHING, conclusion_html, words
+from budgetlens.report.summary import summary_lines
 from budgetlens.runs.run import Run
 from budgetlens.statistics.findings import findings
 from budgetlens.tables.complete import tables_of
@@ -87,7 +88,7 @@ def test_the_outcome_is_the_kind_of_what_decides(
     told = words(concluded)
     assert told.startswith(f"{conclusion.outcomes[kind]}: ")
     assert "0.50 [0.40, 0.60] nats" in told
-    for shown in (told, *conclusion_lines([concluded])):
+    for shown in (told, *summary_lines(run, [concluded], 0, None)[:-1]):
         assert "|" not in shown
         assert "prompt=" not in shown
         assert "bare" not in shown

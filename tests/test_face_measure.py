@@ -44,7 +44,7 @@ def corpus(corpus_file: Path) -> object:
 
 def commanded(monkeypatch: pytest.MonkeyPatch, out: Path, model: str, corpus: str, *more: str) -> Run:
     """What the command records of these cells, without tables."""
-    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda directory: None)
+    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda run, **options: None)
     factors = [
         word for name, levels in FACTORS.items() for word in ("--factor", f"{name}={','.join(levels)}")
     ]

@@ -75,11 +75,13 @@ def test_it_is_the_commands_run_and_either_continues_it(
     options = ["--n", str(EXAMPLES), "--layers", "0", "--batch-tokens", "300", "--device", "cpu", "--quiet"]
     assert main([*given, *options, "--out", str(tmp_path / "command")]) == 0
     corpus = bl.read_corpus(corpus_file, n=EXAMPLES)
-    run = bl.run(model=tiny, corpus=corpus, out=tmp_path / "python", **FACTOR, **SMALL)
+    run = bl.run(model=tiny, corpus=corpus, out=tmp_path / "python", tokens=["row-2"], **FACTOR, **SMALL)
+    assert [path.name for path in (run.path / "tokens").glob("*.parquet")]
     assert run.manifest.identity == Run.open(tmp_path / "command").manifest.identity
     assert_same_run(tmp_path / "command", tmp_path / "python")
     assert (tmp_path / "python" / "report.html").is_file()
     whole = csv_files(tmp_path / "command")
+    assert run.manifest.command[-4:] == ("--tokens", "row-2,", "--out", str(tmp_path / "python"))
     # The command goes on with what Python began, by the words that run.json tells, and Python with the command's.
     lose_a_part(tmp_path / "python")
     with pytest.raises(RunError, match="is not finished"):
@@ -114,7 +116,10 @@ def test_rows_lie_in_the_run_and_the_command_finds_them_there(tmp_path: Path, ti
 
 
 def test_rows_that_a_link_leads_to_are_no_rows_of_the_run(tmp_path: Path, tiny: bl.Model) -> None:
-    run = bl.run(model=tiny, corpus=bl.corpus(corpus_rows(2)), out=tmp_path / "mine", **FACTOR, **SMALL)
+    run = bl.run(
+        model=tiny, corpus=bl.corpus(corpus_rows(2)), out=tmp_path / "mine", **FACTOR, **SMALL, report=False
+    )
+    assert not (run.path / "report.html").exists()
     assert run.own_rows == str(run.path / "corpus.jsonl")
     (run.path / "corpus.jsonl").rename(tmp_path / "elsewhere.jsonl")
     (run.path / "corpus.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
@@ -274,7 +279,10 @@ def test_a_notebooks_class_is_part_of_what_was_run(
         ({"analysis": "exp08", "rows": "all"}, "rows is 'all'; expected one of"),
         ({"analysis": "exp08", "protocol": "new"}, "has no protocol 'new'"),
         ({"analysis": "exp08", "probes": ["budget"]}, "Did you mean 'budgets'?"),
-        ({"analysis": "exp08", "tokens": -1}, "tokens is a whole number of at least 0"),
+        (
+            {"analysis": "exp08", "tokens": -1},
+            "tokens is a number of first examples, or a list of identifiers",
+        ),
         ({"analysis": "exp08", "model": 3}, "a model is what bl.load_model or bl.wrap gives, or a name"),
         ({"analysis": "exp08", "model": []}, "a model is what bl.load_model or bl.wrap gives, or a name"),
         ({"prefix": ["none"], "model": "reference"}, "nothing to compare"),
@@ -292,3 +300,48 @@ def test_a_corpus_has_its_seed_and_number_already(tmp_path: Path, tiny: bl.Model
             bl.run("exp08", model=tiny, corpus=corpus, out=tmp_path / "run", **options)
     with pytest.raises(ValueError, match="exp09 is a sweep, which loads its models one after another"):
         bl.run("exp09", model=tiny, corpus=corpus, out=tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_sweep_and_a_re_analysis_are_the_commands(tmp_path: Path, place: Path) -> None:
+    rows = corpus_rows(EXAMPLES)
+    models = [str(place), str(save_tiny("t5", tmp_path / "t5"))]
+    run = bl.run(model=models, corpus=bl.corpus(rows), out=tmp_path / "python", **FACTOR, **SMALL)
+    assert set(run.of_models) == set(models)
+    words = [word for name in models for word in ("--model", name)]
+    given = [
+        "run",
+        "custom",
+        "--factor",
+        "prefix=none,oracle",
+        *words,
+        "--layers",
+        "0",
+        "--batch-tokens",
+        "300",
+    ]
+    corpus = ["--corpus", str(run.path / "corpus.jsonl"), "--out", str(tmp_path / "command"), "--quiet"]
+    assert main([*given, *corpus]) == 0
+    assert csv_files(run.path) == csv_files(tmp_path / "command")
+    assert [own.model for own in run.conclusion.concluded] == models
+    assert len(run.findings) == 2
+    source = bl.run("exp01", model=models[0], corpus=bl.corpus(rows), out=tmp_path / "exp01", **SMALL)
+    again = bl.run("exp06", source=source, out=tmp_path / "exp06")
+    assert main(["run", "exp06", "--from", str(source.path), "--out", str(tmp_path / "command06")]) == 0
+    assert csv_files(again.path) == csv_files(tmp_path / "command06")
+    assert again.conclusion.findings == again.findings
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its order, in an empty folder; the run is made of fewer examples."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    blocks = [text for text in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "bl." in text]
+    assert len(blocks) == 2
+    assert "n=24" in blocks[1]
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    for block in blocks:
+        exec(block.replace("n=24", "n=4"), found)
+    assert found["run"].path == Path("runs/mine")
+    assert str(found["run"].conclusion)

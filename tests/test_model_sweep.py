@@ -446,7 +446,7 @@ def test_the_command_leaves_tables_figures_and_a_report(
     models: dict[str, str], corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    assert main(command(corpus, out, [*models.values(), str(tmp_path / "nowhere")])) == 2
+    assert main([*command(corpus, out, [*models.values(), str(tmp_path / "nowhere")]), "--full"]) == 2
     printed = capsys.readouterr()
     assert "1 of 3 models failed" in printed.err
     assert "Effects by model" in printed.out

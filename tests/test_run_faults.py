@@ -62,7 +62,7 @@ def copy(whole: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def small_run(tmp_path: Path, tiny_directory: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The command of a run of three examples, without its directory; of what it makes nothing is finished."""
-    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda run: None)
+    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda run, **how: None)
     corpus = write_corpus(tmp_path / "c.jsonl", 3)
     inputs = ["--model", str(tiny_directory), "--corpus", str(corpus)]
     return ["run", "exp07", *inputs, "--device", "cpu", "--quiet"]
@@ -406,7 +406,7 @@ def test_another_error_is_no_lack_of_memory(work: tuple[Any, ...], monkeypatch: 
 def test_smaller_batches_stand_in_run_json(
     tmp_path: Path, small_run: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda run: None)
+    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda run, **how: None)
     assert main([*small_run, "--out", str(tmp_path / "plain")]) == 0
     monkeypatch.setattr(capturing, "capture", Allocator(4, MemoryError()))
     assert main([*small_run, "--out", str(tmp_path / "small")]) == 0
@@ -515,7 +515,7 @@ def test_parts_of_several_processors_are_told(copy: Path) -> None:
 def test_a_run_continued_on_another_processor_says_so(
     tmp_path: Path, small_run: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda run: None)
+    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda run, **how: None)
     given = [*small_run, "--batch-tokens", "60", "--out", str(tmp_path / "run")]
     assert main(given) == 0
     assert "different kinds of processor" not in capsys.readouterr().err

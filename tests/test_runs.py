@@ -66,7 +66,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def records_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that end with their records, for tests that look at nothing else."""
-    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda directory: None)
+    monkeypatch.setattr("budgetlens.command.finishing.finish", lambda directory, **how: None)
 
 
 def csv_files(out: Path) -> dict[str, bytes]:

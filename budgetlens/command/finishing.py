@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from budgetlens.corpora.corpus import CORPORA
 from budgetlens.report.caveats import caveats
-from budgetlens.report.conclusion import conclusion_lines
-from budgetlens.report.saving import save, with_cautions
+from budgetlens.report.saving import Saved, save, with_cautions
+from budgetlens.report.summary import summary_lines
 from budgetlens.runs.run import Run
 from budgetlens.tables.conclusions import conclusions_of
 from budgetlens.tables.extract import first_rows
@@ -16,6 +18,8 @@ from budgetlens.tables.terminal_text import visible
 
 #: Columns of a table that is printed into a pipe or a file.
 PLAIN_WIDTH = 160
+#: Columns of the summary there.
+SUMMARY_WIDTH = 80
 
 
 def opened(path: Path, corpus: str | None) -> Run:
@@ -34,21 +38,28 @@ def opened(path: Path, corpus: str | None) -> Run:
     return run
 
 
-def finish(run: Run) -> None:
-    """What :func:`budgetlens.report.saving.save` does, and the tables printed."""
+def finish(run: Run, *, full: bool = True, page: bool = True) -> None:
+    """Save a run; then what a terminal shows of it: with ``full`` every table, and the summary behind it."""
     run = with_cautions(run)
-    saved = save(run)
-    presented = saved.presented
+    saved = save(run, page=page)
+    told = caveats(run.manifest, saved.presented)
+    if full:
+        _print_all(run, saved, told)
+    width = shutil.get_terminal_size((SUMMARY_WIDTH, 0)).columns if sys.stdout.isatty() else SUMMARY_WIDTH
+    concluded = conclusions_of(run, saved.frames)
+    for line in summary_lines(run, concluded, len(told), saved.page, width):
+        print(line)
+
+
+def _print_all(run: Run, saved: Saved, told: Sequence[str]) -> None:
+    """Tables, caveats, and where each figure and model is."""
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    for table in presented.values():
+    for table in saved.presented.values():
         print(first_rows(table).to_terminal(width))
-    for caveat in caveats(run.manifest, presented):
+    for caveat in told:
         print(f"caveat:  {visible(caveat)}")
-    for line in conclusion_lines(conclusions_of(run, saved.frames)):
-        print(visible(line))
-    print(visible(f"tables:  {run.path / 'tables'} ({', '.join(saved.frames)})"))
     for path in saved.figures:
         print(visible(f"figure:  {path}"))
-    print(visible(f"report:  {saved.page}"))
     for one in run.swept:
         print(visible(f"model:   {one.name}: {one.failure or one.place(run.path)}"))
+    print()

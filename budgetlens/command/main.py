@@ -220,6 +220,12 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         help="keep the attention of the first K examples token by token, or of those with these identifiers (a comma "
         "behind a single one that is a number), for `explore` without the model",
     )
+    parser.add_argument(
+        "--full", action="store_true", help="print every table as well, as `budgetlens tables RUN` does"
+    )
+    parser.add_argument(
+        "--no-report", action="store_true", help="tables alone; `budgetlens report RUN` draws the rest"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
@@ -375,7 +381,9 @@ def _place(corpus: Corpus, named: str) -> int:
 
 
 def run_command(options: argparse.Namespace) -> None:
-    """Run an analysis and print its tables."""
+    """Run an analysis; print what it found, with ``--full`` its tables as well."""
+    from functools import partial
+
     from budgetlens.command.finishing import finish
     from budgetlens.report.saving import save
     from budgetlens.runs.request import RunRequest, execute
@@ -401,12 +409,13 @@ def run_command(options: argparse.Namespace) -> None:
         quiet=options.quiet,
         command=options.command_line,
     )
+    shown = partial(finish, full=options.full, page=not options.no_report)
     if request.is_sweep:
         from budgetlens.runs.model_sweep import sweep
 
-        sweep(request, save, finish)
+        sweep(request, partial(save, page=not options.no_report), shown)
     else:
-        finish(execute(request))
+        shown(execute(request))
 
 
 def _choices(options: argparse.Namespace, analysis: Analysis) -> RunOptions:

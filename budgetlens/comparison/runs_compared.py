@@ -291,7 +291,7 @@ def _presented(run: Run, other: Run, declared: Declaration, frame: pd.DataFrame)
         constant += ["layer", "category"]
     return Extract(
         frame=labelled,
-        title=f"{declared.label.long}: {other.name} and {run.name}",
+        title=f"{declared.label.long}: {other.name} (baseline) and {run.name} (treatment)",
         estimand=f"mean over examples of {other.name} - {run.name} in {quantity.label}",
         unit=quantity.unit,
         n="as in the column: what both runs hold",

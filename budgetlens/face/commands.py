@@ -42,7 +42,10 @@ def command_of(request: RunRequest, corpus: Corpus | None, model: LoadedModel | 
         "--rows": options.rows,
         "--probes": None if options.probes is None else ",".join(_escaped(probe) for probe in options.probes),
         "--batch-tokens": options.batch_tokens,
-        "--tokens": request.tokens or None,
+        # A comma behind the last tells identifiers from a number.
+        "--tokens": f"{','.join(request.tokens)},"
+        if isinstance(request.tokens, tuple)
+        else request.tokens or None,
         "--from": request.source,
         "--out": request.out,
     }

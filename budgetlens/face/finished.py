@@ -90,7 +90,8 @@ class FinishedRun(Run):
     @cached_property
     def figures(self) -> Mapping[str, Figure]:
         """Every figure (plotly) by name; ``hero`` is the one that its conclusion names, under that name as well."""
-        drawn = draw_figures(self, self._complete[0]) if self.saved is None else self.saved.drawn
+        at_hand = None if self.saved is None else self.saved.drawn
+        drawn = draw_figures(self, self._complete[0]) if at_hand is None else at_hand
         named = [own.figure for own in self.conclusion.concluded if own.figure in drawn]
         chosen = next(iter([*named, *drawn]), None)
         return dict(drawn) if chosen is None else {HERO: drawn[chosen], **drawn}

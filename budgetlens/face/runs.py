@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def run(
     encoder_rows: bool = False,
     encoder_tokens: int | None = None,
     batch_tokens: int | None = None,
-    tokens: int = 0,
+    tokens: int | Sequence[str] = 0,
+    report: bool = True,
     source: Run | str | Path | None = None,
     **factors: Level | Sequence[Level],
 ) -> FinishedRun:
@@ -70,7 +72,8 @@ def run(
         protocol: ``corrected`` or ``published``; None takes the analysis's.
         probes: names, instances or classes, measured in place of the analysis's.
         layers, rows, encoder_rows, batch_tokens: as of ``bl.measure``; ``encoder_tokens`` cuts encoder inputs there.
-        tokens: keeps the attention of so many first examples token by token.
+        tokens: keeps the attention of so many first examples token by token, or of those with these identifiers.
+        report: False saves the tables alone; figures are drawn when they are asked for.
         source: a finished run that a re-analysis (exp06) reads.
         factors: a design of one's own, as of ``bl.measure``: every effect that it can tell is tested.
 
@@ -104,9 +107,9 @@ def run(
             encoder_rows=encoder_rows,
             probes=None if probes is None else probe_texts(probes),
         ),
-        tokens=whole_number("tokens", tokens, 0),
+        tokens=_tokens(tokens),
     )
-    return _carried_out(request, corpus if isinstance(corpus, Corpus) else None, loaded)
+    return _carried_out(request, corpus if isinstance(corpus, Corpus) else None, loaded, report=report)
 
 
 def open_run(
@@ -196,6 +199,17 @@ def _models(
     return loaded, (short_name(loaded.name),)
 
 
+def _tokens(given: int | Sequence[str]) -> int | tuple[str, ...]:
+    """A number of examples, or identifiers. ValueError for neither."""
+    if isinstance(given, list | tuple) and given and all(isinstance(name, str) for name in given):
+        return tuple(dict.fromkeys(given))
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+        raise ValueError(
+            f"tokens is a number of first examples, or a list of identifiers such as ['row-1']; got {given!r}"
+        )
+    return given
+
+
 def _seed(corpus: Any, seed: int | None, analysis: Analysis) -> int:
     if not isinstance(corpus, Corpus):
         return analysis.seed if seed is None else whole_number("seed", seed, 0)
@@ -229,7 +243,9 @@ def _named(corpus: Any) -> str | None:
     )
 
 
-def _carried_out(request: RunRequest, corpus: Corpus | None, loaded: LoadedModel | None) -> FinishedRun:
+def _carried_out(
+    request: RunRequest, corpus: Corpus | None, loaded: LoadedModel | None, *, report: bool
+) -> FinishedRun:
     """The run that is asked for, with what is saved of it."""
     if loaded is not None and request.has_limits:
         loaded = limited(loaded, request.limits)
@@ -238,6 +254,7 @@ def _carried_out(request: RunRequest, corpus: Corpus | None, loaded: LoadedModel
         request = replace(request, out=default_run_path(request.analysis, loaded, corpus, request.options))
     request = replace(request, command=command_of(request, corpus, loaded))
     if request.is_sweep:
-        return FinishedRun.of(sweep(request, save, lambda run: save(with_cautions(run)), corpus))
-    run = FinishedRun.of(execute(request, corpus, loaded))
-    return FinishedRun.of(run, save(run))
+        saving = partial(save, page=report)
+        return FinishedRun.of(sweep(request, saving, lambda run: saving(with_cautions(run)), corpus))
+    run = execute(request, corpus, loaded)
+    return FinishedRun.of(run, save(run, page=report))

@@ -1,4 +1,4 @@
-"""What a run concludes, in words: for the top of the report and the end of what a terminal shows."""
+"""What a run concludes, in words, and as the top of the report shows it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,29 @@ NOTHING = (
 )
 
 
-def words(concluded: Concluded) -> str:
-    """The conclusion as one sentence."""
-    of = f"{concluded.model}: " if concluded.model else ""
+def clause(concluded: Concluded) -> str:
+    """What is said, without the numbers: the clause of the outcome, or that nothing can be said."""
     if not concluded.told:
-        return of + NOTHING
+        return NOTHING
     decided = concluded.told[0]
-    clause = concluded.outcome or f"{decided.label.sentence[:1].upper()}{decided.label.sentence[1:]}"
+    said = concluded.outcome or f"{decided.label.sentence[:1].upper()}{decided.label.sentence[1:]}"
     # Found, and too small to matter: the clause alone would say too much.
     little = ", too little to matter" if decided.finding.small and decided.finding.decision.found else ""
-    return f"{of}{clause}{little}: {sentence(decided.finding)}{_care(decided.finding)}"
+    return f"{said}{little}"
+
+
+def answer(concluded: Concluded) -> str:
+    """What is said, with the numbers."""
+    if not concluded.told:
+        return NOTHING
+    return f"{clause(concluded)}: {sentence(concluded.told[0].finding)}"
+
+
+def words(concluded: Concluded) -> str:
+    """The conclusion as one sentence, with its model and with what stands against its interval or test."""
+    of = f"{concluded.model}: " if concluded.model else ""
+    care = _care(concluded.told[0].finding) if concluded.told else ""
+    return f"{of}{answer(concluded)}{care}"
 
 
 def _care(finding: Finding) -> str:
@@ -34,11 +47,6 @@ def _care(finding: Finding) -> str:
     if not finding.cautions:
         return ""
     return f" Read with care: {'; '.join(CAUTIONS.get(code, code) for code in finding.cautions)}."
-
-
-def evidence(told: Told) -> str:
-    """One of the findings behind it: its effect and what it shows."""
-    return f"{told.label.long}: {told.finding.verdict}; {sentence(told.finding)}"
 
 
 def conclusion_html(concluded: Sequence[Concluded]) -> str:
@@ -59,12 +67,3 @@ def _findings(told: Sequence[Told]) -> str:
         for own in told
     )
     return f'<ul class="findings">{items}</ul>'
-
-
-def conclusion_lines(concluded: Sequence[Concluded]) -> list[str]:
-    """The same as lines of text."""
-    return [
-        line
-        for own in concluded
-        for line in (f"conclusion: {words(own)}", *(f"  {evidence(each)}" for each in own.told))
-    ]

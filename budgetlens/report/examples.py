@@ -25,7 +25,9 @@ def examples_section(manifest: Manifest, examples: Sequence[Mapping[str, Any]]) 
     """
     if not examples:
         content = paragraph(
-            "This run keeps no texts. `budgetlens show` prints what every cell feeds the model, and the table "
+            "The report of each model's own run shows the texts as its tokenizer cuts them."
+            if manifest.is_sweep
+            else "This run keeps no texts. `budgetlens show` prints what every cell feeds the model, and the table "
             "of what was fed counts its positions by role."
         )
         return Section("fed", "What each cell saw", content)

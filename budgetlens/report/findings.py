@@ -159,13 +159,17 @@ def _scale(finding: Finding) -> tuple[float, str]:
     return (100.0, "points") if finding.quantity.part_of_whole else (1.0, finding.quantity.short_unit)
 
 
-def _amounts(finding: Finding) -> tuple[str, str]:
-    """The estimate with its interval and unit, and the same with its sign turned; parts of a whole are told in points."""
+def size(finding: Finding, sign: int = 1) -> tuple[str, str]:
+    """The estimate with its interval, times ``sign``, and their unit; parts of a whole are told in points."""
     scale, unit = _scale(finding)
-    mean, low, high = (scale * value for value in (finding.estimate, finding.low, finding.high))
+    ends = sorted(sign * scale * value for value in (finding.low, finding.high))
+    return with_interval(sign * scale * finding.estimate, *ends).replace("-", "−"), unit
+
+
+def _amounts(finding: Finding) -> tuple[str, str]:
+    """The amount, and the same with its sign turned; of an effect over layers, with the layer."""
     at = "" if finding.layer is None else f" at layer {finding.layer}, the surest"
-    signed, turned = with_interval(mean, low, high), with_interval(-mean, -high, -low)
-    told = (f"{text} {unit}{at}".replace("-", "−") for text in (signed, turned))
+    told = (f"{text} {unit}{at}" for text, unit in (size(finding), size(finding, -1)))
     return next(told), next(told)
 
 

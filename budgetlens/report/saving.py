@@ -48,23 +48,28 @@ def with_cautions(run: Run) -> Run:
 
 @dataclass(frozen=True)
 class Saved:
-    """What was saved of a run: its tables and figures by name, the figures' files, the report."""
+    """What was saved of a run: its tables and figures by name, the figures' files, the report.
+
+    ``drawn`` and ``page`` are None where no report was asked for.
+    """
 
     frames: Mapping[str, pd.DataFrame]
     presented: Mapping[str, Table]
-    drawn: Mapping[str, Figure]
-    figures: Sequence[Path]
-    page: Path
+    drawn: Mapping[str, Figure] | None = None
+    figures: Sequence[Path] = ()
+    page: Path | None = None
 
 
-def save(run: Run) -> Saved:
-    """Tables, figures and report of a run: computed and saved.
+def save(run: Run, *, page: bool = True) -> Saved:
+    """Tables of a run, with ``page`` its figures and report too: computed and saved.
 
     Raises RunError where another process writes to the run.
     """
     with run.directory.locked(WAIT):
         frames, presented = tables_of(run)
         run.directory.write_tables(frames)
+        if not page:
+            return Saved(frames, presented)
         drawn = draw_figures(run, frames)
         saved = save_figures(run, drawn)
         return Saved(frames, presented, drawn, saved, write_report(run, presented, drawn, frames))

@@ -117,14 +117,22 @@ def verdict(
         "steady within ±x" or "undecided"; for what is neither better nor worse "falls", "rises", "falls less" and so on,
         "rises and falls" where layers differ. What was found has ", within ±x" behind it where it is small.
     """
+    found = word(decision, order, quantity)
+    within = quantity.within(smallest_effect)
+    if decision.kind == "none":
+        return f"{found} {within}"
+    return f"{found}, {within}" if decision.found and decision.small else found
+
+
+def word(decision: Decision, order: int = 1, quantity: Quantity = ANSWER_NLL) -> str:
+    """A decision without the bound that it holds for, which stands elsewhere then; arguments as of :func:`verdict`."""
     own = words(order, quantity)
-    found = {
+    return {
         "positive": own.positive,
         "negative": own.negative,
         "both": f"{own.negative} and {own.positive}",
-        "none": no_effect_within(smallest_effect, order, quantity),
+        "none": own.small,
     }.get(decision.kind, UNDECIDED)
-    return f"{found}, {quantity.within(smallest_effect)}" if decision.found and decision.small else found
 
 
 def layers_rule(
