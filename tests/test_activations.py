@@ -148,6 +148,7 @@ def test_only_what_is_asked_for(loaded: Loaded) -> None:
         ([5], ["residual"], r"layers \[5\] were asked for; t5 has layers 0 to 4 \(encoder 3, decoder 5\)"),
         ([-1], ["residual"], r"layers \[-1\]"),
         ([], ["residual"], "layers none"),
+        (3, ["residual"], "layers are whole numbers in a list, or None for all; got 3"),
         (None, ["keys"], r"some of residual, query, key, value, in a list; got \['keys'\]"),
         (None, [], r"got \[\]"),
         (None, "residual", "got 'residual'"),

@@ -16,8 +16,8 @@ from tests.test_structure import modules
 
 #: Who may name a probe: the probes themselves, and analyses, which ask for some and make tables of them.
 ASKING = ("probes", "analyses")
-#: Has a word of its own for one of them: a reading's `budgets`.
-WORDED = "budgetlens.face.reading"
+#: What a person writes in Python has a word for one of them: a reading's `budgets`, and what is measured by default.
+WORDED = ("budgetlens.face.reading", "budgetlens.face.measuring")
 #: Stands apart; nothing imports it.
 APART = "budgetlens.reference"
 
@@ -26,7 +26,9 @@ def looked_at() -> dict[str, Path]:
     return {
         name: path
         for name, path in modules().items()
-        if name.partition(".")[0] not in ASKING and name != WORDED and not f"{name}.".startswith(f"{APART}.")
+        if name.partition(".")[0] not in ASKING
+        and name not in WORDED
+        and not f"{name}.".startswith(f"{APART}.")
     }
 
 

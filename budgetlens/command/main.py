@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from budgetlens.command import design_options as custom_options
 from budgetlens.command import effects_options
-from budgetlens.command.parsing import FAILED, Parser, any_encoding, filled, sentence, whole
+from budgetlens.command.parsing import FAILED, Parser, any_encoding, chosen_examples, filled, sentence, whole
 from budgetlens.command.stopping import Stopped, stoppable, words_of_memory, words_of_stop
 from budgetlens.comparison import options as compare_options
 from budgetlens.design.schema import FORMATS
@@ -21,7 +21,6 @@ from budgetlens.runs.memory import is_out_of_memory
 from budgetlens.tables.terminal_text import guarded_messages, visible
 
 if TYPE_CHECKING:
-    from budgetlens.corpora.corpus import Corpus
     from budgetlens.design.analysis import Analysis
     from budgetlens.runs.running import RunOptions
 
@@ -214,7 +213,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tokens",
-        type=_tokens,
+        type=chosen_examples,
         default=0,
         metavar="K|ID,ID",
         help="keep the attention of the first K examples token by token, or of those with these identifiers (a comma "
@@ -263,18 +262,6 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
     return number
-
-
-def _tokens(text: str) -> int | tuple[str, ...]:
-    """A number of examples, or identifiers: what is no number, or has a comma."""
-    names = [part.strip() for part in text.removesuffix(",").split(",")]
-    if "," not in text and names[0].lstrip("+-").isdecimal():
-        return 0 if text == "0" else _positive(text)
-    if not all(names):
-        raise argparse.ArgumentTypeError(
-            f"expected a number of examples, or their identifiers joined by commas, got {text!r}"
-        )
-    return tuple(dict.fromkeys(names))
 
 
 def _seed(text: str) -> int:
@@ -343,6 +330,7 @@ def design_command(options: argparse.Namespace) -> None:
 def show_command(options: argparse.Namespace) -> None:
     """Print what every cell of an analysis feeds the model."""
     from budgetlens.command.show import print_cells
+    from budgetlens.corpora.places import named_place
     from budgetlens.model.loading import load_trial_tokenizer
     from budgetlens.runs.known_models import model_path
     from budgetlens.runs.request import RunRequest
@@ -366,18 +354,10 @@ def show_command(options: argparse.Namespace) -> None:
         design,
         corpus,
         tokenizer,
-        index=_place(corpus, options.example),
+        index=named_place(corpus, options.example),
         seed=request.seed,
         only=options.cell,
     )
-
-
-def _place(corpus: Corpus, named: str) -> int:
-    """The place of an example that is named by it or by its identifier; one that is both is the place."""
-    known = {example.identifier for example in corpus.examples}
-    if named.isdecimal() and (int(named) < len(corpus.examples) or named not in known):
-        return int(named)
-    return corpus.place(named)
 
 
 def run_command(options: argparse.Namespace) -> None:

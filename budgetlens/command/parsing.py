@@ -99,3 +99,18 @@ def any_encoding() -> Iterator[None]:
         for stream, errors in changed:
             if not stream.closed:
                 stream.reconfigure(errors=errors)
+
+
+def chosen_examples(text: str) -> int | tuple[str, ...]:
+    """A number of examples, from 0, or identifiers joined by commas: what is no number, or has a comma."""
+    names = [part.strip() for part in text.removesuffix(",").split(",")]
+    if "," not in text and names[0].lstrip("+-").isdecimal():
+        number = whole(text)
+        if number < 0:
+            raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text}")
+        return number
+    if not all(names):
+        raise argparse.ArgumentTypeError(
+            f"expected a number of examples, or their identifiers joined by commas, got {text!r}"
+        )
+    return tuple(dict.fromkeys(names))

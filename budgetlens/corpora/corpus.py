@@ -40,12 +40,10 @@ from budgetlens.corpora.sources import (
     rows_of_file,
 )
 from budgetlens.model.trials import Example
-from budgetlens.registry.names import nearest, printable
+from budgetlens.registry.names import printable
 
 #: How many row numbers a rejection names.
 ROWS_NAMED = 5
-#: How many identifiers an error names.
-IDENTIFIERS_NAMED = 5
 #: How many rows are looked at to find out the columns; a row may lack some of them.
 _ROWS_FOR_COLUMNS = 100
 
@@ -146,16 +144,6 @@ class Corpus:
             return self
         left = tuple(example for example in self.examples if example.identifier not in identifiers)
         return replace(self, examples=left)
-
-    def place(self, identifier: str) -> int:
-        """The place of an example among the others; ValueError with the nearest identifier where it is not there."""
-        known = [example.identifier for example in self.examples]
-        if identifier not in known:
-            raise ValueError(
-                f"no example of {printable(self.name)} is called {identifier!r}.{nearest(identifier, known)} It has "
-                f"{len(known)}, such as {', '.join(printable(own) for own in known[:IDENTIFIERS_NAMED])}"
-            )
-        return known.index(identifier)
 
     @property
     def sha256(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from budgetlens.corpora.corpus import Corpus
+from budgetlens.design.design import Design
 from budgetlens.design.reach import require_feasible
 from budgetlens.face.activations import FORMAT, INDEX, ActivationCache, open_file, save_trial
 from budgetlens.face.measuring import Level, design_of, layer_numbers, loaded_of
@@ -19,6 +20,9 @@ from budgetlens.face.model import Model
 from budgetlens.model.activations import require_activations
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import ACTIVATIONS
+from budgetlens.registry.discovery import plugin_of
+from budgetlens.registry.names import name_of
+from budgetlens.registry.notebook import is_own, source_of
 from budgetlens.runs.feeding import feeding_of
 from budgetlens.runs.files import file_hash, make_folder, read_json, write_text
 from budgetlens.runs.manifest import RunError
@@ -69,19 +73,7 @@ def cache_activations(
     loaded, design, chosen = loaded_of(model), design_of(factors), layer_numbers(layers)
     require_activations(loaded, chosen, what)
     require_feasible(design, corpus, loaded.trial_tokenizer, corpus.seed)
-    identity = {
-        "model": loaded.identity,
-        "dtype": str(loaded.dtype),
-        "device": loaded.device.type,
-        "attention": loaded.attention_implementation,
-        "limits": vars(loaded.trial_tokenizer.limits),
-        "corpus": [corpus.sha256, corpus.padding_sha256, corpus.seed],
-        "cells": [cell.name for cell in design.cells],
-        "files": file_hashes(design.interventions),
-        "layers": chosen,
-        "what": [each for each in ACTIVATIONS if each in what],
-        "packages": {name: version(name) for name in NUMERIC_PACKAGES},
-    }
+    identity = _identity(loaded, corpus, design, chosen, what)
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     directory = Path(out)
     _begin(directory, digest)
@@ -100,6 +92,32 @@ def cache_activations(
     }
     write_text(directory / INDEX, json.dumps(index, indent=1) + "\n")
     return ActivationCache(directory, index)
+
+
+def _identity(
+    model: LoadedModel,
+    corpus: Corpus,
+    design: Design,
+    layers: Sequence[int] | None,
+    what: Collection[str],
+) -> dict[str, Any]:
+    """Everything that can change a number of a cache, or which numbers there are."""
+    group, kinds = "budgetlens.interventions", [type(one) for one in design.interventions]
+    return {
+        "model": model.identity,
+        "dtype": str(model.dtype),
+        "device": model.device.type,
+        "attention": model.attention_implementation,
+        "limits": vars(model.trial_tokenizer.limits),
+        "corpus": [corpus.sha256, corpus.padding_sha256, corpus.seed],
+        "cells": [cell.name for cell in design.cells],
+        "files": file_hashes(design.interventions),
+        "plugins": sorted({origin for kind in kinds if (origin := plugin_of(kind, group)) is not None}),
+        "sources": {name_of(kind): source_of(kind) for kind in kinds if is_own(kind, group)},
+        "layers": layers,
+        "what": [each for each in ACTIVATIONS if each in what],
+        "packages": {name: version(name) for name in NUMERIC_PACKAGES},
+    }
 
 
 def _begin(directory: Path, digest: str) -> None:

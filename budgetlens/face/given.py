@@ -30,7 +30,7 @@ class GivenCell(Cell):
     instances: tuple[Intervention, ...] = ()
 
     @property
-    def interventions(self) -> tuple[Intervention, ...]:  # type: ignore[override]
+    def interventions(self) -> tuple[Intervention, ...]:
         """The instances, one per factor."""
         return self.instances
 

@@ -26,6 +26,8 @@ def require_activations(model: LoadedModel, layers: Iterable[int] | None, what: 
     unknown = [each for each in what if each not in ACTIVATIONS]
     if unknown or not what or isinstance(what, str):
         raise ValueError(f"what is kept are some of {', '.join(ACTIVATIONS)}, in a list; got {what!r}")
+    if isinstance(layers, int):
+        raise ValueError(f"layers are whole numbers in a list, or None for all; got {layers}")
     depth = max(model.trial_tokenizer.depths.values())
     wrong = None if layers is None else [layer for layer in layers if not 0 <= layer < depth]
     if wrong or (layers is not None and not list(layers)):

@@ -61,7 +61,8 @@ class Batch:
     ``decoder_trial`` (the trial that a position belongs to, -1 at padding): lane × decoder position.
     ``answer``: the rows whose logits predict the ``targets`` (lane × row); ``chosen``: the decoder rows whose
     attention is read. ``encoder_rows``: the encoder's rows that are read, of passes; ``encoder_owners``: trial → the
-    owner among them whose average it gets. ``packed`` tells whether any lane holds more than one trial.
+    owner among them whose average it gets, None where that is the trial's pass. ``packed`` tells whether any lane holds
+    more than one trial.
     """
 
     trials: tuple[TokenizedTrial, ...]
@@ -78,7 +79,6 @@ class Batch:
     answer: Rows
     chosen: Rows
     encoder_rows: Rows
-    encoder_owners: Int[Tensor, " owner"]
     targets: Int[Tensor, "lane row"]
     packed: bool
     shifted: bool
@@ -86,6 +86,7 @@ class Batch:
     pass_edits: tuple[tuple[Edit, ...], ...]
     lane_edits: tuple[tuple[Edit, ...], ...]
     state_changes: tuple[StateChange, ...] = ()
+    encoder_owners: Int[Tensor, " owner"] | None = None
 
     @property
     def lane_roles(self) -> Int[Tensor, "lane encoder_position"]:
@@ -134,22 +135,18 @@ def make_batch(
                 f"(hidden: {sorted(trial.trial.hidden)}); leave at least one role visible"
             )
     decoded = {encoder_key(trial): trial for trial in trials}
-    donors = {encoder_key(donor): donor for trial in trials for donor in with_donors(trial)[1:]}
-    passes = decoded | donors
+    passes = decoded | {encoder_key(donor): donor for trial in trials for donor in with_donors(trial)[1:]}
     place = {key: index for index, key in enumerate(passes)}
     trial_pass = [place[encoder_key(trial)] for trial in trials]
     lanes = _lanes(trials, trial_pass) if pack else [[index] for index in range(len(trials))]
     decoder_ids = _pad([_joined(trials, lane, "ids") for lane in lanes], pad_token)
     answer = _rows(trials, lanes, "predicting")
     pass_roles = _pad([[ROLE_CODES[role] for role in roles] for _, roles, *_ in passes], PADDING)
-    by_pass = torch.tensor(trial_pass)
     tensors = {
         "encoder_ids": _pad([list(ids) for ids, *_ in passes], pad_token),
         "encoder_mask": _pad([[1] * len(ids) for ids, *_ in passes], 0),
         "pass_roles": pass_roles,
-        "trial_pass": by_pass,
-        # Trials that share a pass share what is read of it.
-        "encoder_owners": by_pass,
+        "trial_pass": torch.tensor(trial_pass),
         "visible": _pad([[int(seen) for seen in trial.visible] for trial in trials], 0, pass_roles.shape[1]),
         "lane_pass": torch.tensor([trial_pass[lane[0]] for lane in lanes]),
         "decoder_ids": decoder_ids,
@@ -162,7 +159,7 @@ def make_batch(
         trials=tuple(trials),
         answer=_moved(answer, device),
         chosen=_moved(answer if rows == "predicting" else _rows(trials, lanes, rows), device),
-        encoder_rows=_moved(_document_rows(pass_roles), device),
+        encoder_rows=_document_rows(pass_roles.to(device)),
         packed=len(lanes) < len(trials),
         shifted=any(trial.decoder_shift for trial in trials),
         decoded=len(decoded),
@@ -236,7 +233,9 @@ def _document_rows(roles: Int[Tensor, "encoder_pass position"]) -> Rows:
     is_document = roles == ROLE_CODES["document"]
     width = int(is_document.sum(dim=1).max())
     order = torch.argsort((~is_document).to(torch.int8), dim=1, stable=True)[:, :width]
-    owner = torch.where(is_document.gather(1, order), torch.arange(len(roles))[:, None], -1)
+    owner = torch.where(
+        is_document.gather(1, order), torch.arange(len(roles), device=roles.device)[:, None], -1
+    )
     return Rows(order, owner, len(roles))
 
 

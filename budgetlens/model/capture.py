@@ -62,9 +62,10 @@ def capture(model: LoadedModel, batch: Batch, reading: Probing, edits: Sequence[
     with torch.inference_mode():
         states, encoder = _encode(model, batch, reading, edits)
         losses, decoder, answers = _decode(model, batch, states, reading, edits)
+    owners = batch.trial_pass if batch.encoder_owners is None else batch.encoder_owners
     return Capture(
         token_losses=losses,
-        observations=(*encoder.observations(batch.encoder_owners), *decoder.observations(None)),
+        observations=(*encoder.observations(owners), *decoder.observations(None)),
         answers=answers,
         activations={
             (visitor.stack, *key): tensor

@@ -118,7 +118,7 @@ def _value_text(value: Any) -> str:
 
 
 def _default_of(field: dataclasses.Field[Any]) -> Any:
-    return field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _signature(cls: type) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from budgetlens.corpora.corpus import Corpus, read_corpus
+from budgetlens.corpora.places import place_of
 from budgetlens.design.analysis import Analysis
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.reach import require_feasible
@@ -249,7 +250,7 @@ def _require_feasible(request: RunRequest, corpus: Corpus, tokenizer: TrialToken
     """Raise ValueError for what the model's configuration, its tokenizer and the corpus rule out by themselves."""
     if isinstance(request.tokens, tuple):
         for identifier in request.tokens:
-            corpus.place(identifier)
+            place_of(corpus, identifier)
     plan = request.analysis.plan(request.options.protocol)
     depth = tokenizer.depths["decoder"]
     beyond = [layer for layer in request.options.layers or () if not 0 <= layer < depth]
