@@ -17,7 +17,7 @@ from budgetlens.face.levels import level_of, probe_text
 from budgetlens.face.model import Model
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.observation import chosen_probes
+from budgetlens.model.observation import chosen_probes, read_probes
 from budgetlens.registry.names import name_of
 from budgetlens.registry.parameters import from_text
 from budgetlens.runs.measuring import measured
@@ -39,7 +39,7 @@ def measure(
     model: Model,
     corpus: Corpus,
     *,
-    probes: str | Any | Sequence[str | Any] = ("likelihood",),
+    probes: str | Any | Sequence[str | Any] | None = None,
     rows: str = ROWS[0],
     layers: int | Sequence[int] | None = None,
     encoder_rows: bool = False,
@@ -51,7 +51,8 @@ def measure(
     Args:
         model: from ``bl.load_model`` or ``bl.wrap``.
         corpus: from ``bl.read_corpus`` or ``bl.corpus``; its seed is that of every random choice.
-        probes: names (``"budgets"``, ``"strongest:count=3"``), instances or classes, of a notebook as well.
+        probes: names (``"budgets"``, ``"strongest:count=3"``), instances or classes, of a notebook as well;
+            None reads the answer's likelihood alone.
         rows: whose attention is read: ``predicting`` (the rows that predict the answer's tokens) or ``holding``.
         layers: decoder layers that are read, from 0; None reads all.
         encoder_rows: reads the encoder's document rows as well.
@@ -83,7 +84,7 @@ def measure(
         (2, 2)
     """
     design = design_of(factors)
-    read = chosen_probes(probe_texts(probes))
+    read = read_probes(()) if probes is None else chosen_probes(probe_texts(probes))
     declared = {name_of(probe): probe.declares for probe in read}
     _require_own_columns(factors, declared.values())
     options = RunOptions(
