@@ -274,14 +274,17 @@ def test_a_cache_goes_on_where_it_was_and_is_told_from_others(
     with pytest.raises(RunError, match="is not finished"):
         open_activations(out)
     written[0].write_bytes(b"damaged")
+    # Whole, and of something else than this call.
+    read_one(Model(loaded("t5"))).save_activations(written[1], layers=[0], what=["residual"])
     first, written[:] = list(written), []
     monkeypatch.setattr(caching, "save_trial", original)
-    before = {path: path.stat().st_mtime_ns for path in first[1:]}
+    before = {path: path.stat().st_mtime_ns for path in first[2:]}
     cache = cached(loaded("t5"), out)
     # What was whole is kept, what was damaged or missing is made.
-    assert {path: path.stat().st_mtime_ns for path in first[1:]} == before
+    assert {path: path.stat().st_mtime_ns for path in first[2:]} == before
     assert len(cache) == 6
     assert cache["row-1", "prefix=none"]["decoder.1.residual"].isfinite().all()
+    assert cache["row-1", "prefix=oracle"].layers == (1,)
     with pytest.raises(RunError, match="holds other activations: of another model, corpus, cells, layers"):
         cached(loaded("t5"), out, prompt="query")
     with pytest.raises(RunError, match="is not empty and holds no activations.json"):

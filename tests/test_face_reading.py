@@ -316,6 +316,7 @@ def test_what_was_not_asked_for_is_measured_once(loaded: Loaded, monkeypatch: py
     assert len(passes) == 1
     first = reading.records("entropies")
     assert passes[1:] == [["Entropies"]]
+    assert list(first.columns) == ["side", "block", "layer", "head", "part", "mass", "entropy"]
     first["entropy"] = 0.0
     assert (reading.records(Entropies())["entropy"] > 0).any()
     assert len(passes) == 2
