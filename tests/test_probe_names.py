@@ -16,8 +16,8 @@ from tests.test_structure import modules
 
 #: Who may name a probe: the probes themselves, and analyses, which ask for some and make tables of them.
 ASKING = ("probes", "analyses")
-#: What a person writes in Python has a word for one of them: a reading's `budgets`, and what is measured by default.
-WORDED = ("budgetlens.face.reading", "budgetlens.face.measuring")
+#: What a person writes in Python has a word for one of them: a reading's `budgets`.
+WORDED = ("budgetlens.face.reading",)
 #: Stands apart; nothing imports it.
 APART = "budgetlens.reference"
 
