@@ -333,7 +333,9 @@ def test_a_sweep_and_a_re_analysis_are_the_commands(tmp_path: Path, place: Path)
 
 
 @pytest.mark.slow
-def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_of_the_readme_runs_and_draws_its_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In its order, in an empty folder; the run is made of fewer examples."""
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     blocks = [text for text in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "bl." in text]
