@@ -82,7 +82,7 @@ def test_a_notebooks_instance_is_its_level_and_back(notebook: Callable[..., None
     [
         (Hint("It may help", 2), "It may help:2"),
         (Hint(times=2), "Hint:2"),
-        (Hint(), ""),
+        (Hint(), "Hint"),
         (Hint("", 2), ":2"),
         (Hint("", 1), "text="),
         (Hint("word=other"), "text=word=other"),

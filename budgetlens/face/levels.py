@@ -90,7 +90,8 @@ def _level_of_instance(given: Intervention) -> tuple[str, str]:
     cls = type(given)
     # A class with a syntax of its own is not written field by field; the levels it tells may still hold this instance.
     told = dict.fromkeys((*cls.known_levels(), *cls.sample_levels, *cls.identity_levels))
-    for text in (*texts_of(given), *told):
+    # A level is told by a word, be it the default.
+    for text in (*texts_of(given, least=1), *told):
         if split_draw(text)[1] == 0 and _read_back(_parsed, cls, text) == given:
             _require_whole(name, text)
             return name, text

@@ -93,10 +93,10 @@ def from_text(cls: type[Made], text: str) -> Made:
     return cls(**given)
 
 
-def texts_of(instance: Any) -> tuple[str, ...]:
+def texts_of(instance: Any, least: int = 0) -> tuple[str, ...]:
     """Texts that :func:`from_text` should make an equal instance of, the one that reads best first.
 
-    Values in order up to the last that is no default, and those by name. Whether a text does give the instance back
+    Values in order up to the last that is no default, at least the first ``least``, and those by name. Whether a text does give the instance back
     is for the caller to try: a field may be of a type that has no text.
     """
     fields = [field for field in dataclasses.fields(instance) if field.init]
@@ -106,7 +106,9 @@ def texts_of(instance: Any) -> tuple[str, ...]:
         for place, field in enumerate(fields)
         if _needs_value(field) or values[place][1] != _default_of(field)
     ]
-    in_order = ":".join(_value_text(value) for _, value in values[: changed[-1] + 1 if changed else 0])
+    in_order = ":".join(
+        _value_text(value) for _, value in values[: max([least, *(place + 1 for place in changed)])]
+    )
     by_name = ":".join(f"{values[place][0]}={_value_text(values[place][1])}" for place in changed)
     return tuple(dict.fromkeys((in_order, by_name)))
 
