@@ -278,7 +278,7 @@ def test_a_crossing_says_in_which_cells_a_level_is_idle(
 ) -> None:
     corpus = write_corpus(tmp_path / "tiny.jsonl", 3)
     design = ("custom", "--factor", "prompt=none,query", "--knockout", "answer->prompt@all")
-    assert run(tiny_directory, corpus, tmp_path / "run", *design) == 0
+    assert run(tiny_directory, corpus, tmp_path / "run", *design, "--full") == 0
     told = (
         "In 1 cell a level edits roles that are not there, in every example: its effect is 0 by construction"
     )

@@ -101,7 +101,8 @@ class Labels:
 
 def _averaged(factor: str, levels: Sequence[Label]) -> Label:
     """What an effect is averaged over."""
-    return Label(f"averaged over {len(levels)} levels of {factor.replace('_', ' ')}")
+    of = f"over {len(levels)} levels of {factor.replace('_', ' ')}"
+    return Label(f"averaged {of}", sentence=f"an average {of}")
 
 
 def _with(held: Sequence[Label]) -> str:

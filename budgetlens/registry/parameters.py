@@ -96,8 +96,8 @@ def from_text(cls: type[Made], text: str) -> Made:
 def texts_of(instance: Any, least: int = 0) -> tuple[str, ...]:
     """Texts that :func:`from_text` should make an equal instance of, the one that reads best first.
 
-    Values in order up to the last that is no default, at least the first ``least``, and those by name. Whether a text does give the instance back
-    is for the caller to try: a field may be of a type that has no text.
+    Values in order up to the last that is no default, at least the first ``least``, and those by name. Whether a text
+    does give the instance back is for the caller to try: a field may be of a type that has no text.
     """
     fields = [field for field in dataclasses.fields(instance) if field.init]
     values = [(field.name, getattr(instance, field.name)) for field in fields]
