@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from budgetlens.runs.run import Run
 from budgetlens.runs.running import RunOptions
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.swept import places_of_runs
+from budgetlens.statistics.tails import length_factor
 from budgetlens.tables.complete import own_tables, tables_of
 from budgetlens.tables.sweeps import sweep_tables
 from tests.cautions import tables_without_caution
@@ -177,7 +179,7 @@ def test_p_is_corrected_over_models(tables: dict[str, pd.DataFrame]) -> None:
     effects = tables["model_effects"]
     assert set(effects["family"]) == {"main effects", "interactions", "simple effects"}
     for _, own in effects.groupby("family"):
-        ordered = own["p_sign_flip"].sort_values()
+        ordered = own["p"].sort_values()
         # Holm (1979), by hand: the k-th smallest of m is taken m - k times, and none is below the one before it.
         expected = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1)
         assert own["p_over_models"][expected.index].tolist() == pytest.approx(expected.tolist())
@@ -217,10 +219,12 @@ def test_likelihoods_per_character_are_those_of_the_texts(
         effect = effects.loc["prefix none→oracle | prompt=none"]
         difference = rates["prefix=none|prompt=none"] - rates["prefix=oracle|prompt=none"]
         assert effect["per_character"] == pytest.approx(difference.mean())
-        # A bootstrap of seven examples is near the t interval, but not it.
+        # Student's interval, each side as much longer as so few examples need.
         half = stats.t.interval(0.95, len(difference) - 1)[1] * difference.sem()
+        asymmetry = stats.skew(difference) / math.sqrt(len(difference))
+        sides = (length_factor(np.array(sign * asymmetry), len(difference)) for sign in (-1, 1))
         width = effect["per_character_high"] - effect["per_character_low"]
-        assert 0.5 * half < width < 3 * half
+        assert width == pytest.approx(half * sum(sides))
         assert effect["baseline_per_character"] == pytest.approx(rates["prefix=none|prompt=none"].mean())
         interaction = effects[effects["order"] == 2].iloc[0]
         assert pd.isna(interaction["baseline_nll"])

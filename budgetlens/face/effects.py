@@ -10,10 +10,11 @@ from budgetlens.face.captioned import CaptionedFrame
 from budgetlens.model.observation import available_probes
 from budgetlens.registry.names import lookup
 from budgetlens.statistics.adjustment import Correction
+from budgetlens.statistics.choices import Smallest
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import Missing
 from budgetlens.statistics.quantities import Quantity
-from budgetlens.statistics.verdicts import ANSWER_NLL, SMALLEST_EFFECT
+from budgetlens.statistics.verdicts import ANSWER_NLL
 from budgetlens.tables.own_values import OWN_UNIT, Columns, effects_of
 
 #: Columns by which a frame of :func:`budgetlens.face.measuring.measure` is known.
@@ -32,7 +33,7 @@ def effects(
     clusters: str | None = None,
     higher_is_better: bool = False,
     unit: str | None = None,
-    smallest_difference: float | None = None,
+    smallest_difference: float | str | None = None,
     correction: Correction = "holm",
     missing: Missing = "refuse",
     seed: int = 42,
@@ -51,15 +52,16 @@ def effects(
         clusters: column whose equal entries mark examples that are not independent (a shared document).
         higher_is_better: the values are scores, not losses: differences are treatment - baseline.
         unit: of the values, for the caption.
-        smallest_difference: smallest of interest, in that unit, for the equivalence test; 0.05, or what the probe of
-            measured values declares.
-        correction: ``holm`` or ``bonferroni``, over the treatments.
+        smallest_difference: smallest that matters: an amount in that unit, or as text an amount ("0.05"), a part of the
+            baseline's mean ("5%") or points of a whole ("1pp"); 5 % of the mean, or what the probe of measured values
+            declares.
+        correction: ``none``, ``holm``, ``bonferroni`` or ``fdr``, over the treatments.
         missing: ``refuse`` an example without a value, or ``drop`` it.
-        seed: of bootstrap and sign flips.
+        seed: of sign flips.
 
     Returns:
-        A row per treatment: ``mean_difference`` (baseline - treatment) with ``low`` and ``high`` (95 % BCa), ``p_holm``,
-        ``kind``, ``verdict`` and everything that tables of effects have; it shows itself in a notebook.
+        A row per treatment: ``mean_difference`` (baseline - treatment) with ``low`` and ``high`` (95 %, for long
+        tails), ``p_holm``, ``kind``, ``verdict`` and everything that tables of effects have; it shows itself in a notebook.
 
     Raises:
         ValueError: a column or a condition that is not there, entries that are no numbers, examples that are not paired,
@@ -74,26 +76,23 @@ def effects(
     """
     own = _plain(frame)
     columns = Columns(example, condition, value, weights, clusters)
-    quantity, smallest = ANSWER_NLL, smallest_difference
+    quantity = ANSWER_NLL
     if value is None and set(MEASURED) <= set(own.columns):
         quantity = _measured_quantity(own)
         columns = Columns(example or "example", condition or "cell", "value", weights, clusters)
-        smallest = quantity.smallest_difference if smallest is None else smallest
-        if smallest is None:
+        if smallest_difference is None and quantity.smallest_difference is None:
             raise ValueError(
                 f"{quantity.name} declares no smallest difference that matters; give smallest_difference, in {quantity.unit}"
             )
         unit = unit or quantity.unit
+    if smallest_difference is not None:
+        quantity = Smallest(str(smallest_difference)).of(quantity)
     table = effects_of(
         own,
         baseline,
         (treatment,) if isinstance(treatment, str) else tuple(treatment),
         columns,
-        Inference(
-            seed=seed,
-            correction=correction,
-            smallest_difference=SMALLEST_EFFECT if smallest is None else smallest,
-        ),
+        Inference(seed=seed, correction=correction).of(quantity),
         quantity=quantity,
         higher_is_better=higher_is_better,
         unit=unit or OWN_UNIT,

@@ -33,6 +33,7 @@ from budgetlens.runs.running import (
 )
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.tokens import save_token_attention, stored_examples
+from budgetlens.statistics.choices import Choices
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class RunRequest:
     ``models`` are hub names or directories; none takes the analysis's, or else the built-in one. ``corpus``, ``n``
     and ``encoder_tokens`` None take the analysis's. ``out`` None takes a directory under ``runs`` named after
     the run's identity. ``source`` is the finished run that a re-analysis reads.
-    ``tokens`` is the number of first examples whose attention is kept token by token, or the identifiers of some.
+    ``choices`` is what is chosen of the statistics. ``tokens`` is the number of first examples whose attention is kept
+    token by token, or the identifiers of some.
     """
 
     analysis: Analysis
@@ -56,6 +58,7 @@ class RunRequest:
     dtype: str = "auto"
     encoder_tokens: int | None = None
     options: RunOptions = field(default_factory=RunOptions)
+    choices: Choices = field(default_factory=Choices)
     tokens: int | tuple[str, ...] = 0
     quiet: bool = False
     command: Sequence[str] = ()
@@ -130,7 +133,9 @@ def execute(request: RunRequest, corpus: Corpus | None = None, model: LoadedMode
         command=request.command,
         progress=not request.quiet,
     )
-    _renew_details(directory, design_details(request.analysis, request.options.protocol))
+    _renew_details(
+        directory, {**design_details(request.analysis, request.options.protocol), **chosen(request.choices)}
+    )
     if request.tokens:
         _keep_tokens(request, model, corpus, directory)
     return Run.open(path, corpus=request.corpus, made_by=request.analysis)
@@ -163,7 +168,14 @@ def _read_again(request: RunRequest, corpus: Corpus | None, model: LoadedModel |
     else:
         out = None if request.out is None else request.out.with_name(f"{request.out.name}-{analysis.reads}")
         source = execute(replace(request, analysis=find_analysis(analysis.reads), out=out), corpus, model)
-    return read_again(analysis, source, request.out, request.command)
+    run = read_again(analysis, source, request.out, request.command)
+    _renew_details(run.directory, chosen(request.choices))
+    return Run.open(run.path)
+
+
+def chosen(choices: Choices) -> dict[str, Any]:
+    """The key of run.json that keeps what was chosen of the statistics."""
+    return {"choices": choices.to_mapping()}
 
 
 def _refuse_other(request: RunRequest, manifest: Manifest) -> None:

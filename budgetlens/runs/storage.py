@@ -144,7 +144,8 @@ class RunDirectory:
         """Let run.json tell other details than it does; its identity stays. To be called under the lock."""
         details = json.loads(json.dumps(details))
         content = self.manifest().content
-        if any(content.get(key) != value for key, value in details.items()):
+        # What is not there and what is empty say the same.
+        if any((content.get(key) or None) != (value or None) for key, value in details.items()):
             write_manifest(self.path, {**content, **details})
 
     @contextlib.contextmanager
