@@ -115,7 +115,8 @@ def test_texts_and_known_instances_of_a_syntax_of_their_own() -> None:
         ("knockout=bos", "names no attention"),
         ("prefix=literal:a|b", "holds '|'"),
         (3, "got 3"),
-        (Hint, "the class Hint"),
+        (Hint, "from tests.test_face_levels import Hint"),
+        (str, "the class str"),
         (Hint(), "from tests.test_face_levels import Hint"),
     ],
 )

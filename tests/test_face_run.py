@@ -17,6 +17,7 @@ import pytest
 import budgetlens as bl
 from budgetlens.command.main import main
 from budgetlens.design.custom import custom_analysis
+from budgetlens.face.finished import Named
 from budgetlens.face.runs import analysis_given
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.run import Run
@@ -184,6 +185,13 @@ def test_what_it_concludes_its_tables_figures_and_page(
     # The analysis says how long inputs may be; the model that was given has limits of its own.
     assert run.manifest.identity["limits"]["encoder"] == 1_000
     assert tiny.loaded.trial_tokenizer.limits.encoder == 2_048
+
+
+def test_names_that_are_not_there_are_told_with_those_that_are() -> None:
+    named = Named("table", {"effects": 1, "shares": 2})
+    with pytest.raises(KeyError, match="no table 'efects'. Did you mean 'effects'. It has effects, shares"):
+        named["efects"]
+    assert repr(named) == "tables: effects, shares"
 
 
 def test_analyses_of_every_form_are_the_commands_design() -> None:

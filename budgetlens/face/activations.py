@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from budgetlens.model.activations import activation_name, activations_of
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.token_attention import token_texts
-from budgetlens.runs.files import file_hash, read_json, replacing
+from budgetlens.runs.files import WriteError, file_hash, read_json, replacing
 from budgetlens.runs.known_models import short_name
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.records import Fed
@@ -247,6 +247,10 @@ def save_trial(
         "decoder_roles": trial.decoder_roles,
         "identity": identity,
     }
+    if not path.parent.is_dir():
+        raise WriteError(
+            f"{path} can't be written: its folder {path.parent} is not there; make it, or correct the path"
+        )
     with replacing(path) as temporary:
         save_file(tensors, temporary, {"format": FORMAT, "description": json.dumps(description)})
     return open_file(path)

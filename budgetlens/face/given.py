@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from budgetlens.design.design import Cell
 from budgetlens.design.intervention import Context, Intervention, LevelError, available_interventions
 from budgetlens.design.reach import feed, idle_factors
-from budgetlens.face.levels import level_of, own_name
+from budgetlens.face.levels import level_of, made_of, own_name
 from budgetlens.model.edits import EditError
 from budgetlens.model.tokenization import TrialTokenizer
 from budgetlens.model.trials import Example
@@ -78,8 +78,9 @@ def fed_texts(
 
 def given_cell(interventions: Sequence[str | Intervention], *, has_query: bool, prefix: str) -> GivenCell:
     """The cell of some interventions, behind those that a prefix and a query stand for. Raises as :func:`fed_texts`."""
-    if isinstance(interventions, str | Intervention):
-        raise LevelError(f"interventions are a list; write [{interventions!r}]")
+    if not isinstance(interventions, list | tuple):
+        interventions = [interventions]
+    interventions = [made_of(each) for each in interventions]
     known = available_interventions()
     given: list[tuple[str, str, Intervention]] = []
     for each in interventions:

@@ -7,6 +7,7 @@ text here, and the text must give an equal instance back; probes are treated ali
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 from budgetlens.design.intervention import Intervention, LevelError, available_interventions
@@ -30,6 +31,7 @@ def level_of(given: str | Intervention) -> tuple[str, str]:
         >>> level_of("hidden=prefix+separator")
         ('hidden', 'prefix+separator')
     """
+    given = made_of(given)
     if isinstance(given, Intervention):
         return _level_of_instance(given)
     known = available_interventions()
@@ -68,6 +70,14 @@ def probe_text(given: str | Any) -> str:
         f"{given!r} can't be written as text, since no text makes an equal one; give its parameters types that have a "
         "text (str, int, float, bool, Literal), and compare by value"
     )
+
+
+def made_of(given: Any) -> Any:
+    """An instance with its defaults of a class that was given; anything else as it is.
+
+    Raises ParameterError where a parameter has no default.
+    """
+    return from_text(given, "") if isinstance(given, type) and is_dataclass(given) else given
 
 
 def own_name(kind: str, given: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -12,14 +11,13 @@ import pyarrow as pa
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.custom import ROWS
 from budgetlens.design.design import Design, Factor, crossed
-from budgetlens.design.intervention import Intervention, LevelError
-from budgetlens.face.levels import level_of, probe_text
+from budgetlens.design.intervention import Intervention, LevelError, available_interventions
+from budgetlens.face.levels import level_of, made_of, probe_text
 from budgetlens.face.model import Model
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import chosen_probes, read_probes
-from budgetlens.registry.names import name_of
-from budgetlens.registry.parameters import from_text
+from budgetlens.registry.names import RegistryError, name_of, nearest
 from budgetlens.runs.measuring import measured
 from budgetlens.runs.running import RunOptions
 
@@ -173,6 +171,13 @@ def design_of(factors: Mapping[str, Level | Sequence[Level]]) -> Design:
 
     Raises LevelError, RegistryError and ValueError (a level twice) that name the factor.
     """
+    known = available_interventions()
+    for name in factors:
+        if name not in known:
+            raise RegistryError(
+                f"{name!r} is neither an option nor an intervention.{nearest(name, known)} Every further keyword is a "
+                f"factor with its levels, one of {', '.join(known)}"
+            )
     return crossed(
         [
             Factor(name, tuple(level_text(name, level) for level in _several(given, (str, Intervention))))
@@ -197,7 +202,7 @@ def probe_texts(probes: str | Any | Sequence[str | Any]) -> tuple[str, ...]:
     """Probes as a run names them, from names, instances and classes. ValueError for none."""
     texts = tuple(
         # A class stands for the probe with its defaults.
-        probe_text(from_text(given, "") if isinstance(given, type) and is_dataclass(given) else given)
+        probe_text(made_of(given))
         for given in _several(probes, (str,))
     )
     if not texts:

@@ -15,7 +15,7 @@ from budgetlens.design.intervention import Intervention
 from budgetlens.face.activations import Activations, save_trial
 from budgetlens.face.attention import Attention, attention_of
 from budgetlens.face.given import fed_texts
-from budgetlens.face.levels import own_name
+from budgetlens.face.levels import made_of, own_name
 from budgetlens.face.top_tokens import TopTokens, top_table
 from budgetlens.model.capture import Probing
 from budgetlens.model.loaded import LoadedModel
@@ -203,6 +203,7 @@ class Reading:
 
     def _chosen(self, given: str | Any) -> Any:
         """The probe that a name or an instance stands for: of a name alone, the one that was measured under it."""
+        given = made_of(given)
         if not isinstance(given, str):
             own_name("probe", given)
             return given
@@ -286,8 +287,7 @@ def read_texts(
 
 def _wanted(given: Sequence[str | Any]) -> tuple[Any, ...]:
     """The probes that are named or given, and the outcome, which every reading has."""
-    if isinstance(given, str):
-        raise ValueError(f"probes are a list; write [{given!r}]")
+    given = [made_of(each) for each in (given if isinstance(given, list | tuple) else [given])]
     texts = [each for each in given if isinstance(each, str)]
     own = [each for each in given if not isinstance(each, str)]
     names = [own_name("probe", each) for each in own]
