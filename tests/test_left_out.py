@@ -245,7 +245,7 @@ def test_cut_answers_and_prompts_are_counted_and_told(
     corpus = write(tmp_path / "corpus.jsonl", content)
     given = ["--model", str(tiny_directory), "--corpus", str(corpus), "--quiet", "--device", "cpu"]
     out = tmp_path / "run"
-    assert main(["run", "custom", "--factor", "prompt=none,query", *given, "--out", str(out)]) == 0
+    assert main(["run", "custom", "--factor", "prompt=none,query", *given, "--full", "--out", str(out)]) == 0
     # Counted by the tokenizer alone.
     tokenizer = tiny_models.tokenizer()
     lengths = {

@@ -43,12 +43,13 @@ def opened(path: Path, corpus: str | None) -> Run:
 def choose(path: Path, choices: Choices) -> None:
     """Let a run keep what is chosen of its statistics; nothing chosen leaves it as it is."""
     kept = choices.to_mapping()
+    if not kept:
+        return
     run = Run.open(path)
-    if kept:
-        # Before it is written: a probe that is not there is refused.
-        _ = replace(run, given=choices).declarations if run.has_records else None
-        with run.directory.locked(WAIT):
-            run.directory.renew({"choices": {**run.choices.to_mapping(), **kept}})
+    # Before it is written: a probe that is not there is refused.
+    _ = replace(run, given=choices).declarations if run.has_records else None
+    with run.directory.locked(WAIT):
+        run.directory.renew({"choices": {**run.choices.to_mapping(), **kept}})
 
 
 def finish(run: Run, *, full: bool = True, page: bool = True) -> None:
