@@ -280,9 +280,12 @@ def test_a_notebooks_class_is_part_of_what_was_run(
         ({"analysis": "exp08", "corpus": [{"query": "a"}]}, "Rows are made a corpus by bl.corpus(rows)"),
         (
             {"analysis": "exp08", "n": 0, "corpus": "reference"},
-            "n=0: the number of examples is a whole number",
+            "n is a whole number of at least 1; got 0",
         ),
-        ({"analysis": "exp08", "seed": -1}, "seed is a whole number of at least 0; got -1"),
+        (
+            {"analysis": "exp08", "seed": -1},
+            "seed is a whole number of at least 0 and at most 4294967295; got -1",
+        ),
         ({"analysis": "exp08", "layers": "all"}, "layers are whole numbers from 0"),
         ({"analysis": "exp08", "rows": "all"}, "rows is 'all'; expected one of"),
         ({"analysis": "exp08", "protocol": "new"}, "has no protocol 'new'"),

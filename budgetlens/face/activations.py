@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from budgetlens.face.arguments import path_given
 from budgetlens.model.activations import activation_name, activations_of
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.token_attention import token_texts
@@ -160,7 +161,8 @@ class ActivationCache(Mapping[tuple[str, str], Activations]):
 
     def __getitem__(self, key: tuple[str, str]) -> Activations:
         """The activations of an example in a cell; KeyError where there are none, RunError for a file that was altered."""
-        if key not in self._files:
+        # A list has no hash, and could not be looked up.
+        if not _is_key(key) or key not in self._files:
             raise KeyError(
                 f"{self.path} holds no example and cell {key!r}; it has the cells {', '.join(self.cells)} and the "
                 f"examples {', '.join(self.examples[:8])}{' …' if len(self.examples) > 8 else ''}"
@@ -185,6 +187,10 @@ class ActivationCache(Mapping[tuple[str, str], Activations]):
         )
 
 
+def _is_key(key: Any) -> bool:
+    return isinstance(key, tuple) and all(isinstance(part, str) for part in key)
+
+
 def open_activations(path: str | Path) -> Activations | ActivationCache:
     """The activations of a reading (a file) or of a corpus (a directory), as they were saved.
 
@@ -199,7 +205,7 @@ def open_activations(path: str | Path) -> Activations | ActivationCache:
         >>> bl.open_activations("mill.safetensors").encoder_roles[1]
         'document'
     """
-    path = Path(path)
+    path = path_given("path", path)
     if not path.is_dir():
         return open_file(path)
     index = read_index(path)
@@ -270,7 +276,7 @@ def _digest(tensors: Mapping[str, Tensor], description: str) -> str:
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         # As bytes: numpy has no bfloat16.
-        found.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+        found.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

@@ -15,7 +15,8 @@ from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.design import Design
 from budgetlens.design.reach import require_feasible
 from budgetlens.face.activations import FORMAT, INDEX, ActivationCache, open_file, read_index, save_trial
-from budgetlens.face.measuring import Level, design_of, layer_numbers, loaded_of
+from budgetlens.face.arguments import layer_numbers, path_given
+from budgetlens.face.measuring import Level, corpus_given, design_of, loaded_of
 from budgetlens.face.model import Model
 from budgetlens.model.activations import require_activations
 from budgetlens.model.loaded import LoadedModel
@@ -71,11 +72,12 @@ def cache_activations(
         ('decoder.1.residual', 'encoder.1.residual')
     """
     loaded, design, chosen = loaded_of(model), design_of(factors), layer_numbers(layers)
+    corpus = corpus_given(corpus)
     require_activations(loaded, chosen, what)
     require_feasible(design, corpus, loaded.trial_tokenizer, corpus.seed)
     identity = _identity(loaded, corpus, design, chosen, what)
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    directory = Path(out)
+    directory = path_given("out", out)
     hashes = _begin(directory, digest)
     feeding = feeding_of(design.cells, corpus, loaded.trial_tokenizer, corpus.seed)
     files = []

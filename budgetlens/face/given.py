@@ -43,7 +43,7 @@ def fed_texts(
     query: str,
     answer: str,
     prefix: str,
-    interventions: Sequence[str | Intervention],
+    interventions: Sequence[str | Intervention] | None,
 ) -> Fed:
     """The trial of some texts under interventions, made as a run makes it of an example and a cell.
 
@@ -78,14 +78,15 @@ def fed_texts(
     return Fed(cell.name, trial)
 
 
-def given_cell(interventions: Sequence[str | Intervention], *, has_query: bool, prefix: str) -> GivenCell:
+def given_cell(
+    interventions: Sequence[str | Intervention] | None, *, has_query: bool, prefix: str
+) -> GivenCell:
     """The cell of some interventions, behind those that a prefix and a query stand for. Raises as :func:`fed_texts`."""
-    if not isinstance(interventions, list | tuple):
-        interventions = [interventions]
-    interventions = [made_of(each) for each in interventions]
+    single = interventions is not None and not isinstance(interventions, list | tuple)
+    listed = [made_of(each) for each in ([interventions] if single else interventions or ())]
     known = available_interventions()
     given: list[tuple[str, str, Intervention]] = []
-    for each in interventions:
+    for each in listed:
         if isinstance(each, Intervention):
             given.append((own_name("intervention", each), _told(each), each))
         else:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from budgetlens.design.intervention import Intervention
 from budgetlens.face.activations import Activations, save_trial
+from budgetlens.face.arguments import layer_numbers, optional_number, path_given
 from budgetlens.face.attention import Attention, attention_of
 from budgetlens.face.given import fed_texts
 from budgetlens.face.levels import made_of, own_name
@@ -163,6 +164,10 @@ class Reading:
         from budgetlens.face.pictures import probe_picture, token_picture
 
         if what == "tokens":
+            layer, head, row = (
+                optional_number(name, given, 0)
+                for name, given in (("layer", layer), ("head", head), ("row", row))
+            )
             return token_picture(self.loaded, self.trial, self.rows, layer=layer, head=head, row=row)
         if (layer, head, row) != (None, None, None):
             raise ValueError(f"layer, head and row are of plot('tokens'); plot({what!r}) shows all of them")
@@ -173,7 +178,7 @@ class Reading:
         self,
         path: str | Path,
         *,
-        layers: Sequence[int] | None = None,
+        layers: int | Sequence[int] | None = None,
         what: Collection[str] = ACTIVATIONS,
     ) -> Activations:
         """Save activations of chosen layers, of encoder and decoder, in one safetensors file.
@@ -190,7 +195,9 @@ class Reading:
             ValueError: layers that the model lacks, or activations that nobody knows.
             WriteError: the file can't be written.
         """
-        return save_trial(self.loaded, self.fed, Path(path), layers=layers, what=what)
+        return save_trial(
+            self.loaded, self.fed, path_given("path", path), layers=layer_numbers(layers), what=what
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -256,7 +263,7 @@ def read_texts(
     query: str,
     answer: str,
     prefix: str,
-    interventions: Sequence[str | Intervention],
+    interventions: Sequence[str | Intervention] | None,
     probes: Sequence[str | Any] | None,
     rows: Rows,
 ) -> Reading:
