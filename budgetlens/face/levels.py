@@ -54,7 +54,7 @@ def level_of(given: str | Intervention) -> tuple[str, str]:
 
 
 def probe_text(given: str | Any) -> str:
-    """A probe as a run names it, ``entropies`` or ``strongest:count=3``, from that text or from an instance.
+    """A probe as a run names it, ``entropies`` or ``NAME:PARAMETER=VALUE``, from that text or from an instance.
 
     Raises RegistryError for an unknown name or class, ParameterError for parameters that the probe does not take, or
     that no text gives back.

@@ -48,7 +48,7 @@ def measure(
     Args:
         model: from ``bl.load_model`` or ``bl.wrap``.
         corpus: from ``bl.read_corpus`` or ``bl.corpus``; its seed is that of every random choice.
-        probes: names (``"budgets"``, ``"strongest:count=3"``), instances or classes, of a notebook as well;
+        probes: names (``"budgets"``, ``"entropies"``), instances or classes, of a notebook as well;
             None reads the answer's likelihood alone.
         rows: whose attention is read: ``predicting`` (the rows that predict the answer's tokens) or ``holding``.
         layers: decoder layers that are read, from 0; None reads all.

@@ -117,8 +117,8 @@ class Reading:
         A probe of answers has one row, without the first four; ``head`` is -1 of what comes from the mean over heads.
 
         Args:
-            probe: a probe's name, with parameters behind a colon as in ``strongest:count=3``, or an instance, such as
-                one of a class that the notebook defines. A name alone is the probe as it was asked for at first.
+            probe: a probe's name, as ``entropies``, with its parameters, if it has any, behind a colon; or an instance, such
+                as one of a class that the notebook defines. A name alone is the probe as it was asked for at first.
 
         Raises:
             RegistryError: an unknown name, or an instance of a class without the decorator.
