@@ -187,6 +187,23 @@ def test_what_it_concludes_its_tables_figures_and_page(
     assert tiny.loaded.trial_tokenizer.limits.encoder == 2_048
 
 
+def test_what_the_bars_do_not_count_is_told(
+    tmp_path: Path, tiny: bl.Model, corpus_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = bl.read_corpus(corpus_file, n=2)
+    for report, steps in ((True, ["statistics", "figures", "report"]), (False, ["statistics"])):
+        bl.run(model=tiny, corpus=corpus, out=tmp_path / "run", report=report, **SMALL, **FACTOR)
+        lines = capsys.readouterr().err.splitlines()
+        assert [line for line in lines if line in ("statistics", "figures", "report")] == steps
+
+
+def test_a_directory_that_is_taken_is_told_in_the_words_of_both(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(ValueError, match=re.escape(f"{file} (out=… or --out) is a file; give a directory")):
+        bl.run("exp08", out=file)
+
+
 def test_names_that_are_not_there_are_told_with_those_that_are() -> None:
     named = Named("table", {"effects": 1, "shares": 2})
     with pytest.raises(KeyError, match="no table 'efects'. Did you mean 'effects'. It has effects, shares"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -72,7 +73,7 @@ def run(
         probes: names, instances or classes, measured in place of the analysis's.
         layers, rows, encoder_rows, batch_tokens: as of ``bl.measure``; ``encoder_tokens`` cuts encoder inputs there.
         tokens: keeps the attention of so many first examples token by token, or of those with these identifiers.
-        report: False saves the tables alone; figures are drawn when they are asked for.
+        report: False, the fast way, saves the tables alone; figures are drawn when they are asked for.
         source: a finished run that a re-analysis (exp06) reads.
         factors: a design of one's own, as of ``bl.measure``: every effect that it can tell is tested.
 
@@ -260,7 +261,12 @@ def _carried_out(
         request = replace(request, out=default_run_path(request.analysis, loaded, corpus, request.options))
     request = replace(request, command=command_of(request, corpus, loaded))
     if request.is_sweep:
-        saving = partial(save, page=report)
+        saving = partial(save, page=report, on_step=_told)
         return FinishedRun.of(sweep(request, saving, lambda run: saving(with_cautions(run)), corpus))
     run = execute(request, corpus, loaded)
-    return FinishedRun.of(run, save(run, page=report))
+    return FinishedRun.of(run, save(run, page=report, on_step=_told))
+
+
+def _told(step: str) -> None:
+    """A line behind the bars: what they don't count takes its time as well."""
+    print(step, file=sys.stderr)
