@@ -271,7 +271,7 @@ def test_an_out_that_can_t_be_made_is_refused_first(
     foreign.mkdir()
     (foreign / "thesis.tex").touch()
     for out, told in (
-        (file, f"--out {file} is a file; give a directory"),
+        (file, f"{file} (out=… or --out) is a file; give a directory"),
         (file / "deeper" / "run", f"can't be made, since {file} is a file"),
         (foreign, "is not empty and holds no run.json"),
     ):

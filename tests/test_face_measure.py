@@ -285,6 +285,7 @@ def test_an_example_that_can_not_be_fed_is_named_and_left_out_of_all(
         ({"prefix": []}, "needs one or more distinct levels"),
         ({"prompt": [Prefix.parse("none")]}, "is a level of 'prefix' and was given as one of 'prompt'"),
         ({"prefix": [3]}, "got 3"),
+        ({"prefix": ["none", "literal:\ud800"]}, "holds a broken character .a lone surrogate."),
         ({"probes": ["budget"]}, "Did you mean 'budgets'?"),
         ({"probes": []}, "no probe is named"),
         ({"probes": ["budgets", "budgets"]}, "named twice"),

@@ -351,6 +351,22 @@ def test_a_text_is_a_text(loaded: Loaded) -> None:
             {"interventions": ["knockout=predicting->prefix"]},
             "knockout=predicting->prefix changes nothing here: .*prefix",
         ),
+        (
+            {"interventions": ["hidden=prefix"]},
+            "hidden=prefix changes nothing here: the encoder has no prefix",
+        ),
+        (
+            {"interventions": ["hidden=prefix+separator"], "query": ""},
+            "hidden=prefix[+]separator changes nothing here",
+        ),
+        (
+            {"document": "a\ud800"},
+            r"the document holds a broken character \(a lone surrogate\).*: 'a\\ud800'",
+        ),
+        ({"answer": "a\udfff"}, "the answer holds a broken character"),
+        ({"query": "a\ud800"}, "the query holds a broken character"),
+        ({"prefix": "a\ud800"}, "the prefix holds a broken character"),
+        ({"interventions": ["prefix=literal:\ud800"]}, r"prefix='literal:\\ud800' holds a broken character"),
         ({"interventions": ["knockout=predicting->document@9"]}, "layer"),
         ({"interventions": ["hidden=bos+document+eos"]}, "the decoder would see nothing of the encoder"),
         ({"interventions": [str]}, "the class str"),

@@ -128,9 +128,13 @@ def test_several_models_are_a_sweep_and_so_is_a_list_of_one() -> None:
 @pytest.mark.parametrize(
     ("analysis", "more", "told"),
     [
-        ("exp09", ["--from", "x"], "leave --from out"),
+        ("exp09", ["--from", "x"], "leave source=… (--from) out"),
         ("exp08", ["--revision", "main"], "--revision is of one model"),
-        ("exp06", ["--from", "x"], "--from re-analyses one run as it is; leave --model out"),
+        (
+            "exp06",
+            ["--from", "x"],
+            "source=… (--from) re-analyses one run as it is; leave model (--model) out",
+        ),
         ("exp08", ["--model", "a"], "--model a was given twice"),
         ("exp08", ["--probes", "nosuch"], "nosuch"),
     ],
@@ -482,7 +486,8 @@ def test_the_command_leaves_tables_figures_and_a_report(
     assert places_of_runs(out / "models" / "bart") == [out / "models" / "bart"]
     assert main(["run", "exp06", "--from", str(out), "--out", str(tmp_path / "again")]) == 2
     assert (
-        f"is a sweep over models; give one of its runs with --from, such as {out}" in capsys.readouterr().err
+        f"is a sweep over models; give one of its runs with source=… or --from, such as {out}"
+        in capsys.readouterr().err
     )
 
 

@@ -359,7 +359,10 @@ def test_an_unfinished_run_of_format_1_says_what_to_do(tmp_path: Path) -> None:
 def test_a_run_of_format_1_is_not_continued(tmp_path: Path) -> None:
     shutil.copytree(FORMAT_1, tmp_path / "run")
     before = (tmp_path / "run" / "run.json").read_bytes()
-    with pytest.raises(RunError, match=r"holds a run of an earlier version \(format 1\).*give another --out"):
+    with pytest.raises(
+        RunError,
+        match=r"holds a run of an earlier version \(format 1\).*give another directory .out=… or --out.",
+    ):
         RunDirectory(tmp_path / "run").begin({"analysis": "exp08"}, {})
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 

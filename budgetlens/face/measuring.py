@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -12,6 +12,7 @@ from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.custom import ROWS
 from budgetlens.design.design import Design, Factor, crossed
 from budgetlens.design.intervention import Intervention, LevelError, available_interventions
+from budgetlens.face.arguments import layer_numbers, optional_number
 from budgetlens.face.levels import level_of, made_of, probe_text
 from budgetlens.face.model import Model
 from budgetlens.model.declaration import Declaration
@@ -20,8 +21,6 @@ from budgetlens.model.observation import chosen_probes, read_probes
 from budgetlens.registry.names import RegistryError, name_of, nearest
 from budgetlens.runs.measuring import measured
 from budgetlens.runs.running import RunOptions
-
-Number = TypeVar("Number", int, int | None)
 
 #: A level as a person gives it: its text, or an instance of the intervention.
 Level = str | Intervention
@@ -49,7 +48,7 @@ def measure(
     Args:
         model: from ``bl.load_model`` or ``bl.wrap``.
         corpus: from ``bl.read_corpus`` or ``bl.corpus``; its seed is that of every random choice.
-        probes: names (``"budgets"``, ``"strongest:count=3"``), instances or classes, of a notebook as well;
+        probes: names (``"budgets"``, ``"entropies"``), instances or classes, of a notebook as well;
             None reads the answer's likelihood alone.
         rows: whose attention is read: ``predicting`` (the rows that predict the answer's tokens) or ``holding``.
         layers: decoder layers that are read, from 0; None reads all.
@@ -86,9 +85,9 @@ def measure(
     declared = {name_of(probe): probe.declares for probe in read}
     _require_own_columns(factors, declared.values())
     options = RunOptions(
-        seed=_corpus(corpus).seed,
+        seed=corpus_given(corpus).seed,
         layers=layer_numbers(layers),
-        batch_tokens=whole_number("batch_tokens", batch_tokens, 1),
+        batch_tokens=optional_number("batch_tokens", batch_tokens, 1),
         encoder_rows=encoder_rows,
     )
     seen = measured(design, loaded_of(model), corpus, read, known_rows(rows), options)
@@ -113,7 +112,8 @@ def loaded_of(model: Model) -> LoadedModel:
     return model.loaded
 
 
-def _corpus(given: Corpus) -> Corpus:
+def corpus_given(given: Corpus) -> Corpus:
+    """What ``bl.read_corpus`` or ``bl.corpus`` gave. ValueError for anything else."""
     if not isinstance(given, Corpus):
         raise ValueError(
             f"a corpus is what bl.read_corpus(name) or bl.corpus(rows) gives; got {type(given).__name__}"
@@ -126,25 +126,6 @@ def known_rows(rows: str) -> str:
     if rows not in ROWS:
         raise ValueError(f"rows is {rows!r}; expected one of {', '.join(ROWS)}")
     return rows
-
-
-def layer_numbers(layers: int | Sequence[int] | None) -> tuple[int, ...] | None:
-    """Layers, ascending; None for all. ValueError for what are no whole numbers, or none."""
-    if layers is None:
-        return None
-    numbers = [layers] if isinstance(layers, int) else list(layers)
-    if not numbers or not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
-        raise ValueError(
-            f"layers are whole numbers from 0, such as layers=[0, 3], or None for all; got {layers!r}"
-        )
-    return tuple(sorted(set(numbers)))
-
-
-def whole_number(name: str, value: Number, least: int) -> Number:
-    """A whole number of at least ``least``, or None where it need not be given. ValueError otherwise."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        raise ValueError(f"{name} is a whole number of at least {least}; got {value!r}")
-    return value
 
 
 def _require_own_columns(factors: Collection[str], declared: Iterable[Declaration]) -> None:

@@ -89,7 +89,7 @@ def _require_sweep(request: RunRequest) -> None:
     analysis = request.analysis
     if analysis.reads and request.source is not None:
         raise ValueError(
-            f"--from re-analyses one run as it is; leave --model out, or run {analysis.reads} first"
+            f"source=… (--from) re-analyses one run as it is; leave model (--model) out, or run {analysis.reads} first"
         )
     require_runnable(replace(request, analysis=find_analysis(analysis.reads)) if analysis.reads else request)
     if request.revision is not None and len(request.chosen_models) > 1:

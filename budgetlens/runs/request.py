@@ -180,14 +180,18 @@ def chosen(choices: Choices) -> dict[str, Any]:
 
 def _refuse_other(request: RunRequest, manifest: Manifest) -> None:
     """Raise ValueError where options ask for another run than the one that is read again."""
-    asked = {"--model": request.models or None, "--corpus": request.corpus, "--n": request.n}
+    asked = {
+        "model (--model)": request.models or None,
+        "corpus (--corpus)": request.corpus,
+        "n (--n)": request.n,
+    }
     given = [name for name, value in asked.items() if value is not None]
     if request.options.protocol == "published" and manifest.protocol != "published":
-        given.append("--protocol published")
+        given.append("protocol (--protocol)")
     if given:
         raise ValueError(
-            f"--from re-analyses a run as it is (protocol {manifest.protocol}, model {manifest.model.name}, corpus "
-            f"{manifest.corpus.name}, n {manifest.corpus.n}); leave {' and '.join(given)} out"
+            f"source=… (--from) re-analyses a run as it is (protocol {manifest.protocol}, model {manifest.model.name}, "
+            f"corpus {manifest.corpus.name}, n {manifest.corpus.n}); leave {' and '.join(given)} out"
         )
 
 
@@ -231,13 +235,13 @@ def require_creatable(path: Path) -> None:
         existing = existing.parent
     if not existing.is_dir():
         raise ValueError(
-            f"--out {path} is a file; give a directory, which need not exist yet"
+            f"{path} (out=… or --out) is a file; give a directory, which need not exist yet"
             if existing == path
-            else f"--out {path} can't be made, since {existing} is a file; give another directory"
+            else f"{path} (out=… or --out) can't be made, since {existing} is a file; give another directory"
         )
     if not os.access(existing, os.W_OK | os.X_OK):
         raise ValueError(
-            f"--out {path} can't be written: no permission in {existing}; give another directory"
+            f"{path} (out=… or --out) can't be written: no permission in {existing}; give another directory"
         )
     if existing == path and path != Path("runs") and RunDirectory(path).holds_something_else:
         raise RunError(f"{path} is not empty and holds no run.json; give an empty or new directory")
@@ -246,7 +250,9 @@ def require_creatable(path: Path) -> None:
 def require_runnable(request: RunRequest) -> None:
     """Raise ValueError for a ``source``, unknown names and levels, no device, and a design without anything to compare."""
     if request.source is not None:
-        raise ValueError(f"{request.analysis.name} runs a model and re-analyses no run; leave --from out")
+        raise ValueError(
+            f"{request.analysis.name} runs a model and re-analyses no run; leave source=… (--from) out"
+        )
     plan = request.analysis.plan(request.options.protocol)
     # Names first: a misspelt level is not cured by a second one.
     _ = plan.design.interventions

@@ -133,7 +133,7 @@ class Run:
         if not RunDirectory(path).is_run:
             raise RunError(
                 f"{self.path} re-analyses {path}, where no run is any more; bring it back, or re-analyse it "
-                "where it is now with --from into another directory"
+                "where it is now with source=… or --from into another directory"
             )
         source = replace(Run.open(path), given=self.choices)
         if source.manifest.identity != self.manifest.identity.get("source"):
