@@ -472,7 +472,8 @@ def test_the_command_leaves_tables_figures_and_a_report(
         effects = pd.read_csv(own / "tables" / "effects.csv")
         over = pd.read_csv(out / "tables" / "model_effects.csv")
         over = over[over["model"] == models[label]].reset_index(drop=True)
-        pd.testing.assert_frame_equal(over[effects.columns], effects)
+        # A column in which one model has nothing is read as numbers.
+        pd.testing.assert_frame_equal(over[effects.columns], effects, check_dtype=False)
 
     # What else a directory of a run is given to.
     before = {path.name: path.read_bytes() for path in (out / "tables").glob("*.csv")}
