@@ -10,14 +10,13 @@ import pytest
 from scipy import stats
 
 from budgetlens.statistics.contrasts import Contrast, comparison
-from budgetlens.statistics.decisions import decide, decide_over_layers
+from budgetlens.statistics.decisions import Decision, decide, decide_over_layers
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.verdicts import (
     SLOPE,
     layers_rule,
-    no_effect_within,
     rule,
     verdict,
 )
@@ -108,7 +107,7 @@ def test_the_rule_of_slopes_is_written_where_there_are_slopes():
     assert "no effect within ±0.02" in both
     assert "steady within ±0.02" in both
     assert "grows" not in rule(0.02, orders=(1, 2, 3))
-    assert no_effect_within(0.02, SLOPE) == "steady within ±0.02"
+    assert verdict(Decision("none", small=True), 0.02, SLOPE) == "steady within ±0.02"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,11 @@ def is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
+def several(given: Any) -> list[Any]:
+    """What was given as a list, or the one thing that stands for a list of it."""
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
 def whole_number(name: str, value: Any, least: int, most: int | None = None) -> int:
     """A whole number from ``least``, as Python's. ValueError otherwise."""
     if not is_whole(value) or value < least or (most is not None and value > most):

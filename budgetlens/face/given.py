@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from budgetlens.design.design import Cell
 from budgetlens.design.intervention import Context, Intervention, LevelError, available_interventions
 from budgetlens.design.reach import feed
+from budgetlens.face.arguments import several
 from budgetlens.face.levels import level_of, made_of, own_name
 from budgetlens.model.edits import EditError
 from budgetlens.model.tokenization import TrialTokenizer
@@ -82,8 +83,7 @@ def given_cell(
     interventions: Sequence[str | Intervention] | None, *, has_query: bool, prefix: str
 ) -> GivenCell:
     """The cell of some interventions, behind those that a prefix and a query stand for. Raises as :func:`fed_texts`."""
-    single = interventions is not None and not isinstance(interventions, list | tuple)
-    listed = [made_of(each) for each in ([interventions] if single else interventions or ())]
+    listed = [made_of(each) for each in ([] if interventions is None else several(interventions))]
     known = available_interventions()
     given: list[tuple[str, str, Intervention]] = []
     for each in listed:

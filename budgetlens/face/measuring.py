@@ -12,7 +12,7 @@ from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.custom import ROWS
 from budgetlens.design.design import Design, Factor, crossed
 from budgetlens.design.intervention import Intervention, LevelError, available_interventions
-from budgetlens.face.arguments import layer_numbers, optional_number
+from budgetlens.face.arguments import layer_numbers, optional_number, several
 from budgetlens.face.levels import level_of, made_of, probe_text
 from budgetlens.face.model import Model
 from budgetlens.model.declaration import Declaration
@@ -161,7 +161,7 @@ def design_of(factors: Mapping[str, Level | Sequence[Level]]) -> Design:
             )
     return crossed(
         [
-            Factor(name, tuple(level_text(name, level) for level in _several(given, (str, Intervention))))
+            Factor(name, tuple(level_text(name, level) for level in several(given)))
             for name, given in factors.items()
         ]
     )
@@ -184,16 +184,11 @@ def probe_texts(probes: str | Any | Sequence[str | Any]) -> tuple[str, ...]:
     texts = tuple(
         # A class stands for the probe with its defaults.
         probe_text(made_of(given))
-        for given in _several(probes, (str,))
+        for given in several(probes)
     )
     if not texts:
         raise ValueError("no probe is named; give one or more, such as probes=['likelihood', 'budgets']")
     return texts
-
-
-def _several(given: Any, single: tuple[type, ...]) -> Sequence[Any]:
-    """What was given as a sequence of its own, where it was one thing alone."""
-    return given if isinstance(given, list | tuple) and not isinstance(given, single) else (given,)
 
 
 def _long(name: str, declared: Declaration, records: pa.Table, design: Design) -> pa.Table:

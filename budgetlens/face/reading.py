@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from budgetlens.design.intervention import Intervention
 from budgetlens.face.activations import Activations, save_trial
-from budgetlens.face.arguments import layer_numbers, optional_number, path_given
+from budgetlens.face.arguments import layer_numbers, optional_number, path_given, several
 from budgetlens.face.attention import Attention, attention_of
 from budgetlens.face.given import fed_texts
 from budgetlens.face.levels import made_of, own_name
@@ -294,7 +294,7 @@ def read_texts(
 
 def _wanted(given: Sequence[str | Any]) -> tuple[Any, ...]:
     """The probes that are named or given, and the outcome, which every reading has."""
-    given = [made_of(each) for each in (given if isinstance(given, list | tuple) else [given])]
+    given = [made_of(each) for each in several(given)]
     texts = [each for each in given if isinstance(each, str)]
     own = [each for each in given if not isinstance(each, str)]
     names = [own_name("probe", each) for each in own]

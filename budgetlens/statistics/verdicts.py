@@ -116,11 +116,6 @@ def interaction_words(quantity: Quantity, first: float, second: float) -> Words:
     return Words(worse, better, own.small) if quantity.better == "lower" else Words(better, worse, own.small)
 
 
-def no_effect_within(smallest_effect: Bound | float, order: int = 1, quantity: Quantity = ANSWER_NLL) -> str:
-    """The wording of an equivalence, with the bound it holds for."""
-    return f"{words(order, quantity).small} {quantity.within(smallest_effect)}"
-
-
 def verdict(
     decision: Decision,
     smallest_effect: Bound | float,
