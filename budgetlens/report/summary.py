@@ -127,11 +127,7 @@ def _word(finding: Finding) -> str:
         return f"{UNDECIDED} (n too small)"
     alone = (finding.first_alone, finding.second_alone)
     found = word(finding.decision, finding.order, finding.quantity, alone=alone)
-    return f"{found}{', small' if _little(finding) else ''}"
-
-
-def _little(finding: Finding) -> bool:
-    return finding.small and finding.decision.found
+    return f"{found}{', small' if finding.decision.little else ''}"
 
 
 def _end(run: Run, caveats: int, page: Path | None, width: int) -> Iterator[str]:

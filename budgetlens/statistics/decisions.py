@@ -59,6 +59,11 @@ class Decision:
         """Whether there is an effect."""
         return self.kind in FOUND
 
+    @property
+    def little(self) -> bool:
+        """Whether there is an effect, and it is too small to matter."""
+        return self.found and self.small
+
 
 def decide(
     low: float,

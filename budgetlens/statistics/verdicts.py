@@ -144,7 +144,7 @@ def verdict(
     found = word(decision, order, quantity, alone=alone)
     if decision.kind == "none":
         return f"{found} {quantity.within(smallest_effect)}"
-    return f"{found}, {small(smallest_effect, quantity)}" if decision.found and decision.small else found
+    return f"{found}, {small(smallest_effect, quantity)}" if decision.little else found
 
 
 def word(
