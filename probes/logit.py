@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: What a layer puts into the stream that no head takes from a key, and the block that it is told under.
 REST = ("mlp", "bias", "edit", "shift")
 REST_BLOCK = "rest"
+#: What enters the first layer, and what is added behind the last; their block, which has the layer 0 alone.
+ENDS = ("embedding", "head_bias", "final_shift")
+ENDS_BLOCK = "ends"
 
 
 @probe("logit")
@@ -33,17 +36,17 @@ class Logit:
     ``logit`` is of the token itself, ``margin`` of it less the likeliest other one, which no constant that is added to all
     logits changes. The final norm, and in post-norm families every norm behind the part, is held at the scale that it had.
     By head and role; in the block ``rest``, layer by layer, what no head takes from a key: ``mlp``, ``bias`` of projections,
-    ``edit`` of outputs and states, ``shift`` of norms; then ``embedding``, and what the head adds (``output``). All parts of
-    all layers sum to the logit. Always of the rows that predict the answer.
+    ``edit`` of outputs and states, ``shift`` of norms; in the block ``ends``, ``embedding``, ``head_bias`` and the final
+    norm's ``final_shift``. All parts of all layers sum to the logit. Always of the rows that predict the answer.
     """
 
     declares = Declaration(
         title="Logit attribution",
         quantities=(
-            Quantity("logit", "logit of the answer's token", "logits"),
+            Quantity("logit", "target logit", "logits"),
             Quantity(
                 "margin",
-                "logit of the answer's token above the best other one",
+                "logit margin",
                 "logits",
                 smallest_difference=0.1,
                 bound_unit="logits",
@@ -51,17 +54,23 @@ class Logit:
         ),
         axis="role",
         estimand="mean over examples of what each part adds to the logit at the rows that predict the answer, heads added",
-        categories=(*ROLES, *REST, "embedding"),
+        categories=(*ROLES, *REST, *ENDS),
         adds_heads=True,
         contributes=True,
         head_maps=("document", "bos"),
-        labels={"mlp": "MLP", "edit": "edit of outputs or states", "shift": "shift of the norm"},
+        labels={
+            "mlp": "MLP",
+            "edit": "edit of outputs or states",
+            "shift": "shift of the norms",
+            "head_bias": "bias of the head",
+            "final_shift": "shift of the final norm",
+        },
         plural="parts of the logit",
     )
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The parts at this site."""
-        parts = {REST_BLOCK: REST, "embedding": ("embedding",), "output": ("bias", "shift"), "joint": ()}
+        parts = {REST_BLOCK: REST, ENDS_BLOCK: ENDS, "joint": ()}
         return parts.get(site.block, site.roles)
 
     def keep(self, sublayer: Sublayer) -> Tensor:
@@ -84,12 +93,9 @@ class Logit:
         import torch
 
         from budgetlens.model.attention import Site
-        from budgetlens.model.stream import EMBEDDING, OUTPUT
         from budgetlens.model.sublayer import product, role_products
 
-        ends = (bias, stream.final_shift(direction))
         last = max(step.site.layer for step in stream.steps)
-        yield Site("decoder", OUTPUT, last), ("bias", "shift"), False, _stacked(ends)
         first = stream.at_end(direction)
         rest = {layer: dict.fromkeys(REST, torch.zeros_like(bias)) for layer in range(last + 1)}
         for step, behind, output, before in stream.backwards(direction):
@@ -106,12 +112,8 @@ class Logit:
                 own["mlp"] = own["mlp"] + product(step.output, output)
         for layer, own in rest.items():
             yield Site("decoder", REST_BLOCK, layer), REST, False, _stacked(own.values())
-        yield (
-            Site("decoder", EMBEDDING, 0),
-            ("embedding",),
-            False,
-            _stacked([product(stream.embedding, first)]),
-        )
+        ends = (product(stream.embedding, first), bias, stream.final_shift(direction))
+        yield Site("decoder", ENDS_BLOCK, 0), ENDS, False, _stacked(ends)
 
 
 def _stacked(parts: Iterable[Tensor]) -> Tensor:

@@ -484,7 +484,7 @@ def _attribute(
 ) -> None:
     """Push every part forward, layer by layer, and read it at the head's input."""
     layers = layout.layers["decoder"]
-    parts = [_Part(("embedding", 0, -1, "embedding"), seen.inputs[f"{layers}.0"][rows])]
+    parts = [_Part(("ends", 0, -1, "embedding"), seen.inputs[f"{layers}.0"][rows])]
     count = len(model.get_submodule(layers))
     for layer in range(count):
         for block in ("merged", "self", "cross"):
@@ -510,7 +510,7 @@ def _attribute(
         before, after = seen.plain[f"{layers}.{layer}"][rows], seen.outputs[f"{layers}.{layer}"][rows]
         if not torch.equal(before, after):
             parts.append(_Part(("states", layer, -1, "edit"), after - before))
-    _read(found, model, layout, seen, rows, decoder_ids, parts, count)
+    _read(found, model, layout, seen, rows, decoder_ids, parts)
 
 
 def _through_norm(whole: torch.Tensor, norm: Any) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -544,7 +544,6 @@ def _read(
     rows: list[int],
     decoder_ids: Sequence[int],
     parts: list[_Part],
-    count: int,
 ) -> None:
     output = model.get_output_embeddings()
     (head_path,) = [name for name, module in model.named_modules() if module is output]
@@ -565,7 +564,7 @@ def _read(
         for part in parts:
             part.vector = part.vector * scale
         if isinstance(norm, torch.nn.LayerNorm):
-            parts.append(_Part(("output", count - 1, -1, "shift"), norm.bias.expand_as(normed)))
+            parts.append(_Part(("ends", 0, -1, "final_shift"), norm.bias.expand_as(normed)))
     added = torch.zeros_like(uncapped) if fixed is None else fixed.expand_as(uncapped)
     for name, directions, of in (
         ("logit", output.weight[targets], lambda table: _at(table, targets)),
@@ -578,10 +577,10 @@ def _read(
         for part in parts:
             block, layer, head, label = part.key
             # What no head writes, and is neither the first nor the last of all, is told layer by layer.
-            block = "rest" if head < 0 and block not in ("embedding", "output") else block
+            block = "rest" if head < 0 and block != "ends" else block
             key = (name, "decoder", block, layer, head, label)
             found[key] = found.get(key, 0.0) + _mean((part.vector * directions).sum(dim=-1))
-        found[name, "decoder", "output", count - 1, -1, "bias"] = _mean(of(added))
+        found[name, "decoder", "ends", 0, -1, "head_bias"] = _mean(of(added))
         found["head", "decoder", "", -1, -1, name] = _mean(of(uncapped))
 
 
