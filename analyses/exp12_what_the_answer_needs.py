@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.studies.knockout_plans import WINDOWS, BaseCell, Knocked, knockout_plan, knockouts
+from analyses.studies.knockout_plans import ARMS, CUT, WINDOWS, BaseCell, Knocked, knockout_plan, knockouts
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 _BASES = {
     "corrected": (
-        BaseCell("none", "prefix visible", ENCODER_ROLES + DECODER_ROLES),
-        BaseCell("prefix+separator", "prefix hidden", ("bos", "document", "eos", *DECODER_ROLES)),
+        BaseCell("none", "prefix visible", ENCODER_ROLES + DECODER_ROLES, (CUT, *ARMS)),
+        BaseCell(
+            "prefix+separator", "prefix hidden", ("bos", "document", "eos", *DECODER_ROLES), (CUT, *ARMS)
+        ),
     ),
     # The published truncation leaves the separator visible.
     "published": (
@@ -70,7 +72,11 @@ def conclusion(protocol: str) -> Conclusion:
 
 @analysis("exp12")
 def exp12() -> Analysis:
-    """Each role as keys × quarters of the decoder's depth and all layers, prefix visible and hidden."""
+    """Each role as keys × quarters of the decoder's depth and all layers, prefix visible and hidden.
+
+    The default protocol adds a knockout's arms in all layers: values zeroed, values averaged, random keys in the place of
+    the named ones.
+    """
     return Analysis(
         name="exp12",
         title="What cutting costs the answer",

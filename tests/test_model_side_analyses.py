@@ -187,7 +187,7 @@ def test_a_knockout_is_what_a_plain_edit_of_the_mask_gives(
         expected = decoded(model, trial, states)
     found = nll(corrected_needs).loc[trial.trial.example.identifier]
     within(found[knocked.cell.name], expected, of=own)
-    within(found[knockout_plans.knockout_cell(knocked.base).name], whole, of=own)
+    within(found[knocked.base.cell().name], whole, of=own)
     if trial.answer_tokens > 1:
         beyond(expected, whole, of=own)
 
@@ -267,11 +267,15 @@ def test_a_run_of_what_the_answer_needs(needs: Path) -> None:
     assert tables_without_caution(needs / "tables") == []
     table = pd.read_csv(needs / "tables" / "knockouts.csv")
     effects = pd.read_csv(needs / "tables" / "effects.csv")
-    assert table["caution"].fillna("").str.len().gt(0).sum() == effects["caution"].notna().sum() > 0
+    cut = effects["family"].str.contains("rows")
+    assert table["caution"].fillna("").str.len().gt(0).sum() == effects.loc[cut, "caution"].notna().sum() > 0
     found = nll(needs)
-    plan = find_analysis("exp12").plan(Run.open(needs).manifest.protocol)
-    assert len(table) == len(plan.contrasts)
-    for contrast, mean in zip(plan.contrasts, table["mean"], strict=True):
+    protocol = Run.open(needs).manifest.protocol
+    plan = find_analysis("exp12").plan(protocol)
+    cuts = [contrast for contrast in plan.contrasts if "rows" in contrast.family]
+    assert len(table) == len(cuts)
+    assert (len(cuts) == len(plan.contrasts)) == (protocol == "published")
+    for contrast, mean in zip(cuts, table["mean"], strict=True):
         (base,) = [cell for cell, weight in contrast.weights.items() if weight > 0]
         (knocked,) = [cell for cell, weight in contrast.weights.items() if weight < 0]
         assert parse_cell(base)["knockout"] == "none"
@@ -279,6 +283,39 @@ def test_a_run_of_what_the_answer_needs(needs: Path) -> None:
     figures = {path.stem for path in (needs / "figures").glob("*.html")}
     assert figures >= {"effects", "knockout_windows", "knockout_attention"}
     assert set(table.loc[table["window"] != "all", "window"]) == set(knockout_plans.QUARTERS)
+
+
+def test_the_arms_of_a_run_are_their_cells(corrected_needs: Path) -> None:
+    """Each row by the names of its cells, written out here; the excess against the knockout's own cell."""
+    table = pd.read_csv(corrected_needs / "tables" / "knockout_arms.csv")
+    found = nll(corrected_needs)
+    factors = {
+        "unseen": ("knockout", ""),
+        "without values": ("value_zeroing", ""),
+        "with mean values": ("value_mean", ""),
+        "spared, as many random keys unseen": ("random_keys", "number:"),
+        "spared, random keys of their attention unseen": ("random_keys", "mass:"),
+    }
+    hidden = {"prefix visible": "none", "prefix hidden": "prefix+separator"}
+    assert len(table) == len(factors) * (8 + 6)
+
+    def mean(base: str, factor: str, level: str) -> pd.Series:
+        levels = dict.fromkeys(("knockout", "value_zeroing", "value_mean", "random_keys"), "none")
+        edits = "|".join(f"{name}={own}" for name, own in (levels | {factor: level}).items())
+        return found[f"prefix=oracle|hidden={hidden[base]}|prompt=query|{edits}"]
+
+    for own in table.itertuples():
+        factor, start = factors[own.done]
+        level = f"{start}predicting->{own.keys}@all"
+        rise = mean(own.base, factor, level) - mean(own.base, "knockout", "none")
+        excess = mean(own.base, "knockout", f"predicting->{own.keys}@all") - mean(own.base, factor, level)
+        if own.kind == own.kind and own.kind:
+            assert own.mean == pytest.approx(rise.mean(), abs=1e-12)
+        if own.excess == own.excess:
+            assert start
+            assert own.excess == pytest.approx(excess.mean(), abs=1e-12)
+    assert table["excess"].notna().sum() >= 20
+    assert (corrected_needs / "figures" / "knockout_arms.html").is_file()
 
 
 def test_a_run_of_where_enrichment_lives(lives: Path) -> None:
@@ -375,7 +412,7 @@ def test_the_table_of_knockouts_by_hand() -> None:
     every = knockout_plans.knockouts([base], {"predicting": ("0%-50%",)})
     generator = np.random.default_rng(4)
     rises = generator.uniform(0.5, 1.5, 30)
-    name = knockout_plans.knockout_cell(base).name
+    name = base.cell().name
     rows = [
         {"example": example, "cell": cell, "nll": 1.0 + rise}
         for example in range(30)
@@ -413,7 +450,7 @@ def test_plans_compare_cells_that_they_have(name: str, protocol: str) -> None:
     for contrast in plan.contrasts:
         first, second = (cells[cell] for cell in contrast.weights)
         differing = {factor for factor in first if first[factor] != second[factor]}
-        assert len(differing) == 1
+        assert len(differing) == (2 if contrast.family.startswith("against random keys") else 1)
     if name == "exp11":
         own = {cell: factors for cell, factors in cells.items() if factors["state_patching"] == "none"}
         expected = factor_contrast(own, {"prefix": ("none", "oracle")}, family="x", at={"prompt": "query"})

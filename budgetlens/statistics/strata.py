@@ -256,6 +256,8 @@ class SeedEffect:
     seed_mean_high: float
     seed_mean_sd: float
     """Standard deviation of the seeds' own means, NaN for one seed."""
+    seeds_same_sign: int
+    """How many of the seeds' own means have the sign of the mean over all: what chance over seeds leaves open."""
     within_share: float
     """Part of the variance of a single difference that is between seeds of the same example, 0 to 1."""
 
@@ -287,10 +289,12 @@ def seed_effect(values: pd.DataFrame, inference: Inference, reference: float = N
     )[0]
     complete = matrix[np.isfinite(matrix).all(axis=1)]
     if np.isnan(effect.mean_difference) or not len(complete):
-        return SeedEffect(effect, seeds, NAN, NAN, NAN, NAN)
+        return SeedEffect(effect, seeds, NAN, NAN, NAN, 0, NAN)
     means = complete.mean(axis=0)
     spread = float(means.std(ddof=1)) if seeds > 1 else NAN
-    return SeedEffect(effect, seeds, float(means.min()), float(means.max()), spread, _within_share(complete))
+    alike = int((np.sign(means) == np.sign(means.mean())).sum())
+    low, high = float(means.min()), float(means.max())
+    return SeedEffect(effect, seeds, low, high, spread, alike, _within_share(complete))
 
 
 def _within_share(matrix: NDArray[np.float64]) -> float:
