@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from budgetlens.runs.run import Run
     from budgetlens.tables.presentation import Table
 
+#: What is left to be seen where the prefix is hidden.
+_SHOWN = ("bos", "document", "eos", *DECODER_ROLES)
+
 _BASES = {
     "corrected": (
-        BaseCell("none", "prefix visible", ENCODER_ROLES + DECODER_ROLES, (CUT, *ARMS)),
+        # Of the roles that both bases have the arms are those of the other.
         BaseCell(
-            "prefix+separator", "prefix hidden", ("bos", "document", "eos", *DECODER_ROLES), (CUT, *ARMS)
+            "none", "prefix visible", ENCODER_ROLES + DECODER_ROLES, ("prefix", "separator"), (CUT, *ARMS)
         ),
+        BaseCell("prefix+separator", "prefix hidden", _SHOWN, _SHOWN, (CUT, *ARMS)),
     ),
     # The published truncation leaves the separator visible.
     "published": (

@@ -236,28 +236,58 @@ def test_a_patch_is_what_plain_hooks_on_an_encoder_layer_give(
     beyond(expected, plain, of=own)
 
 
-def test_all_final_states_of_the_enriched_run_restore_all_of_it(
-    corrected_lives: Path, float32: Callable[[str], Float32]
+def test_what_is_all_of_it_by_construction_is_neither_tested_nor_listed(lives: Path) -> None:
+    """With prefix and separator hidden, BOS, document and EOS are everything that the decoder sees; the published
+    truncation leaves the separator visible, so that there it is a finding."""
+    protocol = Run.open(lives).manifest.protocol
+    table = pd.read_csv(lives / "tables" / "restoration.csv")
+    every = table[table["roles"] == "bos+document+eos"]
+    effects = pd.read_csv(lives / "tables" / "effects.csv")["contrast"]
+    whole = effects[effects.str.contains("bos+document+eos", regex=False)]
+    corrected = protocol == "corrected"
+    assert ("final" in set(every["depth"])) != corrected
+    assert whole.str.contains("final").any() != corrected
+    assert len(every) == 2 * 2 * (len(enrichment_plans.DEPTHS) - corrected)
+
+
+@pytest.mark.parametrize("donor", ["generic sentence", "positions alone"])
+def test_other_donors_are_what_the_prefix_itself_gives(
+    donor: str,
+    corrected_lives: Path,
+    tiny_directory: Path,
+    truth: Callable[[str], PreTrainedModel],
+    float32: Callable[[str], Float32],
 ) -> None:
-    """With prefix and separator hidden, BOS, document and EOS are everything that the decoder sees."""
-    unit = float32("t5gemma2").losses
-    found = nll(corrected_lives)
-    table = pd.read_csv(corrected_lives / "tables" / "restoration.csv")
-    for prompt, direction in itertools.product(enrichment_plans.PROMPTS, enrichment_plans.DIRECTIONS):
-        patch = enrichment_plans.Patch(direction, "bos+document+eos", "final", prompt, "prefix+separator")
-        donor = enrichment_plans.patch_cell(
-            enrichment_plans.DIRECTIONS[direction][1], "prefix+separator", prompt
-        )
-        within(found[patch.cell.name], found[donor.name], of=unit)
-        own = table[
-            (table["direction"] == direction)
-            & (table["prompt"] == prompt)
-            & (table["roles"] == patch.roles)
-            & (table["depth"] == "final")
-        ].iloc[0]
-        within(own["mean_difference"], own["enrichment"], of=unit)
-        if not np.isnan(own["share"]):
-            within(own["share"] * own["enrichment"], own["enrichment"], of=unit)
+    """Document states of a donor encoded by hand, written behind the last norm; the rest is the bare pass."""
+    patch = enrichment_plans.Patch(
+        enrichment_plans.RESTORED, "document", "final", "none", "prefix+separator", donor
+    )
+    trial = trial_of(corrected_lives, patch.cell, tiny_directory)
+    levels = {
+        "generic sentence": (("prefix", "generic"),),
+        "positions alone": (("prefix", "oracle"), ("prefix_attention", "masked")),
+    }[donor]
+    other = trial_of(corrected_lives, Cell(levels), tiny_directory)
+    model, own = truth("t5gemma2"), float32("t5gemma2").losses
+    states = encoded(model, trial)
+    if donor == "generic sentence":
+        taken = encoded(model, other)
+    else:
+        # Nobody sees the prefix, which stands where it stood: a mask over its positions.
+        shown = [int(role not in ("prefix", "separator")) for role in other.encoder_roles]
+        with torch.no_grad(), own_precision(model):
+            taken = (
+                model.get_encoder()(input_ids=row(other.encoder_ids), attention_mask=row(shown))
+            ).last_hidden_state
+    first, second = (
+        [place for place, role in enumerate(each.encoder_roles) if role == "document"]
+        for each in (trial, other)
+    )
+    written = states.clone()
+    written[:, first] = taken[:, second]
+    found = nll(corrected_lives).loc[trial.trial.example.identifier, patch.cell.name]
+    within(found, decoded(model, trial, written), of=own)
+    beyond(found, decoded(model, trial, states), of=own)
 
 
 # What the runs leave.
@@ -297,7 +327,8 @@ def test_the_arms_of_a_run_are_their_cells(corrected_needs: Path) -> None:
         "spared, random keys of their attention unseen": ("random_keys", "mass:"),
     }
     hidden = {"prefix visible": "none", "prefix hidden": "prefix+separator"}
-    assert len(table) == len(factors) * (8 + 6)
+    assert len(table) == len(factors) * (2 + 6)
+    assert set(table.loc[table["base"] == "prefix visible", "keys"]) == {"prefix", "separator"}
 
     def mean(base: str, factor: str, level: str) -> pd.Series:
         levels = dict.fromkeys(("knockout", "value_zeroing", "value_mean", "random_keys"), "none")
@@ -314,14 +345,16 @@ def test_the_arms_of_a_run_are_their_cells(corrected_needs: Path) -> None:
         if own.excess == own.excess:
             assert start
             assert own.excess == pytest.approx(excess.mean(), abs=1e-12)
-    assert table["excess"].notna().sum() >= 20
+    assert table["excess"].notna().sum() >= 12
     assert (corrected_needs / "figures" / "knockout_arms.html").is_file()
 
 
 def test_a_run_of_where_enrichment_lives(lives: Path) -> None:
     assert tables_without_caution(lives / "tables") == []
     table = pd.read_csv(lives / "tables" / "restoration.csv")
-    assert len(table) == 2 * 2 * len(enrichment_plans.ROLE_SETS) * len(enrichment_plans.DEPTHS)
+    # Of the corrected protocol, without what is all of it by construction, and with two further donors.
+    further = {"corrected": -4 + 2 * 2 * 5, "published": 0}[Run.open(lives).manifest.protocol]
+    assert len(table) == 2 * 2 * len(enrichment_plans.ROLE_SETS) * len(enrichment_plans.DEPTHS) + further
     shares = pd.read_csv(lives / "tables" / "restored_shares.csv")
     assert set(shares["role"]) >= {"document", "cross total", "self total"}
     figures = {path.stem for path in (lives / "figures").glob("*.html")}

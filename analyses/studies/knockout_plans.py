@@ -47,12 +47,14 @@ ARMS = (
 class BaseCell:
     """A cell that keys are knocked out of: what is hidden in it, its name, and the keys that are left in it.
 
-    ``ways`` are what can be done to its keys; their factors are those of its cells.
+    ``armed`` are those of its keys of which a knockout in all layers has arms, ``ways`` what can be done to keys; their
+    factors are those of its cells.
     """
 
     hidden: str
     label: str
     keys: tuple[str, ...]
+    armed: tuple[str, ...] = ()
     ways: tuple[Way, ...] = (CUT,)
 
     def cell(self, alias: str = "", **levels: str) -> Cell:
@@ -119,11 +121,11 @@ def knockouts(bases: Sequence[BaseCell], rows: Mapping[str, Sequence[str]]) -> l
 
 
 def arms(bases: Sequence[BaseCell], rows: str, window: str) -> list[Knocked]:
-    """Every other way of every base, on each of its roles, from one set of rows in one window."""
+    """Every other way of every base, on each of its armed roles, from one set of rows in one window."""
     return [
         Knocked(base, rows, keys, window, way)
         for base in bases
-        for keys in base.keys
+        for keys in base.armed
         for way in base.ways
         if way is not CUT
     ]

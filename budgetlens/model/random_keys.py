@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: What random keys have in common with the chosen ones.
 ALIKE = ("number", "mass")
 
+#: How often the keys that are left are gone through for those that still fit.
+ROUNDS = 4
+
 #: Of splitmix64 (Steele, Lea and Flood 2014), as signed numbers of 64 bits.
 _STEP = -7046029254386353131
 _FACTORS = ((30, -4658895280553007687), (27, -7723592293110705685))
@@ -34,7 +37,8 @@ class RandomKeys(Edges):
     """Hide from each row as many random keys as it sees of ``keys``, or random keys of the same attention.
 
     ``alike`` is ``number`` or ``mass``. By mass, keys in random order are hidden as long as their attention together
-    is no more than that of ``keys``, in every head for itself; one that would be too much is passed over.
+    is no more than that of ``keys``, in every head for itself; a key that by itself would be too much is passed over, and
+    the rest are gone through again for what is still left, :data:`ROUNDS` times.
     """
 
     alike: str = "number"
@@ -111,11 +115,10 @@ def _of_mass(
     """Of the keys in their order those that together have no more attention than the cut ones; one is always left."""
     left = (attention * cut).sum(dim=-1, keepdim=True)
     taken = cut & False
-    while True:
+    for _ in range(ROUNDS):
         fits = seen & ~taken & (attention > 0) & (attention <= left)
         if not bool(fits.any()):
             break
-        # The first that fits is always taken, so that this ends.
         new = fits & ((attention * fits).cumsum(dim=-1) <= left)
         taken = taken | new
         left = left - (attention * new).sum(dim=-1, keepdim=True)
