@@ -71,7 +71,7 @@ def strata_presented(
                 unit="nats per answer token",
                 n="in the headings",
                 family=f"trends of {counted(len(rows), 'headline contrast')} over {kind}",
-                correction="Holm on the permutation p of the slope",
+                correction="Holm on the p of the slope, the larger of a permutation's and of one made for long tails",
                 seed=seed,
                 notes=(
                     "95 % intervals over examples, made for long tails",
