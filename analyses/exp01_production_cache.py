@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.studies.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy
+from analyses.studies.prefix_plans import ORACLE, OTHER_QUERY, RANDOM, PrefixLevel, PrefixStudy
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.plan import PROTOCOLS
@@ -20,6 +20,7 @@ KEYWORDS = PrefixLevel("keywords:5", "surr_doc_trunc")
 
 STUDY = PrefixStudy(
     prefixes=(ORACLE, TEMPLATE, KEYWORDS, RANDOM),
+    corrected_prefixes=(OTHER_QUERY,),
     untruncated={"oracle": "oracle_full"},
     taken_apart={"oracle": ("query", "none")},
 )
@@ -48,6 +49,7 @@ def conclusion(protocol: str) -> Conclusion:
         STUDY.prefix("oracle", "none", protocol),
         STUDY.interaction("oracle", protocol),
         STUDY.prefix("random", "query", protocol),
+        *(() if protocol == "published" else (STUDY.prefix(OTHER_QUERY.level, "query", protocol),)),
     )
     return Conclusion(
         tuple(Evidence(own.name) for own in effects),
@@ -64,7 +66,10 @@ def conclusion(protocol: str) -> Conclusion:
 
 @analysis("exp01")
 def exp01() -> Analysis:
-    """Bare, oracle (hidden and left visible), template, keywords, random with the query; bare, oracle without."""
+    """Bare, oracle (hidden and left visible), template, keywords, random with the query; bare, oracle without.
+
+    The default protocol adds another example's query.
+    """
     return Analysis(
         name="exp01",
         title="Production cache",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from analyses.studies.prefix_plans import (
     ORACLE,
+    OTHER_QUERY,
     UNPADDED,
     PrefixLevel,
     PrefixStudy,
@@ -33,6 +34,7 @@ STUDY = PrefixStudy(
         PrefixLevel("keywords:5", "surr_doc_trunc"),
         PrefixLevel("random", "random_trunc", draws=("random@1",)),
     ),
+    corrected_prefixes=(OTHER_QUERY,),
     paddings=(UNPADDED, *LENGTHS),
 )
 

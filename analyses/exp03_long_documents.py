@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.studies.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy
+from analyses.studies.prefix_plans import ORACLE, OTHER_QUERY, RANDOM, PrefixLevel, PrefixStudy
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.plan import PROTOCOLS
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 KEYWORDS = PrefixLevel("keywords:5", "surr_doc_trunc")
 
-STUDY = PrefixStudy(prefixes=(ORACLE, KEYWORDS, RANDOM))
+STUDY = PrefixStudy(prefixes=(ORACLE, KEYWORDS, RANDOM), corrected_prefixes=(OTHER_QUERY,))
 
 #: What strata, seeds and head maps report.
 HEADLINE = (

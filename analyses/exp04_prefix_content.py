@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.studies.prefix_plans import ORACLE, RANDOM, PrefixLevel, PrefixStudy
+from analyses.studies.prefix_plans import ORACLE, OTHER_QUERY, RANDOM, PrefixLevel, PrefixStudy
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.design.plan import PROTOCOLS, Plan
@@ -31,7 +31,7 @@ STUDY = PrefixStudy(
         PrefixLevel("first_sentence", "surr_first_sent"),
         PrefixLevel(WRONG, "surr_random_kw5"),
     ),
-    corrected_prefixes=(PrefixLevel("pool", "pool_trunc", draws=("pool#1", "pool#2")),),
+    corrected_prefixes=(PrefixLevel("pool", "pool_trunc", draws=("pool#1", "pool#2")), OTHER_QUERY),
 )
 
 SPECIFICITY = "own over wrong keywords"
@@ -95,7 +95,7 @@ def conclusion(protocol: str) -> Conclusion:
 def exp04() -> Analysis:
     """Bare, oracle, random, keywords (5, 10, 20), first sentence, another document's keywords; two without a prompt.
 
-    The default protocol adds words of a pool, which are of no document.
+    The default protocol adds words of a pool, which are of no document, and another example's query.
     """
     return Analysis(
         name="exp04",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from analyses.studies.prefix_plans import ORACLE, PrefixLevel, PrefixStudy
+from analyses.studies.prefix_plans import ORACLE, OTHER_QUERY, PrefixLevel, PrefixStudy
 from analyses.studies.two_by_two import Property, TwoByTwo, effects_of
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.conclusions import Conclusion, Evidence
@@ -45,6 +45,7 @@ STUDY = PrefixStudy(
     ),
     corrected_prefixes=(
         PrefixLevel(WRONG_SHUFFLED, "surr_wrong_shuffled_sent", draws=(f"{WRONG_SHUFFLED}#1",)),
+        OTHER_QUERY,
     ),
     # A sentence that only moved the document would hurt as well.
     taken_apart={FIRST: ("query",)},

@@ -1,4 +1,4 @@
-"""08: is it the query's content or only its length that the decoder gains?"""
+"""08: what does the decoder gain from the query that random text of its length does not give?"""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ PROMPTS = {"corrected": ("none", "random-text", "query"), "published": ("none", 
 def exp08() -> Analysis:
     """{bare, oracle} × {no prompt, random tokens, query}; the default protocol adds sink and position controls.
 
-    The published random prompt draws from all token ids, the corrected one from ordinary text tokens.
+    The published random prompt draws from all token ids, the corrected one from ordinary text tokens: a length and
+    noise. Beside it stand the query's own words shuffled and another example's query.
     """
     return Analysis(
         name="exp08",
         title="Decoder length control",
-        question="Is a query in the decoder worth its content, or only its length?",
+        question="Is a query in the decoder worth more than random text of its length?",
         plans={protocol: plan(protocol, prompts) for protocol, prompts in PROMPTS.items()},
         conclusion=lambda protocol: content_conclusion(protocol, PROMPTS[protocol]),
     )

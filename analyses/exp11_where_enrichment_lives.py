@@ -8,7 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from analyses.studies.encoder_by_prompt import BOS_VISIBLE
-from analyses.studies.enrichment_plans import RESTORED, SHOWN, enrichment_contrast, enrichment_plan, patches
+from analyses.studies.enrichment_plans import (
+    QUERY,
+    RESTORED,
+    SHOWN,
+    enrichment_contrast,
+    enrichment_plan,
+    patches,
+)
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.model.trials import FIRST_POSITIONS
@@ -43,7 +50,7 @@ def conclusion(protocol: str) -> Conclusion:
         for patch in patches(hidden)
         if patch.direction == RESTORED and patch.depth == "final" and patch.prompt == "none"
     ]
-    first = next(patch for patch in every if patch.roles == SHOWN)
+    first = next(patch for patch in every if patch.roles == SHOWN and patch.donor == QUERY)
     others = [patch.contrast.name for patch in every if patch is not first]
     asked = (replace(first, prompt="query").contrast.name, enrichment_contrast("query", hidden).name)
     names = (first.contrast.name, enrichment_contrast("none", hidden).name, *others, *asked)
@@ -61,7 +68,10 @@ def conclusion(protocol: str) -> Conclusion:
 
 @analysis("exp11")
 def exp11() -> Analysis:
-    """Bare and enriched runs, with states of each role copied between them at five depths, both ways."""
+    """Bare and enriched runs, with states of each role copied between them at five depths, both ways.
+
+    The default protocol adds two donors: a generic sentence as prefix, and positions alone.
+    """
     return Analysis(
         name="exp11",
         title="Where enrichment lives",

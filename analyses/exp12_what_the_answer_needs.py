@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.studies.knockout_plans import WINDOWS, BaseCell, Knocked, knockout_plan, knockouts
+from analyses.studies.knockout_plans import ARMS, CUT, WINDOWS, BaseCell, Knocked, knockout_plan, knockouts
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.conclusions import Conclusion, Evidence
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     from budgetlens.runs.run import Run
     from budgetlens.tables.presentation import Table
 
+#: What is left to be seen where the prefix is hidden.
+_SHOWN = ("bos", "document", "eos", *DECODER_ROLES)
+
 _BASES = {
     "corrected": (
-        BaseCell("none", "prefix visible", ENCODER_ROLES + DECODER_ROLES),
-        BaseCell("prefix+separator", "prefix hidden", ("bos", "document", "eos", *DECODER_ROLES)),
+        # Of the roles that both bases have the arms are those of the other.
+        BaseCell(
+            "none", "prefix visible", ENCODER_ROLES + DECODER_ROLES, ("prefix", "separator"), (CUT, *ARMS)
+        ),
+        BaseCell("prefix+separator", "prefix hidden", _SHOWN, _SHOWN, (CUT, *ARMS)),
     ),
     # The published truncation leaves the separator visible.
     "published": (
@@ -70,7 +76,11 @@ def conclusion(protocol: str) -> Conclusion:
 
 @analysis("exp12")
 def exp12() -> Analysis:
-    """Each role as keys × quarters of the decoder's depth and all layers, prefix visible and hidden."""
+    """Each role as keys × quarters of the decoder's depth and all layers, prefix visible and hidden.
+
+    The default protocol adds a knockout's arms in all layers: values zeroed, values averaged, random keys in the place of
+    the named ones.
+    """
     return Analysis(
         name="exp12",
         title="What cutting costs the answer",

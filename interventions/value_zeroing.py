@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from budgetlens.design.intervention import Context, Intervention, intervention
 from budgetlens.model.edits import ZeroValues
 from budgetlens.model.trials import Trial
+from budgetlens.registry.labels import Label
 from interventions.levels.edges import EdgeChoice, parse_edges
 
 
@@ -33,6 +34,14 @@ class ValueZeroing(Intervention):
     def parse(cls, level: str) -> Self:
         """From ``none`` or ``rows->keys@layers/heads``; LevelError with that form otherwise."""
         return cls(None if level == "none" else parse_edges(level))
+
+    @classmethod
+    def label(cls, level: str) -> Label:
+        """Whose values are zeroed for which rows, and where."""
+        own = cls.parse(level)
+        if own.edges is None:
+            return Label("", "no values zeroed", rest=True)
+        return Label(f"zero values: {own.edges.words}", f"values of zero from {own.edges.words}")
 
     def apply(self, trial: Trial, context: Context) -> Trial:
         """The trial with these edits besides its others."""

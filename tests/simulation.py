@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from budgetlens.statistics.decisions import CAUTIOUS_BELOW
+from budgetlens.statistics.decisions import coverage_cautions
 from budgetlens.statistics.tails import TailedMeans, tailed, unit_sums
 
 Floats = NDArray[np.float64]
 
 OWN = Path(__file__).parent / "populations" / "differences.csv"
+OWN_BETWEEN = Path(__file__).parent / "populations" / "between.csv"
 SIZES = (20, 50, 100, 200, 500, 1_000)
 SAMPLES = 10_000
 #: Smallest difference that matters, as a part of the baseline's mean.
@@ -45,6 +46,8 @@ class Population:
     name: str
     difference: Floats
     baseline_mean: float
+    between: bool = False
+    """Whether it is no difference from a baseline: one between conditions, or a difference of differences."""
 
     @property
     def bound(self) -> float:
@@ -56,6 +59,12 @@ def own_population() -> Population:
     """The one that the project holds: 500 differences of a public run, skew 10, kurtosis 136."""
     values = pd.read_csv(OWN)["difference"].to_numpy(dtype=np.float64)
     return Population("own", values, OWN_BASELINE)
+
+
+def own_between() -> Population:
+    """500 differences between two prefixes of the same run: of all pairs those that err most under the other's values."""
+    values = pd.read_csv(OWN_BETWEEN)["difference"].to_numpy(dtype=np.float64)
+    return Population("own between", values, OWN_BASELINE, between=True)
 
 
 def populations(folder: Path) -> Iterator[Population]:
@@ -78,8 +87,9 @@ def interactions(folder: Path) -> Iterator[Population]:
             one, two, three = (conditions[(place + step) % len(names)] for step in range(3))
             if len(names) > 2:
                 mean = float(baseline.mean())
-                yield Population(f"{path.stem} {names[place]} between", one - two, mean)
-                yield Population(f"{path.stem} {names[place]} crossed", baseline - one - two + three, mean)
+                yield Population(f"{path.stem} {names[place]} between", one - two, mean, between=True)
+                crossed = baseline - one - two + three
+                yield Population(f"{path.stem} {names[place]} crossed", crossed, mean, between=True)
 
 
 def samples(values: Floats, n: int, count: int, seed: int) -> TailedMeans:
@@ -120,7 +130,7 @@ def _joined(parts: Sequence[TailedMeans], units: int) -> TailedMeans:
 
 def moved(means: TailedMeans, by: float) -> TailedMeans:
     """The same samples with every value moved."""
-    return TailedMeans(means.estimate + by, means.error, means.asymmetry, means.units)
+    return replace(means, estimate=means.estimate + by)
 
 
 def rates(population: Population, means: TailedMeans) -> dict[str, float]:
@@ -150,8 +160,9 @@ def table(pairs: Sequence[tuple[Population, int]], count: int, seed: int) -> pd.
     rows = []
     for population, n in pairs:
         centred = population.difference - population.difference.mean()
-        means = samples(centred, n, count, seed)
-        rows.append({"n": n, "population": population.name, **rates(population, means)})
+        means = replace(samples(centred, n, count, seed), between=population.between)
+        named = {"n": n, "population": population.name, "between": population.between}
+        rows.append({**named, **rates(population, means)})
     return pd.DataFrame(rows)
 
 
@@ -165,7 +176,8 @@ def summary(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     worst["least coverage"] = grouped["coverage"].min()
     worst["most coverage"] = grouped["coverage"].max()
     worst = worst.join(grouped[least].min())
-    worst["cautioned"] = ["yes" if n < CAUTIOUS_BELOW else "no" for n in worst.index]
+    between = bool(rows["between"].any())
+    worst["cautioned"] = ["yes" if coverage_cautions(n, between=between) else "no" for n in worst.index]
     share = worst["false"] / 100
     worst["error"] = 100 * np.sqrt(share * (1 - share) / count)
     return worst.reset_index()

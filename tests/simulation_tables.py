@@ -80,10 +80,12 @@ def _paired(one: Population, other: Population) -> bool:
 
 
 def _print_fit(every: list[Population], options: argparse.Namespace) -> None:
+    """Critical values of differences from the baseline and, of a folder, of those between conditions and of crossings."""
+    others = list(interactions(options.populations)) if options.populations else []
     for units, slope in zip(UNITS, PER_ASYMMETRY, strict=True):
-        print(
-            f"{units:>6} units: {fitted(every, units, slope, options.samples, options.seed):.2f} + {slope} × asymmetry"
-        )
+        found = fitted(every, units, slope, options.samples, options.seed)
+        own = f"; between {fitted(others, units, slope, options.samples, options.seed):.2f}" if others else ""
+        print(f"{units:>6} units: {found:.2f}{own}, + {slope} × asymmetry")
 
 
 def _of_documents(population: Population, seed: int) -> dict[str, object]:

@@ -485,7 +485,7 @@ def test_knockouts_are_a_factor_of_their_own() -> None:
             "knockout": ["none", "answer->bos@20-33", "answer->document@2/h1+5@4/h0-3", "answer->eos@0"],
         }
     }
-    assert len(custom_analysis(design).plan("corrected").design.cells) == 8
+    assert len(custom_analysis(design).plan("corrected").design.cells) == 2 * 24
     assert "knockout" in available_interventions()
 
 

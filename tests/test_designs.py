@@ -48,8 +48,16 @@ CORRECTED_08 = {
     "oracle_trunc_random_q_bos_hidden": ("oracle", HIDDEN, "random-text"),
     "oracle_trunc_q_bos_hidden": ("oracle", HIDDEN, "query"),
     "bare_shifted_nq": ("none", VISIBLE, "position"),
+    "bare_shuffled_q": ("none", VISIBLE, "shuffled-query"),
+    "bare_other_q": ("none", VISIBLE, "other-query"),
+    "oracle_trunc_shuffled_q": ("oracle", VISIBLE, "shuffled-query"),
+    "oracle_trunc_other_q": ("oracle", VISIBLE, "other-query"),
 }
-CORRECTED_07 = {alias: levels for alias, levels in CORRECTED_08.items() if "random" not in alias}
+CORRECTED_07 = {
+    alias: levels
+    for alias, levels in CORRECTED_08.items()
+    if not any(word in alias for word in ("random", "shuffled", "other"))
+}
 EXPECTED = {
     ("exp07", "published"): PUBLISHED_07,
     ("exp08", "published"): PUBLISHED_08,
@@ -68,7 +76,7 @@ def test_cells_names_and_aliases(name: str, protocol: str) -> None:
     expected = EXPECTED[name, protocol]
     assert (
         len(expected)
-        == {"exp07": {"published": 4, "corrected": 9}, "exp08": {"published": 6, "corrected": 13}}[name][
+        == {"exp07": {"published": 4, "corrected": 9}, "exp08": {"published": 6, "corrected": 17}}[name][
             protocol
         ]
     )
@@ -186,18 +194,48 @@ def test_the_sink_and_position_controls_are_contrasts_of_their_own() -> None:
     ]
 
 
+@pytest.mark.parametrize("prompt", ["shuffled-query", "other-query"])
+def test_prompts_beside_random_text_are_steps_of_their_own(prompt: str) -> None:
+    """By hand: from no prompt to the other one, from there to the query, and how both change with the prefix."""
+    contrasts = {contrast.name: contrast for contrast in plan_of("exp08", "corrected").contrasts}
+    to, beyond = {
+        "shuffled-query": ("the query's words in any order", "their order"),
+        "other-query": ("any question", "this question"),
+    }[prompt]
+
+    def cell(prefix: str, own: str) -> str:
+        return f"prefix={prefix}|hidden={VISIBLE}|prompt={own}"
+
+    for words, first, second in ((to, "none", prompt), (beyond, prompt, "query")):
+        name = f"{words} ({first}→{second})"
+        for prefix, short in (("none", "bare"), ("oracle", "oracle_trunc")):
+            own = contrasts[f"{name} | {short}, BOS visible"]
+            assert dict(own.weights) == {cell(prefix, first): 1.0, cell(prefix, second): -1.0}
+            assert own.family == "other prompts, BOS visible"
+        assert dict(contrasts[f"{name} × oracle prefix, BOS visible"].weights) == {
+            cell("none", first): 1.0,
+            cell("none", second): -1.0,
+            cell("oracle", first): -1.0,
+            cell("oracle", second): 1.0,
+        }
+    names = {name.partition(" ")[0] for name in contrasts}
+    assert "length" not in names
+    assert "random text (none→random-text) | bare, BOS visible" in contrasts
+
+
 @pytest.mark.parametrize(("name", "protocol"), PLANS)
 def test_splits_add_up(name: str, protocol: str) -> None:
     """The parts' weights sum to the total's, so that on means they add up whatever the data."""
     plan = plan_of(name, protocol)
-    # 08: the prompt effect bare and with oracle, and the interaction; twice and the position's when corrected.
+    # 08: the prompt effect bare and with oracle, and the interaction; corrected twice, then at each of two further
+    # prompts, and the position's.
     assert (
         len(plan.splits)
         == {
             ("exp07", "published"): 0,
             ("exp07", "corrected"): 1,
             ("exp08", "published"): 3,
-            ("exp08", "corrected"): 7,
+            ("exp08", "corrected"): 13,
         }[name, protocol]
     )
     for split in plan.splits:

@@ -321,7 +321,7 @@ def test_published_stars():
         (-0.3, 0.3, 0.9, 0.4, "undecided"),
         (-0.02, 0.02, 0.9, 0.001, "no effect within ±0.05"),
         (0.1, 0.3, 0.06, 1.0, "undecided"),
-        (0.001, 0.02, 0.06, 0.001, "no effect within ±0.05"),
+        (0.001, 0.02, 0.06, 0.001, "small, if any (below 0.05)"),
         (0.001, 0.02, 0.001, 0.001, "helps, small (below 0.05)"),
         (-0.02, -0.001, 0.001, 0.049, "hurts, small (below 0.05)"),
         (0.001, 0.02, 0.001, 0.051, "helps"),
@@ -385,6 +385,8 @@ def test_the_examples_that_carry_a_mean(values, expected):
 def test_a_caution_knows_the_number_of_units_and_nothing_of_the_sample():
     assert coverage_cautions(499) == (TAILS,)
     assert coverage_cautions(500) == ()
+    assert coverage_cautions(999, between=True) == (TAILS,)
+    assert coverage_cautions(1_000, between=True) == ()
     symmetric = paired_effect(np.tile([1.0, -1.0], 100), np.zeros(200), Inference(seed=1, resamples=9))
     assert symmetric.caution == TAILS
 

@@ -564,7 +564,7 @@ def test_description_counts_panels_and_names_gaps() -> None:
 
 def test_forest_shows_what_was_found_of_slopes_filled_and_the_rest_hollow() -> None:
     table = tables.effects_table()
-    words = ("grows", "shrinks", "steady within ±0.05", "undecided")
+    words = ("more help or less harm", "less help or more harm", "steady within ±0.05", "undecided")
     kinds = ("positive", "negative", "none", "undecided")
     places = [row % 4 for row in range(len(table))]
     table["verdict"], table["kind"] = [words[place] for place in places], [kinds[place] for place in places]
@@ -573,14 +573,17 @@ def test_forest_shows_what_was_found_of_slopes_filled_and_the_rest_hollow() -> N
     markers = {trace.meta["verdict"]: trace.marker for trace in figure.data}
     assert set(markers) == set(words)
     assert {verdict: marker.symbol.endswith("-open") for verdict, marker in markers.items()} == {
-        "grows": False,
-        "shrinks": False,
+        "more help or less harm": False,
+        "less help or more harm": False,
         "steady within ±0.05": True,
         "undecided": True,
     }
     assert len({(marker.symbol, marker.color) for marker in markers.values()}) == 4
     beside = [annotation.text for annotation in figure.layout.annotations]
-    assert sum("<b>grows</b>" in text for text in beside) == (table.verdict == "grows").sum()
+    assert (
+        sum("<b>more help or less harm</b>" in text for text in beside)
+        == (table.verdict == "more help or less harm").sum()
+    )
     assert not any("<b>steady" in text for text in beside)
     assert "interaction" not in figure.layout.title.subtitle.text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 
 from budgetlens.report.caveats import caveats
 from budgetlens.report.findings import sentence, split_sentences
-from budgetlens.statistics.decisions import Kind
+from budgetlens.statistics.decisions import FAMILY, TAILS, Kind
 from budgetlens.statistics.findings import Finding, findings
 from budgetlens.statistics.verdicts import SLOPE
 from budgetlens.tables.presentation import Table
@@ -110,6 +111,36 @@ def finding(kind: Kind, order: int) -> Finding:
 )
 def test_sentences_name_what_the_mean_is(given: Finding, words: str) -> None:
     assert sentence(given).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("kind", "because", "words"),
+    [
+        (
+            "none",
+            FAMILY,
+            "the difference is 0.50 [0.40, 0.60] nats and lies within ±0.05; the interval",
+        ),
+        (
+            "undecided",
+            FAMILY,
+            "the data do not decide, since the interval, of this contrast alone, leaves out 0, and the p",
+        ),
+        (
+            "undecided",
+            TAILS,
+            "the data do not decide, since n is too small for tails like these (the interval, of this",
+        ),
+    ],
+)
+def test_a_sentence_says_why_an_interval_without_0_is_no_effect(kind: Kind, because: str, words: str) -> None:
+    given = replace(finding(kind, 1), because=because, p=0.2)
+    told = sentence(given)
+    assert told.startswith(words)
+    assert "leaves out 0, and the p corrected over its family is 0.2" in told
+    # An interval that holds 0 has nothing to explain.
+    assert "leaves out 0" not in sentence(replace(given, because="", low=-0.1))
+    assert "leaves out 0" not in sentence(replace(given, because=TAILS, kind="undecided", low=-0.1))
 
 
 def test_shared_documents_are_a_caveat() -> None:

@@ -31,6 +31,7 @@ from budgetlens.runs.run import Run
 from budgetlens.runs.running import RunOptions
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.swept import places_of_runs
+from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.tails import length_factor
 from budgetlens.tables.complete import own_tables, tables_of
 from budgetlens.tables.sweeps import sweep_tables
@@ -191,6 +192,30 @@ def test_p_is_corrected_over_models(tables: dict[str, pd.DataFrame]) -> None:
     assert (effects["p_over_models"] > effects["p_holm"]).any()
 
 
+def test_effects_per_character_are_tested_over_models(swept: Run, tables: dict[str, pd.DataFrame]) -> None:
+    """Each model's p of its rates, then Holm (1979) by hand over the rows of a family in all models."""
+    own = []
+    for name, run in swept.of_models.items():
+        assert isinstance(run, Run)
+        characters = run.trials.groupby("example", observed=True)["answer_characters"].first()
+        records = run.outcomes
+        rates = records.assign(nll=records["nll_sum"] / records["example"].map(characters).astype(float))
+        known = effects_table(rates[rates["nll"].notna()], run.plan.contrasts, run.inference)
+        own.append(known[["contrast", "family", "p"]].assign(model=name))
+    raw = pd.concat(own).set_index(["model", "contrast"])
+    effects = tables["model_effects"].set_index(["model", "contrast"])
+    for _, family in raw.groupby("family"):
+        ordered = family["p"].sort_values()
+        expected = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1)
+        found = effects.loc[expected.index, "per_character_p"]
+        assert found.tolist() == pytest.approx(expected.tolist())
+    outside = (effects["per_character_low"] > 0) | (effects["per_character_high"] < 0)
+    decided = effects["per_character_kind"].isin(("positive", "negative"))
+    assert (decided <= (outside & (effects["per_character_p"] < 0.05))).all()
+    assert (effects["per_character_verdict"] != "").all()
+    assert (effects["per_character_caution"] == "tails").all()
+
+
 def test_likelihoods_per_character_are_those_of_the_texts(
     swept: Run, tables: dict[str, pd.DataFrame], corpus: Path
 ) -> None:
@@ -248,6 +273,7 @@ def test_records_that_count_no_characters_say_so(swept: Run, tmp_path: Path) -> 
     assert "did not count the answers' characters" in row["reason"]
     effects = frames["model_effects"]
     assert effects.loc[effects["model"] == name, "per_character"].isna().all()
+    assert (effects.loc[effects["model"] == name, "per_character_verdict"] == "").all()
     assert effects.loc[effects["model"] != name, "per_character"].notna().all()
 
 

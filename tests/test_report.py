@@ -524,7 +524,7 @@ def test_caveats_of_the_tables() -> None:
     assert "In 2 of 1,200 trials the encoder's input was cut" in found
     assert "1 of 13 contrasts rest on fewer than 500 independent examples" in found
     assert "The p of each of 3 families are corrected by themselves" in found
-    assert "show one in up to 14 % of runs" in found
+    assert "show one in 14 % of runs if the families were independent, and in 15 % at most" in found
     assert "Undecided is not the same as no effect" in found
     clean = tables["trials"].frame.assign(documents_changed=0, truncated=0)
     decided = tables["effects"].frame.assign(kind="positive", caution="")

@@ -87,7 +87,12 @@ def test_trends_are_corrected_together_and_worded_by_rule():
     expected = multipletests([0.001, 0.004, 0.03, 1.0], method="holm")[1]
     assert found["p_holm"].tolist()[:3] == pytest.approx(expected[:3])
     assert found["kind"].tolist() == ["positive", "negative", "undecided", "undecided"]
-    assert found["verdict"].tolist() == ["grows", "shrinks", "undecided", "undecided"]
+    assert found["verdict"].tolist() == [
+        "more help or less harm",
+        "less help or more harm",
+        "undecided",
+        "undecided",
+    ]
 
 
 def test_trends_over_a_length_are_one_family():
@@ -98,7 +103,7 @@ def test_trends_over_a_length_are_one_family():
     )
     strata, trends = damage_frames(values, lengths, Inference(seed=1))
     assert trends["p_holm"].tolist() == pytest.approx(multipletests(trends["p"], method="holm")[1])
-    assert trends["verdict"].tolist() == ["grows", "undecided"]
+    assert trends["verdict"].tolist() == ["more help or less harm", "undecided"]
     # Twelve examples a fifth cannot bear any tails.
     assert (strata["caution"] == TAILS).all()
 

@@ -135,7 +135,7 @@ def test_knockouts_are_cautioned_as_their_effects_are(n, expected) -> None:
     rises = dict(
         zip((each.cell.name for each in every), (light(1, n), heavy(2, n), np.zeros(n)), strict=True)
     )
-    cells = {knockout_plans.knockout_cell(base).name: np.zeros(n), **rises}
+    cells = {base.cell().name: np.zeros(n), **rises}
     effects = effects_table(records(cells), [each.contrast for each in every], FEW)
     positions = {"document": 7, "eos": 3, "bos": 0}
     table = knockouts.knockout_table(effects, [], every, positions).set_index("keys")["caution"]

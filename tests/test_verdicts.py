@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,12 @@ import pytest
 from scipy import stats
 
 from budgetlens.statistics.contrasts import Contrast, comparison
-from budgetlens.statistics.decisions import Decision, decide, decide_over_layers
+from budgetlens.statistics.decisions import FAMILY, Decision, decide, decide_over_layers
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.verdicts import (
+    ANSWER_NLL,
     SLOPE,
     layers_rule,
     rule,
@@ -37,8 +39,8 @@ from tests.run_records import crossed
         (0.1, 0.3, 0.001, 1.0, 3, "interaction falls"),
         (-0.3, -0.1, 0.001, 1.0, 3, "interaction rises"),
         (-0.02, 0.02, 0.9, 0.001, 3, "interaction unchanged within ±0.05"),
-        (0.1, 0.3, 0.001, 1.0, SLOPE, "grows"),
-        (-0.3, -0.1, 0.001, 1.0, SLOPE, "shrinks"),
+        (0.1, 0.3, 0.001, 1.0, SLOPE, "more help or less harm"),
+        (-0.3, -0.1, 0.001, 1.0, SLOPE, "less help or more harm"),
         (-0.02, 0.02, 0.9, 0.001, SLOPE, "steady within ±0.05"),
         # Neither a wide interval nor a corrected p above alpha is a trend, or the lack of one.
         (-0.3, 0.3, 0.9, 0.4, SLOPE, "undecided"),
@@ -48,6 +50,41 @@ from tests.run_records import crossed
 )
 def test_interactions_and_slopes_have_words_of_their_own(low, high, p, equivalence, order, expected):
     assert verdict(decide(low, high, p, equivalence), 0.05, order) == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "equivalence", "expected"),
+    [
+        # The interval is of the contrast alone; what is corrected over the family finds nothing.
+        (0.001, 0.02, 0.2, 0.001, "small, if any (below 0.05)"),
+        (-0.02, -0.001, 0.2, 0.001, "small, if any (below 0.05)"),
+        (-0.001, 0.02, 0.2, 0.001, "no effect within ±0.05"),
+        (0.001, 0.02, 0.01, 0.001, "helps, small (below 0.05)"),
+        (0.001, 0.2, 0.2, 0.3, "undecided"),
+    ],
+)
+def test_no_effect_never_stands_beside_an_interval_without_0(low, high, p, equivalence, expected):
+    decision = decide(low, high, p, equivalence)
+    outside = low > 0 or high < 0
+    assert (decision.because == FAMILY) == (outside and p >= 0.05)
+    assert verdict(decision, 0.05) == expected
+    for order in (1, 2, 3, SLOPE):
+        words = verdict(decision, 0.05, order)
+        assert ("within" in words) == (not outside)
+
+
+@pytest.mark.parametrize(
+    ("better", "rising", "falling"),
+    [
+        ("lower", "more help or less harm", "less help or more harm"),
+        ("higher", "less help or more harm", "more help or less harm"),
+        ("", "falls more or rises less", "falls less or rises more"),
+    ],
+)
+def test_a_slope_is_told_by_what_is_better(better, rising, falling):
+    quantity = replace(ANSWER_NLL, better=better)
+    assert verdict(Decision("positive"), 0.05, SLOPE, quantity) == rising
+    assert verdict(Decision("negative"), 0.05, SLOPE, quantity) == falling
 
 
 def test_sub_additive_is_less_than_the_sum_of_both_alone():
@@ -98,7 +135,8 @@ def test_the_order_of_a_contrast_is_read_from_its_weights():
 
 def test_the_rule_of_slopes_is_written_where_there_are_slopes():
     sentence = rule(0.02, 0.1, (SLOPE, SLOPE))
-    assert sentence.startswith("grows / shrinks (the effect, along the quantity): the interval leaves out 0")
+    slopes = "more help or less harm / less help or more harm (along the quantity)"
+    assert sentence.startswith(f"{slopes}: the interval leaves out 0")
     assert "the corrected p is below 0.1; steady within ±0.02: neither" in sentence
     assert "helps" not in sentence
     assert "a word followed by small (below 0.02): both, an effect too small to matter" in sentence
@@ -106,12 +144,13 @@ def test_the_rule_of_slopes_is_written_where_there_are_slopes():
     assert "helps / hurts" in both
     assert "no effect within ±0.02" in both
     assert "steady within ±0.02" in both
-    assert "grows" not in rule(0.02, orders=(1, 2, 3))
+    assert "more help" not in rule(0.02, orders=(1, 2, 3))
     assert verdict(Decision("none", small=True), 0.02, SLOPE) == "steady within ±0.02"
 
 
 @pytest.mark.parametrize(
-    ("growth", "expected"), [(0.3, "grows"), (-0.3, "shrinks"), (0.0, "steady within ±0.05")]
+    ("growth", "expected"),
+    [(0.3, "more help or less harm"), (-0.3, "less help or more harm"), (0.0, "steady within ±0.05")],
 )
 def test_slopes_of_an_effect_along_a_length(growth, expected):
     """The treatment saves growth × length: the slope is the mean of each example's own least-squares line."""
@@ -144,7 +183,7 @@ def test_slopes_of_an_effect_along_a_length(growth, expected):
     assert row["p_t"] == pytest.approx(stats.ttest_1samp(lines, 0).pvalue)
     assert row["verdict"] == expected
     caption = effects_presentation(frame, Inference(seed=1)).caption
-    assert "grows / shrinks (the effect, along the quantity)" in caption
+    assert "more help or less harm / less help or more harm (along the quantity)" in caption
     assert "helps / hurts" not in caption
 
 

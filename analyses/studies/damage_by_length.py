@@ -74,7 +74,7 @@ def damage_tables(run: Run, contrasts: Mapping[str, str], measured_in: str) -> d
             title="Trend of the effect over the length of the first sentence",
             estimand="change of the mean from one fifth to the next; Spearman's rho over examples",
             family=f"the {counted(len(trends), 'trend')} of this table",
-            correction="Holm on the permutation p of the slope",
+            correction="Holm on the p of the slope, the larger of a permutation's and of one made for long tails",
             rule=trend_rule(),
             notes=(
                 "95 % intervals made for long tails; p by studentised permutation",

@@ -1,7 +1,7 @@
 """Designs that cross what the encoder co-encoded with what the decoder is prompted with.
 
 The shared part of the analyses 07 and 08: does a prefix still help once the decoder has the query, and
-is it the query's content or only its length that the decoder gains?
+what does the decoder gain from the query that random text of its length does not give?
 """
 
 from __future__ import annotations
@@ -26,6 +26,13 @@ _PROMPTS = {
     "random-text": "random_q",
     "query": "q",
     "position": "shifted_nq",
+    "shuffled-query": "shuffled_q",
+    "other-query": "other_q",
+}
+#: Prompts that share more with the query than random text does, with the words of the steps to and from them.
+_BESIDE = {
+    "shuffled-query": ("the query's words in any order", "their order"),
+    "other-query": ("any question", "this question"),
 }
 
 
@@ -33,7 +40,9 @@ def plan(protocol: str, prompts: Sequence[str]) -> Plan:
     """The plan of an encoder × prompt analysis; ``prompts`` from ``none`` to ``query``, in order.
 
     Corrected: crossed with the encoder BOS visible or hidden, plus the position control (prompt=position)
-    for the bare encoder. Published: exactly prefix × prompt, truncated by first positions.
+    for the bare encoder; and where a prompt stands between none and the query, which is told from the query by order,
+    words, length in words and form at once, the query's own words shuffled and another example's query beside it.
+    Published: exactly prefix × prompt, truncated by first positions.
     """
     if protocol == "published":
         return _published(prompts)
@@ -59,7 +68,7 @@ def prefix_conclusion(protocol: str) -> Conclusion:
 
 
 def content_conclusion(protocol: str, prompts: Sequence[str]) -> Conclusion:
-    """Whether the query is worth more than a prompt of its length; beside it, what the length alone is worth."""
+    """Whether the query is worth more than random text of its length; beside it, what such text is worth."""
     hidden, words = _default(protocol)
     suffix = _suffix(words)
     length, content = _prompt_steps(prompts, hidden, "none", suffix)
@@ -67,10 +76,10 @@ def content_conclusion(protocol: str, prompts: Sequence[str]) -> Conclusion:
     return Conclusion(
         tuple(Evidence(own.name) for own in (content, length, whole)),
         {
-            "positive": "The query is worth its content: it helps more, or hurts less, than a random prompt of its length",
-            "negative": "The query's content hurts: a random prompt of its length does better",
-            "none": "Beyond its length the query is worth nothing that matters",
-            "undecided": "Whether the query is worth more than a random prompt of its length is open",
+            "positive": "The query is worth more than random text of its length: it helps more, or hurts less",
+            "negative": "The query does worse than random text of its length",
+            "none": "The query is worth no more than random text of its length, by what matters",
+            "undecided": "Whether the query is worth more than random text of its length is open",
         },
         "splits",
     )
@@ -117,16 +126,25 @@ def _corrected(prompts: Sequence[str]) -> Plan:
         for hidden in levels
         for prompt in prompts
     }
+    beside = {
+        (prefix, BOS_VISIBLE, prompt): f"{short}_{_PROMPTS[prompt]}"
+        for prefix, short in _PREFIXES.items()
+        for prompt in _beside(prompts)
+    }
     design = crossed(
         (Factor("prefix", ("none", "oracle")), Factor("hidden", levels), Factor("prompt", tuple(prompts))),
-        aliases={**aliases, position: "bare_shifted_nq"},
-        extra=(position,),
+        aliases={**aliases, position: "bare_shifted_nq", **beside},
+        extra=(position, *beside),
     )
     contrasts: list[Contrast] = []
     splits: list[Split] = []
     for hidden, words in ((BOS_VISIBLE, "BOS visible"), (BOS_HIDDEN, "BOS hidden")):
         contrasts += _contrasts(design, prompts, hidden, words)
         splits += _splits(design, prompts, hidden, words)
+    for prompt in _beside(prompts):
+        for own in _beside_steps(prompt):
+            contrasts += _made(design, own)
+        splits += _beside_splits(design, prompt)
     sink = tuple(
         effect(prefix=prefix, hidden=(BOS_VISIBLE, BOS_HIDDEN), prompt=prompt)
         .named(f"hiding BOS | {short}, prompt={prompt}", "sink")
@@ -193,12 +211,22 @@ def _contrasts(design: Design, prompts: Sequence[str], hidden: str, words: str) 
     return _made(design, effects)
 
 
+def _beside(prompts: Sequence[str]) -> Sequence[str]:
+    return tuple(_BESIDE) if len(prompts) > 2 else ()
+
+
 def _step_name(first: str, second: str) -> str:
     if second == "position":
         return "position"
+    for prompt, (to, beyond) in _BESIDE.items():
+        if prompt in (first, second):
+            return to if second == prompt else beyond
     if second == "query":
         return "semantic" if first.startswith("random") else "content"
-    return "length" if first == "none" else "tokens"
+    if first == "none":
+        # What was published as length is random ids of that length; random text is a length and noise.
+        return "length" if second == "random" else "random text"
+    return "tokens"
 
 
 def _steps(
@@ -221,6 +249,34 @@ def _prompt_steps(prompts: Sequence[str], hidden: str, prefix: str, suffix: str)
 def _interaction_steps(prompts: Sequence[str], hidden: str, suffix: str) -> tuple[Effect, ...]:
     crossed: dict[str, Level | tuple[Level, Level]] = {"prefix": ("none", "oracle"), "hidden": hidden}
     return _steps(prompts, crossed, f"interaction{suffix}", f"× oracle prefix{suffix}")
+
+
+def _beside_steps(prompt: str) -> tuple[tuple[Effect, ...], ...]:
+    """From no prompt to ``prompt`` and from there to the query: per encoder level, and of the prefix's interaction."""
+    suffix = _suffix("BOS visible")
+    steps = ("none", prompt, "query")
+    held: Mapping[str, Level | tuple[Level, Level]] = {"prefix": ("none", "oracle"), "hidden": BOS_VISIBLE}
+    return (
+        *(
+            _steps(
+                steps,
+                {"prefix": prefix, "hidden": BOS_VISIBLE},
+                f"other prompts{suffix}",
+                f"| {short}{suffix}",
+            )
+            for prefix, short in _PREFIXES.items()
+        ),
+        _steps(steps, held, f"other prompts × prefix{suffix}", f"× oracle prefix{suffix}"),
+    )
+
+
+def _beside_splits(design: Design, prompt: str) -> list[Split]:
+    """The prompt effect per encoder level, and the interaction, split at ``prompt``."""
+    totals = _two_by_two(BOS_VISIBLE, "BOS visible")[2:]
+    return [
+        Split(whole.named(f"{whole.name}, by {prompt}").contrast(design.cells), _made(design, own))
+        for whole, own in zip(totals, _beside_steps(prompt), strict=True)
+    ]
 
 
 def _splits(design: Design, prompts: Sequence[str], hidden: str, words: str) -> tuple[Split, ...]:

@@ -10,7 +10,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from plotly.graph_objects import Figure
 
-from analyses.studies.enrichment_plans import DEPTHS, RESTORED, ROLE_SETS, Patch, patch_cell
+from analyses.studies.enrichment_plans import (
+    DEPTHS,
+    DONORS,
+    QUERY,
+    RESTORED,
+    ROLE_SETS,
+    SHOWN,
+    Patch,
+    patch_cell,
+)
 from analyses.studies.sink_prediction import CROSS_TOTAL
 from budgetlens.runs.run import Run
 from budgetlens.statistics.budget_arrays import BudgetArray
@@ -36,7 +45,7 @@ def restoration_table(likelihood: pd.DataFrame, every: Sequence[Patch], inferenc
         inference: seed and resamples; where its clusters name shared documents, documents are resampled.
 
     Returns:
-        Columns direction, roles, depth, prompt, n, mean_difference, low, high (mean change that the patch
+        Columns direction, donor, roles, depth, prompt, n, mean_difference, low, high (mean change that the patch
         makes, in nats per answer token: bare − patched, or patched − enriched), enrichment (bare −
         enriched, with enrichment_low, enrichment_high), share, share_low, share_high (change over enrichment,
         ratio of means with an interval), caution (of any of these intervals), reason.
@@ -60,6 +69,7 @@ def restoration_table(likelihood: pd.DataFrame, every: Sequence[Patch], inferenc
 def _key(patch: Patch) -> dict[str, str]:
     return {
         "direction": patch.direction,
+        "donor": patch.donor if patch.direction == RESTORED else "",
         "roles": patch.roles,
         "depth": DEPTHS[patch.depth],
         "prompt": patch.prompt,
@@ -159,7 +169,8 @@ def enrichment_tables(run: Run, every: Sequence[Patch]) -> dict[str, Table]:
         "95 % intervals over examples, made for long tails",
         *documents_resampled(documents is not None),
         "enriched states into bare: share of the enrichment's effect that the copied states restore; bare "
-        "states into enriched: share that is lost",
+        "states into enriched: share that is lost; the two need not add up, since layers above read the prefix again",
+        "donor: what enriched states were encoded with; the share is of the query's effect for every donor",
         "shares are ratios of means, withheld where the interval of the enrichment's own effect holds 0",
         "depth: the encoder layer at whose output states are copied, counted as part of the depth; final: what "
         "the decoder is given",
@@ -169,6 +180,7 @@ def enrichment_tables(run: Run, every: Sequence[Patch]) -> dict[str, Table]:
     )
     columns = (
         "direction",
+        "donor",
         "prompt",
         "roles",
         "depth",
@@ -223,8 +235,11 @@ def _only_there(table: pd.DataFrame, there: Sequence[str]) -> pd.DataFrame:
 def enrichment_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Shares of the effect by depth, as curves and as a map, and of the shift in attention as a map."""
     setting = run.manifest.setting
-    frame = _drawn(tables["restoration"])
-    shifts = _drawn(tables["restored_shares"])
+    whole = tables["restoration"]
+    by_query, shifts = (
+        table[table["donor"].isin((QUERY, ""))] for table in (whole, tables["restored_shares"])
+    )
+    frame, shifts = _drawn(by_query), _drawn(shifts)
     main = CROSS_TOTAL if (shifts["role"] == CROSS_TOTAL).any() else "document"
     order = {"depth": list(DEPTHS.values()), "roles": list(ROLE_SETS)}
     common: dict[str, Any] = {
@@ -239,9 +254,9 @@ def enrichment_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str
         "y_title": "roles whose states are copied",
         "subtitle": "framed: the interval leaves out 0",
     }
-    return {
+    figures = {
         "restoration": interaction_plot(
-            _panels(tables["restoration"]).rename(columns={"mean_difference": "mean"}),
+            _panels(by_query).rename(columns={"mean_difference": "mean"}),
             x="depth",
             line="roles",
             facet="patch",
@@ -263,6 +278,21 @@ def enrichment_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str
             title=f"Where enrichment lives, shift in the {main}: {setting}",
         ),
     }
+    if set(DONORS) <= set(whole["donor"]):
+        by_donor = whole[(whole["direction"] == RESTORED) & (whole["roles"] == SHOWN)]
+        figures["donors"] = interaction_plot(
+            by_donor.rename(columns={"mean_difference": "mean"}).assign(
+                cell=by_donor["donor"] + ", " + by_donor["prompt"] + ", " + by_donor["depth"]
+            ),
+            x="depth",
+            line="donor",
+            facet="prompt",
+            order={"depth": order["depth"], "donor": list(DONORS)},
+            quantity="change of answer NLL by the copied states",
+            reading="0: the copied states change nothing",
+            title=f"What the document's states took from a prefix, by what it was: {setting}",
+        )
+    return figures
 
 
 def _panels(table: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,10 @@
 The enrichment is what a co-encoded prefix does to the states of the other positions. Copying states of some
 roles from the enriched pass into the bare one, where they leave an encoder layer, restores a share of its
 effect; copying bare states into the enriched pass takes a share away.
+
+Enriched states have seen the query, have seen a prefix of some kind, and stand where a prefix has moved them. Two further
+donors tell these apart under the default protocol: a generic sentence in the query's place, and the query with the
+document blind to it, which moves positions and does nothing else.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+from analyses.studies.encoder_by_prompt import BOS_VISIBLE
 from budgetlens.design.design import Cell, Design, Factor
 from budgetlens.design.effects import effect
 from budgetlens.design.plan import Plan
@@ -35,24 +40,41 @@ DIRECTIONS = {
 RESTORED, LOST = DIRECTIONS
 NONE = "none"
 SHOWN = "document"
+ALL_ROLES = ROLE_SETS[-1]
+#: What the donor of enriched states was encoded with: its name and the levels that make it. Bare states have one donor.
+DONORS = {
+    "query": "prefix=oracle",
+    "generic sentence": "prefix=generic",
+    "positions alone": "prefix=oracle&prefix_attention=masked",
+}
+QUERY = next(iter(DONORS))
 
 
 @dataclass(frozen=True)
 class Patch:
-    """States of ``roles`` at ``depth`` copied in one ``direction``; ``hidden`` is the level of truncation."""
+    """States of ``roles`` at ``depth`` copied in one ``direction``; ``hidden`` is the level of truncation.
+
+    ``donor`` names what enriched states come from.
+    """
 
     direction: str
     roles: str
     depth: str
     prompt: str
     hidden: str
+    donor: str = QUERY
 
     @property
     def cell(self) -> Cell:
         """The patched cell."""
-        receiver, donor = DIRECTIONS[self.direction]
-        level = f"{self.roles}<-prefix={donor}@{self.depth}"
-        return patch_cell(receiver, self.hidden, self.prompt, level)
+        receiver, other = DIRECTIONS[self.direction]
+        donor = DONORS[self.donor] if self.direction == RESTORED else f"prefix={other}"
+        return patch_cell(receiver, self.hidden, self.prompt, f"{self.roles}<-{donor}@{self.depth}")
+
+    @property
+    def by_construction(self) -> bool:
+        """Whether the decoder is given all of the donor's states and nothing else: the patched cell is the donor's."""
+        return self.roles == ALL_ROLES and self.depth == "final" and self.hidden == BOS_VISIBLE
 
     @property
     def receiver(self) -> Cell:
@@ -62,10 +84,11 @@ class Patch:
     @property
     def contrast(self) -> Contrast:
         """The receiver against the patched cell."""
-        name = f"{self.direction}: {self.roles}, {DEPTHS[self.depth]} | prompt={self.prompt}"
+        other = "" if self.donor == QUERY else f" by {self.donor}"
+        name = f"{self.direction}{other}: {self.roles}, {DEPTHS[self.depth]} | prompt={self.prompt}"
         ends = (NONE, self.cell.factors["state_patching"])
         patched = effect(state_patching=ends, prefix=DIRECTIONS[self.direction][0], prompt=self.prompt)
-        return patched.named(name, f"{self.direction} | prompt={self.prompt}").contrast(
+        return patched.named(name, f"{self.direction}{other} | prompt={self.prompt}").contrast(
             (self.receiver, self.cell)
         )
 
@@ -78,11 +101,20 @@ def patch_cell(prefix: str, hidden: str, prompt: str, level: str = NONE) -> Cell
 
 
 def patches(hidden: str) -> list[Patch]:
-    """Every direction, set of roles, depth and prompt."""
-    return [
+    """Every direction, set of roles, depth and prompt; under the default truncation the document by other donors as well.
+
+    What makes the patched cell the donor's by construction is left out: there is nothing to find.
+    """
+    every = [
         Patch(direction, roles, depth, prompt, hidden)
         for prompt, direction, roles, depth in itertools.product(PROMPTS, DIRECTIONS, ROLE_SETS, DEPTHS)
     ]
+    others = [
+        Patch(RESTORED, SHOWN, depth, prompt, hidden, donor)
+        for prompt, donor, depth in itertools.product(PROMPTS, DONORS, DEPTHS)
+        if donor != QUERY and hidden == BOS_VISIBLE
+    ]
+    return [patch for patch in (*every, *others) if not patch.by_construction]
 
 
 def enrichment_contrast(prompt: str, hidden: str) -> Contrast:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from analyses.studies.knockout_plans import QUARTERS, WINDOWS, Knocked, knockout_cell
+from analyses.studies.knockout_plans import CUT, QUARTERS, WINDOWS, Knocked, arms
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.run import Run
 from budgetlens.statistics.budget_arrays import BudgetArray
@@ -87,7 +88,7 @@ def knockout_table(
 
 
 def _share(budgets: Sequence[BudgetArray], knocked: Knocked) -> float:
-    name = knockout_cell(knocked.base).name
+    name = knocked.base.cell().name
     for budget in budgets:
         if budget.stack != "decoder" or knocked.keys not in budget.roles or name not in budget.cells:
             continue
@@ -99,8 +100,43 @@ def _share(budgets: Sequence[BudgetArray], knocked: Knocked) -> float:
     return float("nan")
 
 
+def arms_table(
+    effects: pd.DataFrame,
+    budgets: Sequence[BudgetArray],
+    beside: Sequence[Knocked],
+    positions: Mapping[str, int],
+) -> pd.DataFrame:
+    """One row per knockout and per arm of it: what each does to the NLL, and by how much cutting costs more than chance.
+
+    Args:
+        effects, budgets, positions: as in :func:`knockout_table`.
+        beside: the arms; each knockout stands before its own.
+
+    Returns:
+        The columns of :func:`knockout_table` without window, with done (what is done to the keys) behind keys, and
+        excess, excess_low, excess_high, excess_verdict, excess_caution: NLL with the knockout − with the random keys
+        of that row; NaN and empty in other rows, and where the effects table lacks them.
+    """
+    every: list[Knocked] = []
+    for arm in beside:
+        cut = replace(arm, way=CUT)
+        every += [arm] if cut in every else [cut, arm]
+    table = knockout_table(effects, budgets, every, positions).drop(columns="window")
+    table.insert(3, "done", [each.way.words for each in every])
+    by_name = effects.set_index("contrast")
+    for number, each in enumerate(every):
+        known = each.way.random and each.against_random.name in by_name.index
+        own = by_name.loc[each.against_random.name] if known else None
+        table.loc[number, "excess"] = np.nan if own is None else -own["mean_difference"]
+        table.loc[number, "excess_low"] = np.nan if own is None else -own["high"]
+        table.loc[number, "excess_high"] = np.nan if own is None else -own["low"]
+        for column in ("verdict", "caution"):
+            table.loc[number, f"excess_{column}"] = "" if own is None else own[column]
+    return table
+
+
 def knockout_tables(run: Run, knocked: Sequence[Knocked]) -> dict[str, Table]:
-    """The table of knockouts with its caption."""
+    """The table of knockouts, and that of their arms where the bases have any, with captions."""
     plan, seed, rows = run.plan, run.seed, run.manifest.rows
     trials, documents = run.trials, run.documents
     inference = run.inference
@@ -129,7 +165,27 @@ def knockout_tables(run: Run, knocked: Sequence[Knocked]) -> dict[str, Table]:
             "in below the window stays",
         ),
     )
-    return {"knockouts": table}
+    beside = arms(list(dict.fromkeys(each.base for each in knocked)), knocked[0].rows, "all")
+    if not beside:
+        return {"knockouts": table}
+    of_arms = replace(
+        table,
+        frame=arms_table(effects, budgets, beside, positions),
+        title="What the knockout's cost is held against: the same keys without values, with mean values, spared for "
+        "random ones",
+        estimand="mean over examples of NLL with what is done − without (positive: it costs); excess: NLL with the named "
+        "keys unseen − with the random ones unseen (positive: it is these keys that cost, and not any)",
+        rule="of what is done as treatment, and of the knockout against random keys: "
+        f"{rule(inference.stated, inference.alpha)}",
+        notes=(
+            *table.notes[:-1],
+            f"{knocked[0].rows} rows, in all layers",
+            "values zeroed or averaged leave all attention where it was; a knockout gives it to the keys that are left",
+            "random keys are drawn for each example from all that a row sees, the named ones among them; by attention, as "
+            "much as fits without the key that would be too much",
+        ),
+    )
+    return {"knockouts": table, "knockout_arms": of_arms}
 
 
 def knockout_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
@@ -187,6 +243,18 @@ def knockout_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, 
         x_title="decoder layers, part of the depth",
         title=f"What cutting costs, by quarters of the depth: {setting}",
     )
+    if "knockout_arms" in tables:
+        beside = tables["knockout_arms"]
+        figures["knockout_arms"] = effect_map(
+            beside.assign(marked=beside["kind"].isin(FOUND)),
+            x="done",
+            **common,
+            order={"keys": roles, "done": list(dict.fromkeys(beside["done"]))},
+            quantity="rise of answer NLL",
+            x_title="what is done to the keys, in all layers",
+            title=f"What cutting costs, beside its arms: {setting}",
+            subtitle="framed: corrected p below .05 and the interval leaves out 0",
+        )
     if frame["rows"].nunique() > 1:
         figures["knockout_rows"] = effect_map(
             frame[frame["window"] == "all"],

@@ -3,11 +3,11 @@
 Every one of them asks what a co-encoded prefix is worth to the answer once the prefix itself is hidden.
 A :class:`PrefixStudy` says which prefixes; this module makes the cells and contrasts of both protocols.
 
-The corrected protocol adds, beside what was published: the encoder BOS visible by default and hidden in
-cells of its own (the sink control), several draws of the random prefix, and, wherever the decoder's prompt
-changes, the same shift of positions without a prompt (the position control). Prefixes that a study takes apart
-get the position control of the encoder: the prefix there and unseen by the document (positions alone), and seen
-without moving it (attention alone).
+The corrected protocol adds, beside what was published: another example's query as prefix, a question about another
+document; the encoder BOS visible by default and hidden in cells of its own (the sink control), several draws of the
+random prefix, and, wherever the decoder's prompt changes, the same shift of positions without a prompt (the position
+control). Prefixes that a study takes apart get the position control of the encoder: the prefix there and unseen by the
+document (positions alone), and seen without moving it (attention alone).
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class PrefixLevel:
 ORACLE = PrefixLevel("oracle", "oracle_trunc")
 #: The words of other examples' documents; the example half a corpus away is the published one.
 RANDOM = PrefixLevel("random", "random_trunc", draws=("random@1", "random@-1"))
+#: Another example's query: of the oracle prefix's form, a question, and about another document.
+OTHER_QUERY = PrefixLevel("wrong_oracle", "wrong_oracle_trunc")
 #: Prefixes whose effect can't be of content: what they do is structure.
 WORDS_OF_NO_QUESTION = ("random", "pool")
 
@@ -235,6 +237,11 @@ class PrefixStudy:
             yield self.prompt(level, protocol, padding=padding)
         for level in self.without_prompt:
             yield self.interaction(level, protocol, padding=padding)
+        if OTHER_QUERY in self.compared(protocol):
+            own = effect(prefix=(OTHER_QUERY.level, ORACLE.level), prompt="query")
+            yield self.at(own, protocol, padding=padding).named(
+                f"oracle prefix over another example's query | prompt=query{at}", f"whose query{at}"
+            )
         for level in self.untruncated:
             hidden = FIRST_POSITIONS if protocol == "published" else BOS_VISIBLE
             hiding = effect(prefix=level, prompt="query", hidden=("none", hidden))
@@ -367,19 +374,23 @@ class PrefixStudy:
                         yield whole.named(f"{whole.name}, {order}"), [parts[name] for name in names]
 
     def _structure(self, protocol: str, padding: str | None) -> Iterator[tuple[Effect, Sequence[Effect]]]:
-        """The oracle prefix's effect as that of a prefix of no question, and what its content adds."""
+        """The oracle prefix's effect as that of a prefix of no question, or of another one, and what its content adds."""
         whole = self.prefix("oracle", "query", protocol, padding=padding)
         for prefix in self.compared(protocol):
             if prefix.level in WORDS_OF_NO_QUESTION:
-                structure = self.prefix(prefix.level, "query", protocol, padding=padding)
-                content = f"content ({prefix.level}→oracle)"
-                yield (
-                    whole.named(f"{whole.name}, by {prefix.level}"),
-                    (
-                        structure.named(f"structure (none→{prefix.level})"),
-                        (whole - structure).named(content, whole.family),
-                    ),
-                )
+                steps = ("structure", "content")
+            elif prefix is OTHER_QUERY:
+                steps = ("any question", "this question")
+            else:
+                continue
+            first = self.prefix(prefix.level, "query", protocol, padding=padding)
+            yield (
+                whole.named(f"{whole.name}, by {prefix.level}"),
+                (
+                    first.named(f"{steps[0]} (none→{prefix.level})"),
+                    (whole - first).named(f"{steps[1]} ({prefix.level}→oracle)", whole.family),
+                ),
+            )
 
 
 #: The steps from the bare document to the co-encoded one, by name.

@@ -85,7 +85,13 @@ def effects_by_stratum(records: Records, plan: Plan, inference: Inference) -> pd
     frames = []
     for by, strata in records.strata().items():
         for contrast, reference in zip(contrasts, references, strict=True):
-            own = strata_table(values[contrast.name], strata, inference, reference=float(reference))
+            own = strata_table(
+                values[contrast.name],
+                strata,
+                inference,
+                reference=float(reference),
+                between=contrast.between,
+            )
             own.insert(0, "by", by)
             own.insert(2, "contrast", contrast.name)
             own.insert(3, "family", f"{contrast.family} by {by}")

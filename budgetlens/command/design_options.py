@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from budgetlens.command.parsing import filled
+from budgetlens.design.random_heads import DRAWS, with_random_heads
 
 #: Name of the intervention that ``--knockout`` crosses with the other factors, and its level that cuts nothing.
 KNOCKOUT, NOTHING = "knockout", "none"
@@ -36,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="attention to cut, such as 'predicting->bos@20-33' or, with other heads in other layers, "
         "'predicting->document@2/h1+5@4/h0-3' (quote it: a shell reads '>' as a redirection); repeatable. All of them "
         f"are the levels of a factor {KNOCKOUT!r} whose baseline is {NOTHING!r}, crossed with the other factors, so that "
-        "what each cut does is measured",
+        f"what each cut does is measured. A cut that names heads is compared with {DRAWS} draws of as many random heads "
+        "('…/random:1#1…#50' gives others)",
     )
     group.add_argument(
         "--design",
@@ -84,7 +86,7 @@ def design_of(
         cuts = [cut for text in knockouts for cut in split_levels(text)]
         if KNOCKOUT in levels:
             raise ValueError(f"--knockout and --factor {KNOCKOUT}=… name the same factor; give one of them")
-        levels[KNOCKOUT] = list(dict.fromkeys((NOTHING, *cuts)))
+        levels[KNOCKOUT] = list(dict.fromkeys(with_random_heads((NOTHING, *cuts))))
     if not levels:
         raise ValueError(
             "a custom design needs --factor NAME=LEVEL,LEVEL… (for example --factor prefix=none,oracle), --knockout or "

@@ -2,7 +2,8 @@
 
 The mapping is what a design file and run.json hold. Only ``factors`` is needed:
 
-* ``factors``: levels by factor, the baseline first; a factor is an intervention by name;
+* ``factors``: levels by factor, the baseline first; a factor is an intervention by name, and a level that ends in
+  ``#1…#20`` stands for so many draws;
 * ``cells``: only these cells, instead of all crossings; ``extra``: further ones; ``exclude``: crossings left
   out, each given by the levels of one or more factors. A cell is a table of levels or text
   ``factor=level|factor=level``;
@@ -34,6 +35,7 @@ from budgetlens.design.design import Cell, Design, Factor, crossed
 from budgetlens.design.effects import Level, effect
 from budgetlens.design.factorial_plan import SIMPLE, automatic_contrasts, interaction_axes
 from budgetlens.design.plan import PROTOCOLS, Plan, Split
+from budgetlens.design.random_heads import with_draws
 from budgetlens.design.schema import DesignError
 from budgetlens.model.observation import usual_probes
 from budgetlens.registry.names import nearest
@@ -197,7 +199,7 @@ def _interaction(design: Mapping[str, Any], cells: Design) -> tuple[str, str] | 
 
 def _design(design: Mapping[str, Any]) -> Design:
     factors = tuple(
-        _factor(name, schema.items(levels, f"factors.{name}", schema.level))
+        _factor(name, with_draws(schema.items(levels, f"factors.{name}", schema.level)))
         for name, levels in schema.table(design["factors"], "factors").items()
     )
     if not factors:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from budgetlens.design.design import Design
+from budgetlens.design.random_heads import pairs_with_null
 from budgetlens.registry.parameters import split_draw
 from budgetlens.statistics.contrasts import (
     Contrast,
@@ -18,6 +19,8 @@ from budgetlens.statistics.contrasts import (
 )
 
 MAIN, INTERACTIONS, SIMPLE, CELLS = "main effects", "interactions", "simple effects", "cells"
+#: Family of named heads against as many random ones.
+RANDOM_HEADS = "against random heads"
 
 #: At most so many contrasts, with so many weights of cells together, are made without being named.
 MOST_CONTRASTS, MOST_WEIGHTS = 2_000, 200_000
@@ -124,7 +127,8 @@ class Places:
 def automatic_contrasts(design: Design) -> tuple[Contrast, ...]:
     """Main effects, interactions and simple effects of a design; each kind is a family of tests of its own.
 
-    The first level of a factor is the baseline of its others. Cells that differ in their draws only are
+    The first level of a factor is the baseline of its others; a level that names heads is compared with as many random
+    ones as well, where those are levels (:mod:`budgetlens.design.random_heads`). Cells that differ in their draws only are
     averaged. Where the crossing is incomplete, an effect is averaged over those crossings of the other factors
     that hold all of its corners, and left out where there are none. Where no effect is left, the first cell is
     compared with every other (family ``cells``); a single cell has no contrasts.
@@ -155,6 +159,7 @@ def _every_effect(places: Places) -> Iterator[Contrast]:
         for effect, bases in effects.items():
             yield places.contrast(effect, bases, MAIN if order == 1 else INTERACTIONS, {})
         main = main or effects
+    yield from _against_random_heads(places)
     simple = sum(map(len, main.values()))
     if len(places.factors) > 1 and _fits(contrasts + simple, weights + 2 * simple):
         for effect, bases in main.items():
@@ -165,6 +170,20 @@ def _every_effect(places: Places) -> Iterator[Contrast]:
                     if factor not in effect.factors
                 }
                 yield places.contrast(effect, [base], SIMPLE, held)
+
+
+def _against_random_heads(places: Places) -> Iterator[Contrast]:
+    """Random heads as the baseline of the named ones: negative where cutting the named raises the NLL by more."""
+    for number, (factor, levels) in enumerate(places.factors.items()):
+        for level, null in pairs_with_null(levels):
+            weights: dict[tuple[str, ...], float] = {}
+            for place, cells in places.cells.items():
+                beside = (*place[:number], levels.index(null), *place[number + 1 :])
+                if place[number] == levels.index(level) and beside in places.cells:
+                    weights |= {places.cells[beside]: 1.0, cells: -1.0}
+            if weights:
+                name = f"{factor} {level} against random heads"
+                yield Contrast(name, RANDOM_HEADS, averaged(weights, 1), order=1)
 
 
 def _fits(contrasts: int, weights: int) -> bool:

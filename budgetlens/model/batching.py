@@ -178,12 +178,14 @@ def make_batch(
 def _lanes(trials: Sequence[TokenizedTrial], trial_pass: Sequence[int]) -> list[list[int]]:
     """Trials of one pass and the same edits in lanes no longer than the pass, or than the longest trial.
 
-    A longer lane would spend more on attention between trials, all of it masked, than it saves.
+    A longer lane would spend more on attention between trials, all of it masked, than it saves. A trial with an edit
+    that wants its lane for itself has it.
     """
     lanes: list[list[int]] = []
-    groups: dict[tuple[int, tuple[Edit, ...]], list[int]] = {}
+    groups: dict[tuple[int, tuple[Edit, ...], int], list[int]] = {}
     for index, (trial, number) in enumerate(zip(trials, trial_pass, strict=True)):
-        groups.setdefault((number, trial.trial.edits), []).append(index)
+        alone = any(getattr(edit, "alone", False) for edit in trial.trial.edits)
+        groups.setdefault((number, trial.trial.edits, index if alone else -1), []).append(index)
     for own in groups.values():
         longest = max(len(trials[index].decoder_ids) for index in own)
         capacity = max(longest, len(trials[own[0]].encoder_ids))

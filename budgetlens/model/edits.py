@@ -12,9 +12,11 @@ Declaring an edit loads no torch: what is computed, the call and its tensors com
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
 from einops import rearrange
 
 from budgetlens.model.edit_words import edit_words
@@ -22,7 +24,7 @@ from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PADDING, PREDIC
 from budgetlens.model.trials import Edit, Positioned
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Bool, Float
     from torch import Tensor
 
     from budgetlens.model.attention import AttentionCall, Site
@@ -51,18 +53,34 @@ class OutputEdit(Edit, Protocol):
 
 
 @dataclass(frozen=True)
+class RandomHeads:
+    """``count`` heads of every layer, drawn by chance: the same ones in every example, others in every layer and draw."""
+
+    count: int
+    seed: int
+    draw: int
+
+    def at(self, layer: int, heads: int) -> frozenset[int]:
+        """Those of a layer with so many heads. Raises EditError where it has fewer than ``count``."""
+        if self.count > heads:
+            raise EditError(f"{self.count} random heads were asked for, and layer {layer} has {heads}")
+        key = [self.seed, zlib.crc32(b"random heads"), self.draw, layer]
+        return frozenset(np.random.default_rng(key).choice(heads, self.count, replace=False).tolist())
+
+
+@dataclass(frozen=True)
 class Edges:
     """Which attention is meant: from the rows of ``rows`` to the keys of ``keys``.
 
-    ``layers`` and ``heads`` are numbers from 0; None means all. ``rows`` are roles, or ``predicting`` for the
-    rows whose logits predict the answer; None means every row of the stack.
+    ``layers`` and ``heads`` are numbers from 0, or heads drawn by chance; None means all. ``rows`` are roles, or
+    ``predicting`` for the rows whose logits predict the answer; None means every row of the stack.
     """
 
     keys: frozenset[str]
     rows: frozenset[str] | None = None
     stack: str = "decoder"
     layers: frozenset[int] | None = None
-    heads: frozenset[int] | None = None
+    heads: frozenset[int] | RandomHeads | None = None
 
     def __post_init__(self) -> None:
         row_roles = ENCODER_ROLES if self.stack == "encoder" else (*DECODER_ROLES, PREDICTING)
@@ -103,12 +121,15 @@ class Edges:
         Raises EditError for a head that the call does not have.
         """
         count = call.query.shape[1]
-        beyond = sorted(head for head in self.heads or () if head >= count)
+        heads = self.heads
+        if isinstance(heads, RandomHeads):
+            heads = heads.at(call.site.layer, count)
+        beyond = sorted(head for head in heads or () if head >= count)
         if beyond:
             raise EditError(
                 f"{call.site} has heads 0 to {count - 1}; the edit names {beyond} ({edit_words(self)})"
             )
-        return call.rows_and_heads(self.rows, self.heads)
+        return call.rows_and_heads(self.rows, heads)
 
     def chosen(self, call: AttentionCall) -> Bool[Tensor, "batch head row key"]:
         """The edges as a mask that broadcasts to the call's scores."""
@@ -127,7 +148,7 @@ class HideKeys(Edges):
 
         Raises EditError where a row would be left without any key.
         """
-        return _hidden(call, self.chosen(call), self)
+        return with_keys_hidden(call, self.chosen(call), self)
 
 
 @dataclass(frozen=True)
@@ -143,7 +164,7 @@ class KeepKeys(Edges):
         Raises EditError where a row would be left without any key.
         """
         others = rearrange(~call.keys_with(self.keys), "batch key -> batch 1 1 key")
-        return _hidden(call, self.rows_and_heads(call) & others, self)
+        return with_keys_hidden(call, self.rows_and_heads(call) & others, self)
 
 
 @dataclass(frozen=True)
@@ -170,7 +191,7 @@ class ReweightKeys(Edges):
             return call
         chosen = self.chosen(call)
         if self.factor == 0:
-            return _hidden(call, chosen, self)
+            return with_keys_hidden(call, chosen, self)
         mask = call.additive_mask()
         # A hidden key stays as hidden as it is: nothing is added to the lowest number.
         visible = mask > call.hidden_score / 2
@@ -185,16 +206,34 @@ class ZeroValues(Edges):
     """
 
     def apply(self, call: AttentionCall) -> AttentionCall:
-        """The call in which chosen rows take nothing from the chosen keys.
+        """The call in which chosen rows take nothing from the chosen keys."""
+        return _with_values(call, call.value.new_zeros(call.value.shape), self)
 
-        Values are shared by rows and heads. Where some rows or heads keep them, every key gets a twin without
-        values, and each row sees one of the two: the softmax is the same.
-        """
-        without = rearrange(call.keys_with(self.keys), "batch key -> batch 1 key 1")
-        zeroed = call.value.masked_fill(without, 0.0)
-        if self.rows is None and self.heads is None:
-            return replace(call, value=zeroed)
-        return call.with_twins(self.rows_and_heads(call), zeroed)
+
+@dataclass(frozen=True)
+class MeanValues(Edges):
+    """Give keys the mean value, while their attention stays: what is lost is what sets a key apart from the others.
+
+    The mean is over the keys that the first of the chosen rows sees in that softmax, the chosen ones among them: rows
+    further down see more of the answer, which no row above them may be told. In the encoder, where every row is given
+    from the start, it is over all keys that any chosen row sees.
+    """
+
+    #: Values are shared by the rows of a lane, and a mean is of one trial's keys.
+    alone: ClassVar[bool] = True
+
+    def apply(self, call: AttentionCall) -> AttentionCall:
+        """The call in which chosen rows take the mean value from each of the chosen keys."""
+        real = call.row_roles != PADDING
+        rows = real if self.rows is None else call.rows_with(self.rows)
+        if self.stack == "decoder":
+            rows = rows & (rows.cumsum(dim=1) == 1)
+        visible = (call.additive_mask() > call.hidden_score / 2).any(dim=1)
+        seen = (visible & rearrange(rows, "batch row -> batch row 1")).any(dim=1)
+        weight = rearrange(seen.float(), "batch key -> batch 1 key 1")
+        total = weight.sum(dim=2, keepdim=True).clamp_min(1.0)
+        mean = ((call.value.float() * weight).sum(dim=2, keepdim=True) / total).to(call.value.dtype)
+        return _with_values(call, mean.expand_as(call.value), self)
 
 
 #: In the place of a block: every attention sublayer of the stack.
@@ -253,7 +292,24 @@ def _joined(roles: frozenset[str]) -> str:
     return "+".join(role for role in (*ROLES, PREDICTING) if role in roles)
 
 
-def _hidden(call: AttentionCall, chosen: Bool[Tensor, "batch head row key"], edit: Edges) -> AttentionCall:
+def _with_values(
+    call: AttentionCall, values: Float[Tensor, "batch key_head key value_width"], edit: Edges
+) -> AttentionCall:
+    """The call in which the chosen rows and heads take ``values`` from the chosen keys.
+
+    Values are shared by rows and heads. Where some rows or heads keep them, every key gets a twin with the others, and
+    each row sees one of the two: the softmax is the same.
+    """
+    others = rearrange(~call.keys_with(edit.keys), "batch key -> batch 1 key 1")
+    changed = call.value.where(others, values)
+    if edit.rows is None and edit.heads is None:
+        return replace(call, value=changed)
+    return call.with_twins(edit.rows_and_heads(call), changed)
+
+
+def with_keys_hidden(
+    call: AttentionCall, chosen: Bool[Tensor, "batch head row key"], edit: Edges
+) -> AttentionCall:
     """The call in which the chosen edges are hidden; EditError where a row would see no key at all."""
     mask = call.additive_mask().masked_fill(chosen, call.hidden_score)
     real = rearrange(call.row_roles != PADDING, "batch row -> batch 1 row 1")

@@ -116,7 +116,8 @@ class Edit(Protocol):
     An edit that has an attribute ``stack`` changes that stack alone: trials whose edits are all of the decoder
     share an encoder pass. One without may change either, and shares no pass with trials that lack it. One with a
     method ``idle_in(trial)`` tells why it changes nothing in a tokenized trial, or None where it may change
-    something; one without counts as changing something everywhere.
+    something; one without counts as changing something everywhere. One whose ``alone`` is true shares its decoder rows
+    with no other trial.
     """
 
     def matches(self, site: Site) -> bool:

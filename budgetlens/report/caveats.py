@@ -9,7 +9,7 @@ import pandas as pd
 from budgetlens.model.families import FAMILIES
 from budgetlens.registry.names import printable
 from budgetlens.runs.manifest import Manifest
-from budgetlens.statistics.decisions import CAUTIOUS_BELOW
+from budgetlens.statistics.decisions import CAUTIOUS_BELOW, CAUTIOUS_BETWEEN
 from budgetlens.tables.build import CUT_NAMED
 from budgetlens.tables.presentation import Table, shares_documents
 
@@ -192,22 +192,39 @@ def _of_the_effects(effects: Table | None, manifest: Manifest) -> Iterable[str]:
         warned = int(frame["caution"].fillna("").astype(str).ne("").sum())
         if warned:
             yield (
-                f"{warned} of {len(frame)} contrasts rest on fewer than {CAUTIOUS_BELOW} independent examples. Their "
-                "intervals and p are made for tails that so small a sample need not show, and are longer and larger than "
+                f"{warned} of {len(frame)} contrasts rest on fewer than {CAUTIOUS_BELOW} independent examples, or, "
+                f"where both sides are treatments and for interactions, than {CAUTIOUS_BETWEEN:,}. Their intervals and p "
+                "are made for tails that so small a sample need not show, and are longer and larger than "
                 "lighter tails would need; where few examples carry the mean, nothing is decided."
             )
     families = frame.loc[frame["kind"].notna(), "family"].nunique() if "family" in frame else 1
     if families > 1:
-        chance = 100 * (1 - 0.95**families)
-        yield (
-            f"The p of each of {families} families are corrected by themselves: if nothing had any effect at all, one or "
-            f"more of the families would show one in up to {chance:.0f} % of runs."
-        )
+        yield _over_families(families, frame)
     if (frame["kind"] == "undecided").any():
         yield "Undecided is not the same as no effect: only the equivalence test speaks for no effect."
     undefined = int(frame["mean_difference"].isna().sum())
     if undefined:
         yield f"{undefined} contrasts are undefined; the table gives the reasons."
+
+
+def _over_families(families: int, frame: pd.DataFrame) -> str:
+    """What a correction within each family leaves to chance over all of them."""
+    if "p_none" in frame:
+        return (
+            f"No p is corrected: of {len(frame)} contrasts, if none had any effect, about {0.05 * len(frame):.0f} would "
+            "show one."
+        )
+    if "p_fdr" in frame:
+        return (
+            f"The p of each of {families} families are corrected by themselves, for the share of false findings among "
+            "those of a family: 5 % of the effects found in a family may be none."
+        )
+    chance = 100 * (1 - 0.95**families)
+    return (
+        f"The p of each of {families} families are corrected by themselves, and not over families: if nothing had any "
+        f"effect at all, one or more families would show one in {chance:.0f} % of runs if the families were independent, "
+        f"and in {min(5 * families, 100)} % at most."
+    )
 
 
 def _of_the_shares(tables: Mapping[str, Table]) -> Iterable[str]:

@@ -12,7 +12,7 @@ import pandas as pd
 from budgetlens.report.caveats import BY_MODEL, caveats, effects_of
 from budgetlens.report.page import Section, escaped, foreign, heading, slug
 from budgetlens.runs.manifest import Manifest
-from budgetlens.statistics.decisions import CARRIED, TAILS
+from budgetlens.statistics.decisions import CARRIED, FAMILY, TAILS
 from budgetlens.statistics.findings import Finding, findings
 from budgetlens.statistics.verdicts import SLOPE
 from budgetlens.tables.digits import with_interval
@@ -142,7 +142,8 @@ def sentence(finding: Finding) -> str:
     small = f", which is small: {within}" if finding.small else ""
     subject = _subject(finding)
     if finding.kind == "none":
-        return f"{what} is {signed} and lies {within} ({count})."
+        alone = f"; {_of_the_family(finding)}" if finding.because == FAMILY else ""
+        return f"{what} is {signed} and lies {within}{alone} ({count})."
     if finding.kind == "undecided":
         return f"{_undecided(finding, what, signed)} ({count}{_power(finding)}){_median(finding)}."
     if finding.kind == "both":
@@ -171,8 +172,17 @@ def _undecided(finding: Finding, what: str, signed: str) -> str:
         few = "1 example carries" if finding.carriers == 1 else f"{finding.carriers} examples carry"
         return f"the data do not decide, since {few} more than half of the mean: {of}{signed}"
     if finding.because == TAILS:
-        return f"the data do not decide, since n is too small for tails like these: {of}{signed}"
+        # Student's p is below the level even when corrected, and that for tails is not.
+        alone = f" ({_of_the_family(finding)})" if finding.low > 0 or finding.high < 0 else ""
+        return f"the data do not decide, since n is too small for tails like these{alone}: {of}{signed}"
+    if finding.because == FAMILY:
+        return f"the data do not decide, since {_of_the_family(finding)}: {of}{signed}"
     return f"the data do not decide: {of}{signed}"
+
+
+def _of_the_family(finding: Finding) -> str:
+    """Why an effect is not found although the interval beside it leaves out 0."""
+    return f"the interval, of this contrast alone, leaves out 0, and the p corrected over its family is {finding.p:.2g}"
 
 
 def _median(finding: Finding) -> str:
@@ -237,7 +247,7 @@ def _meaning(finding: Finding) -> str:
     positive = finding.kind == "positive"
     if finding.order == SLOPE:
         if not finding.quantity.better:
-            return f"along the quantity the effect {'grows' if positive else 'shrinks'}"
+            return f"along the quantity it {'falls more, or rises less' if positive else 'falls less, or rises more'}"
         grows = positive == (finding.quantity.better == "lower")
         return f"along the quantity it helps {'more, or hurts less' if grows else 'less, or hurts more'}"
     if finding.order > 2:

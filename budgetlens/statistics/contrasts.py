@@ -20,6 +20,9 @@ from budgetlens.statistics.verdicts import SLOPE
 if TYPE_CHECKING:
     import pandas as pd
 
+#: The level at which a factor changes nothing, by every intervention's convention.
+NOTHING = "none"
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -61,6 +64,27 @@ class Contrast:
             return self.order
         positive = sum(weight for weight in self.weights.values() if weight > 0)
         return 1 + max(0, round(float(np.log2(positive))))
+
+    @property
+    def between(self) -> bool:
+        """Whether it is no difference from doing nothing: an interaction, a slope, or a difference between treatments.
+
+        A difference is one from doing nothing where the factors in which its sides differ stand at ``none`` on the side of
+        the baseline, or where its cells have names of someone's own: of those the baseline is said to be one.
+        """
+        if self.effect_order != 1:
+            return True
+        try:
+            sides = [
+                [parse_cell(cell) for cell, weight in self.weights.items() if weight * sign > 0]
+                for sign in (1, -1)
+            ]
+        except ValueError:
+            return False
+        levels = [{factor: {own.get(factor, "") for own in side} for factor in side[0]} for side in sides]
+        return any(
+            found != {NOTHING} for factor, found in levels[0].items() if found != levels[1].get(factor)
+        )
 
     @property
     def baseline(self) -> str:

@@ -29,6 +29,8 @@ FOUND = ("positive", "negative", "both")
 TAILS, SKEW = "tails", "skew"
 CARRIED = "carried"
 """Why nothing is decided, beside :data:`TAILS`: few examples carry the mean."""
+FAMILY = "family"
+"""Why no effect is found although the interval leaves out 0: the interval is of its contrast alone, p of the family."""
 REGRESSION = "regression"
 """Of strata of the baseline's own value."""
 DOCUMENT_MEANS = "document means"
@@ -37,6 +39,8 @@ JOINT = "; "
 
 #: Independent units from which on an interval has about the length that it needs, whatever the tails.
 CAUTIOUS_BELOW = 500
+#: The same for what is no difference from doing nothing, whose intervals are longer.
+CAUTIOUS_BETWEEN = 1_000
 #: Independent units from which on Student's t, which knows no tails, errs in 6 % of samples at most.
 STUDENT_FROM = 5_000
 #: Part of the examples that are few, where they carry most of a mean.
@@ -50,7 +54,8 @@ class Decision:
     kind: Kind
     small: bool = False
     because: str = ""
-    """Why nothing is decided although Student's t would: :data:`TAILS`, or :data:`CARRIED`."""
+    """Why no effect is found although Student's t or the interval by itself shows one: :data:`TAILS`, :data:`CARRIED` or
+    :data:`FAMILY`."""
     carriers: int = 0
     """The examples that carry the mean, where that is why."""
 
@@ -89,13 +94,14 @@ def decide(
         return Decision("undecided")
     # NaN < alpha is False: an undefined test decides nothing.
     small = bool(p_equivalence < alpha)
-    if (low > 0 or high < 0) and p_difference < alpha:
+    outside = low > 0 or high < 0
+    if outside and p_difference < alpha:
         if carriers:
             return Decision("undecided", small, CARRIED, carriers)
         return Decision("positive" if low > 0 else "negative", small)
     if small:
-        return Decision("none", small)
-    return Decision("undecided", because=TAILS if p_student < alpha else "")
+        return Decision("none", small, FAMILY if outside else "")
+    return Decision("undecided", because=TAILS if p_student < alpha else FAMILY if outside else "")
 
 
 def carriers(values: NDArray[np.float64], units: int) -> int:
@@ -157,13 +163,14 @@ def surest_layer(tested: pd.DataFrame) -> pd.Series:
     return tested.loc[(tested["mean"] / tested["standard_error"]).abs().idxmax()]
 
 
-def coverage_cautions(units: int) -> tuple[str, ...]:
+def coverage_cautions(units: int, *, between: bool = False) -> tuple[str, ...]:
     """:data:`TAILS` where so few units carry an interval that it had to be made longer for tails they may not show.
 
     By the number of units alone: a sample that lacks the tail of its population looks harmless. The interval covers
     94 % and more with any of the real tails, and more than 98 % with lighter ones (``python -m tests.simulation``).
+    ``between`` is of what is no difference from doing nothing (:data:`budgetlens.statistics.tails.CRITICAL_BETWEEN`).
     """
-    return (TAILS,) if units < CAUTIOUS_BELOW else ()
+    return (TAILS,) if units < (CAUTIOUS_BETWEEN if between else CAUTIOUS_BELOW) else ()
 
 
 def of_student(units: int) -> str:

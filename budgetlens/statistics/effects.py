@@ -83,7 +83,8 @@ def effects_table(
         (of the difference), p_tost_holm and so on, smallest_share (the part of the baseline's mean that smallest_effect
         is; NaN where it is an amount), stars (of the corrected p, at .001, .01,
         .05), `small` (whether the corrected equivalence test holds, whatever the kind), kind
-        (:data:`budgetlens.statistics.decisions.Kind`), because (why nothing is decided although Student's t would: a code)
+        (:data:`budgetlens.statistics.decisions.Kind`), because (why no effect is found although Student's t or
+        the interval by itself shows one: a code)
         and verdict, its words; of interactions first, second, first_alone, second_alone and both, by which they are told.
     """
     if not contrasts:
@@ -98,6 +99,7 @@ def effects_table(
         references=reference_means(wide, contrasts),
         weights=tokens,
         clusters=inference.labels(wide.index),
+        between=np.array([contrast.between for contrast in contrasts]),
         missing=missing,
     )
     table = _rows(contrasts, effects, wide)

@@ -59,7 +59,8 @@ class Finding:
     reason: str = ""
     """Why the estimate, its interval or its tests are undefined."""
     because: str = ""
-    """Why nothing is decided although Student's t would: a code (:mod:`budgetlens.statistics.decisions`)."""
+    """Why no effect is found although Student's t or the interval by itself shows one: a code
+    (:mod:`budgetlens.statistics.decisions`)."""
     carriers: int = 0
     """How many examples carry the mean, where they are too few to conclude from it."""
     first: str = ""

@@ -157,12 +157,14 @@ def one_sample_effects(
     clusters: Sequence[object] | NDArray | None = None,
     sign_flips: bool = True,
     missing: Missing = "refuse",
+    between: NDArray[np.bool_] | bool = False,
 ) -> list[PairedEffect]:
     """The statistics of `paired_effect` for every column of values, shape [examples, columns].
 
     Columns share their sign patterns, and each gives what it would give alone. Without `sign_flips`
     `p_sign_flip` is NaN, which saves the time where means and intervals alone are wanted. `references` holds the mean of
-    what each column is compared with, which a smallest difference may be a part of.
+    what each column is compared with, which a smallest difference may be a part of; `between` tells which columns are no
+    differences from doing nothing (:data:`budgetlens.statistics.tails.CRITICAL_BETWEEN`), one for all or one each.
     """
     differences = np.asarray(values, dtype=np.float64)
     if differences.ndim != 2:
@@ -174,6 +176,7 @@ def one_sample_effects(
     known_weights = None if weights is None else token_weights(weights, n)
     labels = unit_labels(clusters, n)
     finite = np.isfinite(differences)
+    treated = np.broadcast_to(between, (columns,))
     effects: list[PairedEffect] = [PairedEffect()] * columns
     patterns, members = np.unique(finite.T, axis=0, return_inverse=True)
     for index, pattern in enumerate(patterns):
@@ -192,6 +195,7 @@ def one_sample_effects(
             None if labels is None else pd.factorize(labels[pattern])[0],
             inference,
             sign_flips,
+            treated[chosen],
         )
         note = f"{left_out} of {n} examples left out: NaN or infinite" if left_out else ""
         for column, effect in zip(chosen, found, strict=True):
@@ -206,6 +210,7 @@ def _finite_effects(
     labels: NDArray | None,
     inference: Inference,
     sign_flips: bool,
+    between: NDArray[np.bool_],
 ) -> list[PairedEffect]:
     """Statistics of columns without missing values; `labels` are unit numbers 0, 1, ... per example."""
     n = len(values)
@@ -227,7 +232,7 @@ def _finite_effects(
     if usable.size == 0:
         return effects
     chosen = values[:, usable]
-    means = tailed_means(chosen, labels, units)
+    means = tailed_means(chosen, labels, units, between=between[usable])
     flipped = np.full(usable.size, NAN)
     if sign_flips:
         sums = unit_sums(chosen, labels, units)
@@ -236,7 +241,7 @@ def _finite_effects(
         "p_sign_flip": flipped,
         **_of_the_mean(means, bounds[usable], inference),
         **_standardised(chosen, labels, units, inference),
-        **_weighted(chosen, weights, labels, units, inference),
+        **_weighted(chosen, weights, labels, units, inference, between[usable]),
         "skewness": stats.skew(chosen, axis=0),
         "kurtosis": stats.kurtosis(chosen, axis=0),
     }
@@ -249,7 +254,13 @@ def _finite_effects(
             )
             continue
         own: dict[str, Any] = {name: float(column_[position]) for name, column_ in found.items()}
-        effects[column] = _tested(replace(described[column], **own), values[:, column], middle, int(column))
+        effects[column] = _tested(
+            replace(described[column], **own),
+            values[:, column],
+            middle,
+            int(column),
+            between=bool(between[column]),
+        )
     return effects
 
 
@@ -287,12 +298,17 @@ def _standardised(
 
 
 def _weighted(
-    values: Floats, weights: Floats | None, labels: NDArray | None, units: int, inference: Inference
+    values: Floats,
+    weights: Floats | None,
+    labels: NDArray | None,
+    units: int,
+    inference: Inference,
+    between: NDArray[np.bool_],
 ) -> dict[str, NDArray]:
     """The token-weighted mean with its interval; nothing without weights."""
     if weights is None:
         return {}
-    means = tailed_means(values, labels, units, weights)
+    means = tailed_means(values, labels, units, weights, between=between)
     low, high = means.interval(inference.confidence)
     return {"token_weighted_mean": means.estimate, "token_weighted_low": low, "token_weighted_high": high}
 
@@ -316,7 +332,9 @@ def _described(values: Floats, bounds: Floats, units: int, middle: Locations) ->
     ]
 
 
-def _tested(effect: PairedEffect, values: Floats, middle: Locations, column: int) -> PairedEffect:
+def _tested(
+    effect: PairedEffect, values: Floats, middle: Locations, column: int, *, between: bool
+) -> PairedEffect:
     """Fill in what takes one column that varies, and what is withheld of it."""
     withheld = []
     share = NAN
@@ -346,7 +364,7 @@ def _tested(effect: PairedEffect, values: Floats, middle: Locations, column: int
         **further,
         share_of_largest=share,
         carriers=carriers(values, effect.clusters),
-        caution=joined(*coverage_cautions(effect.clusters)),
+        caution=joined(*coverage_cautions(effect.clusters, between=between)),
         withheld=joined(*withheld),
     )
 

@@ -79,6 +79,7 @@ def strata_table(
     *,
     reference: float = NAN,
     sign_flips: bool = True,
+    between: bool = False,
 ) -> pd.DataFrame:
     """The statistics of one contrast in each stratum.
 
@@ -86,7 +87,7 @@ def strata_table(
         values: per-example contrast values, index example.
         strata: ordered categorical over the same examples; examples without a stratum are left out.
         reference: mean of what is compared with, which a smallest difference may be a part of.
-        sign_flips: as in `one_sample_effects`.
+        sign_flips, between: as in `one_sample_effects`.
 
     Returns:
         One row per stratum in order: stratum and the fields of `PairedEffect`. Give it a family and pass it
@@ -108,6 +109,7 @@ def strata_table(
             references=np.array([reference]),
             clusters=inference.labels(members),
             sign_flips=sign_flips,
+            between=between,
         )[0]
         rows.append({"stratum": str(level), **effect.as_row()})
     return pd.DataFrame(rows, columns=["stratum", *PairedEffect().as_row()])
@@ -256,6 +258,8 @@ class SeedEffect:
     seed_mean_high: float
     seed_mean_sd: float
     """Standard deviation of the seeds' own means, NaN for one seed."""
+    seeds_same_sign: int
+    """How many of the seeds' own means have the sign of the mean over all: what chance over seeds leaves open."""
     within_share: float
     """Part of the variance of a single difference that is between seeds of the same example, 0 to 1."""
 
@@ -265,7 +269,9 @@ class SeedEffect:
         return {**self.effect.as_row(), **own}
 
 
-def seed_effect(values: pd.DataFrame, inference: Inference, reference: float = NAN) -> SeedEffect:
+def seed_effect(
+    values: pd.DataFrame, inference: Inference, reference: float = NAN, *, between: bool = False
+) -> SeedEffect:
     """Effect over examples and random seeds, seeds as a random factor within examples.
 
     Every example draws its own fill from each seed, so that seeds are nested in examples: with whole examples as
@@ -275,7 +281,7 @@ def seed_effect(values: pd.DataFrame, inference: Inference, reference: float = N
         values: contrast values, index example, one column per seed (`contrast_values` with one contrast per
             seed).
         inference: where its clusters name shared documents, documents are the independent units.
-        reference: as in `strata_table`.
+        reference, between: as in `strata_table`.
     """
     matrix = values.to_numpy(dtype=np.float64)
     examples, seeds = matrix.shape
@@ -283,14 +289,20 @@ def seed_effect(values: pd.DataFrame, inference: Inference, reference: float = N
     units = np.arange(examples) if documents is None else documents
     labels = np.repeat(units, seeds) if seeds > 1 or documents is not None else None
     effect = one_sample_effects(
-        matrix.reshape(-1, 1), inference, references=np.array([reference]), clusters=labels
+        matrix.reshape(-1, 1),
+        inference,
+        references=np.array([reference]),
+        clusters=labels,
+        between=between,
     )[0]
     complete = matrix[np.isfinite(matrix).all(axis=1)]
     if np.isnan(effect.mean_difference) or not len(complete):
-        return SeedEffect(effect, seeds, NAN, NAN, NAN, NAN)
+        return SeedEffect(effect, seeds, NAN, NAN, NAN, 0, NAN)
     means = complete.mean(axis=0)
     spread = float(means.std(ddof=1)) if seeds > 1 else NAN
-    return SeedEffect(effect, seeds, float(means.min()), float(means.max()), spread, _within_share(complete))
+    alike = int((np.sign(means) == np.sign(means.mean())).sum())
+    low, high = float(means.min()), float(means.max())
+    return SeedEffect(effect, seeds, low, high, spread, alike, _within_share(complete))
 
 
 def _within_share(matrix: NDArray[np.float64]) -> float:

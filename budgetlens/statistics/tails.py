@@ -8,7 +8,8 @@ side of the tail that the sample does show (as the expansions of Johnson 1978, J
 it, which alone are too short under 500 units).
 
 The factors are fitted to real differences, resampled with a true mean of 0: of no population may more than 5.5 % of
-samples have an interval without 0, at any number of units. ``python -m tests.simulation`` shows what they keep, and
+samples have an interval without 0, at any number of units. Differences from doing nothing have values of their own, and
+differences between treatments, or of differences, longer ones. ``python -m tests.simulation`` shows what they keep, and
 ``--fit`` fits them again.
 """
 
@@ -31,6 +32,10 @@ CRITICAL = (16.8, 10.9, 9.1, 7.1, 6.2, 5.1, 3.95, 2.92, 2.76, 2.82, 2.82, 2.34, 
 #: How much more per unit of asymmetry where the tail is on the other side.
 PER_ASYMMETRY = (8.0, 8.0, 8.0, 8.0, 8.0, 8.0, 7.0, 6.0, 5.0, 3.0, 1.8, 0.8, 0.6, 0.4, 0.0, 0.0)
 
+#: The same for what is no difference from doing nothing: differences between two treatments, and differences of
+#: differences. Their tails lie on either side, or on both, and are as long.
+CRITICAL_BETWEEN = (17.1, 10.9, 9.8, 7.7, 6.2, 5.3, 3.95, 3.15, 3.05, 3.45, 3.12, 2.77, 2.34, 2.2, 2.1, 2.05)
+
 #: Level that the critical values are of.
 LEVEL = 0.05
 
@@ -50,7 +55,9 @@ def asymmetries(influences: Floats) -> Floats:
     return np.divide(cubes, spread**1.5, out=np.zeros_like(spread), where=spread > 0)
 
 
-def length_factor(asymmetry: Floats, units: NDArray[np.int64] | int) -> Floats:
+def length_factor(
+    asymmetry: Floats, units: NDArray[np.int64] | int, between: NDArray[np.bool_] | bool = False
+) -> Floats:
     """How much longer than Student's an interval is on its upper side, where asymmetry is that of the sample.
 
     The lower side has the factor of ``-asymmetry``. At least 1.
@@ -58,15 +65,15 @@ def length_factor(asymmetry: Floats, units: NDArray[np.int64] | int) -> Floats:
     Args:
         asymmetry: as of :func:`asymmetries`, shape [columns].
         units: number of independent units, one for all columns or one each; NaN comes back under 2.
+        between: whether a column is no difference from doing nothing (:data:`CRITICAL_BETWEEN`), one for all or one each.
     """
     count = np.asarray(units, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         place = np.log(np.where(count > 1, count, np.nan))
         student = special.stdtrit(count - 1, 1 - LEVEL / 2)
     known = np.log(UNITS)
-    critical = np.interp(place, known, CRITICAL) + np.interp(place, known, PER_ASYMMETRY) * np.maximum(
-        asymmetry, 0
-    )
+    least = np.where(between, np.interp(place, known, CRITICAL_BETWEEN), np.interp(place, known, CRITICAL))
+    critical = least + np.interp(place, known, PER_ASYMMETRY) * np.maximum(asymmetry, 0)
     return np.maximum(critical / student, 1.0)
 
 
@@ -82,16 +89,18 @@ class TailedMeans:
     """Of the units, shape [columns]."""
     units: NDArray[np.int64] | int
     """Independent units, one for all columns or one each."""
+    between: NDArray[np.bool_] | bool = False
+    """Whether an estimate is no difference from doing nothing, one for all columns or one each."""
 
     @property
     def upper_factor(self) -> Floats:
         """How much longer than Student's the interval is above the estimate."""
-        return length_factor(self.asymmetry, self.units)
+        return length_factor(self.asymmetry, self.units, self.between)
 
     @property
     def lower_factor(self) -> Floats:
         """How much longer it is below."""
-        return length_factor(-self.asymmetry, self.units)
+        return length_factor(-self.asymmetry, self.units, self.between)
 
     @property
     def _degrees(self) -> Floats:
@@ -136,7 +145,12 @@ class TailedMeans:
 
 
 def tailed_means(
-    values: Floats, labels: NDArray[np.int64] | None, units: int, weights: Floats | None = None
+    values: Floats,
+    labels: NDArray[np.int64] | None,
+    units: int,
+    weights: Floats | None = None,
+    *,
+    between: NDArray[np.bool_] | bool = False,
 ) -> TailedMeans:
     """Means of every column, shape [examples, columns], weighted or not.
 
@@ -145,6 +159,7 @@ def tailed_means(
         labels: unit, 0 to units - 1, of each example; None: examples are independent.
         units: how many units there are.
         weights: above 0, one per example; None: all equal.
+        between: as of :class:`TailedMeans`.
     """
     if weights is None:
         estimate = values.mean(axis=0)
@@ -152,10 +167,10 @@ def tailed_means(
     else:
         estimate = product(weights, values) / weights.sum()
         influences = weights[:, None] * (values - estimate) / weights.sum()
-    return tailed(estimate, unit_sums(influences, labels, units) * units)
+    return tailed(estimate, unit_sums(influences, labels, units) * units, between=between)
 
 
-def tailed(estimate: Floats, influences: Floats) -> TailedMeans:
+def tailed(estimate: Floats, influences: Floats, *, between: NDArray[np.bool_] | bool = False) -> TailedMeans:
     """Estimates, shape [columns], with their influences, shape [units, columns]: by how much each unit moves them.
 
     Of a mean over independent examples the influences are its values. With units of several examples the standard error is
@@ -165,7 +180,7 @@ def tailed(estimate: Floats, influences: Floats) -> TailedMeans:
     deviations = influences - influences.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt((deviations**2).sum(axis=0) / (units - 1) / units)
-    return TailedMeans(estimate, error, asymmetries(influences), units)
+    return TailedMeans(estimate, error, asymmetries(influences), units, between)
 
 
 def unit_sums(columns: Floats, labels: NDArray[np.int64] | None, units: int) -> Floats:

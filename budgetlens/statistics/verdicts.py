@@ -2,7 +2,8 @@
 
 What is found is :mod:`budgetlens.statistics.decisions`'; here it is put into words, and nothing reads the words back:
 *helps* and *hurts* for an effect, *no effect within ±x* where equivalence was shown, *helps, small (below
-x)* for an effect that is too small to matter.
+x)* for an effect that is too small to matter, *small, if any (below x)* where the interval leaves out 0 and the corrected p
+does not. The slope of an effect is *more help or less harm*, since the effect may be either on the way.
 
 An interaction is told by what happened: where two treatments help alone, less help together than the sum is
 *sub-additive* and more *super-additive*; where both hurt alone, the same words are of harm; where one helps and one hurts,
@@ -17,7 +18,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from budgetlens.statistics.decisions import CARRIED, DOCUMENT_MEANS, REGRESSION, SKEW, TAILS, Decision
+from budgetlens.statistics.decisions import (
+    CARRIED,
+    CAUTIOUS_BELOW,
+    DOCUMENT_MEANS,
+    FAMILY,
+    REGRESSION,
+    SKEW,
+    TAILS,
+    Decision,
+)
 from budgetlens.statistics.quantities import Bound, Quantity
 
 HELPS = "helps"
@@ -52,7 +62,11 @@ class Words:
 DIFFERENCE = Words(HELPS, HURTS, "no effect")
 INTERACTION = Words("sub-additive", "super-additive", "additive")
 HIGHER_INTERACTION = Words("interaction falls", "interaction rises", "interaction unchanged")
-TREND = Words("grows", "shrinks", "steady")
+TREND = Words("more help or less harm", "less help or more harm", "steady")
+LOSS_TREND = Words(TREND.negative, TREND.positive, TREND.small)
+TREND_OF_CHANGE = Words("falls more or rises less", "falls less or rises more", "steady")
+#: Where an effect was shown to be too small to matter, and its own interval leaves out 0.
+SMALL_IF_ANY = "small, if any"
 
 #: Where higher is better, a positive baseline - treatment is a harm.
 LOSS = Words(HURTS, HELPS, "no effect")
@@ -80,7 +94,8 @@ CAUTIONS = {
 """The words of the codes of cautions."""
 
 CAUTION_RULE = (
-    "caution tails: fewer than 500 independent examples; intervals and p are made for the tails of real differences of "
+    "caution tails: fewer than 500 independent examples, or than 1,000 for differences between treatments, interactions and "
+    "slopes; intervals and p are made for the tails of real differences of "
     "NLL, of which resampled ones with a mean of 0 were found in 6 % of samples at most, at any number of examples"
 )
 
@@ -88,7 +103,7 @@ CAUTION_RULE = (
 def words(order: int, quantity: Quantity = ANSWER_NLL) -> Words:
     """The words of a slope, a difference (order 1), an interaction (2) or a higher interaction (3 and more)."""
     if order == SLOPE:
-        return TREND
+        return {"lower": TREND, "higher": LOSS_TREND, "": TREND_OF_CHANGE}[quantity.better]
     if order > 2:
         return HIGHER_INTERACTION
     difference, interaction = {
@@ -137,11 +152,15 @@ def verdict(
         "helps", "hurts", "no effect within ±x" or "undecided"; for an interaction "sub-additive",
         "super-additive" (of help where both help alone, of harm where both hurt), "together worse than the sum" or
         "together better than the sum" (where one helps and one hurts), "additive within ±x" or "undecided"; for a higher one
-        "interaction falls", "interaction rises", "interaction unchanged within ±x" or "undecided"; for a slope "grows",
-        "shrinks", "steady within ±x" or "undecided"; for what is neither better nor worse "falls", "rises", "falls less" and
-        so on, "rises and falls" where layers differ. What was found has ", small (below x)" behind it where it is small.
+        "interaction falls", "interaction rises", "interaction unchanged within ±x" or "undecided"; for a slope
+        "more help or less harm", "less help or more harm", "steady within ±x" or "undecided"; for what is neither better
+        nor worse "falls", "rises", "falls less" and so on, "rises and falls" where layers differ. "small, if any (below x)"
+        stands for "no effect within ±x" where the interval leaves out 0 and the corrected p does not. What was found has
+        ", small (below x)" behind it where it is small.
     """
     found = word(decision, order, quantity, alone=alone)
+    if decision.kind == "none" and decision.because == FAMILY:
+        return f"{found} (below {quantity.size(smallest_effect)})"
     if decision.kind == "none":
         return f"{found} {quantity.within(smallest_effect)}"
     return f"{found}, {small(smallest_effect, quantity)}" if decision.little else found
@@ -160,7 +179,7 @@ def word(
         "positive": own.positive,
         "negative": own.negative,
         "both": f"{own.negative} and {own.positive}",
-        "none": own.small,
+        "none": SMALL_IF_ANY if decision.because == FAMILY else own.small,
     }.get(decision.kind, undecided(decision))
 
 
@@ -213,7 +232,9 @@ def rule(
                 "of harm where both hurt; where one helps and one hurts: together worse / better than the sum)"
             ),
             HIGHER_INTERACTION: " (with the third factor's treatment)",
-            TREND: " (the effect, along the quantity)",
+            TREND: " (along the quantity)",
+            LOSS_TREND: " (along the quantity)",
+            TREND_OF_CHANGE: " (along the quantity)",
         }.get(own, "")
         found = f"{own.positive} / {own.negative}{meaning}"
         parts.append((found, f"{own.small} {quantity.within(smallest_effect)}"))
@@ -222,7 +243,11 @@ def rule(
     return (
         f"{found}: the interval leaves out 0 and the corrected p is below {alpha:g}; "
         f"{little}: neither, and the corrected equivalence test is below {alpha:g}; "
+        f"{SMALL_IF_ANY} (below {quantity.size(smallest_effect)}): the same, where the interval, which is of its contrast "
+        "alone, leaves out 0 and the p corrected over the family does not; "
         f"a word followed by {small(smallest_effect, quantity)}: both, an effect too small to matter; "
+        f"{UNDECIDED} (carried by k examples): an effect by this rule, of fewer than {CAUTIOUS_BELOW} independent examples, "
+        "of which so few are more than half of the mean, or whose median or trimmed mean has another sign; "
         f"{UNDECIDED}: everything else"
     )
 
@@ -230,6 +255,6 @@ def rule(
 def trend_rule(alpha: float = 0.05) -> str:
     """The rule of slopes over strata, which have no smallest effect of interest, in one sentence."""
     return (
-        f"{TREND.positive} / {TREND.negative} (the effect, from one stratum to the next): the interval of the slope "
+        f"{TREND.positive} / {TREND.negative} (from one stratum to the next): the interval of the slope "
         f"leaves out 0 and the corrected p is below {alpha:g}; {UNDECIDED}: everything else"
     )

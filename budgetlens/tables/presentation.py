@@ -84,6 +84,7 @@ HEADINGS = {
     "seed_mean_low": "lowest seed",
     "seed_mean_high": "highest seed",
     "seed_mean_sd": "sd over seeds",
+    "seeds_same_sign": "draws of its sign",
     "within_share": "variance between draws",
     "baseline_nll": "baseline NLL",
     "baseline_per_character": "baseline per character",

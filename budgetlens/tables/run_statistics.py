@@ -118,6 +118,7 @@ def strata_tables(
                     references=references[columns],
                     weights=tokens[members].to_numpy(),
                     clusters=few.labels(wide.index[members]),
+                    between=np.array([contrasts[column].between for column in columns]),
                 )
                 for column, effect in zip(columns, effects, strict=True):
                     rows.append({"column": column, "by": by, "stratum": str(level), **effect.as_row()})
@@ -241,7 +242,8 @@ def seeds_table(
     rows = []
     for contrast, by_draw in pairs:
         (reference,) = reference_means(wide, [contrast])
-        effect = seed_effect(contrast_values(wide, list(by_draw.values())), inference, float(reference))
+        values = contrast_values(wide, list(by_draw.values()))
+        effect = seed_effect(values, inference, float(reference), between=contrast.between)
         rows.append(
             {
                 "contrast": contrast.name,

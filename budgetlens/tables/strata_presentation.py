@@ -71,7 +71,7 @@ def strata_presented(
                 unit="nats per answer token",
                 n="in the headings",
                 family=f"trends of {counted(len(rows), 'headline contrast')} over {kind}",
-                correction="Holm on the permutation p of the slope",
+                correction="Holm on the p of the slope, the larger of a permutation's and of one made for long tails",
                 seed=seed,
                 notes=(
                     "95 % intervals over examples, made for long tails",
@@ -102,6 +102,7 @@ def seeds_presented(frame: pd.DataFrame, *, seed: int, correction: Correction) -
         seed=seed,
         notes=(
             "95 % intervals made for long tails: an example with all its draws is one unit",
+            "draws of its sign: how many draws' own means have the sign of the mean",
             "variance between draws: its part of the variance of a single difference, 0 to 1",
             CAUTION_RULE,
         ),
@@ -114,6 +115,7 @@ def seeds_presented(frame: pd.DataFrame, *, seed: int, correction: Correction) -
             "seed_mean_low",
             "seed_mean_high",
             "seed_mean_sd",
+            "seeds_same_sign",
             "within_share",
             f"p_{correction}",
             "verdict",

@@ -32,6 +32,7 @@ EFFECTS = (
     "mean_difference",
     "baseline_per_character",
     "per_character",
+    "per_character_verdict",
     "d_z",
     "p_holm",
     "p_bonferroni",
@@ -91,6 +92,7 @@ def effects_presented(
     notes = (
         *table.notes,
         "a family is the contrasts of one family in all models; model_effects.csv also has p and verdict within a model",
+        "verdict: of nats per token; per character verdict: of nats per character, by the same rule and corrected alike",
         TOKENIZERS,
     )
     # Row numbers, since models lie one below the other in the file, and contrasts are compared over models.

@@ -1,7 +1,7 @@
 """Tables over the runs of a sweep: its models, every effect by model, likelihoods, shares, and the analysis's own.
 
 Likelihoods per token are of each model's own tokenizer and compare with no other model's: beside them stands the
-likelihood per character of the answer. Tests are corrected over models as well as within each.
+likelihood per character of the answer, with tests of its own. Tests are corrected over models as well as within each.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from budgetlens.runs.manifest import RunError
 from budgetlens.runs.run import Run
 from budgetlens.statistics.bands import share_table
 from budgetlens.statistics.budget_arrays import by_document
-from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
+from budgetlens.statistics.contrasts import Contrast, wide_cells
 from budgetlens.statistics.effects import effects_table, with_verdicts
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import PairedEffect, one_sample_effects
@@ -57,10 +57,10 @@ class Member:
         return self.run.source or self.run
 
     @cached_property
-    def per_character(self) -> pd.DataFrame | None:
-        """Answer NLL in nats per character, one row per example and one column per cell.
+    def by_character(self) -> pd.DataFrame | None:
+        """Records of the answer's NLL in nats per character: columns example, cell, nll.
 
-        Of examples whose answer was fed whole. None where the records don't count characters.
+        Of examples whose answer was fed whole. None where the records don't count characters, or no answer was whole.
         """
         trials, likelihood = self.records.trials, self.records.outcomes
         if "answer_characters" not in trials:
@@ -69,7 +69,12 @@ class Member:
         # An answer of blanks alone has tokens in some tokenizers, and no rate per character that means anything.
         counted = likelihood["example"].map(characters.where(characters > 0)).astype(float)
         known = likelihood.assign(nll=likelihood["nll_sum"] / counted)[counted.notna()]
-        return wide_cells(known, "nll") if len(known) else None
+        return known[["example", "cell", "nll"]] if len(known) else None
+
+    @cached_property
+    def per_character(self) -> pd.DataFrame | None:
+        """The same, one row per example and one column per cell."""
+        return None if self.by_character is None else wide_cells(self.by_character, "nll")
 
     def described(self, values: pd.DataFrame) -> list[PairedEffect]:
         """Means and intervals of the columns of ``values`` (index example)."""
@@ -182,25 +187,55 @@ def _effects(members: list[Member], inference: Inference) -> pd.DataFrame:
     p = inference.correction
     for name, source in zip(OVER_MODELS, (f"p_{p}", f"p_tost_{p}", "small", "kind", "verdict"), strict=True):
         frame[name] = together[source]
-    return frame
+    return frame.join(_by_character(members, frame, inference))
 
 
 def _beside(member: Member, contrasts: tuple[Contrast, ...]) -> pd.DataFrame:
-    """The baseline of each contrast per token and per character, and its effect per character; a row per contrast."""
+    """The mean of each contrast's baseline per token and per character; a row per contrast."""
     nll, characters = wide_cells(member.records.outcomes, "nll"), member.per_character
-    table = pd.DataFrame({"baseline_nll": [_baseline(nll, contrast) for contrast in contrasts]})
-    if characters is None:
-        return table.assign(**dict.fromkeys(PER_CHARACTER, np.nan))
-    found = member.described(contrast_values(characters, contrasts))
-    return table.assign(
-        baseline_per_character=[_baseline(characters, contrast) for contrast in contrasts],
-        per_character=[effect.mean_difference for effect in found],
-        per_character_low=[effect.low for effect in found],
-        per_character_high=[effect.high for effect in found],
+    baselines = {"baseline_nll": nll, "baseline_per_character": characters}
+    return pd.DataFrame(
+        {
+            name: [np.nan if wide is None else _baseline(wide, contrast) for contrast in contrasts]
+            for name, wide in baselines.items()
+        }
     )
 
 
-PER_CHARACTER = ("baseline_per_character", "per_character", "per_character_low", "per_character_high")
+def _by_character(members: list[Member], effects: pd.DataFrame, inference: Inference) -> pd.DataFrame:
+    """Every effect of every model per character, tested over all models that count characters; rows as ``effects``.
+
+    Columns per_character, per_character_low, per_character_high, per_character_p, _kind, _verdict and _caution: p, kind
+    and verdict are corrected over the models. NaN and empty of a model without characters.
+    """
+    found = []
+    for member in members:
+        if member.by_character is None:
+            continue
+        records = member.records
+        own = effects_table(member.by_character, records.plan.contrasts, records.inference)
+        found.append(own.assign(row=np.flatnonzero(effects["model"] == member.name)))
+    columns = {f"{PER_CHARACTER}{part}": name for part, name in _OF_EFFECT.items()}
+    columns[f"{PER_CHARACTER}_p"] = f"p_{inference.correction}"
+    texts = {f"{PER_CHARACTER}{part}": "" for part in ("_kind", "_verdict", "_caution")}
+    table = pd.DataFrame({name: texts.get(name, np.nan) for name in columns}, index=effects.index)
+    if found:
+        together = with_verdicts(pd.concat(found, ignore_index=True), inference).set_index("row")
+        for name, source in columns.items():
+            table.loc[together.index, name] = together[source]
+    return table
+
+
+#: Columns of an effect per character begin so; what follows, and the column of a table of effects that it is.
+PER_CHARACTER = "per_character"
+_OF_EFFECT = {
+    "": "mean_difference",
+    "_low": "low",
+    "_high": "high",
+    "_kind": "kind",
+    "_verdict": "verdict",
+    "_caution": "caution",
+}
 
 
 def _baseline(wide: pd.DataFrame, contrast: Contrast) -> float:

@@ -4,9 +4,10 @@
 or ``decoder`` for every row; or encoder roles, or ``encoder``, for the encoder's self-attention. ``keys``: roles
 joined by ``+``, ``encoder`` or ``decoder`` for all of a stack, or ``all-bos`` for every key but the BOS.
 ``@layers``: a window (:mod:`interventions.levels.layer_windows`); left out, all. ``/heads``: ``/h0+3``, ``/h0-2``; left
-out, all. Another ``@`` names further layers with heads of their own: ``@2/h1+5@4/h0-3``; a layer that several name has
-the heads of all of them. ``predicting->bos@20-33/h0+3`` · ``predicting->document+prefix@0%-25%`` ·
-``document->prefix@all`` · ``predicting->document@2/h1+5@4/h0-3``.
+out, all; ``/random:K``: K heads of every layer, drawn by chance and the same in every example, of which ``#2`` behind
+the level is another draw. Another ``@`` names further layers with heads of their own: ``@2/h1+5@4/h0-3``; a layer that
+several name has the heads of all of them. ``predicting->bos@20-33/h0+3`` · ``predicting->document+prefix@0%-25%`` ·
+``document->prefix@all`` · ``predicting->document@2/h1+5@4/h0-3`` · ``predicting->document@2/random:1#3``.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from budgetlens.design.intervention import Context, LevelError
-from budgetlens.model.edits import Edges
+from budgetlens.model.edits import Edges, RandomHeads
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING, ROLE_LABELS, ROLES
 from interventions.levels.layer_windows import LayerWindow, number_of, parse_window, window_layers
-from interventions.levels.values import role_set
+from interventions.levels.values import role_set, whole_number
 
 EdgesEdit = TypeVar("EdgesEdit", bound=Edges)
 
@@ -33,16 +34,19 @@ FORM = (
 #: More heads than any layer of a model has.
 MOST_HEADS = 1_000
 
+#: What stands before the number of heads that are drawn by chance.
+_RANDOM = "random:"
+
 _HEADS = re.compile(r"h(\d+(?:-\d+)?(?:\+\d+(?:-\d+)?)*)")
 _STACKS = {"encoder": ENCODER_ROLES, "decoder": DECODER_ROLES}
 
 
 @dataclass(frozen=True)
 class HeadChoice:
-    """Heads of some layers; ``heads`` None is all of them."""
+    """Heads of some layers; ``heads`` None is all of them, a number so many of each layer, by chance."""
 
     window: LayerWindow
-    heads: frozenset[int] | None = None
+    heads: frozenset[int] | int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,15 +74,17 @@ class EdgeChoice:
         """Edits of ``kind`` for the model of ``context``: one for all layers in which the same heads are meant.
 
         No layer is in two of them, so that an edit which is not idempotent is made once.
-        Raises LevelError for layers that the stack does not have.
+        Raises LevelError for layers that the stack does not have, or of which named and random heads are meant.
         """
-        heads: dict[int, frozenset[int] | None] = {}
+        heads: dict[int, frozenset[int] | RandomHeads | None] = {}
         for choice in self.heads:
+            own = choice.heads
+            drawn = RandomHeads(own, context.seed, context.draw) if isinstance(own, int) else own
             for layer in sorted(window_layers(choice.window, self.stack, context)):
-                heads[layer] = _joined(heads.get(layer, frozenset()), choice.heads)
-        layers: dict[frozenset[int] | None, list[int]] = {}
-        for layer, own in heads.items():
-            layers.setdefault(own, []).append(layer)
+                heads[layer] = _joined(heads[layer], drawn, layer) if layer in heads else drawn
+        layers: dict[frozenset[int] | RandomHeads | None, list[int]] = {}
+        for layer, chosen in heads.items():
+            layers.setdefault(chosen, []).append(layer)
         return tuple(
             kind(keys=self.keys, rows=self.rows, stack=self.stack, layers=frozenset(own), heads=chosen)
             for chosen, own in layers.items()
@@ -90,8 +96,12 @@ def _roles(roles: frozenset[str]) -> str:
     return " and ".join(ROLE_LABELS[role].short if role in ROLE_LABELS else role for role in told)
 
 
-def _head_words(heads: frozenset[int] | None) -> str:
-    return "" if heads is None else f", heads {'+'.join(map(str, sorted(heads)))}"
+def _head_words(heads: frozenset[int] | int | None) -> str:
+    if heads is None:
+        return ""
+    if isinstance(heads, int):
+        return f", {heads} random head{'s' if heads > 1 else ''} of each"
+    return f", head{'s' if len(heads) > 1 else ''} {'+'.join(map(str, sorted(heads)))}"
 
 
 def parse_edges(text: str, *, all_but: bool = False) -> EdgeChoice:
@@ -124,12 +134,19 @@ def parse_edges(text: str, *, all_but: bool = False) -> EdgeChoice:
     )
 
 
-def _joined(first: frozenset[int] | None, second: frozenset[int] | None) -> frozenset[int] | None:
+def _joined(
+    first: frozenset[int] | RandomHeads | None, second: frozenset[int] | RandomHeads | None, layer: int
+) -> frozenset[int] | RandomHeads | None:
+    if isinstance(first, RandomHeads) or isinstance(second, RandomHeads):
+        raise LevelError(f"layer {layer} is named twice, once with random heads; name it once")
     return None if first is None or second is None else first | second
 
 
 def _head_choice(text: str, level: str) -> HeadChoice:
     window, slash, heads = text.partition("/")
+    if heads.startswith(_RANDOM):
+        count = whole_number(heads.removeprefix(_RANDOM), f"{level!r}: the number of random heads", least=1)
+        return HeadChoice(parse_window(window), count)
     return HeadChoice(parse_window(window), _heads(heads, level) if slash else None)
 
 
@@ -159,8 +176,8 @@ def _heads(text: str, level: str) -> frozenset[int]:
     match = _HEADS.fullmatch(text)
     if not match:
         raise LevelError(
-            f"{level!r}: heads are 'h0', 'h0+3' or 'h0-2', counted from 0; got {text!r}. Heads of other layers follow "
-            "another '@', as in '@2/h1+5@4/h0-3'"
+            f"{level!r}: heads are 'h0', 'h0+3' or 'h0-2', counted from 0, or 'random:1'; got {text!r}. Heads of other "
+            "layers follow another '@', as in '@2/h1+5@4/h0-3'"
         )
     heads: set[int] = set()
     for part in match[1].split("+"):

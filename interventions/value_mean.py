@@ -1,0 +1,51 @@
+"""Mean values: chosen keys keep their attention and contribute what keys contribute on average."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from budgetlens.design.intervention import Context, Intervention, intervention
+from budgetlens.model.edits import MeanValues
+from budgetlens.model.trials import Trial
+from budgetlens.registry.labels import Label
+from interventions.levels.edges import EdgeChoice, parse_edges
+
+
+@intervention("value_mean")
+@dataclass(frozen=True)
+class ValueMean(Intervention):
+    """Put the mean value in the place of those that rows take from keys; the attention stays, unlike in a knockout.
+
+    Level: ``rows->keys@layers/heads`` (:mod:`interventions.levels.edges`), or ``none``. The mean is over the keys that
+    the first of the rows sees, in its own softmax and layer. Nearer to what the layers above are used to than values
+    of zero. Source: mean ablation, Wang et al. 2023.
+    """
+
+    sample_levels: ClassVar[tuple[str, ...]] = (
+        "decoder->document@all",
+        "predicting->document@0%-50%/h1",
+        "document->document@all",
+    )
+    identity_levels: ClassVar[tuple[str, ...]] = ("none",)
+
+    edges: EdgeChoice | None = None
+
+    @classmethod
+    def parse(cls, level: str) -> Self:
+        """From ``none`` or ``rows->keys@layers/heads``; LevelError with that form otherwise."""
+        return cls(None if level == "none" else parse_edges(level))
+
+    @classmethod
+    def label(cls, level: str) -> Label:
+        """Whose values are averaged for which rows, and where."""
+        own = cls.parse(level)
+        if own.edges is None:
+            return Label("", "no values averaged", rest=True)
+        return Label(f"mean values: {own.edges.words}", f"mean values from {own.edges.words}")
+
+    def apply(self, trial: Trial, context: Context) -> Trial:
+        """The trial with these edits besides its others."""
+        if self.edges is None:
+            return trial
+        return replace(trial, edits=(*trial.edits, *self.edges.edits(MeanValues, context)))
