@@ -17,6 +17,7 @@ _FACE = {
     "Context": "budgetlens.design.intervention",
     "Declaration": "budgetlens.model.declaration",
     "Effect": "budgetlens.design.effects",
+    "Engine": "budgetlens.runs.engines.choice",
     "Example": "budgetlens.model.trials",
     "Factor": "budgetlens.design.design",
     "FinishedRun": "budgetlens.face.finished",

@@ -27,8 +27,8 @@ from budgetlens.model.edits import EditError
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Example, Segment, StateError, Trial
+from budgetlens.runs.capturing import Unit, capture_part
 from budgetlens.runs.records import Fed
-from budgetlens.runs.running import Unit, capture_part
 from probes.budgets import Budgets
 from probes.likelihood import Likelihood
 from tests.precision import TIMES, Float32, float32_of

@@ -16,9 +16,8 @@ from budgetlens.model.capture import EditError, Probing, capture
 from budgetlens.model.edits import HideKeys, KeepKeys, RemoveOutput, ReweightKeys, ZeroValues
 from budgetlens.model.observation import probe
 from budgetlens.model.trials import Segment, Trial
-from budgetlens.runs.capturing import batches
+from budgetlens.runs.capturing import Unit, batches, capture_part
 from budgetlens.runs.records import Fed
-from budgetlens.runs.running import Unit, capture_part
 from interventions.knockout import Knockout
 from interventions.levels.edges import EdgeChoice, parse_edges
 from interventions.prefix_attention import PrefixAttention

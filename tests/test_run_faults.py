@@ -31,12 +31,13 @@ from budgetlens.report.caveats import caveats
 from budgetlens.report.drawing import save_figures
 from budgetlens.report.saving import WAIT, report
 from budgetlens.runs import capturing
+from budgetlens.runs.capturing import capture_part
 from budgetlens.runs.files import WriteError, replacing, write_output
 from budgetlens.runs.manifest import RunError, sealed
 from budgetlens.runs.memory import is_out_of_memory
 from budgetlens.runs.processors import in_words, processor_of
 from budgetlens.runs.run import Run
-from budgetlens.runs.running import capture_part, tokenized_units
+from budgetlens.runs.running import tokenized_units
 from budgetlens.runs.storage import PartFacts, RunDirectory
 from figures.export import page_html
 from tests.conftest import write_corpus
@@ -425,7 +426,7 @@ import resource, sys
 from pathlib import Path
 from tests.test_run_faults import starved_units
 model, units, reading = starved_units(Path(sys.argv[1]), Path(sys.argv[2]))
-from budgetlens.runs.running import capture_part
+from budgetlens.runs.capturing import capture_part
 # Twice with all the memory that it wants: in the first the libraries take their own, which they do not give back.
 for _ in range(2):
     capture_part(model, units, reading, rows="predicting", batch_tokens=10**9)
@@ -528,7 +529,7 @@ def test_a_run_continued_on_another_processor_says_so(
     own = processor_of(torch.device("cpu"))
     assert RunDirectory(tmp_path / "run").part_facts("part-00001") == PartFacts(own, False)
     (tmp_path / "run" / "parts" / "part-00001.json").unlink()
-    monkeypatch.setattr("budgetlens.runs.running.processor_of", lambda device: "riscv64 RVV")
+    monkeypatch.setattr("budgetlens.runs.engines.here.processor_of", lambda device: "riscv64 RVV")
     assert main(given) == 0
     assert f"(parts 0, 2 on {own}, parts 1 on riscv64 RVV)" in capsys.readouterr().err
     assert Run.open(tmp_path / "run").manifest.computed["processors"] == {own: "0, 2", "riscv64 RVV": "1"}

@@ -21,12 +21,12 @@ import pyarrow.parquet as parquet
 import pytest
 from transformers import PreTrainedModel
 
+import budgetlens.runs.engines.here
 import budgetlens.runs.request
-import budgetlens.runs.running
 from budgetlens.command.main import main
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.run import Run
-from budgetlens.runs.storage import RunDirectory
+from budgetlens.runs.storage import RunDirectory, part_name
 from tests.cautions import tables_without_caution
 from tests.conftest import corpus_rows, write_corpus
 from tests.precision import Float32, within
@@ -309,7 +309,7 @@ def test_a_whole_run_is_not_run_again(
     monkeypatch: pytest.MonkeyPatch,
     records_only: None,
 ) -> None:
-    monkeypatch.setattr(budgetlens.runs.running, "capture_part", None)
+    monkeypatch.setattr(budgetlens.runs.engines.here, "capture_part", None)
     before = {path: path.stat().st_mtime_ns for path in (copied / "records").rglob("*.parquet")}
     assert main(command(copied, tiny_directory, corpus)) == 0
     assert {path: path.stat().st_mtime_ns for path in (copied / "records").rglob("*.parquet")} == before
@@ -326,7 +326,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "run"
-    real = budgetlens.runs.running.capture_part
+    real = budgetlens.runs.engines.here.capture_part
     calls = 0
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
@@ -336,7 +336,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(budgetlens.runs.running, "capture_part", interrupted)
+    monkeypatch.setattr(budgetlens.runs.engines.here, "capture_part", interrupted)
     assert main(command(out, tiny_directory, corpus)) == 130
     assert "the same command continues" in errors_of(capsys)
     assert len(list((out / "parts").glob("part-*.json"))) == 2
@@ -376,7 +376,7 @@ def test_a_damaged_part_is_no_whole_part(kind: str, copied: Path) -> None:
     assert directory.part_is_whole(stem)
     damage(copied / name)
     assert not directory.part_is_whole(stem)
-    others = [budgetlens.runs.running.part_name(index) for index in range(EXAMPLES) if index != int(stem[-1])]
+    others = [part_name(index) for index in range(EXAMPLES) if index != int(stem[-1])]
     assert all(directory.part_is_whole(other) for other in others)
 
 
@@ -388,14 +388,14 @@ def test_damaged_parts_are_done_again(
     monkeypatch: pytest.MonkeyPatch,
     records_only: None,
 ) -> None:
-    real = budgetlens.runs.running.capture_part
+    real = budgetlens.runs.engines.here.capture_part
     done = []
 
     def counted(*arguments: Any, **options: Any) -> Any:
         done.append(1)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(budgetlens.runs.running, "capture_part", counted)
+    monkeypatch.setattr(budgetlens.runs.engines.here, "capture_part", counted)
     for kind in ("cut", "altered", "lost", "no marker"):
         name, damage = DAMAGES[kind]
         damage(copied / name)

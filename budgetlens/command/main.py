@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from budgetlens.command import choice_options, effects_options
+from budgetlens.command import choice_options, effects_options, engine_options
 from budgetlens.command import design_options as custom_options
 from budgetlens.command.parsing import FAILED, Parser, any_encoding, chosen_examples, filled, sentence, whole
 from budgetlens.command.stopping import Stopped, stoppable, words_of_memory, words_of_stop
@@ -115,6 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
     _analysis_argument(runner)
     _input_options(runner)
     _run_options(runner)
+    engine_options.add_arguments(runner)
     choice_options.add_arguments(runner)
     custom_options.add_arguments(runner)
     runner.set_defaults(function=run_command)
@@ -389,6 +390,7 @@ def run_command(options: argparse.Namespace) -> None:
         options=_choices(options, analysis),
         choices=choice_options.choices_of(options),
         tokens=options.tokens,
+        engine=engine_options.engine_of(options),
         quiet=options.quiet,
         command=options.command_line,
     )

@@ -23,11 +23,11 @@ from budgetlens.model.observation import read_probes
 from budgetlens.model.token_attention import token_attention
 from budgetlens.model.tokenization import Limits
 from budgetlens.model.trials import Example
+from budgetlens.runs.capturing import Unit, capture_part
 from budgetlens.runs.known_models import model_path
 from budgetlens.runs.manifest import Manifest
 from budgetlens.runs.records import Fed
 from budgetlens.runs.run import TRIALS
-from budgetlens.runs.running import Unit, capture_part
 
 #: Token views and measured texts that are kept.
 KEPT = 64

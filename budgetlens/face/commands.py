@@ -49,6 +49,13 @@ def command_of(request: RunRequest, corpus: Corpus | None, model: LoadedModel | 
         "--from": request.source,
         "--out": request.out,
     }
+    engine = request.engine
+    further |= {
+        "--engine": None if engine.name == "local" else engine.name,
+        "--workers": engine.workers,
+        "--address": engine.address,
+        "--gpus-per-worker": engine.gpus_per_worker,
+    }
     words = [word for name, value in further.items() if value is not None for word in (name, str(value))]
     flag = ["--encoder-rows"] if options.encoder_rows else []
     return ("budgetlens", "run", *analysis, *models, *rows, *words, *flag)

@@ -27,6 +27,7 @@ from budgetlens.face.model import Model
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import limited
 from budgetlens.report.saving import save, with_cautions
+from budgetlens.runs.engines.choice import LOCAL, Engine
 from budgetlens.runs.known_models import short_name
 from budgetlens.runs.model_sweep import sweep
 from budgetlens.runs.request import RunRequest, execute
@@ -53,6 +54,7 @@ def run(
     encoder_tokens: int | None = None,
     batch_tokens: int | None = None,
     tokens: int | Sequence[str] = 0,
+    engine: Engine | str = LOCAL,
     report: bool = True,
     source: Run | str | Path | None = None,
     **factors: Level | Sequence[Level],
@@ -73,6 +75,8 @@ def run(
         probes: names, instances or classes, measured in place of the analysis's.
         layers, rows, encoder_rows, batch_tokens: as of ``bl.measure``; ``encoder_tokens`` cuts encoder inputs there.
         tokens: keeps the attention of so many first examples token by token, or of those with these identifiers.
+        engine: where it is computed: ``bl.Engine("local", workers=2)``, ``bl.Engine("ray", address="auto")``, or such a
+            name alone. No number depends on it.
         report: False, the fast way, saves the tables alone; figures are drawn when they are asked for.
         source: a finished run that a re-analysis (exp06) reads.
         factors: a design of one's own, as of ``bl.measure``: every effect that it can tell is tested.
@@ -112,6 +116,7 @@ def run(
             probes=None if probes is None else probe_texts(probes),
         ),
         tokens=_tokens(tokens),
+        engine=engine_given(engine),
     )
     return _carried_out(request, corpus if isinstance(corpus, Corpus) else None, loaded, report=report)
 
@@ -203,6 +208,17 @@ def _models(
             f"model=[{short_name(loaded.name)!r}]"
         )
     return loaded, (short_name(loaded.name),)
+
+
+def engine_given(given: Engine | str) -> Engine:
+    """An engine, by its name or as it is. Raises ValueError for what is none."""
+    if isinstance(given, Engine):
+        return given
+    if isinstance(given, str):
+        return Engine(given)
+    raise ValueError(
+        f"an engine is a name or what bl.Engine gives, such as bl.Engine('local', workers=2); got {given!r}"
+    )
 
 
 def _tokens(given: int | Sequence[str]) -> int | tuple[str, ...]:

@@ -30,7 +30,8 @@ class LoadedModel:
 
     ``envoy`` is nnsight's wrapper of ``model``. ``identity`` says which weights these are: the hub's
     commit, or a hash of the local files. ``operations`` names, per site, the operation of the attention
-    module's forward that calls the attention function.
+    module's forward that calls the attention function. ``elsewhere`` is the kind of device on which others compute with
+    the same model, where the weights here only tell what it is; empty where these compute.
     """
 
     name: str
@@ -42,11 +43,17 @@ class LoadedModel:
     identity: str
     revision: str | None
     operations: dict[Site, str]
+    elsewhere: str = ""
 
     @property
     def device(self) -> torch.device:
         """Device of the weights."""
         return self.model.device
+
+    @property
+    def device_type(self) -> str:
+        """Kind of the device that computes."""
+        return self.elsewhere or self.device.type
 
     @property
     def dtype(self) -> torch.dtype:

@@ -52,11 +52,14 @@ def load_model(
     limits: Limits | None = None,
     attention: str | None = None,
     check: bool = True,
+    elsewhere: str = "",
 ) -> LoadedModel:
     """Load an encoder-decoder model by hub name or local directory and prove that it can be observed.
 
     ``device`` and ``dtype`` may be ``auto``: CUDA where there is one, else the CPU; the checkpoint's type
-    on a GPU and float32 on a CPU. ``attention`` overrides the family's preferred implementation.
+    on a GPU and float32 on a CPU. ``attention`` overrides the family's preferred implementation. ``elsewhere`` is the kind
+    of device on which others will compute with the same model, and prove what they loaded: the weights here are of the
+    type that ``auto`` means there, and are not run.
 
     Raises ModelError for anything that can't be loaded (wrong directory, unreachable or gated hub name,
     missing token, decoder-only model, damaged files, a tokenizer of another model), UnknownFamilyError for an
@@ -72,7 +75,7 @@ def load_model(
     with explained(name, "weights"), unreported():
         model, loading = AutoModelForSeq2SeqLM.from_pretrained(
             name,
-            dtype=chosen_type(dtype, place),
+            dtype=chosen_type(dtype, torch.device(elsewhere) if elsewhere else place),
             attn_implementation=_attention(attention, family),
             output_loading_info=True,
             **_at(commit),
@@ -82,15 +85,16 @@ def load_model(
     with explained(name, "files"):
         identity = commit or directory_hash(Path(name), tokenizer)
     with explained(name, "model"):
-        return prepare_model(
+        loaded = prepare_model(
             model.to(place).eval(),
             tokenizer,
             name=name,
             identity=identity,
             revision=revision,
             limits=limits,
-            check=check,
+            check=check and not elsewhere,
         )
+    return replace(loaded, elsewhere=elsewhere)
 
 
 def load_trial_tokenizer(

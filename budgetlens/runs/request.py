@@ -20,6 +20,9 @@ from budgetlens.model.loading import limited, load_model, load_trial_tokenizer
 from budgetlens.model.observation import read_probes
 from budgetlens.model.tokenization import Limits, TrialTokenizer
 from budgetlens.registry.names import printable
+from budgetlens.runs.engines.choice import LOCAL, Engine
+from budgetlens.runs.engines.engine import Computer
+from budgetlens.runs.engines.opening import opened
 from budgetlens.runs.known_models import model_path
 from budgetlens.runs.manifest import Manifest, RunError
 from budgetlens.runs.rereading import read_again
@@ -44,7 +47,7 @@ class RunRequest:
     and ``encoder_tokens`` None take the analysis's. ``out`` None takes a directory under ``runs`` named after
     the run's identity. ``source`` is the finished run that a re-analysis reads.
     ``choices`` is what is chosen of the statistics. ``tokens`` is the number of first examples whose attention is kept
-    token by token, or the identifiers of some.
+    token by token, or the identifiers of some. ``engine`` is where parts are computed.
     """
 
     analysis: Analysis
@@ -60,6 +63,7 @@ class RunRequest:
     options: RunOptions = field(default_factory=RunOptions)
     choices: Choices = field(default_factory=Choices)
     tokens: int | tuple[str, ...] = 0
+    engine: Engine = LOCAL
     quiet: bool = False
     command: Sequence[str] = ()
 
@@ -116,10 +120,28 @@ def execute(request: RunRequest, corpus: Corpus | None = None, model: LoadedMode
     if request.analysis.reads:
         return _read_again(request, corpus, model)
     require_runnable(request)
+    device, dtype = (request.device, request.dtype) if model is None else _placed(model)
+    with opened(request.engine, device, dtype) as computer:
+        return _run_by(computer, request, corpus, model)
+
+
+def _placed(model: LoadedModel) -> tuple[str, str]:
+    """Device and number type of a loaded model, by name; one of several GPUs is as good as another."""
+    return model.device.type, str(model.dtype).removeprefix("torch.")
+
+
+def _run_by(computer: Computer, request: RunRequest, corpus: Corpus | None, model: LoadedModel | None) -> Run:
+    """The run whose parts an engine at work computes."""
+    if request.tokens and computer.device not in ("", "cpu"):
+        raise ValueError(
+            "token by token (--tokens) attention is read in this process, and the workers compute on another device; run "
+            "without it, and then give the same command with it and without workers where there is such a device"
+        )
     if model is None:
-        model, corpus = _loaded(request, corpus)
+        model, corpus = _loaded(request, corpus, computer.device)
     else:
         model = limited(model, request.limits) if request.has_limits else model
+        model = replace(model, elsewhere=computer.device)
         corpus = corpus or request.read_corpus()
         _require_feasible(request, corpus, model.trial_tokenizer)
     path = request.out or default_run_path(request.analysis, model, corpus, request.options)
@@ -130,6 +152,7 @@ def execute(request: RunRequest, corpus: Corpus | None = None, model: LoadedMode
         corpus,
         directory,
         request.options,
+        computer=computer,
         command=request.command,
         progress=not request.quiet,
     )
@@ -141,8 +164,11 @@ def execute(request: RunRequest, corpus: Corpus | None = None, model: LoadedMode
     return Run.open(path, corpus=request.corpus, made_by=request.analysis)
 
 
-def _loaded(request: RunRequest, corpus: Corpus | None) -> tuple[LoadedModel, Corpus]:
-    """The model that a request names, and its corpus; what needs no weights is refused before they are loaded."""
+def _loaded(request: RunRequest, corpus: Corpus | None, elsewhere: str) -> tuple[LoadedModel, Corpus]:
+    """The model that a request names, and its corpus; what needs no weights is refused before they are loaded.
+
+    ``elsewhere`` is the kind of device on which workers compute; here the model is then on the CPU.
+    """
     (name,) = request.chosen_models
     source = model_path(name)
     # Before the corpus, which may be long to read: the model's name, and what its configuration and tokenizer tell.
@@ -152,9 +178,10 @@ def _loaded(request: RunRequest, corpus: Corpus | None) -> tuple[LoadedModel, Co
     model = load_model(
         source,
         revision=request.revision,
-        device=request.device,
+        device="cpu" if elsewhere else request.device,
         dtype=request.dtype,
         limits=request.limits,
+        elsewhere=elsewhere,
     )
     return model, corpus
 
@@ -184,6 +211,7 @@ def _refuse_other(request: RunRequest, manifest: Manifest) -> None:
         "model (--model)": request.models or None,
         "corpus (--corpus)": request.corpus,
         "n (--n)": request.n,
+        "engine (--engine, --workers)": None if request.engine == LOCAL else request.engine,
     }
     given = [name for name, value in asked.items() if value is not None]
     if request.options.protocol == "published" and manifest.protocol != "published":
@@ -261,7 +289,9 @@ def require_runnable(request: RunRequest) -> None:
         raise ValueError(
             f"the design has {len(plan.design.cells)} cell(s) and nothing to compare; give a factor a second level"
         )
-    chosen_device(request.device)
+    if request.engine.name == "local":
+        # A cluster may have devices that this machine has not.
+        chosen_device(request.device)
 
 
 def _require_feasible(request: RunRequest, corpus: Corpus, tokenizer: TrialTokenizer) -> None:

@@ -15,11 +15,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.corpora.own_rows import lines_of
@@ -36,16 +34,16 @@ from budgetlens.model.observation import AnyProbe, read_probes
 from budgetlens.registry.discovery import plugin_of
 from budgetlens.registry.names import name_of
 from budgetlens.registry.notebook import is_own, source_of
-from budgetlens.runs.capturing import Unit, capture_part
+from budgetlens.runs.capturing import Unit
+from budgetlens.runs.computing import compute_parts, computed_facts
+from budgetlens.runs.engines.engine import Computer, Task
+from budgetlens.runs.engines.here import HERE
+from budgetlens.runs.engines.versions import NUMERIC_PACKAGES, own_version
 from budgetlens.runs.examples_shown import examples_text
 from budgetlens.runs.feeding import feeding_of
 from budgetlens.runs.files import file_hash
 from budgetlens.runs.known_models import short_name
-from budgetlens.runs.processors import in_words, processor_of
-from budgetlens.runs.storage import ROWS, PartFacts, RunDirectory, part_name
-
-#: Packages whose version can change a number.
-NUMERIC_PACKAGES = ("torch", "transformers", "nnsight", "tokenizers", "numpy")
+from budgetlens.runs.storage import ROWS, RunDirectory
 
 #: Padded positions (encoder and decoder) per batch where ``batch_tokens`` is ``auto``.
 AUTOMATIC_BATCH_TOKENS = {"cpu": 12_288, "cuda": 131_072}
@@ -75,10 +73,13 @@ def run_analysis(
     directory: RunDirectory,
     options: RunOptions,
     *,
+    computer: Computer = HERE,
     command: Sequence[str] = (),
     progress: bool = True,
 ) -> None:
     """Run ``analysis`` into ``directory``, or continue it there; returns when every part is whole.
+
+    ``computer`` computes the parts, and this process alone writes them.
 
     Raises RunError where the directory belongs to another run, ValueError for layers the model lacks, and as
     :func:`budgetlens.design.reach.require_feasible` does.
@@ -104,8 +105,9 @@ def run_analysis(
             print(words, file=sys.stderr)
         parts = plan_parts(units, batch_tokens)
         directory.plan_parts(len(parts), examples_text(units, model.trial_tokenizer))
-        _compute_parts(analysis, model, parts, reading, directory, rows, batch_tokens, progress)
-        directory.renew({"computed": _computed(directory, len(parts))})
+        bar = f"{analysis.name} {len(cells)} cells"
+        compute_parts(computer, model, Task(reading, rows, batch_tokens), parts, directory, bar, progress)
+        directory.renew({"computed": computed_facts(directory, len(parts))})
         for words in directory.manifest().computed_words:
             print(words, file=sys.stderr)
 
@@ -114,53 +116,6 @@ def keep_rows(directory: RunDirectory, corpus: Corpus) -> None:
     """Write rows that lie in no file into the run, which could not be told nor continued without them."""
     if not corpus.asked:
         directory.write_text(ROWS, lines_of(corpus))
-
-
-def _compute_parts(
-    analysis: Analysis,
-    model: LoadedModel,
-    parts: Sequence[Sequence[Unit]],
-    reading: Probing,
-    directory: RunDirectory,
-    rows: str,
-    batch_tokens: int,
-    progress: bool,
-) -> None:
-    """Capture and write every part that is not whole yet."""
-    done = {index for index in range(len(parts)) if directory.part_is_whole(part_name(index))}
-    processor = processor_of(model.device)
-    with tqdm(
-        total=sum(len(part) for part in parts),
-        initial=sum(len(parts[index]) for index in done),
-        unit="example",
-        desc=f"{analysis.name} {len(parts[0][0].fed) if parts else 0} cells",
-        disable=not progress,
-    ) as bar:
-        for index, part in enumerate(parts):
-            if index in done:
-                continue
-            halved: list[str] = []
-            records = capture_part(
-                model, part, reading, rows=rows, batch_tokens=batch_tokens, on_halving=halved.append
-            )
-            for words in halved:
-                tqdm.write(words, file=sys.stderr)
-            directory.write_part(part_name(index), records, PartFacts(processor, bool(halved)))
-            bar.update(len(part))
-
-
-def _computed(directory: RunDirectory, count: int) -> dict[str, Any]:
-    """How the parts were computed, as their markers tell: what run.json says of it."""
-    facts = [directory.part_facts(part_name(index)) for index in range(count)]
-    processors = dict.fromkeys(each.processor for each in facts if each.processor)
-    smaller = [index for index, each in enumerate(facts) if each.smaller_batches]
-    return {
-        "processors": {
-            kind: in_words([index for index, each in enumerate(facts) if each.processor == kind])
-            for kind in processors
-        },
-        **({"smaller_batches": in_words(smaller)} if smaller else {}),
-    }
 
 
 def tokenized_units(
@@ -234,7 +189,7 @@ def run_identity(
         ),
         "model": model.identity,
         "dtype": str(model.dtype).removeprefix("torch."),
-        "device": model.device.type,
+        "device": model.device_type,
         "attention": model.attention_implementation,
         "limits": dataclasses.asdict(model.trial_tokenizer.limits),
         "start": [list(start) for start in _starts(plan, model)],
@@ -354,7 +309,7 @@ def run_details(
         "environment": {
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "budgetlens": _own_version(),
+            "budgetlens": own_version(),
         },
     }
 
@@ -371,13 +326,6 @@ def corpus_details(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def _own_version() -> str:
-    try:
-        return version("budgetlens")
-    except PackageNotFoundError:
-        return "not installed"
-
-
 def default_run_path(analysis: Analysis, model: LoadedModel, corpus: Corpus, options: RunOptions) -> Path:
     """A directory under ``runs`` whose name differs whenever the run's identity does."""
     plan = analysis.plan(options.protocol)
@@ -390,5 +338,5 @@ def default_run_path(analysis: Analysis, model: LoadedModel, corpus: Corpus, opt
 
 def resolved(rows: str, model: LoadedModel, options: RunOptions) -> tuple[str, int]:
     """Whose attention is read, ``rows`` where the options don't say, and the padded positions of a batch."""
-    automatic = AUTOMATIC_BATCH_TOKENS.get(model.device.type, AUTOMATIC_BATCH_TOKENS["cpu"])
+    automatic = AUTOMATIC_BATCH_TOKENS.get(model.device_type, AUTOMATIC_BATCH_TOKENS["cpu"])
     return options.rows or rows, options.batch_tokens or automatic

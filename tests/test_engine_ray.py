@@ -1,0 +1,90 @@
+"""The engine of a Ray cluster: two nodes on this machine, of which one is killed in the midst of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from budgetlens.command.main import main
+from budgetlens.runs.manifest import RunError
+from budgetlens.runs.storage import RunDirectory
+from tests.conftest import write_corpus
+from tests.test_runs import assert_same_run, command, csv_files, errors_of
+
+ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+pytestmark = pytest.mark.slow
+
+#: Seconds that a node may take to start, where the machine is busy.
+START = "300"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes with a processor each; this process is connected to neither."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_raylet_start_wait_time_s", START)
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        made.add_node(num_cpus=1)
+        yield made
+        ray.shutdown()
+        made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("ray") / "eight.jsonl", 8)
+
+
+@pytest.fixture(scope="module")
+def local_run(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path, inputs: Path) -> Path:
+    out = tmp_path_factory.mktemp("local") / "run"
+    assert main([*command(out, tiny_directory, inputs), "--no-report"]) == 0
+    return out
+
+
+def test_a_node_that_is_killed_costs_its_parts_alone(
+    cluster: Any,
+    tmp_path: Path,
+    tiny_directory: Path,
+    inputs: Path,
+    local_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write = RunDirectory.write_part
+    workers = set()
+
+    def written(directory: RunDirectory, *given: Any) -> None:
+        write(directory, *given)
+        workers.add(given)
+        if len(list((directory.path / "parts").glob("part-*.json"))) == 2:
+            (second,) = cluster.worker_nodes
+            cluster.remove_node(second, allow_graceful=False)
+
+    monkeypatch.setattr(RunDirectory, "write_part", written)
+    given = ["--no-report", "--engine", "ray", "--address", cluster.address, "--workers", "2"]
+    out = tmp_path / "run"
+    assert main([*command(out, tiny_directory, inputs), *given]) == 0
+    told = errors_of(capsys)
+    assert "died (" in told
+    assert "its part is computed again" in told
+    assert len(csv_files(out)) >= 7
+    assert_same_run(out, local_run)
+
+
+def test_what_a_cluster_can_not_give_is_told(
+    cluster: Any, tmp_path: Path, tiny_directory: Path, inputs: Path
+) -> None:
+    from budgetlens.runs.engines.choice import Engine
+    from budgetlens.runs.engines.ray_actors import connected
+
+    with (
+        pytest.raises(RunError, match="no machine with 1 GPUs for a worker"),
+        connected(Engine("ray", address=cluster.address), "cuda", "auto"),
+    ):
+        raise AssertionError("nobody has a GPU")
