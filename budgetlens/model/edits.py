@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from einops import rearrange
 
@@ -57,6 +57,8 @@ class Edges:
     ``layers`` and ``heads`` are numbers from 0; None means all. ``rows`` are roles, or ``predicting`` for the
     rows whose logits predict the answer; None means every row of the stack.
     """
+
+    by_row: ClassVar[bool] = True
 
     keys: frozenset[str]
     rows: frozenset[str] | None = None
@@ -209,6 +211,8 @@ class RemoveOutput:
     numbers from 0, None means all.
     """
 
+    by_row: ClassVar[bool] = True
+
     block: str
     stack: str = "decoder"
     layers: frozenset[int] | None = None
@@ -235,6 +239,8 @@ class RemoveOutput:
 @dataclass(frozen=True)
 class ScaleValues:
     """Multiply every value at one site by a factor: the contract check's proof that an edit arrives."""
+
+    by_row: ClassVar[bool] = True
 
     site: Site
     factor: float
