@@ -10,11 +10,13 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from budgetlens.model.answering import generate
 from budgetlens.model.capture import Probing, capture
-from budgetlens.model.generation import Generated, generate
+from budgetlens.model.decoding import Decoding, GenerationError
+from budgetlens.model.generation import Generated
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import prepare_model
-from budgetlens.model.next_token import Decoding, GenerationError, NextToken
+from budgetlens.model.next_token import NextToken
 from budgetlens.model.observation import probe
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Segment, Trial
@@ -209,8 +211,9 @@ def test_edits_that_may_read_later_rows_are_refused_by_name(
         return replace(trial, trial=replace(trial.trial, edits=(edit,)))
 
     with pytest.raises(GenerationError, match="unsaid: stack decoder.*may read rows behind"):
-        generate(model, [trial, under(Unsaid())])
-    assert generate(model, [under(Unsaid("encoder"))]) == generate(model, [trial])
+        generate(model, [trial, under(Unsaid())], Decoding())
+    found = generate(model, [under(Unsaid("encoder"))], Decoding())
+    assert found == generate(model, [trial], Decoding())
 
 
 def test_what_can_t_be_generated_says_why(
@@ -226,7 +229,7 @@ def test_what_can_t_be_generated_says_why(
         check=False,
     )
     with pytest.raises(GenerationError, match="guidance_scale=2.0"):
-        generate(guided, [trials["bare"]])
+        generate(guided, [trials["bare"]], Decoding())
     with pytest.raises(ValueError, match="at least one token; got 0"):
         Decoding(tokens=0)
     with pytest.raises(ValueError, match="0 or a positive number; got -1"):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from budgetlens.design.intervention import available_interventions
-from budgetlens.model.generation import generate
-from budgetlens.model.next_token import Decoding
+from budgetlens.model.answering import generate
+from budgetlens.model.decoding import Decoding
 from tests.conformance import REFUSALS, Bench, applied
 from tests.test_conformance import FAMILIES, bench, direction, sample_levels
 from tests.test_generation import recomputed

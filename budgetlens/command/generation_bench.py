@@ -12,10 +12,9 @@ from budgetlens.corpora.corpus import read_corpus
 from budgetlens.design.design import Cell
 from budgetlens.model.batching import Batch, make_batch
 from budgetlens.model.capture import encode
-from budgetlens.model.contract import pad_token
+from budgetlens.model.decoding import Decoding
 from budgetlens.model.generation import generate_from
-from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.next_token import Decoding
+from budgetlens.model.loaded import LoadedModel, pad_token
 from budgetlens.runs.running import tokenized_units
 
 #: Target: the library's time per answer over ours.

@@ -17,7 +17,7 @@ from budgetlens.model.batching import Batch, make_batch
 from budgetlens.model.capture import Capture, Probing, capture
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.edits import ScaleValues
-from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.loaded import LoadedModel, pad_token
 from budgetlens.model.observation import probe
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Example, Trial
@@ -123,9 +123,3 @@ def _probe_batch(model: LoadedModel) -> Batch:
             )
         )
     return make_batch(trials, pad_token=pad_token(model), device=model.device)
-
-
-def pad_token(model: LoadedModel) -> int:
-    """The id that fills padding; any id that both stacks have will do, since padding is never seen."""
-    own = model.tokenizer.pad_token_id or 0
-    return own if own < min(model.embedding_rows.values()) else 0

@@ -1,6 +1,6 @@
 """Generation: what a cell answers, from the encoder's states, with every edit in force at every step.
 
-The encoder runs as for a likelihood (:func:`budgetlens.model.capture.encode`). The decoder reads the prompts of a
+The encoder ran as for a likelihood (:func:`budgetlens.model.capture.encode`). The decoder reads the prompts of a
 batch in one pass and then one token of every trial at a time, with the library's own cache of keys and values. It
 holds what the model projected, before any edit: edits of a call change the keys and values of every step's call anew,
 as they change those of the one call under teacher forcing. That is the same so long as what an edit makes of a row
@@ -12,7 +12,7 @@ Prompts are padded on the left, so that windows and distances are those of each 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,16 +25,16 @@ from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from budgetlens.model.attention import Tokens
-from budgetlens.model.batching import Batch, Rows, StateChange, make_batch
-from budgetlens.model.capture import encode
-from budgetlens.model.contract import pad_token
+from budgetlens.model.batching import Batch, Rows, StateChange
 from budgetlens.model.decoder_inputs import position_rows
+from budgetlens.model.decoding import Decoding, GenerationError
 from budgetlens.model.edit_words import edit_words
-from budgetlens.model.loaded import LoadedModel, at_path
-from budgetlens.model.next_token import Decoding, GenerationError, NextToken, end_tokens
-from budgetlens.model.observation import Probing
+from budgetlens.model.loaded import LoadedModel, at_path, pad_token
+from budgetlens.model.next_token import NextToken, end_tokens
+from budgetlens.model.observation import GeneratedAnswer, Probing
 from budgetlens.model.roles import PADDING, PREDICTING, ROLE_CODES
 from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.model.trials import Edit, StateEdit
 from budgetlens.model.visitor import StackVisitor
 
 ANSWER = ROLE_CODES["answer"]
@@ -48,48 +48,41 @@ class Generated:
     stopped: bool
 
 
-def generate(
-    model: LoadedModel, trials: Sequence[TokenizedTrial], decoding: Decoding | None = None
-) -> tuple[Generated, ...]:
-    """The answer of every trial, in place of the one that it holds.
-
-    Raises GenerationError for an edit that may read later rows and where the decoder's table of positions is too short;
-    EditError and StateError as :func:`budgetlens.model.capture.capture` does.
-    """
-    batch = make_batch(trials, pad_token=pad_token(model), device=model.device)
-    return generate_from(model, batch, encode(model, batch), decoding or Decoding())
-
-
 def generate_from(
     model: LoadedModel,
     batch: Batch,
     states: Float[Tensor, "encoder_pass encoder_position width"],
     decoding: Decoding,
+    edits: Sequence[Edit] = (),
 ) -> tuple[Generated, ...]:
-    """The answers of a batch from given encoder states, as :func:`budgetlens.model.capture.encode` makes them.
+    """The answer of every trial of a batch, in place of the one that it holds, from given encoder states.
 
-    The batch is not packed. Raises as :func:`generate` does.
+    ``states`` are as :func:`budgetlens.model.capture.encode` makes them; trials that share a lane answer by themselves.
+    Every trial runs under its own edits, and under ``edits`` besides.
+    Raises GenerationError for an edit that may read later rows and where the decoder's table of positions is too short;
+    EditError and StateError as :func:`budgetlens.model.capture.capture` does.
     """
-    for trial in batch.trials:
-        require_by_row(trial)
+    own = (edit for trial in batch.trials for edit in (*trial.trial.edits, *trial.trial.states))
+    require_by_row((*own, *edits))
     with torch.inference_mode():
-        return _Steps(model, batch, states, decoding).answers()
+        return _Steps(model, batch, states, decoding, edits).answers()
 
 
-def require_by_row(trial: TokenizedTrial) -> None:
+def generated_answer(model: LoadedModel, trial: TokenizedTrial, generated: Generated) -> GeneratedAnswer:
+    """What was generated as text, with the answers that are right for the trial's example."""
+    text = str(model.tokenizer.decode(list(generated.tokens), skip_special_tokens=True)).strip()
+    return GeneratedAnswer(generated.tokens, text, generated.stopped, trial.trial.example.right_answers)
+
+
+def require_by_row(edits: Iterable[Edit | StateEdit]) -> None:
     """Raise GenerationError where an edit of the decoder does not say that it reads no later row."""
-    decoder = (edit for edit in (*trial.trial.edits, *trial.trial.states) if not _of_encoder(edit))
-    for edit in decoder:
-        if not getattr(edit, "by_row", False):
+    for edit in edits:
+        if getattr(edit, "stack", None) != "encoder" and not getattr(edit, "by_row", False):
             raise GenerationError(
                 f"the edit '{edit_words(edit)}' may read rows behind the one that it changes, which generation does not "
                 "have yet: leave it out, or let its class say by_row = True where every row depends on itself and "
                 "earlier ones alone"
             )
-
-
-def _of_encoder(edit: Any) -> bool:
-    return getattr(edit, "stack", None) == "encoder"
 
 
 class _Steps:
@@ -101,8 +94,10 @@ class _Steps:
         batch: Batch,
         states: Float[Tensor, "encoder_pass position width"],
         decoding: Decoding,
+        edits: Sequence[Edit],
     ) -> None:
         self.model = model
+        self.edits = edits
         self.batch = batch
         self.decoding = decoding
         self.encoder = BaseModelOutput(last_hidden_state=states[batch.trial_pass])
@@ -204,7 +199,7 @@ class _Steps:
         return StackVisitor(
             self.model,
             Probing(),
-            [trial.trial.edits for trial in batch.trials],
+            [tuple(dict.fromkeys((*trial.trial.edits, *self.edits))) for trial in batch.trials],
             self._changes(fed),
             stack="decoder",
             row_roles=self.roles[:, rows],

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from budgetlens.model.attention import RowAttention, Site
+    from budgetlens.model.decoding import Decoding
 
 ProbeClass = TypeVar("ProbeClass")
 
@@ -67,7 +68,8 @@ class Probe:
     """Base of a probe of one's own: a frozen dataclass that declares what its records are, and measures.
 
     A probe of attention has ``categories(site)`` and ``observe(attention)`` (:class:`AttentionProbe`), a probe of answers
-    ``observe_answer(answer)`` (:class:`AnswerProbe`); ``@probe("name")`` above it gives it its name.
+    ``observe_answer(answer)`` (:class:`AnswerProbe`), one of generated answers ``decoding`` and
+    ``observe_generated(answer)`` (:class:`GenerationProbe`); ``@probe("name")`` above it gives it its name.
 
     Examples:
         >>> from dataclasses import dataclass
@@ -118,6 +120,63 @@ class AnswerProbe(Protocol):
     def observe_answer(self, answer: AnswerLogits) -> Mapping[str, Tensor]:
         """The declared quantities by name, each batch × row. A trial's value is the mean over its answer's rows."""
         ...
+
+
+class GenerationProbe(Protocol):
+    """Judges the answer that the model generates, token by token from its own, and yields quantities per answer."""
+
+    @property
+    def declares(self) -> Declaration:
+        """What its records are: one row per example and cell, without an axis."""
+        ...
+
+    @property
+    def decoding(self) -> Decoding:
+        """How answers are generated."""
+        ...
+
+    def observe_generated(self, answer: GeneratedAnswer) -> Mapping[str, float]:
+        """The declared quantities by name, of one example in one cell."""
+        ...
+
+
+#: A probe of whatever kind.
+AnyProbe = AttentionProbe | AnswerProbe | GenerationProbe
+
+
+@dataclass(frozen=True)
+class GeneratedAnswer:
+    """What the model answers in one cell, and what would be right.
+
+    ``tokens`` are ids without the end-of-sequence token, ``stopped`` tells whether one came; ``text`` is what they spell,
+    without special tokens and white space at both ends. ``right_answers`` are all that count as right, the example's
+    answer first. It prints as its text.
+
+    Examples:
+        >>> import budgetlens as bl
+        >>> model = bl.load_model("reference")
+        >>> reading = model.read(document="Orla Venn built the mill.", query="who built the mill", answer="Orla Venn")
+        >>> answer = reading.generate(tokens=4)
+        >>> str(answer) == answer.text, len(answer.tokens) <= 4
+        (True, True)
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    stopped: bool
+    right_answers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class GeneratedObservation:
+    """What a probe of generation saw: the answers of a batch's trials in their order, and its quantities of each."""
+
+    probe: str
+    answers: tuple[GeneratedAnswer, ...]
+    values: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -177,7 +236,7 @@ class Probing:
     ``activations`` are kept of these layers as they are, in both stacks: some of :data:`ACTIVATIONS`.
     """
 
-    probes: tuple[AttentionProbe | AnswerProbe, ...] = ()
+    probes: tuple[AnyProbe, ...] = ()
     layers: frozenset[int] | None = None
     encoder: bool = False
     activations: frozenset[str] = frozenset()
@@ -191,6 +250,11 @@ class Probing:
     def of_answers(self) -> tuple[AnswerProbe, ...]:
         """The probes that read the answer's logits."""
         return tuple(probe for probe in self.probes if hasattr(probe, "observe_answer"))  # type: ignore[misc]
+
+    @property
+    def of_generation(self) -> tuple[GenerationProbe, ...]:
+        """The probes that judge generated answers."""
+        return tuple(probe for probe in self.probes if hasattr(probe, "observe_generated"))  # type: ignore[misc]
 
     def reads(self, site: Site) -> bool:
         """Whether any probe reads ``site``."""
@@ -228,14 +292,14 @@ def usual_probes() -> tuple[str, ...]:
     return tuple(name for name, made in available_probes().items() if made.declares.usual)
 
 
-def read_probes(texts: Sequence[str]) -> tuple[AttentionProbe | AnswerProbe, ...]:
+def read_probes(texts: Sequence[str]) -> tuple[AnyProbe, ...]:
     """What a run reads: the outcome, and the probes that are named. Raises as :func:`chosen_probes` does."""
     outcome = outcome_name({name: made.declares for name, made in available_probes().items()})
     named = any(text.partition(":")[0] == outcome for text in texts)
     return chosen_probes(texts if named else (outcome, *texts))
 
 
-def chosen_probes(texts: Sequence[str]) -> tuple[AttentionProbe | AnswerProbe, ...]:
+def chosen_probes(texts: Sequence[str]) -> tuple[AnyProbe, ...]:
     """Probes by name, with parameters behind a colon as in ``name:k=3``.
 
     Raises RegistryError for an unknown name, ParameterError for an unknown or ill-typed parameter, and ValueError

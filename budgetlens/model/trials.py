@@ -44,6 +44,13 @@ class Example:
     # Values may be lists, which have no hash; equality compares them.
     columns: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
 
+    @property
+    def right_answers(self) -> tuple[str, ...]:
+        """All answers that count as right, each once: ``answer``, then the texts of the column ``answers``."""
+        further = dict(self.columns).get("answers", ())
+        listed = further if isinstance(further, list | tuple) else ()
+        return tuple(dict.fromkeys((self.answer, *(one for one in listed if isinstance(one, str)))))
+
     def __getitem__(self, column: str) -> Any:
         """The value of a further column; KeyError that names those that there are."""
         found = dict(self.columns)

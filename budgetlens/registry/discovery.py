@@ -32,8 +32,10 @@ REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "probe": ("declares", "categories", "observe"),
     }
 )
-#: What it may have instead: a probe of answers.
-_ALTERNATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"probe": ("declares", "observe_answer")})
+#: What it may have instead: a probe of answers, one of generated answers.
+_ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
+    {"probe": (("declares", "observe_answer"), ("declares", "decoding", "observe_generated"))}
+)
 
 
 def discover(kind: str, group: str) -> Mapping[str, Any]:
@@ -123,9 +125,9 @@ def require(kind: str, name: str, thing: Any) -> None:
         )
     fields = {field.name for field in dataclasses.fields(thing)}
     absent = [part for part in REQUIRED[kind] if part not in fields and not hasattr(thing, part)]
-    instead = _ALTERNATIVES.get(kind)
-    if instead and all(hasattr(thing, part) for part in instead):
-        absent = []
+    for instead in _ALTERNATIVES.get(kind, ()):
+        if all(part in fields or hasattr(thing, part) for part in instead):
+            absent = []
     absent += sorted(getattr(thing, "__abstractmethods__", frozenset()))
     if absent:
         raise RegistryError(f"{kind} {name!r} ({place(thing)}) has no {', '.join(absent)}; {expected}")
