@@ -12,9 +12,15 @@ from budgetlens.statistics.answer_scores import best, exact_match, f1, recall
 from budgetlens.statistics.quantities import Quantity
 
 
-def _score(name: str, label: str) -> Quantity:
+def _score(name: str, label: str, *, binary: bool = False) -> Quantity:
     return Quantity(
-        name, label, "fraction of 1", better="higher", smallest_difference=0.01, part_of_whole=True
+        name,
+        label,
+        "fraction of 1",
+        better="higher",
+        smallest_difference=0.01,
+        part_of_whole=True,
+        binary=binary,
     )
 
 
@@ -32,7 +38,7 @@ class Generation:
     declares = Declaration(
         title="Generated answer",
         quantities=(
-            _score("exact_match", "exact match of the generated answer"),
+            _score("exact_match", "exact match of the generated answer", binary=True),
             _score("f1", "F1 of the generated answer"),
             _score("recall", "recall of the right answer's words"),
             Quantity("length", "length of the generated answer", "tokens"),

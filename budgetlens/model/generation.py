@@ -12,7 +12,7 @@ Prompts are padded on the left, so that windows and distances are those of each 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +28,13 @@ from budgetlens.model.attention import Tokens
 from budgetlens.model.batching import Batch, Rows, StateChange
 from budgetlens.model.decoder_inputs import position_rows
 from budgetlens.model.decoding import Decoding, GenerationError
-from budgetlens.model.edit_words import edit_words
+from budgetlens.model.generable import require_by_row
 from budgetlens.model.loaded import LoadedModel, at_path, pad_token
 from budgetlens.model.next_token import NextToken, end_tokens
 from budgetlens.model.observation import GeneratedAnswer, Probing
 from budgetlens.model.roles import PADDING, PREDICTING, ROLE_CODES
 from budgetlens.model.tokenization import TokenizedTrial
-from budgetlens.model.trials import Edit, StateEdit
+from budgetlens.model.trials import Edit
 from budgetlens.model.visitor import StackVisitor
 
 ANSWER = ROLE_CODES["answer"]
@@ -72,17 +72,6 @@ def generated_answer(model: LoadedModel, trial: TokenizedTrial, generated: Gener
     """What was generated as text, with the answers that are right for the trial's example."""
     text = str(model.tokenizer.decode(list(generated.tokens), skip_special_tokens=True)).strip()
     return GeneratedAnswer(generated.tokens, text, generated.stopped, trial.trial.example.right_answers)
-
-
-def require_by_row(edits: Iterable[Edit | StateEdit]) -> None:
-    """Raise GenerationError where an edit of the decoder does not say that it reads no later row."""
-    for edit in edits:
-        if getattr(edit, "stack", None) != "encoder" and not getattr(edit, "by_row", False):
-            raise GenerationError(
-                f"the edit '{edit_words(edit)}' may read rows behind the one that it changes, which generation does not "
-                "have yet: leave it out, or let its class say by_row = True where every row depends on itself and "
-                "earlier ones alone"
-            )
 
 
 class _Steps:
