@@ -4,7 +4,7 @@ Every figure is a ratio of two timings taken in turn in one process, so that it 
 speed drifts. ``capture``: all decoder budgets, entropies and losses over the plain forward of the same
 batches. ``memory``: their peak memory, each in a process of its own. ``contributions``: time and peak memory of all
 probes of what rows take from each role, over the plain forward's. ``job``: the whole of analysis 08 on the built-in model
-against the published way of working.
+against the published way of working. ``generation``: answers against the library's, one by one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from einops import rearrange
 
+from budgetlens.command.generation_bench import GENERATION_LEAST, generation_ratios
 from budgetlens.corpora.corpus import read_corpus
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.batching import Batch, make_batch
@@ -59,29 +60,22 @@ ENCODER_LENGTHS = (600, 2048)
 #: Examples of the job benchmark.
 JOB_EXAMPLES = 40
 
-PARTS = ("capture", "memory", "contributions", "job")
-
 
 def run_benchmarks(parts: Sequence[str], *, repeats: int) -> int:
     """Print the benchmarks asked for; 0 where every target is met, else 1.
 
     Raises ValueError for an unknown part.
     """
-    unknown = sorted(set(parts) - set(PARTS))
+    unknown = sorted(set(parts) - BENCHMARKS.keys())
     if unknown:
-        raise ValueError(f"no benchmark is called {unknown[0]!r}; there are {', '.join(PARTS)}")
+        raise ValueError(f"no benchmark is called {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
     print(
         f"torch {torch.__version__}, {torch.get_num_threads()} threads, {repeats} paired repetitions",
         flush=True,
     )
     met = True
-    for part in parts or PARTS:
-        met &= {
-            "capture": bench_capture,
-            "memory": bench_memory,
-            "contributions": bench_contributions,
-            "job": bench_job,
-        }[part](repeats)
+    for part in parts or BENCHMARKS:
+        met &= BENCHMARKS[part](repeats)
     return 0 if met else 1
 
 
@@ -167,6 +161,26 @@ def bench_job(repeats: int) -> bool:
         f"  largest deviation of the two ways' numbers: {deviation:.1e}, at most {allowed:.1e} from rounding"
     )
     return met and deviation <= allowed
+
+
+def bench_generation(repeats: int) -> bool:
+    """Answers under eight cells from given encoder states, against the library's generation of one after the other."""
+    met = True
+    for model in (load_model(str(REFERENCE_MODEL)), large_model()):
+        ratios = generation_ratios(model, max(1, repeats // 2))
+        met &= _print_ratio(
+            f"the library's generate / generation, per answer, {model.name}", ratios, least=GENERATION_LEAST
+        )
+    return met
+
+
+BENCHMARKS = {
+    "capture": bench_capture,
+    "memory": bench_memory,
+    "contributions": bench_contributions,
+    "job": bench_job,
+    "generation": bench_generation,
+}
 
 
 def rounding(units: Sequence[Unit], layers: int) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,14 @@ class MalformedRow:
 IDENTIFIERS = ("query_id", "identifier", "id")
 
 
+#: What a row of MS MARCO says where nobody found an answer.
+_NO_ANSWER = "No Answer Present."
+#: Columns that MS MARCO's own rule reads, or that say nothing of the example.
+_MS_MARCO = ("query", "query_type", "answers", "wellFormedAnswers", "passages")
+#: Further columns that hold lists of texts: all right answers, wrong ones to choose from.
+_LISTS = ("answers", "candidates")
+
+
 class _BadField(Exception):
     """Carries the reason out of the field readers; never leaves this module."""
 
@@ -105,9 +114,7 @@ def _plain(row: dict[str, Any], number: int, selection: Selection) -> Candidate:
         answer=_text(row, "answer"),
         # CSV has no null: an empty cell there is an absent list.
         unselected=tuple(_texts(row, "passages")) if row.get("passages") not in (None, "") else (),
-        columns=tuple(
-            (name, value) for name, value in row.items() if name not in known and value not in (None, "")
-        ),
+        columns=_further(row, known),
     )
 
 
@@ -133,7 +140,35 @@ def _ms_marco(row: dict[str, Any], number: int, selection: Selection) -> Candida
     if document is None:
         reason = f"no selected passage of {shortest}-{longest} words"
         return IneligibleRow(reason, selected, unselected)
-    return Candidate(number, _identifier(row, number), query, document, answer, selected, unselected)
+    answers = ("answers", _right_answers(row, answer))
+    further = _further(row, (*_MS_MARCO, identifier_column(row)))
+    return Candidate(
+        number, _identifier(row, number), query, document, answer, selected, unselected, (answers, *further)
+    )
+
+
+def _right_answers(row: dict[str, Any], answer: str) -> list[str]:
+    """The answer that is asked for, then every other one that the row calls right, each once.
+
+    A list that can't be read takes no row out of the selection, which looks at the first answers alone.
+    """
+    listed: list[str] = []
+    for name in ("wellFormedAnswers", "answers"):
+        with suppress(_BadField):
+            listed += _texts(row, name)
+    usable = (one for one in listed if one.strip() not in ("", "[]", _NO_ANSWER))
+    return list(dict.fromkeys((answer, *usable)))
+
+
+def _further(row: dict[str, Any], known: Sequence[str]) -> tuple[tuple[str, Any], ...]:
+    """The columns that no schema names, with their values; lists of texts that a CSV cell holds as JSON are read."""
+    found = []
+    for name, value in row.items():
+        if name not in known and value not in (None, ""):
+            if name in _LISTS and isinstance(value, str) and value.lstrip().startswith("["):
+                value = _texts(row, name)
+            found.append((name, value))
+    return tuple(found)
 
 
 def _ms_marco_answer(row: dict[str, Any]) -> str | None:
@@ -144,7 +179,7 @@ def _ms_marco_answer(row: dict[str, Any]) -> str | None:
     if well_formed and well_formed[0].strip() not in ("", "[]"):
         return well_formed[0]
     answers = _texts(row, "answers")
-    if not answers or answers[0] == "No Answer Present.":
+    if not answers or answers[0] == _NO_ANSWER:
         return None
     if not answers[0].strip():
         raise _BadField("the first of 'answers' is empty")

@@ -15,14 +15,18 @@ from budgetlens.design.intervention import Intervention
 from budgetlens.face.activations import Activations, save_trial
 from budgetlens.face.arguments import layer_numbers, optional_number, path_given, several
 from budgetlens.face.attention import Attention, attention_of
-from budgetlens.face.given import fed_texts
+from budgetlens.face.given import SEED, fed_texts
 from budgetlens.face.levels import made_of, own_name
 from budgetlens.face.top_tokens import TopTokens, top_table
+from budgetlens.model.answering import generate
 from budgetlens.model.capture import Probing
+from budgetlens.model.decoding import ANSWER_TOKENS, Decoding
+from budgetlens.model.generation import generated_answer
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import (
     ACTIVATIONS,
     AnswerObservation,
+    GeneratedAnswer,
     available_probes,
     chosen_probes,
     outcome_name,
@@ -164,6 +168,28 @@ class Reading:
         """
         return attention_of(self.loaded, self.trial, layer=layer, side=side, block=block, rows=self.rows)
 
+    def generate(
+        self, *, tokens: int = ANSWER_TOKENS, temperature: float = 0.0, seed: int = SEED, plain: bool = False
+    ) -> GeneratedAnswer:
+        """What the model answers by itself from the same encoder states, under the same interventions.
+
+        Args:
+            tokens: the most that the answer gets, the token that ends it included.
+            temperature: 0 takes the most probable token; another draws from softmax(logits / temperature).
+            seed: of the draws.
+            plain: leave out the logits processors of the model's generation configuration.
+
+        Returns:
+            The answer: its ``.text``, its ``.tokens`` (ids) and whether it ``.stopped`` by itself; it prints as its text.
+
+        Raises:
+            GenerationError: an edit that may read later rows, or a decoder without so many positions.
+            ValueError: less than one token, or a negative temperature.
+        """
+        decoding = Decoding(tokens, temperature, seed, plain)
+        (found,) = generate(self.loaded, [self.trial], decoding)
+        return generated_answer(self.loaded, self.trial, found)
+
     def plot(
         self,
         what: str = "tokens",
@@ -269,7 +295,8 @@ class Reading:
         return (
             f"Reading of {self.name}, {self.trial.answer_tokens} answer tokens, {self.nll:.4f} nats per token"
             + (f", under {self.fed.cell}" if self.fed.cell else "")
-            + "; .nll, .token_nll, .logits, .budgets, .contributions, .records('…'), .attention(layer=…), .plot()"
+            + "; .nll, .token_nll, .logits, .budgets, .contributions, .records('…'), .attention(layer=…), .generate(), "
+            + ".plot()"
         )
 
     def _repr_html_(self) -> str:

@@ -10,8 +10,7 @@ from torch import Tensor
 from budgetlens.model.attention import Site
 from budgetlens.model.batching import make_batch
 from budgetlens.model.capture import Probing, capture
-from budgetlens.model.contract import pad_token
-from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.loaded import LoadedModel, pad_token
 from budgetlens.model.observation import ACTIVATIONS
 from budgetlens.model.tokenization import TokenizedTrial
 

@@ -21,10 +21,19 @@ from torch import Tensor
 from budgetlens.model.attention import Site, Tokens
 from budgetlens.model.batching import Batch, Rows, with_donors
 from budgetlens.model.decoder_inputs import decoder_inputs, position_rows
+from budgetlens.model.decoding import Decoding
 from budgetlens.model.edit_words import edit_words
 from budgetlens.model.edits import EditError, OutputEdit
+from budgetlens.model.generation import generate_from, generated_answer
 from budgetlens.model.loaded import LoadedModel, at_path
-from budgetlens.model.observation import AnswerLogits, AnswerObservation, Observation, Probing
+from budgetlens.model.observation import (
+    AnswerLogits,
+    AnswerObservation,
+    GeneratedAnswer,
+    GeneratedObservation,
+    Observation,
+    Probing,
+)
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
 from budgetlens.model.visitor import StackVisitor
@@ -38,7 +47,8 @@ class Capture:
     """What one batch leaves.
 
     ``token_losses`` trial × row, nats, NaN at padding; ``observations`` one per probe of attention and site,
-    ``answers`` one per probe of answers. ``activations`` are those that the reading keeps, by stack, by site (the
+    ``answers`` one per probe of answers, ``generated`` one per probe of generated answers.
+    ``activations`` are those that the reading keeps, by stack, by site (the
     residual stream: by layer) and by what they are: of passes in the encoder, of lanes in the decoder, before edits of
     the call and behind those of states.
     """
@@ -46,6 +56,7 @@ class Capture:
     token_losses: Float[np.ndarray, "trial row"]
     observations: tuple[Observation, ...]
     answers: tuple[AnswerObservation, ...] = ()
+    generated: tuple[GeneratedObservation, ...] = ()
     activations: Mapping[tuple[str, Site | int, str], Tensor] = field(default_factory=dict)
 
 
@@ -62,11 +73,13 @@ def capture(model: LoadedModel, batch: Batch, reading: Probing, edits: Sequence[
     with torch.inference_mode():
         states, encoder = _encode(model, batch, reading, edits)
         losses, decoder, answers = _decode(model, batch, states, reading, edits)
+        generated = _generated(model, batch, states, reading, edits)
     owners = batch.trial_pass if batch.encoder_owners is None else batch.encoder_owners
     return Capture(
         token_losses=losses,
         observations=(*encoder.observations(owners), *decoder.observations(None)),
         answers=answers,
+        generated=generated,
         activations={
             (visitor.stack, *key): tensor
             for visitor in (encoder, decoder)
@@ -207,6 +220,25 @@ def _answer_observations(
             for name, table in by_row.items()
         }
         found.append(AnswerObservation(name_of(probe), probe.declares.by_token, tokens, sums, by_row))
+    return tuple(found)
+
+
+def _generated(
+    model: LoadedModel, batch: Batch, states: Tensor, reading: Probing, edits: tuple[Edit, ...]
+) -> tuple[GeneratedObservation, ...]:
+    """What the probes of generation make of the batch's answers; those that decode alike share them."""
+    by_decoding: dict[Decoding, tuple[GeneratedAnswer, ...]] = {}
+    found = []
+    for probe in reading.of_generation:
+        if probe.decoding not in by_decoding:
+            made = generate_from(model, batch, states, probe.decoding, edits)
+            by_decoding[probe.decoding] = tuple(
+                generated_answer(model, trial, own) for trial, own in zip(batch.trials, made, strict=True)
+            )
+        answers = by_decoding[probe.decoding]
+        seen = [probe.observe_generated(answer) for answer in answers]
+        values = {name: np.array([own[name] for own in seen], dtype=np.float64) for name in seen[0]}
+        found.append(GeneratedObservation(name_of(probe), answers, values))
     return tuple(found)
 
 

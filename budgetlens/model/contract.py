@@ -18,7 +18,7 @@ from budgetlens.model.batching import Batch, make_batch
 from budgetlens.model.capture import Capture, Probing, capture
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.edits import ScaleValues
-from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.loaded import LoadedModel, pad_token
 from budgetlens.model.observation import AtSite, probe
 from budgetlens.model.stream import Stream
 from budgetlens.model.sublayer import JOINT, Sublayer, product
@@ -233,9 +233,3 @@ def _probe_batch(model: LoadedModel) -> Batch:
             )
         )
     return make_batch(trials, pad_token=pad_token(model), device=model.device)
-
-
-def pad_token(model: LoadedModel) -> int:
-    """The id that fills padding; any id that both stacks have will do, since padding is never seen."""
-    own = model.tokenizer.pad_token_id or 0
-    return own if own < min(model.embedding_rows.values()) else 0

@@ -102,9 +102,27 @@ class Declaration:
 
     def with_smallest(self, smallest: Smallest) -> Declaration:
         """The declaration with another smallest difference of what is tested. Raises ValueError for points of no whole."""
-        tested = self.tested
-        changed = tuple(smallest.of(each) if each is tested else each for each in self.quantities)
+        tested = self.effects_of("").values()
+        changed = tuple(smallest.of(each) if each in tested else each for each in self.quantities)
         return replace(self, quantities=changed)
+
+    def effects_of(self, probe: str) -> dict[str, Quantity]:
+        """The tables of effects by name, with what each compares: the tested quantity's first.
+
+        A probe of answers has one for every quantity with a smallest difference, ``PROBE_QUANTITY_effects``.
+        """
+        tested = self.tested
+        if tested is None:
+            return {}
+        others = () if self.axis else self.quantities
+        return {
+            self.table(probe, "effects"): tested,
+            **{
+                f"{probe}_{each.name}_effects": each
+                for each in others
+                if each is not tested and each.smallest_difference is not None
+            },
+        }
 
     def table(self, probe: str, kind: str) -> str:
         """The name of one of the probe's tables: ``cells``, ``totals``, ``effects`` or ``heads``."""

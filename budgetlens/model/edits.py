@@ -76,6 +76,8 @@ class Edges:
     ``predicting`` for the rows whose logits predict the answer; None means every row of the stack.
     """
 
+    by_row: ClassVar[bool] = True
+
     keys: frozenset[str]
     rows: frozenset[str] | None = None
     stack: str = "decoder"
@@ -248,6 +250,8 @@ class RemoveOutput:
     numbers from 0, None means all.
     """
 
+    by_row: ClassVar[bool] = True
+
     block: str
     stack: str = "decoder"
     layers: frozenset[int] | None = None
@@ -274,6 +278,8 @@ class RemoveOutput:
 @dataclass(frozen=True)
 class ScaleValues:
     """Multiply every value at one site by a factor: the contract check's proof that an edit arrives."""
+
+    by_row: ClassVar[bool] = True
 
     site: Site
     factor: float

@@ -97,6 +97,12 @@ class LoadedModel:
         return at_path(self.model, site_path(self.family, site))
 
 
+def pad_token(model: LoadedModel) -> int:
+    """The id that fills padding; any id that both stacks have will do, since padding is never seen."""
+    own = model.tokenizer.pad_token_id or 0
+    return own if own < min(model.embedding_rows.values()) else 0
+
+
 def at_path(root: Any, path: str) -> Any:
     """The object at a dotted attribute path; digits index module lists."""
     for part in path.split("."):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from budgetlens.model.attention import RowAttention, Site
+    from budgetlens.model.decoding import Decoding
     from budgetlens.model.stream import Stream
     from budgetlens.model.sublayer import Sublayer
 
@@ -69,7 +70,8 @@ class Probe:
     """Base of a probe of one's own: a frozen dataclass that declares what its records are, and measures.
 
     A probe of attention has ``categories(site)`` and ``observe(attention)`` (:class:`AttentionProbe`), a probe of answers
-    ``observe_answer(answer)`` (:class:`AnswerProbe`); ``@probe("name")`` above it gives it its name.
+    ``observe_answer(answer)`` (:class:`AnswerProbe`), one of generated answers ``decoding`` and
+    ``observe_generated(answer)`` (:class:`GenerationProbe`); ``@probe("name")`` above it gives it its name.
 
     Examples:
         >>> from dataclasses import dataclass
@@ -166,6 +168,59 @@ class AnswerProbe(Protocol):
         ...
 
 
+class GenerationProbe(Protocol):
+    """Judges the answer that the model generates, token by token from its own, and yields quantities per answer."""
+
+    @property
+    def declares(self) -> Declaration:
+        """What its records are: one row per example and cell, without an axis."""
+        ...
+
+    @property
+    def decoding(self) -> Decoding:
+        """How answers are generated."""
+        ...
+
+    def observe_generated(self, answer: GeneratedAnswer) -> Mapping[str, float]:
+        """The declared quantities by name, of one example in one cell."""
+        ...
+
+
+@dataclass(frozen=True)
+class GeneratedAnswer:
+    """What the model answers in one cell, and what would be right.
+
+    ``tokens`` are ids without the end-of-sequence token, ``stopped`` tells whether one came; ``text`` is what they spell,
+    without special tokens and white space at both ends. ``right_answers`` are all that count as right, the example's
+    answer first. It prints as its text.
+
+    Examples:
+        >>> import budgetlens as bl
+        >>> model = bl.load_model("reference")
+        >>> reading = model.read(document="Orla Venn built the mill.", query="who built the mill", answer="Orla Venn")
+        >>> answer = reading.generate(tokens=4)
+        >>> str(answer) == answer.text, len(answer.tokens) <= 4
+        (True, True)
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    stopped: bool
+    right_answers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class GeneratedObservation:
+    """What a probe of generation saw: the answers of a batch's trials in their order, and its quantities of each."""
+
+    probe: str
+    answers: tuple[GeneratedAnswer, ...]
+    values: Mapping[str, np.ndarray]
+
+
 @dataclass(frozen=True)
 class AtSite:
     """What a probe of the stream has of one site: ``values`` by quantity, each batch × head × row × category.
@@ -180,7 +235,7 @@ class AtSite:
 
 
 #: A probe of any kind.
-AnyProbe: TypeAlias = AttentionProbe | SublayerProbe | StreamProbe | AnswerProbe
+AnyProbe: TypeAlias = AttentionProbe | SublayerProbe | StreamProbe | AnswerProbe | GenerationProbe
 
 
 @dataclass(frozen=True)
@@ -264,6 +319,11 @@ class Probing:
     def of_answers(self) -> tuple[AnswerProbe, ...]:
         """The probes that read the answer's logits."""
         return tuple(probe for probe in self.probes if hasattr(probe, "observe_answer"))  # type: ignore[misc]
+
+    @property
+    def of_generation(self) -> tuple[GenerationProbe, ...]:
+        """The probes that judge generated answers."""
+        return tuple(probe for probe in self.probes if hasattr(probe, "observe_generated"))  # type: ignore[misc]
 
     def reads(self, site: Site) -> bool:
         """Whether any probe reads ``site``."""

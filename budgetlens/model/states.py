@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from einops import pack, rearrange
 
@@ -70,6 +70,8 @@ class MeanStates(StateEdit):
 class ZeroStates(StateEdit):
     """Put zeros."""
 
+    by_row: ClassVar[bool] = True
+
     def apply(self, states: Tensor, donors: Sequence[Tensor]) -> Tensor:
         """Zeros."""
         return states.new_zeros(states.shape)
@@ -92,6 +94,8 @@ class Direction:
 @dataclass(frozen=True)
 class AddDirection(StateEdit):
     """Add ``strength`` × a direction to every position: steering. The direction is taken as it is, unscaled."""
+
+    by_row: ClassVar[bool] = True
 
     direction: Direction = Direction(Path())
     strength: float = 1.0

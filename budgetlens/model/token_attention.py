@@ -20,9 +20,8 @@ from torch import Tensor
 from budgetlens.model.attention import RowAttention, Site
 from budgetlens.model.batching import Rows, make_batch
 from budgetlens.model.capture import Probing, capture
-from budgetlens.model.contract import pad_token
 from budgetlens.model.declaration import Declaration
-from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.loaded import LoadedModel, pad_token
 from budgetlens.model.observation import probe
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
 from budgetlens.registry.characters import is_broken
@@ -43,6 +43,13 @@ class Example:
     passages: tuple[str, ...] = ()
     # Values may be lists, which have no hash; equality compares them.
     columns: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
+
+    @property
+    def right_answers(self) -> tuple[str, ...]:
+        """All answers that count as right, each once: ``answer``, then the texts of the column ``answers``."""
+        further = dict(self.columns).get("answers", ())
+        listed = further if isinstance(further, list | tuple) else ()
+        return tuple(dict.fromkeys((self.answer, *(one for one in listed if isinstance(one, str)))))
 
     def __getitem__(self, column: str) -> Any:
         """The value of a further column; KeyError that names those that there are."""
@@ -117,7 +124,9 @@ class Edit(Protocol):
     share an encoder pass. One without may change either, and shares no pass with trials that lack it. One with a
     method ``idle_in(trial)`` tells why it changes nothing in a tokenized trial, or None where it may change
     something; one without counts as changing something everywhere. One whose ``alone`` is true shares its decoder rows
-    with no other trial.
+    with no other trial. One with an attribute ``by_row`` that is true makes of every row what depends on that row and
+    earlier ones alone: where answers are generated, later ones are not there yet, and edits of the decoder that don't say
+    so are refused.
     """
 
     def matches(self, site: Site) -> bool:
@@ -161,8 +170,11 @@ class StateEdit(ABC):
 
     ``layer`` counts from 0; None stands for the encoder's final states, behind its last norm, which are what
     the decoder is given. ``donors`` are trials whose encoder states at the same place the edit may read.
-    In the decoder, ``predicting`` (:mod:`budgetlens.model.roles`) may stand among the roles, and there are no donors.
+    In the decoder, ``predicting`` (:mod:`budgetlens.model.roles`) may stand among the roles, and there are no donors;
+    ``by_row`` says there what it says of an :class:`Edit`.
     """
+
+    by_row: ClassVar[bool] = False
 
     roles: frozenset[str]
     stack: str

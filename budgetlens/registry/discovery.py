@@ -32,13 +32,14 @@ REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "probe": ("declares", "categories", "observe"),
     }
 )
-#: What it may have instead: a probe of answers.
+#: What it may have instead: a probe of answers, of sublayers, of the residual stream, of generated answers.
 _ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
     {
         "probe": (
             ("declares", "observe_answer"),
             ("declares", "categories", "observe_sublayers"),
             ("declares", "categories", "keep", "observe_stream"),
+            ("declares", "decoding", "observe_generated"),
         )
     }
 )
@@ -132,7 +133,7 @@ def require(kind: str, name: str, thing: Any) -> None:
     fields = {field.name for field in dataclasses.fields(thing)}
     absent = [part for part in REQUIRED[kind] if part not in fields and not hasattr(thing, part)]
     for instead in _ALTERNATIVES.get(kind, ()):
-        if all(hasattr(thing, part) for part in instead):
+        if all(part in fields or hasattr(thing, part) for part in instead):
             absent = []
     absent += sorted(getattr(thing, "__abstractmethods__", frozenset()))
     if absent:

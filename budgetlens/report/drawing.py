@@ -112,17 +112,18 @@ def outcome_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, F
     """The effects on what every probe of answers measured, the outcome left out, which has figures of its own."""
     figures = {}
     for name, declared in run.declarations.items():
-        key, tested = declared.table(name, "effects"), declared.tested
-        if declared.axis or declared.outcome or tested is None or key not in tables:
+        if declared.axis or declared.outcome:
             continue
-        first, _ = main_effects(run.plan, tables[key])
-        figures[key] = effects_forest(
-            first,
-            quantity=tested.label,
-            unit=tested.unit,
-            better=tested.better,
-            title=f"Paired effects on {tested.label}: {run.manifest.setting}",
-        )
+        for key, tested in declared.effects_of(name).items():
+            if key in tables:
+                first, _ = main_effects(run.plan, tables[key])
+                figures[key] = effects_forest(
+                    first,
+                    quantity=tested.label,
+                    unit=tested.unit,
+                    better=tested.better,
+                    title=f"Paired effects on {tested.label}: {run.manifest.setting}",
+                )
     return figures
 
 

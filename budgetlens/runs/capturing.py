@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from budgetlens.model.batching import EncoderKey, encoder_key, make_batch, with_donors
 from budgetlens.model.capture import Capture, Probing, capture
-from budgetlens.model.contract import pad_token
-from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.loaded import LoadedModel, pad_token
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.memory import free_memory, is_out_of_memory
 from budgetlens.runs.records import (
     Fed,
     answer_records,
+    generated_records,
     observation_records,
     trial_records,
 )
@@ -116,10 +116,12 @@ def capture_records(fed: Sequence[Fed], captured: Capture) -> dict[str, pa.Table
     """Records of one batch, by kind."""
     tables = {"trials": trial_records(fed)}
     for name in dict.fromkeys(observation.probe for observation in captured.observations):
-        own = [observation for observation in captured.observations if observation.probe == name]
-        tables[name] = observation_records(fed, own)
+        seen = [observation for observation in captured.observations if observation.probe == name]
+        tables[name] = observation_records(fed, seen)
     for answer in captured.answers:
         tables[answer.probe] = answer_records(fed, answer)
+    for own in captured.generated:
+        tables[own.probe] = generated_records(fed, own)
     return tables
 
 

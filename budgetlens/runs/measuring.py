@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.design import Design
+from budgetlens.design.generable import require_generable
 from budgetlens.design.reach import require_feasible
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import AnyProbe
@@ -45,12 +46,15 @@ def measured(
     Lines on the standard error tell how far it is, which examples are left out, and where a batch was halved.
 
     Raises ValueError for layers that the model lacks, RunError where one trial does not fit into memory, and as
-    :func:`budgetlens.design.reach.require_feasible` does.
+    :func:`budgetlens.design.reach.require_feasible` and, where answers are generated,
+    :func:`budgetlens.design.generable.require_generable` do.
     """
     rows, batch_tokens = resolved(rows, model, options)
     reading = reading_of(probes, model, options)
     tokenizer = model.trial_tokenizer
     require_feasible(design, corpus, tokenizer, options.seed)
+    if reading.of_generation:
+        require_generable(design, corpus, tokenizer, options.seed)
     feeding = feeding_of(design.cells, corpus, tokenizer, options.seed)
     for words in (
         *left_out_words(feeding.left_out, len(corpus.examples)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from budgetlens.model.observation import ALL_HEADS, AnswerObservation, Observation
+from budgetlens.model.observation import ALL_HEADS, AnswerObservation, GeneratedObservation, Observation
 from budgetlens.model.roles import ROLES
 from budgetlens.model.tokenization import TokenizedTrial
 
@@ -95,6 +95,18 @@ def answer_records(fed: Sequence[Fed], observation: AnswerObservation) -> pa.Tab
         if observation.by_token:
             columns[f"{name}_sum"] = pa.array(sums, pa.float64())
     return pa.table(columns)
+
+
+def generated_records(fed: Sequence[Fed], observation: GeneratedObservation) -> pa.Table:
+    """What a probe of generated answers saw: one row per trial, its quantities, then ``text`` and ``tokens`` (ids)."""
+    return pa.table(
+        {
+            **_keys(fed),
+            **{name: pa.array(values, pa.float64()) for name, values in observation.values.items()},
+            "text": pa.array([answer.text for answer in observation.answers], pa.string()),
+            "tokens": pa.array([answer.tokens for answer in observation.answers], pa.list_(pa.int32())),
+        }
+    )
 
 
 def observation_records(fed: Sequence[Fed], observations: Sequence[Observation]) -> pa.Table:

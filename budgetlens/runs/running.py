@@ -25,6 +25,7 @@ from budgetlens.design.analysis import Analysis
 from budgetlens.design.catalogue import available_analyses
 from budgetlens.design.custom import design_mapping
 from budgetlens.design.design import Cell
+from budgetlens.design.generable import require_generable
 from budgetlens.design.intervention import Intervention
 from budgetlens.design.plan import Plan
 from budgetlens.design.reach import require_feasible
@@ -82,13 +83,16 @@ def run_analysis(
     ``computer`` computes the parts, and this process alone writes them.
 
     Raises RunError where the directory belongs to another run, ValueError for layers the model lacks, and as
-    :func:`budgetlens.design.reach.require_feasible` does.
+    :func:`budgetlens.design.reach.require_feasible` and, where answers are generated,
+    :func:`budgetlens.design.generable.require_generable` do.
     """
     plan = analysis.plan(options.protocol)
     rows, batch_tokens = resolved(plan.rows, model, options)
     reading = reading_of(read_probes(options.probes or plan.probes), model, options)
     # The command asks before it loads the weights; whoever has a model already comes here at once.
     require_feasible(plan.design, corpus, model.trial_tokenizer, options.seed, allow_idle=plan.allow_idle)
+    if reading.of_generation:
+        require_generable(plan.design, corpus, model.trial_tokenizer, options.seed)
     with directory.locked():
         directory.begin(
             run_identity(analysis, plan, model, corpus, options, rows=rows, batch_tokens=batch_tokens),

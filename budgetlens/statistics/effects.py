@@ -28,6 +28,7 @@ from budgetlens.statistics.contrasts import (
 from budgetlens.statistics.decisions import decide, joined
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import Missing, PairedEffect, one_sample_effects, paired_effect
+from budgetlens.statistics.proportions import counts_of, of_proportions
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.ratios import Ratio, decomposition, ratio_of_means, split_of_means
 from budgetlens.statistics.verdicts import ANSWER_NLL, verdict
@@ -73,7 +74,8 @@ def effects_table(
         contrasts: comparisons, main effects, interactions; each is valued per example first.
         inference: its correction corrects the p of the mean; "bonferroni" shows the t-test p corrected, as published,
             and decides by the other; its clusters give cluster-robust statistics.
-        quantity: what is compared; which way is better gives the verdict its words.
+        quantity: what is compared; which way is better gives the verdict its words. Of a binary one, two cells are compared
+            by McNemar's exact test and Newcombe's interval, where examples share no documents.
         missing: "refuse" raises on unpaired examples and gives NaN with a reason where a value is not finite;
             "drop" leaves such examples out and counts them in `reason`.
 
@@ -102,10 +104,29 @@ def effects_table(
         between=np.array([contrast.between for contrast in contrasts]),
         missing=missing,
     )
+    if quantity.binary and inference.labels(wide.index) is None:
+        effects = [
+            _of_two_cells(effect, wide, contrast, inference.confidence)
+            for effect, contrast in zip(effects, contrasts, strict=True)
+        ]
     table = _rows(contrasts, effects, wide)
     if tokens_reason:
         table["withheld"] = [joined(withheld, tokens_reason) for withheld in table["withheld"]]
     return with_verdicts(table, inference, quantity)
+
+
+def _of_two_cells(
+    effect: PairedEffect, wide: pd.DataFrame, contrast: Contrast, confidence: float
+) -> PairedEffect:
+    """The effect by proportions, where the contrast compares two cells and every example has a 0 or a 1 in both."""
+    cells = {weight: cell for cell, weight in contrast.weights.items()}
+    if len(contrast.weights) != 2 or set(cells) != {1.0, -1.0}:
+        return effect
+    pairs = wide[[cells[1.0], cells[-1.0]]].dropna().to_numpy(dtype=np.float64)
+    counts = counts_of(pairs[:, 0], pairs[:, 1]) if len(pairs) else None
+    if counts is None or counts.n != effect.n:
+        return effect
+    return of_proportions(effect, counts, confidence)
 
 
 def _rows(contrasts: Sequence[Contrast], effects: Sequence[PairedEffect], wide: pd.DataFrame) -> pd.DataFrame:

@@ -48,6 +48,8 @@ class Quantity:
     stands at its reference."""
     part_of_whole: bool = False
     """Whether values are parts of one whole, 0 to 1: they are told in percent, and their differences in points."""
+    binary: bool = False
+    """Whether an example's value is 0 or 1: differences of two cells then have the tests and intervals of proportions."""
     short_unit: str = ""
     """Unit in a sentence, such as `nats`; the unit where none is given."""
     bound_unit: str = ""

@@ -135,7 +135,7 @@ def _category(name: str) -> str:
 def _quantity(run: Run, evidence: Evidence) -> Quantity:
     source = run.source or run
     for name, declared in source.declarations.items():
-        if declared.tested is not None and declared.table(name, "effects") == evidence.table:
-            return declared.tested
+        if evidence.table in declared.effects_of(name):
+            return declared.effects_of(name)[evidence.table]
     quantity = source.outcome_quantity
     return replace(quantity, short_unit=evidence.unit) if evidence.unit else quantity

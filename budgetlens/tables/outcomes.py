@@ -28,7 +28,8 @@ from budgetlens.tables.run_statistics import anova_table, seeds_table, strata_ta
 
 
 def outcome_tables(run: Run) -> dict[str, pd.DataFrame]:
-    """NAME and NAME_effects of every probe of answers; quantities without a smallest difference are not tested.
+    """NAME and NAME_effects of every probe of answers, and NAME_QUANTITY_effects of further quantities that are tested;
+    those without a smallest difference are not.
 
     A kind of table that the design does not allow is left out.
     """
@@ -38,9 +39,8 @@ def outcome_tables(run: Run) -> dict[str, pd.DataFrame]:
             continue
         records = run.outcomes if declared.outcome else run.records(name)
         tables[declared.table(name, "cells")] = by_cell(records, declared, run.manifest.cells, run.inference)
-        tested = declared.tested
-        if tested is not None and run.plan.contrasts:
-            tables[declared.table(name, "effects")] = effects_table(
+        for table, tested in declared.effects_of(name).items() if run.plan.contrasts else ():
+            tables[table] = effects_table(
                 records,
                 run.plan.contrasts,
                 run.inference.of(tested),
@@ -135,7 +135,7 @@ def presented_outcome(
 ) -> dict[str, Table]:
     """The tables of one probe of answers with their captions."""
     presented = {}
-    cells, effects = (declared.table(name, kind) for kind in ("cells", "effects"))
+    cells = declared.table(name, "cells")
     if cells in tables:
         frame = captions.conditions(tables[cells])
         several = len(declared.quantities) > 1
@@ -164,12 +164,12 @@ def presented_outcome(
                 "reason",
             ),
         )
-    tested = declared.tested
-    if effects in tables and tested is not None:
-        presented[effects] = effects_presentation(
-            tables[effects],
-            inference.of(tested),
-            quantity=tested,
-            title="Paired effects" if declared.outcome else f"Paired effects on {tested.label}",
-        )
+    for table, tested in declared.effects_of(name).items():
+        if table in tables:
+            presented[table] = effects_presentation(
+                tables[table],
+                inference.of(tested),
+                quantity=tested,
+                title="Paired effects" if declared.outcome else f"Paired effects on {tested.label}",
+            )
     return presented
