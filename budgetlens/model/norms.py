@@ -29,7 +29,7 @@ class NormMap:
         """The map of a norm module, in float32.
 
         Raises UnknownNormError for a module that is neither torch's LayerNorm nor one of the library's root mean square
-        norms of T5 and Gemma, which are known by the names of their eps.
+        norms of T5 and Gemma, which are known by the names of their eps and class.
         """
         weight = getattr(module, "weight", None)
         if isinstance(module, nn.LayerNorm) and weight is not None:
@@ -37,7 +37,11 @@ class NormMap:
             return cls(weight.detach().float(), shift, True, float(module.eps))
         if isinstance(weight, Tensor) and hasattr(module, "variance_epsilon"):
             return cls(weight.detach().float(), None, False, _number(module.variance_epsilon))
-        if isinstance(weight, Tensor) and hasattr(module, "eps") and hasattr(module, "_norm"):
+        if (
+            isinstance(weight, Tensor)
+            and hasattr(module, "eps")
+            and type(module).__name__.endswith("RMSNorm")
+        ):
             # Gemma keeps what its scale differs from 1 by.
             return cls(1.0 + weight.detach().float(), None, False, _number(module.eps))
         raise UnknownNormError(
