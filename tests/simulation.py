@@ -193,7 +193,9 @@ def ratios(pairs: Sequence[tuple[Population, Population]], n: int, count: int, s
         low, high = tailed(denominator.mean(axis=0), denominator).interval(0.95)
         shown = ((low > 0) | (high < 0)) & (np.abs(denominator.mean(axis=0)) >= bottom.bound)
         estimate = numerator.mean(axis=0) / denominator.mean(axis=0)
-        ratio = tailed(estimate, (numerator - estimate * denominator) / denominator.mean(axis=0))
+        ratio = tailed(
+            estimate, (numerator - estimate * denominator) / denominator.mean(axis=0), between=True
+        )
         ends = ratio.interval(0.95)
         truth = top.difference.mean() / bottom.difference.mean()
         covered = (ends[0] <= truth) & (ends[1] >= truth)

@@ -126,7 +126,7 @@ def _corrected(prompts: Sequence[str]) -> Plan:
         for hidden in levels
         for prompt in prompts
     }
-    beside = {
+    beside: dict[tuple[str, ...], str] = {
         (prefix, BOS_VISIBLE, prompt): f"{short}_{_PROMPTS[prompt]}"
         for prefix, short in _PREFIXES.items()
         for prompt in _beside(prompts)

@@ -210,7 +210,7 @@ def _shares(
         with np.errstate(divide="ignore", invalid="ignore"):
             estimate = found.mean[number] / found.mean[-1]
             influences = (found.values[number] - estimate * total) / found.mean[-1] / n
-            ratio = tailed(estimate, unit_sums(influences, labels, units) * units)
+            ratio = tailed(estimate, unit_sums(influences, labels, units) * units, between=True)
             ends = ratio.interval(confidence)
         # A share that every example has varies by rounding alone.
         varies = ratio.error > 1e-12 * np.abs(estimate)

@@ -121,7 +121,9 @@ def _ratios(
         return [replace(known, numerator_mean=float(mean), reason=why) for mean in numerators]
     estimates = numerators / denominator
     influences = (tops - estimates * bottom[:, None]) / denominator / n
-    ratios = tailed(estimates, unit_sums(influences, labels, units) * units)
+    # Numerator less its share of the denominator: a difference between two effects.
+    ratios = tailed(estimates, unit_sums(influences, labels, units) * units, between=True)
+    caution = joined(*coverage_cautions(units, between=True))
     # A ratio that every example has varies by rounding alone.
     varies = ratios.error > 1e-12 * np.abs(estimates)
     lows, highs = ratios.interval(inference.confidence)
