@@ -10,7 +10,6 @@ against the published way of working. ``generation``: answers against the librar
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -334,6 +333,9 @@ def _own_peak() -> float:
         for line in status.read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
+    # On POSIX systems alone, where the rest of a run needs none of their modules.
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

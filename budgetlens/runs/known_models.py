@@ -33,3 +33,9 @@ def model_path(name: str) -> str:
     if not name.strip():
         raise ValueError("--model is empty; give a hub name, a directory or 'reference'")
     return str(REFERENCE_MODEL) if name == "reference" else name
+
+
+def last_part(name: str) -> str:
+    """What a model's directory of results is called: the last part of a name or path of any system, never a way up."""
+    label = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return "model" if label.strip(".") == "" else label

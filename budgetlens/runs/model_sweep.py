@@ -22,7 +22,7 @@ from typing import Any
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.runs.files import WriteError
-from budgetlens.runs.known_models import model_path
+from budgetlens.runs.known_models import last_part, model_path
 from budgetlens.runs.manifest import MODELS, OVER
 from budgetlens.runs.memory import free_memory, is_out_of_memory
 from budgetlens.runs.request import RunRequest, chosen, execute, require_creatable, require_runnable
@@ -145,7 +145,7 @@ def labels_of(models: Sequence[str], taken: Mapping[str, str], reads: str = "") 
     ``taken`` are labels of models that are there already, which keep them; so that no other gets one of these.
     ``reads`` is what a run that is made first adds to the name of its directory.
     """
-    short = {name: _last_part(name) for name in models if name not in taken}
+    short = {name: last_part(name) for name in models if name not in taken}
 
     def places(label: str) -> set[str]:
         # As a file system tells names apart that does not know capitals.
@@ -157,12 +157,6 @@ def labels_of(models: Sequence[str], taken: Mapping[str, str], reads: str = "") 
         unlike = all(places(label).isdisjoint(places(other)) for other in others)
         labels[name] = label if unlike else f"{label}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
     return {name: labels[name] for name in models}
-
-
-def _last_part(name: str) -> str:
-    """What a model is called in short; a path such as ``..`` has no such name."""
-    label = name.rstrip("/").replace("\\", "/").rpartition("/")[2]
-    return "model" if label.strip(".") == "" else label
 
 
 def _words_of(failed: Sequence[Swept], count: int, path: Path) -> str:

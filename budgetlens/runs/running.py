@@ -43,7 +43,7 @@ from budgetlens.runs.engines.versions import NUMERIC_PACKAGES, own_version
 from budgetlens.runs.examples_shown import examples_text
 from budgetlens.runs.feeding import feeding_of
 from budgetlens.runs.files import file_hash
-from budgetlens.runs.known_models import short_name
+from budgetlens.runs.known_models import last_part, short_name
 from budgetlens.runs.storage import ROWS, RunDirectory
 
 #: Padded positions (encoder and decoder) per batch where ``batch_tokens`` is ``auto``.
@@ -336,8 +336,7 @@ def default_run_path(analysis: Analysis, model: LoadedModel, corpus: Corpus, opt
     rows, batch_tokens = resolved(plan.rows, model, options)
     identity = run_identity(analysis, plan, model, corpus, options, rows=rows, batch_tokens=batch_tokens)
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    label = short_name(model.name).rstrip("/").rpartition("/")[2]
-    return Path("runs") / f"{analysis.name}-{label}-{digest}"
+    return Path("runs") / f"{analysis.name}-{last_part(short_name(model.name))}-{digest}"
 
 
 def resolved(rows: str, model: LoadedModel, options: RunOptions) -> tuple[str, int]:

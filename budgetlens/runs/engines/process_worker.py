@@ -14,14 +14,18 @@ from budgetlens.runs.engines.worker import Worker, sendable
 
 
 def main() -> None:
-    """Answer until the other side is gone; ``sys.argv[1]`` is the number of threads."""
+    """Be a worker with as many threads as ``sys.argv[1]`` says."""
+    serve(Worker(int(sys.argv[1])))
+
+
+def serve(worker: Any) -> None:
+    """Call the methods of ``worker`` that are asked for, with what is given, until the other side is gone."""
     # The terminal sends it to all; the process that started this one decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = _own_output()
     asked: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
     # Besides the computing, so that the other side never waits until it can write the next part.
     threading.Thread(target=_listen, args=(sys.stdin.buffer, asked), daemon=True).start()
-    worker = Worker(int(sys.argv[1]))
     while True:
         name, given = asked.get()
         try:

@@ -29,7 +29,7 @@ from budgetlens.runs.engines.worker import thread_variables
 PATIENCE = 5.0
 
 #: A new interpreter that runs nothing of the notebook or script that started it, and does not look where it is started.
-_MAIN = "from budgetlens.runs.engines.process_worker import main; main()"
+MAIN = "from budgetlens.runs.engines.process_worker import main; main()"
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,14 @@ class _Process:
 
 @dataclass
 class ProcessPool:
-    """Worker processes that answer through pipes; ``given(number)`` is what a worker of that number gets ready with."""
+    """Worker processes that answer through pipes; ``given(number)`` is what a worker of that number gets ready with.
+
+    ``code`` is what each of them runs.
+    """
 
     given: Callable[[int], bytes]
     threads: int
+    code: str = MAIN
     events: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
     running: dict[str, _Process] = field(default_factory=dict)
     started: int = 0
@@ -92,7 +96,7 @@ class ProcessPool:
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _MAIN, str(self.threads)],
+            [sys.executable, "-P", "-c", self.code, str(self.threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
