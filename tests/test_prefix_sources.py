@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -10,7 +11,8 @@ import pytest
 
 from budgetlens.design.intervention import Context, LevelError
 from budgetlens.model.tokenization import TrialTokenizer
-from budgetlens.model.trials import Example, Segment, Trial
+from budgetlens.model.trials import Example, ExampleError, Segment, Trial
+from interventions.decoder_prompt import DecoderPrompt
 from interventions.prefix import Prefix
 from interventions.texts.common_words import COMMON_WORDS
 from interventions.texts.keywords import content_words
@@ -382,8 +384,28 @@ def test_another_example_must_be_another() -> None:
 def test_every_source_names_its_parameter() -> None:
     """Each source makes a prefix for every row, under its own name."""
     for name in SOURCES:
-        level = f"{name}:x" if name == "literal" else name
+        level = f"{name}:x" if SOURCES[name].text else name
         for index, row in enumerate(ROWS):
-            trial = Prefix.parse(level).apply(Trial.bare(row), row_context(index))
+            told = replace(row, columns=(("x", "a text"),))
+            trial = Prefix.parse(level).apply(Trial.bare(told), row_context(index))
             assert [segment.role for segment in trial.encoder] == ["prefix", "separator", "document"]
             assert trial.encoder[0].text or trial.encoder[0].token_ids, (name, index)
+
+
+def test_a_column_is_a_prefix_and_a_prompt() -> None:
+    """Its text, whole; an example without one is left out with a reason that all such examples share."""
+    told = replace(ROWS[0], columns=(("surrogate", "who built it"), ("facts", 2)))
+    prefixed = Prefix.parse("column:surrogate*2").apply(Trial.bare(told), row_context(0))
+    assert prefixed.encoder[0] == Segment("prefix", text="who built it who built it")
+    prompted = DecoderPrompt.parse("column:surrogate").apply(Trial.bare(told), row_context(0))
+    assert prompted.decoder[0] == Segment("prompt", text="who built it")
+    assert Prefix.label("column:surrogate").long == "prefix: the column surrogate"
+    for level in ("column:topic", "column:facts"):
+        for cls in (Prefix, DecoderPrompt):
+            with pytest.raises(ExampleError, match="its columns of texts are surrogate") as caught:
+                cls.parse(level).apply(Trial.bare(told), row_context(0))
+            assert caught.value.reason == f"they have no text in the column {level[7:]!r}"
+    with pytest.raises(LevelError, match="prefix=literal:TEXT and prefix=column:NAME"):
+        Prefix.parse("column")
+    with pytest.raises(LevelError, match="prompt=column:NAME"):
+        DecoderPrompt.parse("column")
