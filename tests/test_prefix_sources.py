@@ -334,8 +334,11 @@ def test_levels(level: str, expected: Prefix) -> None:
         ),
         ("none:3", r"prefix=none takes no number"),
         ("none*2", r"prefix=none can't be repeated"),
-        ("literal", r"prefix=literal:TEXT, and no other source, takes a text; got prefix=literal with ''"),
-        ("literal:", r"takes a text"),
+        (
+            "literal",
+            r"prefix=literal:TEXT and prefix=column:NAME, and no other source, take a text; got prefix=literal with ''",
+        ),
+        ("literal:", r"take a text"),
         ("oracle@1", r"prefix=oracle is taken from none; wrong_oracle, .*random are"),
         ("none@1", r"prefix=none is taken from none"),
         ("random@0", r"'@0' is the example itself"),
@@ -366,7 +369,7 @@ def test_ill_typed_parameters() -> None:
     for options in ({"count": "5"}, {"count": True}, {"count": 2.0}):
         with pytest.raises(LevelError, match="the number of keywords is a whole number of at least 1"):
             Prefix("keywords", **options)  # type: ignore[arg-type]
-    with pytest.raises(LevelError, match="takes a text; got prefix=oracle with 'x'"):
+    with pytest.raises(LevelError, match="take a text; got prefix=oracle with 'x'"):
         Prefix("oracle", literal="x")
 
 
@@ -395,7 +398,7 @@ def test_every_source_names_its_parameter() -> None:
 def test_a_column_is_a_prefix_and_a_prompt() -> None:
     """Its text, whole; an example without one is left out with a reason that all such examples share."""
     told = replace(ROWS[0], columns=(("surrogate", "who built it"), ("facts", 2)))
-    prefixed = Prefix.parse("column:surrogate*2").apply(Trial.bare(told), row_context(0))
+    prefixed = Prefix.parse("column*2:surrogate").apply(Trial.bare(told), row_context(0))
     assert prefixed.encoder[0] == Segment("prefix", text="who built it who built it")
     prompted = DecoderPrompt.parse("column:surrogate").apply(Trial.bare(told), row_context(0))
     assert prompted.decoder[0] == Segment("prompt", text="who built it")
