@@ -53,7 +53,7 @@ def wide(run: Run, probe: str, quantity: str) -> pd.DataFrame:
 def test_effects_on_answers_stand_beside_those_on_likelihood(finished: Run) -> None:
     frame = tables_of(finished)[0]["answers"]
     assert list(frame["quantity"].unique()) == [
-        "answer NLL",
+        "answer's NLL",
         "exact match of the generated answer",
         "F1 of the generated answer",
         "recall of the right answer's words",
@@ -63,8 +63,8 @@ def test_effects_on_answers_stand_beside_those_on_likelihood(finished: Run) -> N
     for name in frame["contrast"].unique():
         own = frame[frame["contrast"] == name].set_index("quantity")
         gain = sum(nll[cell] * weight for cell, weight in contrasts[name].items())
-        assert own.loc["answer NLL", "mean"] == pytest.approx(gain.mean())
-        assert own.loc["answer NLL", "agreement"] == pytest.approx(1.0)
+        assert own.loc["answer's NLL", "mean"] == pytest.approx(gain.mean())
+        assert own.loc["answer's NLL", "agreement"] == pytest.approx(1.0)
         # Higher is better: what the treatment has more is the gain.
         more = -sum(f1[cell] * weight for cell, weight in contrasts[name].items())
         assert own.loc["F1 of the generated answer", "mean"] == pytest.approx(more.mean())

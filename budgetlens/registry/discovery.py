@@ -32,9 +32,15 @@ REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "probe": ("declares", "categories", "observe"),
     }
 )
-#: What it may have instead: a probe of answers, one of generated answers.
+#: What it may have instead: a probe of answers, one of generated answers, one of candidates.
 _ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
-    {"probe": (("declares", "observe_answer"), ("declares", "decoding", "observe_generated"))}
+    {
+        "probe": (
+            ("declares", "observe_answer"),
+            ("declares", "decoding", "observe_generated"),
+            ("declares", "observe_candidates"),
+        )
+    }
 )
 
 
