@@ -101,7 +101,7 @@ FILLS: Mapping[str, Callable[[Trial, Context, int], tuple[int, ...]]] = MappingP
 
 #: The fill that is a text of the corpus's own.
 COLUMN = "column"
-_KNOWN = ("none", "position", COLUMN, *FILLS)
+_KNOWN = ("none", "position", *FILLS, COLUMN)
 
 _FILL_WORDS = {
     "query": "the query",

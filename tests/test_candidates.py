@@ -9,7 +9,7 @@ import pytest
 
 import budgetlens as bl
 from budgetlens.model.trials import Example
-from probes.candidates import Candidates
+from probes.choice import Choice
 from tests.reference import eager, tiny_models
 
 DOCUMENT = "The mill was built by Oss in 1412."
@@ -26,8 +26,8 @@ def test_margins_are_those_of_every_answer_fed_by_itself(family: str) -> None:
         {"query": QUERY, "document": DOCUMENT, "answer": "Kesh"},
     ]
     corpus = bl.corpus(rows)
-    frame = bl.measure(model, corpus, prefix=["none", "oracle"], prompt="query", probes=["candidates"])
-    found = frame[frame["probe"] == "candidates"].set_index(["example", "prefix", "quantity"])["value"]
+    frame = bl.measure(model, corpus, prefix=["none", "oracle"], prompt="query", probes=["choice"])
+    found = frame[frame["probe"] == "choice"].set_index(["example", "prefix", "quantity"])["value"]
     own, without = (example.identifier for example in corpus.examples)
     for prefix in ("none", "oracle"):
         nll = {}
@@ -56,9 +56,9 @@ def test_margins_are_those_of_every_answer_fed_by_itself(family: str) -> None:
     [(1.0, [2.0, 1.5], (0.5, 1.0)), (1.0, [2.0, 0.25], (-0.75, 0.0)), (1.0, [1.0], (0.0, 0.0))],
 )
 def test_known_ranks(answer: float, others: list[float], expected: tuple[float, float]) -> None:
-    found = Candidates().observe_candidates(answer, others)
+    found = Choice().observe_candidates(answer, others)
     assert (found["margin"], found["accuracy"]) == expected
-    assert numpy.isnan(list(Candidates().observe_candidates(1.0, []).values())).all()
+    assert numpy.isnan(list(Choice().observe_candidates(1.0, []).values())).all()
 
 
 def test_right_answers_are_no_wrong_candidates() -> None:

@@ -402,7 +402,7 @@ def test_a_column_is_a_prefix_and_a_prompt() -> None:
     assert prefixed.encoder[0] == Segment("prefix", text="who built it who built it")
     prompted = DecoderPrompt.parse("column:surrogate").apply(Trial.bare(told), row_context(0))
     assert prompted.decoder[0] == Segment("prompt", text="who built it")
-    assert Prefix.label("column:surrogate").long == "prefix: the column surrogate"
+    assert Prefix.label("column:surrogate").short == "prefix: the column surrogate"
     for level in ("column:topic", "column:facts"):
         for cls in (Prefix, DecoderPrompt):
             with pytest.raises(ExampleError, match="its columns of texts are surrogate") as caught:

@@ -1,4 +1,4 @@
-"""Candidates: does the model find the right answer likelier than the wrong ones of its example?"""
+"""Choice: does the model find the right answer likelier than the wrong ones of its example?"""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from budgetlens.model.observation import probe
 from budgetlens.statistics.quantities import Quantity
 
 
-@probe("candidates")
+@probe("choice")
 @dataclass(frozen=True)
-class Candidates:
+class Choice:
     """The right answer against the wrong ones in the corpus's column ``candidates``, by mean NLL per token in the same cell.
 
     ``margin`` is the lowest NLL of another candidate less the answer's: above 0 the answer is the likeliest. ``accuracy``
