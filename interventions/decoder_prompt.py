@@ -11,6 +11,7 @@ from budgetlens.design.intervention import Context, Intervention, LevelError, in
 from budgetlens.model.trials import Example, ExampleError, Segment, Trial
 from budgetlens.registry.labels import Label
 from interventions.levels.values import at_least, known_name, whole_number
+from interventions.texts.columns import column_text
 from interventions.texts.neutral import neutral_token
 
 #: The published random prompt draws ids from [MARGIN, V − MARGIN) with seed + index + OFFSET.
@@ -98,6 +99,10 @@ FILLS: Mapping[str, Callable[[Trial, Context, int], tuple[int, ...]]] = MappingP
 )
 
 
+#: The fill that is a text of the corpus's own.
+COLUMN = "column"
+_KNOWN = ("none", "position", *FILLS, COLUMN)
+
 _FILL_WORDS = {
     "query": "the query",
     "random": "random token ids",
@@ -115,7 +120,8 @@ _FILL_WORDS = {
 class DecoderPrompt(Intervention):
     """Fill the decoder's prompt: the query, random tokens of several kinds, or none with positions moved.
 
-    A level is ``FILL`` or ``FILL:LENGTH``, the length in tokens; without it, a prompt is as long as the query.
+    A level is ``FILL``, ``FILL:LENGTH``, the length in tokens, or ``column:NAME``; without a length, a prompt is as long
+    as the query.
     Ids are fed as ids, so lengths are exact, and a shorter prompt is the beginning of a longer one. The fills:
 
     * ``none``: no prompt;
@@ -126,6 +132,7 @@ class DecoderPrompt(Intervention):
     * ``shuffled-query``: the query's tokens in random order;
     * ``other-query``: another example's query, continued with the next one's where it is shorter;
     * ``neutral``: one token without content, repeated;
+    * ``column:NAME``: the text of the corpus's further column of that name;
     * ``position``: no prompt, but every decoder position id moved by the length: what a prompt does to
       positions, without its tokens.
     """
@@ -142,9 +149,15 @@ class DecoderPrompt(Intervention):
 
     fill: str = "query"
     length: int | None = None
+    column: str = ""
 
     def __post_init__(self) -> None:
-        known_name(self.fill, "prompt fill", ("none", "position", *FILLS))
+        known_name(self.fill, "prompt fill", _KNOWN)
+        if (self.fill == COLUMN) != bool(self.column) or (self.column and self.length is not None):
+            raise LevelError(
+                f"prompt=column:NAME, and no other fill, takes a column's name, and no length; got prompt={self.fill} with "
+                f"{self.column!r}"
+            )
         if self.length is not None:
             if self.fill == "none":
                 raise LevelError(f"prompt=none has no length; got {self.length!r}")
@@ -153,7 +166,7 @@ class DecoderPrompt(Intervention):
     @classmethod
     def known_levels(cls) -> tuple[str, ...]:
         """Every fill, then one with a length in tokens."""
-        return ("none", *FILLS, "position", "random-text:4")
+        return ("none", *FILLS, f"{COLUMN}:NAME", "position", "random-text:4")
 
     @classmethod
     def parse(cls, level: str) -> Self:
@@ -161,7 +174,9 @@ class DecoderPrompt(Intervention):
         if not level:
             return cls()
         fill, colon, length = level.partition(":")
-        known_name(fill, "prompt fill", ("none", "position", *FILLS))
+        known_name(fill, "prompt fill", _KNOWN)
+        if fill == COLUMN:
+            return cls(fill, column=length)
         return cls(fill, whole_number(length, f"the length in prompt={level}", least=0) if colon else None)
 
     @classmethod
@@ -170,7 +185,7 @@ class DecoderPrompt(Intervention):
         own = cls.parse(level)
         if own.fill == "none" or own.length == 0:
             return Label("no prompt", rest=True)
-        words = _FILL_WORDS[own.fill]
+        words = _FILL_WORDS[own.fill] if not own.column else f"the column {own.column}"
         if own.length is not None:
             words += f" ({own.length} tokens)"
         return Label(f"prompt: {words}", f"{words} in the prompt")
@@ -193,6 +208,8 @@ class DecoderPrompt(Intervention):
         if self.fill == "query" and self.length is None:
             # As text, so that its words can be shuffled; the tokenization cuts it at the prompt's limit.
             return trial.with_prompt((Segment("prompt", text=trial.example.query),))
+        if self.column:
+            return trial.with_prompt((Segment("prompt", text=column_text(trial.example, self.column)),))
         length = self.length
         if length is None:
             length = len(context.tokenizer.query_ids(trial.example.query))

@@ -34,7 +34,7 @@ _HEAD = re.compile(r"(?P<name>[^@*]*)(?:@(?P<distance>[^@*]*))?(?:\*(?P<times>[^
 class Prefix(Intervention):
     """Put a prefix and a line break before the document: the query, keywords, a sentence, words, any text.
 
-    A level is ``SOURCE``, ``SOURCE:COUNT`` or ``literal:TEXT``. The sources:
+    A level is ``SOURCE``, ``SOURCE:COUNT``, ``literal:TEXT`` or ``column:NAME``. The sources:
 
     * ``none``: no prefix, no separator;
     * ``oracle``: the query;
@@ -46,6 +46,7 @@ class Prefix(Intervention):
     * ``pool:K``: K (8) words drawn from a hundred common words of eight letters;
     * ``generic``: one sentence that says nothing about the document;
     * ``literal:TEXT``: the text after the colon, as it is;
+    * ``column:NAME``: the text of the corpus's further column of that name;
     * ``neutral:K``: one token without content, K times or as many as the query has; fed as ids.
 
     Another example is the one half a corpus on, or so many on as ``@`` says: ``wrong_keywords@1:5`` takes
@@ -75,10 +76,10 @@ class Prefix(Intervention):
             at_least(self.count, f"prefix={self.source}: the number of {source.counts}", least=1)
             if source.most is not None and self.count > source.most:
                 raise LevelError(f"prefix={self.source} has {source.most} {source.counts}; got {self.count}")
-        if (self.source == "literal") != bool(self.literal):
+        if bool(source.text) != bool(self.literal):
+            forms = " and ".join(f"prefix={name}:{own.text}" for name, own in SOURCES.items() if own.text)
             raise LevelError(
-                f"prefix=literal:TEXT, and no other source, takes a text; got prefix={self.source} with "
-                f"{self.literal!r}"
+                f"{forms}, and no other source, take a text; got prefix={self.source} with {self.literal!r}"
             )
         if self.distance is not None and not source.elsewhere:
             elsewhere = ", ".join(name for name, known in SOURCES.items() if known.elsewhere)
@@ -100,6 +101,7 @@ class Prefix(Intervention):
             "wrong_keywords": ":5",
             "pool": ":8",
             "literal": ":TEXT",
+            "column": ":NAME",
             "neutral": ":20",
         }
         sources = (name + parameters.get(name, "") for name in SOURCES)
@@ -117,7 +119,7 @@ class Prefix(Intervention):
                 f"{head!r} in prefix={level!r} is no SOURCE, SOURCE@DISTANCE, SOURCE*TIMES or SOURCE@DISTANCE*TIMES"
             )
         source = known_name(match["name"], "prefix source", ("none", *SOURCES))
-        is_text = source == "literal"
+        is_text = source in SOURCES and bool(SOURCES[source].text)
         distance, times = match["distance"], match["times"]
         return cls(
             source=source,
@@ -139,6 +141,8 @@ class Prefix(Intervention):
         words = own.literal if own.source == "literal" else _SOURCE_WORDS.get(kind, kind.replace("_", " "))
         if own.source == "literal":
             words = f"“{words}”"
+        if own.source == "column":
+            words = f"the column {own.literal}"
         if own.count is not None:
             words = f"{own.count} {words.removesuffix('s') if own.count == 1 else words}"
         if own.source != kind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -10,7 +11,8 @@ import pytest
 
 from budgetlens.design.intervention import Context, LevelError
 from budgetlens.model.tokenization import TrialTokenizer
-from budgetlens.model.trials import Example, Segment, Trial
+from budgetlens.model.trials import Example, ExampleError, Segment, Trial
+from interventions.decoder_prompt import DecoderPrompt
 from interventions.prefix import Prefix
 from interventions.texts.common_words import COMMON_WORDS
 from interventions.texts.keywords import content_words
@@ -332,8 +334,11 @@ def test_levels(level: str, expected: Prefix) -> None:
         ),
         ("none:3", r"prefix=none takes no number"),
         ("none*2", r"prefix=none can't be repeated"),
-        ("literal", r"prefix=literal:TEXT, and no other source, takes a text; got prefix=literal with ''"),
-        ("literal:", r"takes a text"),
+        (
+            "literal",
+            r"prefix=literal:TEXT and prefix=column:NAME, and no other source, take a text; got prefix=literal with ''",
+        ),
+        ("literal:", r"take a text"),
         ("oracle@1", r"prefix=oracle is taken from none; wrong_oracle, .*random are"),
         ("none@1", r"prefix=none is taken from none"),
         ("random@0", r"'@0' is the example itself"),
@@ -364,7 +369,7 @@ def test_ill_typed_parameters() -> None:
     for options in ({"count": "5"}, {"count": True}, {"count": 2.0}):
         with pytest.raises(LevelError, match="the number of keywords is a whole number of at least 1"):
             Prefix("keywords", **options)  # type: ignore[arg-type]
-    with pytest.raises(LevelError, match="takes a text; got prefix=oracle with 'x'"):
+    with pytest.raises(LevelError, match="take a text; got prefix=oracle with 'x'"):
         Prefix("oracle", literal="x")
 
 
@@ -382,8 +387,28 @@ def test_another_example_must_be_another() -> None:
 def test_every_source_names_its_parameter() -> None:
     """Each source makes a prefix for every row, under its own name."""
     for name in SOURCES:
-        level = f"{name}:x" if name == "literal" else name
+        level = f"{name}:x" if SOURCES[name].text else name
         for index, row in enumerate(ROWS):
-            trial = Prefix.parse(level).apply(Trial.bare(row), row_context(index))
+            told = replace(row, columns=(("x", "a text"),))
+            trial = Prefix.parse(level).apply(Trial.bare(told), row_context(index))
             assert [segment.role for segment in trial.encoder] == ["prefix", "separator", "document"]
             assert trial.encoder[0].text or trial.encoder[0].token_ids, (name, index)
+
+
+def test_a_column_is_a_prefix_and_a_prompt() -> None:
+    """Its text, whole; an example without one is left out with a reason that all such examples share."""
+    told = replace(ROWS[0], columns=(("surrogate", "who built it"), ("facts", 2)))
+    prefixed = Prefix.parse("column*2:surrogate").apply(Trial.bare(told), row_context(0))
+    assert prefixed.encoder[0] == Segment("prefix", text="who built it who built it")
+    prompted = DecoderPrompt.parse("column:surrogate").apply(Trial.bare(told), row_context(0))
+    assert prompted.decoder[0] == Segment("prompt", text="who built it")
+    assert Prefix.label("column:surrogate").short == "prefix: the column surrogate"
+    for level in ("column:topic", "column:facts"):
+        for cls in (Prefix, DecoderPrompt):
+            with pytest.raises(ExampleError, match="its columns of texts are surrogate") as caught:
+                cls.parse(level).apply(Trial.bare(told), row_context(0))
+            assert caught.value.reason == f"they have no text in the column {level[7:]!r}"
+    with pytest.raises(LevelError, match="prefix=literal:TEXT and prefix=column:NAME"):
+        Prefix.parse("column")
+    with pytest.raises(LevelError, match="prompt=column:NAME"):
+        DecoderPrompt.parse("column")

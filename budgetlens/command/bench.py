@@ -4,7 +4,7 @@ Every figure is a ratio of two timings taken in turn in one process, so that it 
 speed drifts. ``capture``: all decoder budgets, entropies and losses over the plain forward of the same
 batches. ``memory``: their peak memory, each in a process of its own. ``contributions``: time and peak memory of all
 probes of what rows take from each role, over the plain forward's. ``job``: the whole of analysis 08 on the built-in model
-against the published way of working. ``generation``: answers against the library's, one by one.
+against the published way of working. ``answers``: generated ones against the library's, one by one.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def bench_job(repeats: int) -> bool:
     return met and deviation <= allowed
 
 
-def bench_generation(repeats: int) -> bool:
+def bench_answers(repeats: int) -> bool:
     """Answers under eight cells from given encoder states, against the library's generation of one after the other."""
     met = True
     for model in (load_model(str(REFERENCE_MODEL)), large_model()):
@@ -178,7 +178,7 @@ BENCHMARKS = {
     "memory": bench_memory,
     "contributions": bench_contributions,
     "job": bench_job,
-    "generation": bench_generation,
+    "answers": bench_answers,
 }
 
 

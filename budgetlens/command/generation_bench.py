@@ -67,7 +67,7 @@ def _by_library(model: LoadedModel, batch: Batch, states: torch.Tensor, number: 
     given = torch.tensor([trial.decoder_ids[: -trial.answer_tokens]])
     own = states[batch.trial_pass[number], : len(trial.encoder_ids)]
     with torch.inference_mode():
-        found = model.model.generate(
+        found = model.model.generate(  # type: ignore[operator]
             encoder_outputs=BaseModelOutput(last_hidden_state=own[None]),
             attention_mask=torch.tensor([trial.visible]).long(),
             decoder_input_ids=given,

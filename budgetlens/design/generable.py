@@ -69,6 +69,7 @@ def _fed(trial: Trial) -> tuple[Any, ...]:
         trial.hidden,
         trial.decoder_shift,
         trial.prefix_positions,
+        trial.keep,
         trial.edits,
         tuple((replace(edit, donors=()), tuple(map(_fed, edit.donors))) for edit in trial.states),
     )

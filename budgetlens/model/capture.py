@@ -19,16 +19,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from budgetlens.model.attention import Site, Tokens
-from budgetlens.model.batching import Batch, Rows, with_donors
+from budgetlens.model.batching import Batch, Rows, make_batch, with_donors
+from budgetlens.model.candidates import candidate_trials
 from budgetlens.model.decoder_inputs import decoder_inputs, position_rows
 from budgetlens.model.decoding import Decoding
 from budgetlens.model.edit_words import edit_words
 from budgetlens.model.edits import EditError, OutputEdit
 from budgetlens.model.generation import generate_from, generated_answer
-from budgetlens.model.loaded import LoadedModel, at_path
+from budgetlens.model.loaded import LoadedModel, at_path, pad_token
 from budgetlens.model.observation import (
     AnswerLogits,
     AnswerObservation,
+    CandidateObservation,
     GeneratedAnswer,
     GeneratedObservation,
     Observation,
@@ -47,7 +49,8 @@ class Capture:
     """What one batch leaves.
 
     ``token_losses`` trial × row, nats, NaN at padding; ``observations`` one per probe of attention and site,
-    ``answers`` one per probe of answers, ``generated`` one per probe of generated answers.
+    ``answers`` one per probe of answers, ``generated`` one per probe of generated answers,
+    ``candidates`` one per probe of candidates.
     ``activations`` are those that the reading keeps, by stack, by site (the
     residual stream: by layer) and by what they are: of passes in the encoder, of lanes in the decoder, before edits of
     the call and behind those of states.
@@ -57,6 +60,7 @@ class Capture:
     observations: tuple[Observation, ...]
     answers: tuple[AnswerObservation, ...] = ()
     generated: tuple[GeneratedObservation, ...] = ()
+    candidates: tuple[CandidateObservation, ...] = ()
     activations: Mapping[tuple[str, Site | int, str], Tensor] = field(default_factory=dict)
 
 
@@ -74,12 +78,14 @@ def capture(model: LoadedModel, batch: Batch, reading: Probing, edits: Sequence[
         states, encoder = _encode(model, batch, reading, edits)
         losses, decoder, answers = _decode(model, batch, states, reading, edits)
         generated = _generated(model, batch, states, reading, edits)
+        candidates = _candidates(model, batch, losses, reading, edits)
     owners = batch.trial_pass if batch.encoder_owners is None else batch.encoder_owners
     return Capture(
         token_losses=losses,
         observations=(*encoder.observations(owners), *decoder.observations(None)),
         answers=answers,
         generated=generated,
+        candidates=candidates,
         activations={
             (visitor.stack, *key): tensor
             for visitor in (encoder, decoder)
@@ -239,6 +245,32 @@ def _generated(
         seen = [probe.observe_generated(answer) for answer in answers]
         values = {name: np.array([own[name] for own in seen], dtype=np.float64) for name in seen[0]}
         found.append(GeneratedObservation(name_of(probe), answers, values))
+    return tuple(found)
+
+
+def _candidates(
+    model: LoadedModel, batch: Batch, losses: np.ndarray, reading: Probing, edits: tuple[Edit, ...]
+) -> tuple[CandidateObservation, ...]:
+    """What the probes of candidates make of the NLL of every trial's answer and of its other candidates."""
+    if not reading.of_candidates:
+        return ()
+    others = [candidate_trials(model.trial_tokenizer, trial) for trial in batch.trials]
+    flat = [one for own in others for one in own]
+    means = np.empty(0)
+    if flat:
+        own = make_batch(flat, pad_token=pad_token(model), device=model.device, pack=model.family.packs)
+        means = np.nanmean(capture(model, own, Probing(), edits).token_losses.astype(np.float64), axis=1)
+    ends = np.cumsum([len(own) for own in others])
+    apart = np.split(means, ends[:-1])
+    answers = np.nanmean(losses.astype(np.float64), axis=1)
+    found = []
+    for probe in reading.of_candidates:
+        seen = [
+            probe.observe_candidates(float(answer), own.tolist())
+            for answer, own in zip(answers, apart, strict=True)
+        ]
+        values = {name: np.array([each[name] for each in seen], dtype=np.float64) for name in seen[0]}
+        found.append(CandidateObservation(name_of(probe), values))
     return tuple(found)
 
 

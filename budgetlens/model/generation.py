@@ -62,8 +62,9 @@ def generate_from(
     Raises GenerationError for an edit that may read later rows and where the decoder's table of positions is too short;
     EditError and StateError as :func:`budgetlens.model.capture.capture` does.
     """
-    own = (edit for trial in batch.trials for edit in (*trial.trial.edits, *trial.trial.states))
-    require_by_row((*own, *edits))
+    for trial in batch.trials:
+        require_by_row((*trial.trial.edits, *trial.trial.states))
+    require_by_row(edits)
     with torch.inference_mode():
         return _Steps(model, batch, states, decoding, edits).answers()
 

@@ -186,6 +186,22 @@ class GenerationProbe(Protocol):
         ...
 
 
+class CandidateProbe(Protocol):
+    """Compares the answer with the example's other candidates and yields quantities per answer."""
+
+    @property
+    def declares(self) -> Declaration:
+        """What its records are: one row per example and cell, without an axis."""
+        ...
+
+    def observe_candidates(self, answer: float, others: Sequence[float]) -> Mapping[str, float]:
+        """The declared quantities by name, from the mean NLL in nats per token of the answer and of the other candidates.
+
+        ``others`` is empty where the example has none; a quantity is NaN where it is undefined then.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class GeneratedAnswer:
     """What the model answers in one cell, and what would be right.
@@ -222,6 +238,14 @@ class GeneratedObservation:
 
 
 @dataclass(frozen=True)
+class CandidateObservation:
+    """What a probe of candidates saw: its quantities of a batch's trials in their order."""
+
+    probe: str
+    values: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class AtSite:
     """What a probe of the stream has of one site: ``values`` by quantity, each batch × head × row × category.
 
@@ -235,7 +259,9 @@ class AtSite:
 
 
 #: A probe of any kind.
-AnyProbe: TypeAlias = AttentionProbe | SublayerProbe | StreamProbe | AnswerProbe | GenerationProbe
+AnyProbe: TypeAlias = (
+    AttentionProbe | SublayerProbe | StreamProbe | AnswerProbe | GenerationProbe | CandidateProbe
+)
 
 
 @dataclass(frozen=True)
@@ -324,6 +350,11 @@ class Probing:
     def of_generation(self) -> tuple[GenerationProbe, ...]:
         """The probes that judge generated answers."""
         return tuple(probe for probe in self.probes if hasattr(probe, "observe_generated"))  # type: ignore[misc]
+
+    @property
+    def of_candidates(self) -> tuple[CandidateProbe, ...]:
+        """The probes that compare the answer with other candidates."""
+        return tuple(probe for probe in self.probes if hasattr(probe, "observe_candidates"))  # type: ignore[misc]
 
     def reads(self, site: Site) -> bool:
         """Whether any probe reads ``site``."""

@@ -77,6 +77,35 @@ class ZeroStates(StateEdit):
         return states.new_zeros(states.shape)
 
 
+#: Steps from 0 to the largest absolute value, by the name of a precision.
+STEPS = {"int8": 127, "int4": 7}
+PRECISIONS = ("bfloat16", *STEPS)
+
+
+@dataclass(frozen=True)
+class RoundStates(StateEdit):
+    """Store states in a lower precision and read them again: what a smaller cache would give the decoder.
+
+    ``bfloat16``, or ``int8`` and ``int4``: symmetric, each position by its own largest absolute value.
+    """
+
+    precision: str = PRECISIONS[0]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precisions are {', '.join(PRECISIONS)}; got {self.precision!r}")
+
+    def apply(self, states: Tensor, donors: Sequence[Tensor]) -> Tensor:
+        """The rounded states; of integers, each number is at most half a step from what it was."""
+        if self.precision not in STEPS:
+            return states.bfloat16().to(states.dtype)
+        wide = states.float()
+        step = wide.abs().amax(dim=-1, keepdim=True) / STEPS[self.precision]
+        # A position of zeros has no step, and is stored as it is.
+        return ((wide / step.masked_fill(step == 0, 1.0)).round() * step).to(states.dtype)
+
+
 @dataclass(frozen=True)
 class Direction:
     """A vector in a file: ``.npy``, or ``.safetensors`` or ``.pt`` that hold one tensor."""

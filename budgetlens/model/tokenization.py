@@ -172,7 +172,7 @@ class TrialTokenizer:
         its table of positions, and StateError where a state edit's donor has not the positions that the edit needs.
         """
         tokenized = self._tokenized(trial)
-        self._require_room(trial.example, len(tokenized.decoder_ids), tokenized.decoder_shift)
+        self.require_room(trial.example, len(tokenized.decoder_ids), tokenized.decoder_shift)
         return tokenized
 
     def require_text(self, example: Example) -> None:
@@ -187,9 +187,10 @@ class TrialTokenizer:
                     f"their {name} has no token under the model's tokenizer",
                 )
         answer = self.decoder_segment(example.answer, self.limits.answer)
-        self._require_room(example, 1 + len(answer), 0)
+        self.require_room(example, 1 + len(answer), 0)
 
-    def _require_room(self, example: Example, length: int, shift: int) -> None:
+    def require_room(self, example: Example, length: int, shift: int) -> None:
+        """Raise ExampleError where a decoder's input of ``length`` ids is longer than its table of positions."""
         if self.decoder_positions is not None and length + shift > self.decoder_positions:
             raise ExampleError(
                 f"example {example.identifier!r}: the decoder's input ends at position {length + shift}, and the model "
@@ -217,8 +218,9 @@ class TrialTokenizer:
         first = len(encoder_ids) - len(alone) if not truncated else self._untruncated_surplus(trial.encoder)
         hidden_roles = trial.hidden - {FIRST_POSITIONS}
         hidden_first = first if FIRST_POSITIONS in trial.hidden else 0
+        unkept = _unkept(trial, encoder_roles)
         visible = tuple(
-            role not in hidden_roles and position >= hidden_first
+            role not in hidden_roles and position >= hidden_first and position not in unkept
             for position, role in enumerate(encoder_roles)
         )
         decoder_ids, decoder_roles, cut = self._decoder(trial)
@@ -373,6 +375,15 @@ def require_positions(trial: TokenizedTrial) -> None:
                     f"example {trial.trial.example.identifier!r}, {type(edit).__name__}: the role {role!r} {reason}; "
                     "name other roles or another donor, or raise the encoder's limit if a document was cut"
                 )
+
+
+def _unkept(trial: Trial, roles: Sequence[str]) -> frozenset[int]:
+    """The document's positions that are not kept; none where all are."""
+    if trial.keep is None:
+        return frozenset()
+    document = [position for position, role in enumerate(roles) if role == "document"]
+    kept = trial.keep.of(len(document))
+    return frozenset(position for place, position in enumerate(document) if place not in kept)
 
 
 def _short(text: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from budgetlens.model.keeping import Keep
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
 from budgetlens.registry.characters import is_broken
 
@@ -50,6 +51,14 @@ class Example:
         further = dict(self.columns).get("answers", ())
         listed = further if isinstance(further, list | tuple) else ()
         return tuple(dict.fromkeys((self.answer, *(one for one in listed if isinstance(one, str)))))
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The texts of the column ``candidates`` that are no right answers, each once."""
+        further = dict(self.columns).get("candidates", ())
+        listed = further if isinstance(further, list | tuple) else ()
+        texts = dict.fromkeys(one for one in listed if isinstance(one, str) and one.strip())
+        return tuple(one for one in texts if one not in self.right_answers)
 
     def __getitem__(self, column: str) -> Any:
         """The value of a further column; KeyError that names those that there are."""
@@ -231,7 +240,8 @@ class Trial:
     decoder position id by so many positions, or by the query's length when it is ``"query"``. ``edits``
     change attention calls while the model runs, and ``states`` hidden states, each trial's for itself.
     ``prefix_positions`` is ``running`` (the prefix moves what follows it) or ``before`` (BOS, document and EOS keep
-    the positions they have without a prefix). ``forced_start`` lets the decoder's input start as the model's own
+    the positions they have without a prefix). ``keep`` lets the decoder see only some positions of the document.
+    ``forced_start`` lets the decoder's input start as the model's own
     generation does, with the token that its configuration forces after the start token; the published runs fed the
     start token alone.
 
@@ -251,6 +261,7 @@ class Trial:
     states: tuple[StateEdit, ...] = ()
     prefix_positions: str = "running"
     forced_start: bool = True
+    keep: Keep | None = None
 
     def __post_init__(self) -> None:
         if self.prefix_positions not in PREFIX_POSITIONS:

@@ -32,7 +32,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "probe": ("declares", "categories", "observe"),
     }
 )
-#: What it may have instead: a probe of answers, of sublayers, of the residual stream, of generated answers.
+#: What it may have instead: a probe of answers, of sublayers, of the residual stream, of generated answers, of candidates.
 _ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
     {
         "probe": (
@@ -40,6 +40,7 @@ _ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
             ("declares", "categories", "observe_sublayers"),
             ("declares", "categories", "keep", "observe_stream"),
             ("declares", "decoding", "observe_generated"),
+            ("declares", "observe_candidates"),
         )
     }
 )

@@ -16,6 +16,7 @@ from budgetlens.runs.memory import free_memory, is_out_of_memory
 from budgetlens.runs.records import (
     Fed,
     answer_records,
+    candidate_records,
     generated_records,
     observation_records,
     trial_records,
@@ -122,6 +123,8 @@ def capture_records(fed: Sequence[Fed], captured: Capture) -> dict[str, pa.Table
         tables[answer.probe] = answer_records(fed, answer)
     for own in captured.generated:
         tables[own.probe] = generated_records(fed, own)
+    for compared in captured.candidates:
+        tables[compared.probe] = candidate_records(fed, compared)
     return tables
 
 

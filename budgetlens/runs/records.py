@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from budgetlens.model.observation import ALL_HEADS, AnswerObservation, GeneratedObservation, Observation
+from budgetlens.model.observation import (
+    ALL_HEADS,
+    AnswerObservation,
+    CandidateObservation,
+    GeneratedObservation,
+    Observation,
+)
 from budgetlens.model.roles import ROLES
 from budgetlens.model.tokenization import TokenizedTrial
 
@@ -95,6 +101,12 @@ def answer_records(fed: Sequence[Fed], observation: AnswerObservation) -> pa.Tab
         if observation.by_token:
             columns[f"{name}_sum"] = pa.array(sums, pa.float64())
     return pa.table(columns)
+
+
+def candidate_records(fed: Sequence[Fed], observation: CandidateObservation) -> pa.Table:
+    """What a probe of candidates saw: one row per trial, its quantities; NaN where an example has no other candidate."""
+    values = {name: pa.array(own, pa.float64()) for name, own in observation.values.items()}
+    return pa.table({**_keys(fed), **values})
 
 
 def generated_records(fed: Sequence[Fed], observation: GeneratedObservation) -> pa.Table:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from budgetlens.design.intervention import Context
 from budgetlens.model.trials import Example
+from interventions.texts.columns import column_text
 from interventions.texts.common_words import COMMON_WORDS
 from interventions.texts.keywords import keywords
 from interventions.texts.neutral import neutral_token
@@ -47,13 +48,15 @@ class Source:
     """A way to make a prefix: its text, or its token ids.
 
     ``counts`` names what a level's number counts, which may be at most ``most``; empty where the source takes
-    no number. ``elsewhere`` sources take their text from another example.
+    no number. ``elsewhere`` sources take their text from another example. ``text`` is what a level writes behind the
+    colon where it is a text.
     """
 
     make: Callable[[Request], str | tuple[int, ...]]
     counts: str = ""
     most: int | None = None
     elsewhere: bool = False
+    text: str = ""
 
 
 def oracle(request: Request) -> str:
@@ -108,6 +111,11 @@ def literal(request: Request) -> str:
     return request.literal
 
 
+def column(request: Request) -> str:
+    """The text of one of the corpus's further columns. Raises ExampleError where the example has none."""
+    return column_text(request.example, request.literal)
+
+
 def neutral(request: Request) -> tuple[int, ...]:
     """One token without content, as often as ``count`` says or as the query has tokens."""
     tokenizer = request.context.tokenizer
@@ -133,7 +141,8 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         "random": Source(random_words, counts="words", elsewhere=True),
         "pool": Source(pool, counts="words", most=len(COMMON_WORDS)),
         "generic": Source(generic),
-        "literal": Source(literal),
+        "literal": Source(literal, text="TEXT"),
+        "column": Source(column, text="NAME"),
         "neutral": Source(neutral, counts="tokens"),
     }
 )
