@@ -260,10 +260,10 @@ class AttentionCall:
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
         if self.bias is not None:
-            scores += _rows_of(self.bias, rows)
+            scores += rows_of_mask(self.bias, rows)
         hidden: Tensor | None = None
         if self.mask is not None:
-            mask = _rows_of(self.mask, rows)
+            mask = rows_of_mask(self.mask, rows)
             if mask.dtype == torch.bool:
                 hidden = ~mask
             else:
@@ -301,7 +301,7 @@ def _twins_together(scores: Tensor, hidden: Tensor, copies: int) -> tuple[Tensor
     return visible.amax(dim=0), rearrange(hidden, twins, copy=copies).all(dim=0)
 
 
-def _rows_of(mask: Tensor, rows: Int[Tensor, "batch chosen"]) -> Tensor:
+def rows_of_mask(mask: Tensor, rows: Int[Tensor, "batch chosen"]) -> Tensor:
     """The chosen rows of a mask or bias whose batch, head or row axis may have length one."""
     mask = mask[(None,) * (4 - mask.dim())]
     if mask.shape[2] == 1:

@@ -141,6 +141,7 @@ def make_batch(
     lanes = _lanes(trials, trial_pass) if pack else [[index] for index in range(len(trials))]
     decoder_ids = _pad([_joined(trials, lane, "ids") for lane in lanes], pad_token)
     answer = _rows(trials, lanes, "predicting")
+    predicting = _moved(answer, device)
     pass_roles = _pad([[ROLE_CODES[role] for role in roles] for _, roles, *_ in passes], PADDING)
     tensors = {
         "encoder_ids": _pad([list(ids) for ids, *_ in passes], pad_token),
@@ -157,8 +158,9 @@ def make_batch(
     }
     return Batch(
         trials=tuple(trials),
-        answer=_moved(answer, device),
-        chosen=_moved(answer if rows == "predicting" else _rows(trials, lanes, rows), device),
+        answer=predicting,
+        # The same object, so that what reads both reads them once.
+        chosen=predicting if rows == "predicting" else _moved(_rows(trials, lanes, rows), device),
         encoder_rows=_document_rows(pass_roles.to(device)),
         packed=len(lanes) < len(trials),
         shifted=any(trial.decoder_shift for trial in trials),

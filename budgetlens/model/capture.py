@@ -166,6 +166,7 @@ def _decode(
         tokens=_decoder_tokens(batch),
         rows=batch.chosen,
         predicting=batch.predicting,
+        answer=batch.answer,
     )
     inputs = decoder_inputs(model, batch, states)
     moves_table = model.family.positions == "table" and batch.shifted
@@ -179,6 +180,7 @@ def _decode(
         head.input = torch.take_along_dim(head.input, rows, dim=1)
         logits = model.envoy.output.logits.save()
     answer = AnswerLogits(logits, batch.targets, batch.answer.owner >= 0)
+    visitor.read_stream(answer)
     answers = _answer_observations(reading, answer, batch)
     return _by_trial(answer.losses, batch.answer).cpu().numpy(), visitor, answers
 

@@ -6,10 +6,11 @@ that look right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from budgetlens.model.attention import RowAttention, Site
@@ -18,7 +19,9 @@ from budgetlens.model.capture import Capture, Probing, capture
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.edits import ScaleValues
 from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.observation import probe
+from budgetlens.model.observation import AtSite, probe
+from budgetlens.model.stream import OUTPUT, Stream
+from budgetlens.model.sublayer import JOINT, Sublayer, product
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Example, Trial
 from budgetlens.statistics.quantities import Quantity
@@ -51,6 +54,81 @@ class _RoleShares:
         return {"share": attention.mass(tuple((role,) for role in attention.site.roles))}
 
 
+#: So many epsilons of the model's own type, times the sum of the sizes of all that is added up, may a sum of parts be from
+#: what the model computed: each of the additions loses half an epsilon, up or down.
+EPSILONS_OF_PARTS = 4
+
+
+@probe("contract_sublayers")
+@dataclass(frozen=True)
+class _Sublayers:
+    """How far the parts of a sublayer's output are from it, in what rounding allows, for the check alone."""
+
+    declares = Declaration(
+        title="Sums of sublayers", quantities=(Quantity("excess", "excess", "allowed"),), axis="part"
+    )
+
+    def categories(self, site: Site) -> tuple[str, ...]:
+        """One, at every sublayer."""
+        return () if site.block == JOINT else ("sum",)
+
+    def observe_sublayers(self, sublayers: Sequence[Sublayer]) -> Mapping[str, Tensor]:
+        """``excess``: batch × 1 × row × 1."""
+        (sublayer,) = sublayers
+        mixed, weight = sublayer.mixture.by_role, sublayer.mixture.values.weight
+        total, size = (
+            torch.einsum("brhud,hdw->brw", own, by)
+            for own, by in ((mixed, weight), (mixed.abs(), weight.abs()))
+        )
+        if sublayer.bias is not None:
+            total, size = total + sublayer.bias, size + sublayer.bias.abs()
+        excess = ((total - sublayer.output).abs() / size.clamp_min(_TINY)).amax(dim=-1)
+        return {"excess": rearrange(excess, "batch row -> batch 1 row 1")}
+
+
+@probe("contract_stream")
+@dataclass(frozen=True)
+class _Stream:
+    """How far the parts of the answer's logits are from these, in what rounding allows, for the check alone."""
+
+    softcap: float | None = None
+
+    declares = Declaration(
+        title="Sums of the stream", quantities=(Quantity("excess", "excess", "allowed"),), axis="part"
+    )
+
+    def categories(self, site: Site) -> tuple[str, ...]:
+        """One, of all layers together."""
+        return ("sum",)
+
+    def keep(self, sublayer: Sublayer) -> Tensor:
+        """Nothing but the rows."""
+        return sublayer.output[..., :1]
+
+    def observe_stream(self, stream: Stream) -> Iterable[AtSite]:
+        """``excess``: batch × 1 × row × 1."""
+        wanted = stream.head.directions(stream.targets)
+        total = stream.head.biases(stream.targets) + stream.final_shift(wanted)
+        size = total.abs()
+        first = stream.at_end(wanted)
+        for step, behind, output, before in stream.backwards(wanted):
+            first, shift = before, step.shift(behind)
+            total = total + shift + product(step.output, output)
+            size = size + shift.abs() + product(step.output.abs(), output.abs())
+        total = total + product(stream.embedding, first)
+        size = size + product(stream.embedding.abs(), first.abs())
+        if self.softcap is not None:
+            total = self.softcap * torch.tanh(total / self.softcap)
+        logits = stream.logits.gather(-1, rearrange(stream.targets, "batch row -> batch row 1"))[..., 0]
+        excess = (total - logits).abs() / size.clamp_min(_TINY)
+        site = Site("decoder", OUTPUT, 0)
+        yield AtSite(site, ("sum",), False, {"excess": rearrange(excess, "batch row -> batch 1 row 1")})
+
+
+#: What a size is at least, so that 0 of 0 is no excess.
+_TINY = 1e-30
+
+
 class ContractError(ValueError):
     """A model whose attention can't be read or changed as its family declares."""
 
@@ -58,11 +136,15 @@ class ContractError(ValueError):
 def check_contract(model: LoadedModel) -> None:
     """Every attention call is found and reached, rows sum to 1, and an edit at every site changes the logits.
 
+    What sublayers and the stream are taken apart into adds up to what the model computes.
+
     Raises ContractError that names the site and what failed.
     """
     batch = _probe_batch(model)
     try:
-        reference = capture(model, batch, Probing((_RoleShares(),), encoder=True))
+        reference = capture(
+            model, batch, Probing((_RoleShares(), _Sublayers(), _Stream(_softcap(model))), encoder=True)
+        )
     except ContractError:
         raise
     except Exception as error:
@@ -70,24 +152,50 @@ def check_contract(model: LoadedModel) -> None:
             f"{model.name}: its attention calls could not be read as the family {model.family.name!r} declares "
             f"({type(error).__name__}: {error})"
         ) from error
-    seen = {observation.site for observation in reference.observations}
+    shares = [own for own in reference.observations if "share" in own.values]
+    seen = {observation.site for observation in shares}
     missing = [str(site) for site in model.operations if site not in seen]
     if missing:
         raise ContractError(f"{model.name}: no attention call was reached at {', '.join(missing)}")
     keys = batch.encoder_ids.shape[1] + batch.decoder_ids.shape[1]
     tolerance = EPSILONS_PER_KEY * keys * torch.finfo(torch.float32).eps
-    for observation in reference.observations:
+    for observation in shares:
         total = observation.values["share"].sum(axis=-1)
         if not abs(total - 1.0).max() <= tolerance:
             raise ContractError(
                 f"{model.name}: shares at {observation.site} sum to {total.min():.6f}…{total.max():.6f}, not to 1"
             )
+    _check_sums(model, reference)
     for site in model.operations:
         edited = capture(model, batch, Probing(), (ScaleValues(site, PROBED_FACTOR),))
         if not _differs(edited, reference):
             raise ContractError(
                 f"{model.name}: an edit of the values at {site} left every answer loss as it was; edits there are discarded"
             )
+
+
+def _check_sums(model: LoadedModel, reference: Capture) -> None:
+    allowed = EPSILONS_OF_PARTS * torch.finfo(model.dtype).eps
+    for observation in reference.observations:
+        if "excess" not in observation.values:
+            continue
+        excess = float(observation.values["excess"].max())
+        if not excess <= allowed:
+            what = (
+                "the answer's logits are no sum of what the layers put into the residual stream"
+                if observation.site.block == OUTPUT
+                else f"the output at {observation.site} is no sum over its keys"
+            )
+            raise ContractError(
+                f"{model.name}: {what} as the family {model.family.name!r} declares it: they are {excess:.1e} of the "
+                f"sum's size apart, at most {allowed:.1e} from rounding"
+            )
+
+
+def _softcap(model: LoadedModel) -> float | None:
+    """The soft cap of the final logits; None where there is none."""
+    config = model.model.config
+    return getattr(getattr(config, "decoder", config), "final_logit_softcapping", None)
 
 
 def _differs(edited: Capture, reference: Capture) -> bool:

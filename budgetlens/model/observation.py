@@ -8,10 +8,10 @@ never sees records, files or batches, and no table, figure or page knows it by n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from budgetlens.model.declaration import Declaration
 from budgetlens.registry.discovery import discover
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from budgetlens.model.attention import RowAttention, Site
+    from budgetlens.model.stream import Stream
+    from budgetlens.model.sublayer import Sublayer
 
 ProbeClass = TypeVar("ProbeClass")
 
@@ -107,6 +109,50 @@ class AttentionProbe(Protocol):
         ...
 
 
+class SublayerProbe(Protocol):
+    """Reads sublayers of attention in chosen rows and yields quantities of what they write."""
+
+    @property
+    def declares(self) -> Declaration:
+        """What its records are, and what may be said of them."""
+        ...
+
+    def categories(self, site: Site) -> tuple[str, ...]:
+        """The categories of the last axis at this site; empty where the probe reads nothing.
+
+        The block ``joint`` is that of both sublayers of a decoder layer together, where each has a softmax.
+        """
+        ...
+
+    def observe_sublayers(self, sublayers: Sequence[Sublayer]) -> Mapping[str, Tensor]:
+        """The declared quantities by name, each batch × head × row × category, of one sublayer or of both of a layer.
+
+        In the latter, what each writes is taken behind all norms that it passes up to the stream behind the last one.
+        """
+        ...
+
+
+class StreamProbe(Protocol):
+    """Reads the residual stream of the rows that predict the answer, up to the logits; of the decoder alone."""
+
+    @property
+    def declares(self) -> Declaration:
+        """What its records are, and what may be said of them."""
+        ...
+
+    def categories(self, site: Site) -> tuple[str, ...]:
+        """The categories of the last axis at this site; empty where the probe yields nothing."""
+        ...
+
+    def keep(self, sublayer: Sublayer) -> Tensor:
+        """What is kept of a sublayer of attention until the stream is whole: batch × row × …."""
+        ...
+
+    def observe_stream(self, stream: Stream) -> Iterable[AtSite]:
+        """The declared quantities at every site that it has any of; a site may come twice, with other categories."""
+        ...
+
+
 class AnswerProbe(Protocol):
     """Reads the logits that predict the answer and yields quantities per answer token."""
 
@@ -118,6 +164,23 @@ class AnswerProbe(Protocol):
     def observe_answer(self, answer: AnswerLogits) -> Mapping[str, Tensor]:
         """The declared quantities by name, each batch × row. A trial's value is the mean over its answer's rows."""
         ...
+
+
+@dataclass(frozen=True)
+class AtSite:
+    """What a probe of the stream has of one site: ``values`` by quantity, each batch × head × row × category.
+
+    What no head writes has ``by_head`` False and a head axis of length one.
+    """
+
+    site: Site
+    categories: tuple[str, ...]
+    by_head: bool
+    values: Mapping[str, Tensor]
+
+
+#: A probe of any kind.
+AnyProbe: TypeAlias = AttentionProbe | SublayerProbe | StreamProbe | AnswerProbe
 
 
 @dataclass(frozen=True)
@@ -177,7 +240,7 @@ class Probing:
     ``activations`` are kept of these layers as they are, in both stacks: some of :data:`ACTIVATIONS`.
     """
 
-    probes: tuple[AttentionProbe | AnswerProbe, ...] = ()
+    probes: tuple[AnyProbe, ...] = ()
     layers: frozenset[int] | None = None
     encoder: bool = False
     activations: frozenset[str] = frozenset()
@@ -188,19 +251,34 @@ class Probing:
         return tuple(probe for probe in self.probes if hasattr(probe, "observe"))  # type: ignore[misc]
 
     @property
+    def of_sublayers(self) -> tuple[SublayerProbe, ...]:
+        """The probes that read what sublayers of attention write."""
+        return tuple(probe for probe in self.probes if hasattr(probe, "observe_sublayers"))  # type: ignore[misc]
+
+    @property
+    def of_stream(self) -> tuple[StreamProbe, ...]:
+        """The probes that read the residual stream up to the logits."""
+        return tuple(probe for probe in self.probes if hasattr(probe, "observe_stream"))  # type: ignore[misc]
+
+    @property
     def of_answers(self) -> tuple[AnswerProbe, ...]:
         """The probes that read the answer's logits."""
         return tuple(probe for probe in self.probes if hasattr(probe, "observe_answer"))  # type: ignore[misc]
 
     def reads(self, site: Site) -> bool:
         """Whether any probe reads ``site``."""
-        return bool(self.of_attention) and self._has(site.layer)
+        return bool(self.of_attention) and self.has(site.layer)
+
+    def reads_sublayer(self, site: Site) -> bool:
+        """Whether any probe reads what the sublayer at ``site`` writes."""
+        return bool(self.of_sublayers) and self.has(site.layer)
 
     def keeps(self, layer: int, what: str) -> bool:
         """Whether an activation of a layer is kept."""
-        return what in self.activations and self._has(layer)
+        return what in self.activations and self.has(layer)
 
-    def _has(self, layer: int) -> bool:
+    def has(self, layer: int) -> bool:
+        """Whether a layer is among those that are read."""
         return self.layers is None or layer in self.layers
 
 
@@ -228,14 +306,14 @@ def usual_probes() -> tuple[str, ...]:
     return tuple(name for name, made in available_probes().items() if made.declares.usual)
 
 
-def read_probes(texts: Sequence[str]) -> tuple[AttentionProbe | AnswerProbe, ...]:
+def read_probes(texts: Sequence[str]) -> tuple[AnyProbe, ...]:
     """What a run reads: the outcome, and the probes that are named. Raises as :func:`chosen_probes` does."""
     outcome = outcome_name({name: made.declares for name, made in available_probes().items()})
     named = any(text.partition(":")[0] == outcome for text in texts)
     return chosen_probes(texts if named else (outcome, *texts))
 
 
-def chosen_probes(texts: Sequence[str]) -> tuple[AttentionProbe | AnswerProbe, ...]:
+def chosen_probes(texts: Sequence[str]) -> tuple[AnyProbe, ...]:
     """Probes by name, with parameters behind a colon as in ``name:k=3``.
 
     Raises RegistryError for an unknown name, ParameterError for an unknown or ill-typed parameter, and ValueError

@@ -32,15 +32,18 @@ PADDING = -1
 def roles_of(stack: str, block: str) -> tuple[str, ...]:
     """The roles that keys of an attention call can have.
 
-    ``stack`` is ``encoder`` or ``decoder``; ``block`` is ``self``, ``cross`` or ``merged``.
+    ``stack`` is ``encoder`` or ``decoder``; ``block`` is ``self``, ``cross`` or ``merged``, or ``joint`` for self and cross
+    together where each has a softmax of its own.
     """
     if stack == "encoder" or block == "cross":
         return ENCODER_ROLES
     if block == "self":
         return DECODER_ROLES
-    if block == "merged":
+    if block in ("merged", "joint"):
         return DECODER_ROLES + ENCODER_ROLES
-    raise ValueError(f"no attention block {block!r} in stack {stack!r}; blocks are self, cross and merged")
+    raise ValueError(
+        f"no attention block {block!r} in stack {stack!r}; blocks are self, cross, merged and joint"
+    )
 
 
 def parse_roles(text: str, known: tuple[str, ...] = ENCODER_ROLES) -> frozenset[str]:

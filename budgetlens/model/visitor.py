@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from einops import rearrange
@@ -13,7 +15,16 @@ from budgetlens.model.attention import AttentionCall, Site, Tokens
 from budgetlens.model.batching import Rows, StateChange
 from budgetlens.model.edits import CallEdit, OutputEdit
 from budgetlens.model.loaded import LoadedModel, at_path, site_path
-from budgetlens.model.observation import ACTIVATIONS, AttentionProbe, Observation, Probing
+from budgetlens.model.observation import (
+    ACTIVATIONS,
+    AnswerLogits,
+    AnyProbe,
+    AttentionProbe,
+    Observation,
+    Probing,
+    SublayerProbe,
+)
+from budgetlens.model.sublayer_reading import SublayerReader
 from budgetlens.model.trials import Edit
 from budgetlens.registry.names import name_of
 
@@ -24,11 +35,27 @@ CALL_ACTIVATIONS = ACTIVATIONS[1:]
 PlacedEdits = tuple[Int[Tensor, " part"] | None, tuple[Edit, ...]]
 
 
+#: A probe that yields what it reads of some rows of a site.
+_OfRows: TypeAlias = AttentionProbe | SublayerProbe
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a probe has of one site: ``means`` by quantity, owner × head × category."""
+
+    probe: AnyProbe
+    site: Site
+    categories: tuple[str, ...]
+    averages_heads: bool
+    means: Mapping[str, Tensor]
+
+
 class StackVisitor:
     """Visits the layers of one stack: applies edits, lets probes read, keeps the averages of what they read.
 
     ``edits`` are those of every entry of the batch (pass or lane). ``key_roles`` and ``tokens`` are
-    by block. ``changes`` of the other stack are left out.
+    by block. ``changes`` of the other stack are left out. ``answer``: the decoder's rows whose logits predict the answer,
+    which ``predicting`` marks.
     """
 
     def __init__(
@@ -44,6 +71,7 @@ class StackVisitor:
         tokens: Mapping[str, Tokens],
         rows: Rows,
         predicting: Bool[Tensor, "batch row"] | None = None,
+        answer: Rows | None = None,
     ) -> None:
         self.model = model
         self.reading = reading
@@ -53,16 +81,23 @@ class StackVisitor:
         self.tokens = tokens
         self.rows = rows
         self.predicting = predicting
+        self.answer = answer
+        self.sublayers = SublayerReader(
+            model, reading, stack=stack, rows=rows.index, predicting=None if answer is None else answer.index
+        )
         sites = model.sites(stack)
         self.edits = {site: _placed(site, edits, row_roles.device) for site in sites}
         self.sites = tuple(
-            site for site in sites if self.edits[site] or reading.reads(site) or self._keeps_call(site)
+            site
+            for site in sites
+            if self.edits[site] or reading.reads(site) or self._keeps_call(site) or self.sublayers.wants(site)
         )
         self.changes = [change for change in changes if change.edit.stack == stack]
-        self.parts: list[tuple[AttentionProbe, Site, dict[str, Tensor]]] = []
+        self.parts: list[_Part] = []
+        self._sums: dict[tuple[int, Site], tuple[_OfRows, dict[str, Tensor]]] = {}
         #: By site, or by layer for the residual stream, and what it is.
         self.activations: dict[tuple[Site | int, str], Tensor] = {}
-        self._tables: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._tables: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
 
     @property
     def has_work(self) -> bool:
@@ -77,14 +112,19 @@ class StackVisitor:
             for site in self.sites:
                 if site.layer == layer:
                     self._visit_site(site)
+            self.sublayers.read_layer(self._take)
+            self._close_layer()
+            self.sublayers.visit_feed_forward(layer)
             changes = [change for change in self.changes if change.edit.layer == layer]
             keeps = self.reading.keeps(layer, "residual")
-            if changes or keeps:
+            if changes or keeps or self.sublayers.follows:
                 family = self.model.family
                 path = family.encoder_layers if self.stack == "encoder" else family.decoder_layers
                 module = at_path(self.model.envoy, f"{path}.{layer}")
                 output = module.output
-                states = changed_states(output[0] if isinstance(output, tuple) else output, changes)
+                own = output[0] if isinstance(output, tuple) else output
+                states = changed_states(own, changes)
+                self.sublayers.visit_states(layer, own, states)
                 if changes:
                     module.output = (states, *output[1:]) if isinstance(output, tuple) else states
                 if keeps:
@@ -95,41 +135,65 @@ class StackVisitor:
         """The states behind the last layer and norm, with the edits that concern them."""
         return changed_states(states, [change for change in self.changes if change.edit.layer is None])
 
+    def read_stream(self, answer: AnswerLogits) -> None:
+        """Let probes read the stream up to the logits, once these are there. To be called behind the trace."""
+        if not self.sublayers.follows:
+            return
+        assert self.answer is not None
+        stream = self.sublayers.stream(answer)
+        for probe in self.reading.of_stream:
+            for own in probe.observe_stream(stream):
+                if self.reading.has(own.site.layer):
+                    whole = slice(0, self.answer.index.shape[1])
+                    sums = {
+                        name: self._sums_by_owner(values, whole, self.answer)
+                        for name, values in own.values.items()
+                    }
+                    means = _means(sums, self.answer)
+                    self.parts.append(_Part(probe, own.site, own.categories, not own.by_head, means))
+
     def observations(self, index: Int[Tensor, " trial"] | None) -> list[Observation]:
         """Every probe's averages at every site, one row per trial; ``index`` maps trials to row owners."""
         return [
             Observation(
-                probe=name_of(probe),
-                site=site,
-                axis=probe.declares.axis,
-                categories=probe.categories(site),
-                averages_heads=probe.declares.averages_heads,
+                probe=name_of(part.probe),
+                site=part.site,
+                axis=part.probe.declares.axis,
+                categories=part.categories,
+                averages_heads=part.averages_heads,
                 values={
                     name: (value if index is None else value[index]).cpu().numpy()
-                    for name, value in means.items()
+                    for name, value in part.means.items()
                 },
             )
-            for probe, site, means in self.parts
+            for part in self.parts
         ]
 
     def _visit_site(self, site: Site) -> None:
         calls = _of_kind(CallEdit, self.edits[site])
         outputs = _of_kind(OutputEdit, self.edits[site])
-        if calls or self.reading.reads(site) or self._keeps_call(site):
+        looks = self.sublayers.wants(site)
+        residual = self.sublayers.residual(site) if looks else None
+        if looks or calls or self.reading.reads(site) or self._keeps_call(site):
             operation = getattr(self.model.attention_envoy(site).source, self.model.operations[site])
-            changed = self._visit_call(site, operation.inputs, calls)
+            call, changed = self._visit_call(site, operation.inputs, calls)
             if changed is not None:
                 operation.inputs = changed
-        if outputs:
+        if outputs or looks:
             projection = at_path(
                 self.model.envoy, f"{site_path(self.model.family, site)}.{self.model.family.output}"
             )
-            projection.output = _edited_output(projection.output, outputs)
+            output = projection.output
+            edited = _edited_output(output, outputs) if outputs else output
+            if outputs:
+                projection.output = edited
+            if residual is not None:
+                self.sublayers.visit(call, residual, output, edited)
 
     def _visit_call(
         self, site: Site, inputs: tuple[tuple, dict], edits: Sequence[PlacedEdits]
-    ) -> tuple[tuple, dict] | None:
-        """Edit and read one call; the changed inputs, or None where nothing changed."""
+    ) -> tuple[AttentionCall, tuple[tuple, dict] | None]:
+        """Edit and read one call; the call as edited, and its changed inputs, or None where nothing changed."""
         original = self._model_call(site, inputs)
         for what in CALL_ACTIVATIONS:
             if self.reading.keeps(site.layer, what):
@@ -138,11 +202,11 @@ class StackVisitor:
         if self.reading.reads(site):
             self._read(call)
         if call is original:
-            return None
+            return call, None
         (module, *_), keywords = inputs
         if call.bias is not original.bias:
             keywords = {**keywords, "position_bias": call.bias}
-        return (module, call.query, call.key, call.value, call.mask), keywords
+        return call, ((module, call.query, call.key, call.value, call.mask), keywords)
 
     def _keeps_call(self, site: Site) -> bool:
         return any(self.reading.keeps(site.layer, what) for what in CALL_ACTIVATIONS)
@@ -180,32 +244,53 @@ class StackVisitor:
         probes = [probe for probe in self.reading.of_attention if probe.categories(call.site)]
         if not probes:
             return
-        sums: list[dict[str, Tensor]] = [{} for _ in probes]
         for block, attention in call.attention_rows(self.rows.index):
-            for probe, total in zip(probes, sums, strict=True):
-                for name, values in probe.observe(attention).items():
-                    own = self._sums_by_owner(values, block)
-                    total[name] = total[name] + own if name in total else own
-        counts = torch.bincount(self.rows.owner[self.rows.owner >= 0], minlength=self.rows.count)
-        for probe, total in zip(probes, sums, strict=True):
-            means = {name: value / rearrange(counts, "owner -> owner 1 1") for name, value in total.items()}
-            self.parts.append((probe, call.site, means))
+            for probe in probes:
+                self._take(probe, call.site, probe.observe(attention), block)
+        self._close_layer()
+
+    def _take(self, probe: _OfRows, site: Site, found: Mapping[str, Tensor], block: slice) -> None:
+        """Add what a probe read of a block of rows to what it read of the others."""
+        _, total = self._sums.setdefault((id(probe), site), (probe, {}))
+        for name, values in found.items():
+            own = self._sums_by_owner(values, block, self.rows)
+            total[name] = total[name] + own if name in total else own
+
+    def _close_layer(self) -> None:
+        """Averages of what was read of whole sites."""
+        for (_, site), (probe, total) in self._sums.items():
+            self.parts.append(
+                _Part(
+                    probe,
+                    site,
+                    probe.categories(site),
+                    probe.declares.averages_heads,
+                    _means(total, self.rows),
+                )
+            )
+        self._sums.clear()
 
     def _sums_by_owner(
-        self, values: Float[Tensor, "lane head row category"], block: slice
+        self, values: Float[Tensor, "lane head row category"], block: slice, of: Rows
     ) -> Float[Tensor, "owner head category"]:
         """Sums in float64 over the rows of each owner, always in the same order.
 
         Adding rows to their owners' cells in parallel would leave the order to the device; a table of each
         owner's rows does not.
         """
-        place = (block.start, block.stop)
+        place = (id(of), block.start, block.stop)
         if place not in self._tables:
-            self._tables[place] = _rows_of_owners(self.rows.owner[:, block], self.rows.count)
+            self._tables[place] = _rows_of_owners(of.owner[:, block], of.count)
         table, filled = self._tables[place]
         rows = rearrange(values, "lane head row category -> (lane row) head category")[table]
         absent = rearrange(~filled, "owner row -> owner row 1 1")
         return rows.masked_fill(absent, 0.0).sum(dim=1, dtype=torch.float64)
+
+
+def _means(sums: Mapping[str, Tensor], rows: Rows) -> dict[str, Tensor]:
+    """Means over the rows of every owner, from their sums."""
+    counts = torch.bincount(rows.owner[rows.owner >= 0], minlength=rows.count)
+    return {name: value / rearrange(counts, "owner -> owner 1 1") for name, value in sums.items()}
 
 
 def changed_states(

@@ -33,7 +33,15 @@ REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 #: What it may have instead: a probe of answers.
-_ALTERNATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"probe": ("declares", "observe_answer")})
+_ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
+    {
+        "probe": (
+            ("declares", "observe_answer"),
+            ("declares", "categories", "observe_sublayers"),
+            ("declares", "categories", "keep", "observe_stream"),
+        )
+    }
+)
 
 
 def discover(kind: str, group: str) -> Mapping[str, Any]:
@@ -123,9 +131,9 @@ def require(kind: str, name: str, thing: Any) -> None:
         )
     fields = {field.name for field in dataclasses.fields(thing)}
     absent = [part for part in REQUIRED[kind] if part not in fields and not hasattr(thing, part)]
-    instead = _ALTERNATIVES.get(kind)
-    if instead and all(hasattr(thing, part) for part in instead):
-        absent = []
+    for instead in _ALTERNATIVES.get(kind, ()):
+        if all(hasattr(thing, part) for part in instead):
+            absent = []
     absent += sorted(getattr(thing, "__abstractmethods__", frozenset()))
     if absent:
         raise RegistryError(f"{kind} {name!r} ({place(thing)}) has no {', '.join(absent)}; {expected}")

@@ -13,7 +13,7 @@ from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.design import Design
 from budgetlens.design.reach import require_feasible
 from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.observation import AnswerProbe, AttentionProbe
+from budgetlens.model.observation import AnyProbe
 from budgetlens.runs.capturing import Unit, capture_part
 from budgetlens.runs.feeding import feeding_of
 from budgetlens.runs.manifest import left_out_words
@@ -35,7 +35,7 @@ def measured(
     design: Design,
     model: LoadedModel,
     corpus: Corpus,
-    probes: tuple[AttentionProbe | AnswerProbe, ...],
+    probes: tuple[AnyProbe, ...],
     rows: str,
     options: RunOptions,
 ) -> Measured:

@@ -32,7 +32,7 @@ from budgetlens.design.plan import Plan
 from budgetlens.design.reach import require_feasible
 from budgetlens.model.capture import Probing
 from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.observation import AnswerProbe, AttentionProbe, read_probes
+from budgetlens.model.observation import AnyProbe, read_probes
 from budgetlens.registry.discovery import plugin_of
 from budgetlens.registry.names import name_of
 from budgetlens.registry.notebook import is_own, source_of
@@ -198,9 +198,7 @@ def plan_parts(units: Sequence[Unit], batch_tokens: int) -> list[list[Unit]]:
     return parts
 
 
-def reading_of(
-    probes: tuple[AttentionProbe | AnswerProbe, ...], model: LoadedModel, options: RunOptions
-) -> Probing:
+def reading_of(probes: tuple[AnyProbe, ...], model: LoadedModel, options: RunOptions) -> Probing:
     """What the probes read in the layers and rows of the options. Raises ValueError for layers that the model lacks."""
     layers = None
     if options.layers is not None:
