@@ -32,6 +32,7 @@ class Alti:
     and the longer the input the slower.
     """
 
+    by_token = False
     declares = Declaration(
         title="Contributions of input tokens (ALTI+)",
         quantities=(

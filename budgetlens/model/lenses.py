@@ -47,7 +47,7 @@ def layer_observation(probe: LayerProbe, layer: int, answer: AnswerLogits, batch
     means = {}
     for name, values in probe.observe_layer(answer).items():
         rows = by_trial(values.double(), batch.answer)
-        counts = (batch.answer.owner >= 0).new_tensor([trial.answer_tokens for trial in batch.trials])
+        counts = rows.new_tensor([trial.answer_tokens for trial in batch.trials])
         means[name] = (rows.nansum(dim=1) / counts)[:, None, None].cpu().numpy()
     return Observation(
         name_of(probe), site, probe.declares.axis, probe.categories(site), averages_heads=True, values=means

@@ -19,7 +19,7 @@ from budgetlens.model.sublayer import JOINT, Mixture, ProjectedValues
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column each input token counts in, 0 or 1 in float64; padding counts in none."""
+    """Which column each input token counts in, 1 there and 0 elsewhere; padding counts in none."""
 
     encoder: Float[Tensor, "encoder_pass position column"]
     decoder: Float[Tensor, "lane position column"]
@@ -64,15 +64,23 @@ class MixingFollower:
 
     def __init__(
         self,
+        columns: Columns,
         inputs: Float[Tensor, "entry row column"],
         lengths: Sequence[int],
         memory: Memory | None = None,
     ) -> None:
+        self.columns = columns
         self.inputs = inputs
         self.lengths = lengths
         self.memory = memory
         self.rolled = inputs.clone()
         self.in_layer = inputs.clone()
+
+    def of_decoder(self, batch: Batch) -> MixingFollower:
+        """The follower of the decoder's lanes, once this one has followed the encoder."""
+        memory = Memory(self.rolled[batch.lane_pass], self.inputs[batch.lane_pass])
+        lengths = (batch.decoder_trial >= 0).sum(dim=1).tolist()
+        return MixingFollower(self.columns, self.columns.decoder, lengths, memory)
 
     def begin_layer(self) -> None:
         """What enters a layer is itself."""
@@ -121,6 +129,13 @@ class MixingFollower:
         return Mixing(
             own, *(torch.take_along_dim(part, index, dim=1) for part in (self.rolled, self.in_layer))
         )
+
+
+def followed(batch: Batch, *, by_token: bool) -> MixingFollower:
+    """The follower of the encoder's passes from which trials are decoded."""
+    columns = Columns.of(batch, by_token=by_token)
+    lengths = batch.encoder_mask.sum(dim=1).tolist()[: batch.decoded]
+    return MixingFollower(columns, columns.encoder, lengths)
 
 
 @dataclass(frozen=True)

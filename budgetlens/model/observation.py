@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from budgetlens.model.attention import RowAttention, Site
+    from budgetlens.model.mixing_reading import Mixing
     from budgetlens.model.stream import Stream
     from budgetlens.model.sublayer import Sublayer
 
@@ -153,6 +154,51 @@ class StreamProbe(Protocol):
         ...
 
 
+class MixingProbe(Protocol):
+    """Reads what rows are made of behind every layer's attention, followed down to the input tokens.
+
+    ``by_token``: the columns of what it sees are single tokens, the encoder's before the decoder's, and not roles.
+    """
+
+    by_token: ClassVar[bool]
+
+    @property
+    def declares(self) -> Declaration:
+        """What its records are, and what may be said of them."""
+        ...
+
+    def categories(self, site: Site) -> tuple[str, ...]:
+        """The categories of the last axis at this site; that of a layer with two blocks is ``joint``."""
+        ...
+
+    def observe_mixing(self, mixing: Mixing) -> Mapping[str, Tensor]:
+        """The declared quantities by name, each batch × 1 × row × category."""
+        ...
+
+
+class LayerProbe(Protocol):
+    """Reads the answer as if a stack ended behind one of its layers: behind every layer of ``reads_stack``.
+
+    Of the decoder's layers the answer is read through the final norm and head; of the encoder's, the decoder runs on their
+    states, once more for each.
+    """
+
+    reads_stack: ClassVar[str]
+
+    @property
+    def declares(self) -> Declaration:
+        """What its records are: one row per example, cell and layer, with one category."""
+        ...
+
+    def categories(self, site: Site) -> tuple[str, ...]:
+        """The only category."""
+        ...
+
+    def observe_layer(self, answer: AnswerLogits) -> Mapping[str, Tensor]:
+        """The declared quantities by name, each batch × row. A trial's value is the mean over its answer's rows."""
+        ...
+
+
 class AnswerProbe(Protocol):
     """Reads the logits that predict the answer and yields quantities per answer token."""
 
@@ -180,7 +226,7 @@ class AtSite:
 
 
 #: A probe of any kind.
-AnyProbe: TypeAlias = AttentionProbe | SublayerProbe | StreamProbe | AnswerProbe
+AnyProbe: TypeAlias = AttentionProbe | SublayerProbe | StreamProbe | MixingProbe | LayerProbe | AnswerProbe
 
 
 @dataclass(frozen=True)
@@ -261,6 +307,16 @@ class Probing:
         return tuple(probe for probe in self.probes if hasattr(probe, "observe_stream"))  # type: ignore[misc]
 
     @property
+    def of_mixing(self) -> tuple[MixingProbe, ...]:
+        """The probes that read what rows are made of."""
+        return tuple(probe for probe in self.probes if hasattr(probe, "observe_mixing"))  # type: ignore[misc]
+
+    @property
+    def of_layers(self) -> tuple[LayerProbe, ...]:
+        """The probes that read the answer behind every layer of a stack."""
+        return tuple(probe for probe in self.probes if hasattr(probe, "observe_layer"))  # type: ignore[misc]
+
+    @property
     def of_answers(self) -> tuple[AnswerProbe, ...]:
         """The probes that read the answer's logits."""
         return tuple(probe for probe in self.probes if hasattr(probe, "observe_answer"))  # type: ignore[misc]
@@ -272,6 +328,10 @@ class Probing:
     def reads_sublayer(self, site: Site) -> bool:
         """Whether any probe reads what the sublayer at ``site`` writes."""
         return bool(self.of_sublayers) and self.has(site.layer)
+
+    def reads_layer(self, stack: str, layer: int) -> bool:
+        """Whether any probe reads the answer behind a layer of a stack."""
+        return any(probe.reads_stack == stack for probe in self.of_layers) and self.has(layer)
 
     def keeps(self, layer: int, what: str) -> bool:
         """Whether an activation of a layer is kept."""

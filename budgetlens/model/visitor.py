@@ -15,15 +15,8 @@ from budgetlens.model.attention import AttentionCall, Site, Tokens
 from budgetlens.model.batching import Rows, StateChange
 from budgetlens.model.edits import CallEdit, OutputEdit
 from budgetlens.model.loaded import LoadedModel, at_path, site_path
-from budgetlens.model.observation import (
-    ACTIVATIONS,
-    AnswerLogits,
-    AnyProbe,
-    AttentionProbe,
-    Observation,
-    Probing,
-    SublayerProbe,
-)
+from budgetlens.model.mixing_reading import MixingFollower
+from budgetlens.model.observation import ACTIVATIONS, AnswerLogits, AnyProbe, Observation, Probing
 from budgetlens.model.sublayer_reading import SublayerReader
 from budgetlens.model.trials import Edit
 from budgetlens.registry.names import name_of
@@ -55,7 +48,7 @@ class StackVisitor:
 
     ``edits`` are those of every entry of the batch (pass or lane). ``key_roles`` and ``tokens`` are
     by block. ``changes`` of the other stack are left out. ``answer``: the decoder's rows whose logits predict the answer,
-    which ``predicting`` marks.
+    which ``predicting`` marks. ``follower`` follows what tokens become of each other, where a probe asks.
     """
 
     def __init__(
@@ -72,6 +65,7 @@ class StackVisitor:
         rows: Rows,
         predicting: Bool[Tensor, "batch row"] | None = None,
         answer: Rows | None = None,
+        follower: MixingFollower | None = None,
     ) -> None:
         self.model = model
         self.reading = reading
@@ -82,6 +76,7 @@ class StackVisitor:
         self.rows = rows
         self.predicting = predicting
         self.answer = answer
+        self.follower = follower
         self.sublayers = SublayerReader(
             model, reading, stack=stack, rows=rows.index, predicting=None if answer is None else answer.index
         )
@@ -90,34 +85,47 @@ class StackVisitor:
         self.sites = tuple(
             site
             for site in sites
-            if self.edits[site] or reading.reads(site) or self._keeps_call(site) or self.sublayers.wants(site)
+            if self.edits[site]
+            or reading.reads(site)
+            or self._keeps_call(site)
+            or self._looks_at(site)
         )
         self.changes = [change for change in changes if change.edit.stack == stack]
         self.parts: list[_Part] = []
         self._sums: dict[tuple[int, Site], tuple[_OfRows, dict[str, Tensor]]] = {}
         #: By site, or by layer for the residual stream, and what it is.
         self.activations: dict[tuple[Site | int, str], Tensor] = {}
+        #: States behind layers that probes read: of the decoder, those of the rows that predict the answer.
+        self.layer_states: dict[int, Tensor] = {}
         self._tables: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
 
     @property
     def has_work(self) -> bool:
         """Whether anything in the stack is read or edited."""
         layers = range(self.model.trial_tokenizer.depths[self.stack])
-        keeps = any(self.reading.keeps(layer, "residual") for layer in layers)
+        keeps = any(
+            self.reading.keeps(layer, "residual") or self.reading.reads_layer(self.stack, layer)
+            for layer in layers
+        )
         return bool(self.sites or self.changes or keeps)
 
     def visit_layers(self) -> None:
         """Edit and read every layer in the order of the forward. To be called inside a trace."""
         for layer in range(self.model.trial_tokenizer.depths[self.stack]):
-            for site in self.sites:
-                if site.layer == layer:
-                    self._visit_site(site)
+            if self.follower is not None:
+                self.follower.begin_layer()
+            sites = [site for site in self.sites if site.layer == layer]
+            for site in sites:
+                self._visit_site(site)
             self.sublayers.read_layer(self._take)
+            if self.follower is not None:
+                self._read_mixing(self.follower, sites[-1])
             self._close_layer()
             self.sublayers.visit_feed_forward(layer)
             changes = [change for change in self.changes if change.edit.layer == layer]
             keeps = self.reading.keeps(layer, "residual")
-            if changes or keeps or self.sublayers.follows:
+            reads = self.reading.reads_layer(self.stack, layer)
+            if changes or keeps or reads or self.sublayers.follows:
                 family = self.model.family
                 path = family.encoder_layers if self.stack == "encoder" else family.decoder_layers
                 module = at_path(self.model.envoy, f"{path}.{layer}")
@@ -130,10 +138,15 @@ class StackVisitor:
                 if keeps:
                     # A layer behind may write where it reads.
                     self.activations[layer, "residual"] = states.clone()
+                if reads:
+                    self.layer_states[layer] = self._answer_rows(states)
+                self._lose(changes)
 
     def final_states(self, states: Float[Tensor, "batch position width"]) -> Tensor:
         """The states behind the last layer and norm, with the edits that concern them."""
-        return changed_states(states, [change for change in self.changes if change.edit.layer is None])
+        changes = [change for change in self.changes if change.edit.layer is None]
+        self._lose(changes)
+        return changed_states(states, changes)
 
     def read_stream(self, answer: AnswerLogits) -> None:
         """Let probes read the stream up to the logits, once these are there. To be called behind the trace."""
@@ -172,7 +185,7 @@ class StackVisitor:
     def _visit_site(self, site: Site) -> None:
         calls = _of_kind(CallEdit, self.edits[site])
         outputs = _of_kind(OutputEdit, self.edits[site])
-        looks = self.sublayers.wants(site)
+        looks = self._looks_at(site)
         residual = self.sublayers.residual(site) if looks else None
         if looks or calls or self.reading.reads(site) or self._keeps_call(site):
             operation = getattr(self.model.attention_envoy(site).source, self.model.operations[site])
@@ -187,8 +200,34 @@ class StackVisitor:
             edited = _edited_output(output, outputs) if outputs else output
             if outputs:
                 projection.output = edited
-            if residual is not None:
+            if residual is not None and self.sublayers.wants(site):
                 self.sublayers.visit(call, residual, output, edited)
+            if residual is not None and self.follower is not None:
+                norm, on_stream = self.sublayers.closing_norm(site)
+                self.follower.visit(call, residual, edited, norm, on_stream=on_stream)
+
+    def _looks_at(self, site: Site) -> bool:
+        return self.follower is not None or self.sublayers.wants(site)
+
+    def _read_mixing(self, follower: MixingFollower, site: Site) -> None:
+        """Let probes read what the chosen rows are made of behind a layer whose last sublayer was at ``site``."""
+        if not self.reading.has(site.layer) or (self.stack == "encoder" and not self.reading.encoder):
+            return
+        mixing = follower.mixing(site, self.rows.index)
+        for probe in self.reading.of_mixing:
+            whole = slice(0, self.rows.index.shape[1])
+            self._take(probe, mixing.site, probe.observe_mixing(mixing), whole)
+
+    def _lose(self, changes: Sequence[StateChange]) -> None:
+        for change in changes:
+            if self.follower is not None:
+                self.follower.lose(change)
+
+    def _answer_rows(self, states: Float[Tensor, "batch position width"]) -> Tensor:
+        """A copy of the states of the rows that predict the answer; of all where there is no answer."""
+        if self.answer is None:
+            return states.clone()
+        return torch.take_along_dim(states, rearrange(self.answer.index, "lane row -> lane row 1"), dim=1)
 
     def _visit_call(
         self, site: Site, inputs: tuple[tuple, dict], edits: Sequence[PlacedEdits]
