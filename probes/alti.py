@@ -43,7 +43,9 @@ class Alti:
                 smallest_difference=0.01,
                 part_of_whole=True,
             ),
-            Quantity("in_layer", "contribution within the layer", "fraction of the state", part_of_whole=True),
+            Quantity(
+                "in_layer", "contribution within the layer", "fraction of the state", part_of_whole=True
+            ),
         ),
         axis="role",
         estimand="mean over examples of the part of the state of {rows} that comes from the input tokens of each role, "

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 #: The only category: what is read at a layer is read of the answer's tokens.
 ANSWER = "answer"
 NLL = Quantity(
-    "nll", "NLL read at the layer", "nats per answer token", better="lower", smallest_difference=0.1, bound_unit="nats"
+    "nll",
+    "NLL read at the layer",
+    "nats per answer token",
+    better="lower",
+    smallest_difference=0.1,
+    bound_unit="nats",
 )
 RANK = Quantity("rank", "rank of the answer's tokens", "place among all tokens, from 1")
 

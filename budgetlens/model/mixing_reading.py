@@ -98,7 +98,9 @@ class MixingFollower:
         """Follow one sublayer: its call, the stream before it, its output behind edits, and the norm that closes it."""
         for entry, length in enumerate(self.lengths):
             own = call.of_batch(torch.tensor([entry], device=residual.device))
-            closed = _closed(residual[entry, :length].float(), edited[entry, :length].float(), norm, on_stream)
+            closed = _closed(
+                residual[entry, :length].float(), edited[entry, :length].float(), norm, on_stream
+            )
             rolled, in_layer = self.rolled[entry].clone(), self.in_layer[entry].clone()
             for rows, shares in _shares(own, closed):
                 self.rolled[entry, rows] = self._step(call.site.block, shares, rolled, rows, entry, "rolled")
@@ -173,9 +175,7 @@ def _shares(call: AttentionCall, closed: _Closed) -> Iterator[tuple[slice, Float
         some = rearrange(index[first : first + ROWS], "row -> 1 row")
         for block, attention in call.attention_rows(some):
             rows = slice(first + block.start, first + block.stop)
-            slots = rearrange(
-                Mixture(attention, values).slots, "copy 1 head row key -> (copy head) row key"
-            )
+            slots = rearrange(Mixture(attention, values).slots, "copy 1 head row key -> (copy head) row key")
             if closed.scale is not None:
                 slots = slots / closed.scale[rows]
             yield (

@@ -85,10 +85,7 @@ class StackVisitor:
         self.sites = tuple(
             site
             for site in sites
-            if self.edits[site]
-            or reading.reads(site)
-            or self._keeps_call(site)
-            or self._looks_at(site)
+            if self.edits[site] or reading.reads(site) or self._keeps_call(site) or self._looks_at(site)
         )
         self.changes = [change for change in changes if change.edit.stack == stack]
         self.parts: list[_Part] = []

@@ -106,13 +106,14 @@ class Alti:
     ``encoder[l]`` (position, position) are those of one layer; ``decoder[l]`` those of its blocks: of a merged block
     (row, decoder position + encoder position) alone, else of self (row, row) and cross (row, 1 + encoder position), the
     residual first. ``encoder_rollout[l]`` (position, position) and ``decoder_rollout[l]`` (row, decoder position + encoder
-    position) go to input tokens.
+    position) go to input tokens. ``sublayers`` are those of the decoder, by layer and block (``self`` of merged ones).
     """
 
     encoder: list[numpy.ndarray]
     decoder: list[tuple[numpy.ndarray, ...]]
     encoder_rollout: list[numpy.ndarray]
     decoder_rollout: list[numpy.ndarray]
+    sublayers: Mapping[tuple[int, str], Sublayer]
 
 
 def contributions(total: numpy.ndarray, parts: numpy.ndarray) -> numpy.ndarray:
@@ -157,8 +158,8 @@ def rolled_out(
 ) -> tuple[list[numpy.ndarray], list[numpy.ndarray]]:
     """Rollouts of an encoder's and a decoder's layers, shaped as in :class:`Alti`.
 
-    ``foreign`` names, by stack and layer, positions whose states behind that layer are not this example's own; the
-    encoder's final states are behind the layer that is numbered as there are layers.
+    ``foreign`` names, by stack and layer, positions whose states behind that layer are not this example's own, for what
+    reads them; the encoder's final states are behind the layer that is numbered as there are layers.
     """
     foreign = foreign or {}
 
@@ -170,8 +171,8 @@ def rolled_out(
     own = numpy.eye(len(encoder[0]))
     of_encoder = []
     for layer, mixing in enumerate(encoder):
-        own = marked(times(mixing, own), "encoder", layer)
-        of_encoder.append(own)
+        of_encoder.append(times(mixing, own))
+        own = marked(of_encoder[-1], "encoder", layer)
     final = marked(own, "encoder", len(encoder))
     rows, positions = len(decoder[0][0]), len(own)
     below = numpy.concatenate([numpy.eye(rows), numpy.zeros((rows, positions))], axis=1)
@@ -190,8 +191,8 @@ def rolled_out(
                 numpy.concatenate([numpy.where(lost[:, None], 0.0, residual), of_cross[:, 1:]], axis=1),
                 numpy.concatenate([between, memory]),
             )
-        below = marked(below, "decoder", layer)
         of_decoder.append(below)
+        below = marked(below, "decoder", layer)
     return of_encoder, of_decoder
 
 
@@ -199,16 +200,27 @@ def alti(
     model: PreTrainedModel,
     *,
     foreign: Mapping[tuple[str, int], Sequence[int]] | None = None,
+    changed: Mapping[tuple[int, str], numpy.ndarray] | None = None,
     **inputs: Any,
 ) -> tuple[Alti, Weights]:
     """ALTI+ of one example, and the weights that it comes from; ``inputs`` are those of ``eager.attention_weights``.
 
     The model must be an eager twin, so that the hooks are on the modules that run. ``foreign``: see :func:`rolled_out`.
+    ``changed``: by decoder layer and block (``self`` of merged ones), the weights (head, row, key) with which values are
+    mixed in fact, where the caller's own hooks make an output of them.
     """
     assert model.config._attn_implementation == "eager"
     seen = _Seen()
     with _hooked(model, seen):
         weights = attention_weights(model, **inputs)
+
+    sublayers: dict[tuple[int, str], Sublayer] = {}
+
+    def of_decoder(layer: int, block: str, weight: numpy.ndarray) -> Sublayer:
+        own = (changed or {}).get((layer, block), weight)
+        sublayers[layer, block] = _sublayer(model, seen, "decoder", layer, block, own)
+        return sublayers[layer, block]
+
     encoder = [
         own_block(_sublayer(model, seen, "encoder", layer, "self", weight))
         for layer, weight in enumerate(weights.encoder)
@@ -217,12 +229,12 @@ def alti(
     for layer, (own, cross) in enumerate(zip(weights.own, weights.cross, strict=True)):
         if weights.merged:
             both = numpy.concatenate([own, cross], axis=-1)
-            decoder.append((own_block(_sublayer(model, seen, "decoder", layer, "self", both)),))
+            decoder.append((own_block(of_decoder(layer, "self", both)),))
         else:
-            of_self = own_block(_sublayer(model, seen, "decoder", layer, "self", own))
-            of_cross = cross_block(_sublayer(model, seen, "decoder", layer, "cross", cross))
+            of_self = own_block(of_decoder(layer, "self", own))
+            of_cross = cross_block(of_decoder(layer, "cross", cross))
             decoder.append((of_self, of_cross))
-    return Alti(encoder, decoder, *rolled_out(encoder, decoder, foreign)), weights
+    return Alti(encoder, decoder, *rolled_out(encoder, decoder, foreign), sublayers), weights
 
 
 @dataclass

@@ -96,9 +96,7 @@ def logit_lens(
     """NLL in nats and rank from 1 of every answer token behind every decoder layer, (layer, answer)."""
     losses, ranks = [], []
     first = len(decoder_ids) - answer_length
-    found = layer_states(
-        model, "decoder", encoder_ids=encoder_ids, decoder_ids=decoder_ids, visible=visible
-    )
+    found = layer_states(model, "decoder", encoder_ids=encoder_ids, decoder_ids=decoder_ids, visible=visible)
     for states in found:
         with torch.no_grad(), own_precision(model):
             rows = logits(model, states)[first - 1 : -1]
@@ -118,9 +116,7 @@ def decoder_lens(
     answer_length: int,
 ) -> numpy.ndarray:
     """NLL in nats of every answer token with the decoder on each encoder layer, (layer, answer)."""
-    found = layer_states(
-        model, "encoder", encoder_ids=encoder_ids, decoder_ids=decoder_ids, visible=visible
-    )
+    found = layer_states(model, "encoder", encoder_ids=encoder_ids, decoder_ids=decoder_ids, visible=visible)
     losses = []
     for states in found:
         with torch.no_grad(), own_precision(model):
