@@ -78,8 +78,8 @@ class DecoderLens:
         title="DecoderLens",
         quantities=(NLL, RANK),
         axis="read",
-        estimand="mean over examples of the mean over an answer's tokens, with the decoder on the states behind the layer of "
-        "the encoder",
+        estimand="mean over examples of the mean over an answer's tokens, with the decoder on the states behind the "
+        "layer of the encoder",
         categories=(ANSWER,),
         averages_heads=True,
         head_maps=False,

@@ -14,7 +14,6 @@ import torch
 from transformers import PreTrainedModel
 
 from budgetlens.model import mixing, mixing_reading
-from budgetlens.model.attention import Site
 from budgetlens.model.capture import Capture, Probing, capture
 from budgetlens.model.edits import HideKeys, RemoveOutput, ZeroValues
 from budgetlens.model.loaded import LoadedModel
@@ -23,7 +22,7 @@ from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
 from probes.alti import Alti
 from tests.cells import captured, places, tokenized
-from tests.conftest import PREFIXED, Shape, batch_of
+from tests.conftest import batch_of
 from tests.precision import unit, within
 from tests.reference import alti, eager, hooks, tiny_models
 
@@ -67,7 +66,7 @@ class Hand:
 
 ENCODER = (
     # y1 = e1 + ½e1 + ½e2 = (2,0) + (1,0) + (0,1) = (3,1), ‖y1‖ = 4. Own: e1 + ½e1 = (3,0), 4 − ‖(0,1)‖ = 3; e2:
-    # 4 − ‖(3,0)‖ = 1. y2 = e2 + e2 = (0,4). Own: 4 − 0 = 4; e1 gives nothing: 4 − 4 = 0.                    C = [[3/4, 1/4], [0, 1]]
+    # 4 − ‖(3,0)‖ = 1. y2 = e2 + e2 = (0,4). Own: 4 − 0 = 4; e1 gives nothing: 4 − 4 = 0.    C = [[3/4, 1/4], [0, 1]]
     Hand((HALF, (0.0, 1.0)), ((2.0, 0.0), (0.0, 2.0)), ((2.0, 0.0), (0.0, 2.0))),
     # W = −1. y1 = (3,1) − (0,4) = (3,−3), 6. Own (3,1): 6 − ‖(0,−4)‖ = 2; the other (0,−4): 6 − ‖(3,1)‖ = 2.
     # y2 = (0,4) − ½(3,1) − ½(0,4) = (−1.5,1.5), 3. Own (0,4) − (0,2) = (0,2): 3 − ‖(−1.5,−.5)‖ = 1; the other
@@ -312,7 +311,7 @@ def test_a_hidden_prefix_comes_through_the_document(family: str, loaded: Models,
     assert found["decoder", 0, "contribution"]["prefix"] > 0.01
 
 
-@pytest.mark.parametrize("family", ("t5gemma2", "bart"))
+@pytest.mark.parametrize("family", ["t5gemma2", "bart"])
 def test_blocks_bound_the_memory_and_change_nothing(
     family: str, loaded: Models, trials: Trials, monkeypatch: pytest.MonkeyPatch
 ) -> None:

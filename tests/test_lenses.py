@@ -14,12 +14,13 @@ from budgetlens.model.attention import Site
 from budgetlens.model.capture import Capture, Probing, capture
 from budgetlens.model.edits import HideKeys
 from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.observation import AnswerLogits
 from budgetlens.model.tokenization import TokenizedTrial
 from probes.lens import DecoderLens, Lens
 from tests.cells import captured, losses, tokenized
 from tests.conftest import batch_of
 from tests.precision import Float32, beyond, unit, within
-from tests.reference import hooks, lens, tiny_models
+from tests.reference import lens, tiny_models
 
 Models = Callable[[str], LoadedModel]
 Oracle = Callable[[str], PreTrainedModel]
@@ -99,24 +100,16 @@ def test_edits_are_in_force(family: str, loaded: Models, float32: Precision, tri
 
 
 @pytest.mark.parametrize("family", KINDS)
-def test_final_states_of_a_donor_take_the_place_of_every_layer_s(
-    family: str, loaded: Models, truth: Oracle, float32: Precision
+def test_final_states_of_a_donor_are_those_of_its_own_layer(
+    family: str, loaded: Models, oracle: Oracle, truth: Oracle
 ) -> None:
-    """DecoderLens reads the states that the decoder would be given, edits of the final states included."""
+    """DecoderLens reads what the decoder would be given, edits of the final states included: here, all of a donor's."""
     model = loaded(family)
     levels = {"prompt": "query", "state_patching": "bos+document+eos<-prefix=oracle@final"}
     found = captured(model, [tokenized(model, 3, levels)], LENSES)
     donor = tokenized(model, 3, {"prefix": "oracle", "prompt": "query", "hidden": "prefix+separator"})
-    states = hooks.encoder_states(truth(family), donor.encoder_ids)
-    wide = hooks.answer_losses(
-        truth(family),
-        states,
-        visible=donor.visible,
-        decoder_ids=donor.decoder_ids,
-        answer_length=donor.answer_tokens,
-    )
-    read = by_layer(found, "decoder_lens", "nll", 0)
-    within(read, [wide.mean()] * len(read), of=float32(family).losses)
+    narrow, wide = (lens.decoder_lens(own(family), **inputs(donor)) for own in (oracle, truth))
+    within(by_layer(found, "decoder_lens", "nll", 0), wide.mean(axis=1), of=unit(narrow, wide))
 
 
 def test_layers_choose_what_is_read(loaded: Models, trials: Trials) -> None:
@@ -130,8 +123,6 @@ def test_layers_choose_what_is_read(loaded: Models, trials: Trials) -> None:
 
 
 def test_a_rank_counts_likelier_tokens_from_one() -> None:
-    from budgetlens.model.observation import AnswerLogits
-
     logits = torch.tensor([[[0.0, 3.0, 1.0, 1.0], [0.0, 3.0, 1.0, 1.0]]])
     answer = AnswerLogits(logits, torch.tensor([[1, 3]]), torch.ones(1, 2, dtype=torch.bool))
     # Of two that are equally likely neither is likelier.
