@@ -16,7 +16,16 @@ from budgetlens.model.batching import Rows, StateChange
 from budgetlens.model.edits import CallEdit, OutputEdit
 from budgetlens.model.loaded import LoadedModel, at_path, site_path
 from budgetlens.model.mixing_reading import MixingFollower
-from budgetlens.model.observation import ACTIVATIONS, AnswerLogits, AnyProbe, Observation, Probing
+from budgetlens.model.observation import (
+    ACTIVATIONS,
+    AnswerLogits,
+    AnyProbe,
+    AttentionProbe,
+    MixingProbe,
+    Observation,
+    Probing,
+    SublayerProbe,
+)
 from budgetlens.model.sublayer_reading import SublayerReader
 from budgetlens.model.trials import Edit
 from budgetlens.registry.names import name_of
@@ -29,7 +38,7 @@ PlacedEdits = tuple[Int[Tensor, " part"] | None, tuple[Edit, ...]]
 
 
 #: A probe that yields what it reads of some rows of a site.
-_OfRows: TypeAlias = AttentionProbe | SublayerProbe
+_OfRows: TypeAlias = AttentionProbe | SublayerProbe | MixingProbe
 
 
 @dataclass(frozen=True)
