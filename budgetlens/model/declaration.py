@@ -37,12 +37,16 @@ class Declaration:
     is of). ``heading`` and ``plural`` are the short form of its label and the one within a sentence. ``shown`` is False
     for records that only the tables of one study read. ``usual`` probes are read by designs that name none.
 
+    ``adds_heads`` says that a value over heads is their sum and no mean; what no head writes has the head -1.
+    ``contributes`` says that its records are what rows take from each role and from what is no key: readings show those of
+    all such probes together.
+
     Of a probe of answers, ``outcome`` says that every run reads it, whatever its plan names, and that the run's own
     contrasts, splits, strata and seeds are about it: one probe is. ``by_token`` says that a value is a mean over the
     answer's tokens; its records then hold ``answer_tokens`` and the sum ``NAME_sum`` of every quantity, its table by cell
     the token-weighted mean.
 
-    A value per example is the mean over the rows that are read, then over heads.
+    A value per example is the mean over the rows that are read, then the mean over heads, or their sum.
 
     Raises:
         ValueError: an outcome with an axis, without a tested quantity, or with several quantities.
@@ -60,6 +64,8 @@ class Declaration:
     estimand: str = ""
     categories: tuple[str, ...] = ()
     averages_heads: bool = False
+    adds_heads: bool = False
+    contributes: bool = False
     sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     every_contrast: bool = False
     head_maps: tuple[str, ...] | bool = True

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from budgetlens.model.attention import Site
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.norms import HeldNorm
-from budgetlens.model.sublayer import product
+from budgetlens.model.sublayer import head_weights, product, projection_bias
 
 #: Blocks of what no sublayer of attention writes: the states that enter the first layer, and what the end adds.
 EMBEDDING, OUTPUT = "embedding", "output"
@@ -41,7 +41,7 @@ class Step:
     norm: HeldNorm | None = None
     on_stream: bool = False
     edit: Float[Tensor, "batch row width"] | None = None
-    projection: nn.Module | None = None
+    projection: nn.Linear | None = None
     kept: Mapping[Any, Tensor] = field(default_factory=dict)
 
     def before(self, direction: Float[Tensor, "batch row width"]) -> tuple[Tensor, Tensor]:
@@ -50,6 +50,17 @@ class Step:
             return direction, direction
         pulled = self.norm.transposed(direction)
         return (pulled if self.on_stream else direction), pulled
+
+    def weight(self, heads: int) -> Float[Tensor, "head value_width width"]:
+        """The output projection's part of every head."""
+        assert self.projection is not None
+        return head_weights(self.projection, heads)
+
+    @property
+    def bias(self) -> Float[Tensor, "1 1 width"] | None:
+        """The output projection's bias; None where it has none."""
+        assert self.projection is not None
+        return projection_bias(self.projection)
 
     def shift(self, direction: Float[Tensor, "batch row width"]) -> Float[Tensor, "batch row"]:
         """The product with what the norm adds by itself."""

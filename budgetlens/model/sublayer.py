@@ -41,8 +41,7 @@ class ProjectedValues:
     @cached_property
     def weight(self) -> Float[Tensor, "head value_width width"]:
         """The output projection's part of every head, mapped."""
-        weight = self.projection.weight.detach().float()
-        by_head = rearrange(weight, "width (head own) -> head own width", head=self.call.query.shape[1])
+        by_head = head_weights(self.projection, self.call.query.shape[1])
         for own in self.maps:
             by_head = own(by_head)
         return by_head
@@ -178,9 +177,7 @@ class Sublayer:
     @cached_property
     def bias(self) -> Float[Tensor, "1 1 width"] | None:
         """The output projection's bias; None where it has none."""
-        # An annotation of torch's says that there always is one.
-        bias: Tensor | None = self.mixture.values.projection.bias
-        return None if bias is None else rearrange(bias.detach().float(), "width -> 1 1 width")
+        return projection_bias(self.mixture.values.projection)
 
     @property
     def edit(self) -> Float[Tensor, "batch row width"] | None:
@@ -189,18 +186,18 @@ class Sublayer:
 
     @cached_property
     def shift(self) -> Float[Tensor, "batch row width"] | None:
-        """What the norms add by themselves; None where none does."""
-        found = None
-        for norm in self.norms:
-            found = None if found is None else norm(found)
-            own = norm.map.shift
-            if own is not None:
-                found = own.expand_as(self.output) if found is None else found + own
+        """What the sublayer's own norm adds by itself, behind the norms that follow; None where it adds nothing."""
+        own = self.norms[0].map.shift if self.norms else None
+        if own is None:
+            return None
+        found = own.expand_as(self.output)
+        for norm in self.norms[1:]:
+            found = norm(found)
         return found
 
     @cached_property
     def written(self) -> Float[Tensor, "batch row width"]:
-        """The output behind the norms, their shifts included, without what they make of the stream."""
+        """The output behind the norms with its own norm's shift, and without what they make of the stream."""
         passed = self.passed(self.edited)
         return passed if self.shift is None else passed + self.shift
 
@@ -228,6 +225,18 @@ class Sublayer:
         for norm in self.norms:
             found = found / norm.scale
         return found
+
+
+def head_weights(projection: nn.Linear, heads: int) -> Float[Tensor, "head value_width width"]:
+    """The part of an output projection that every head's own output passes, in float32."""
+    return rearrange(projection.weight.detach().float(), "width (head own) -> head own width", head=heads)
+
+
+def projection_bias(projection: nn.Linear) -> Float[Tensor, "1 1 width"] | None:
+    """The bias of an output projection in float32; None where it has none."""
+    # An annotation of torch's says that there always is one.
+    bias: Tensor | None = projection.bias
+    return None if bias is None else rearrange(bias.detach().float(), "width -> 1 1 width")
 
 
 def role_products(

@@ -229,7 +229,7 @@ class SublayerReader:
             visited.norm,
             self._on_stream and visited.norm is not None,
             None if visited.edited is visited.output else visited.edited - visited.output,
-            visited.call.projection,
+            ProjectedValues(visited.call).projection,
             {probe: torch.cat(list(parts), dim=1) for probe, parts in kept.items()},
         )
 
