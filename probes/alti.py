@@ -52,6 +52,7 @@ class Alti:
         "rolled out through the layers up to this one",
         categories=ROLES,
         averages_heads=True,
+        contributes=True,
         sums={"decoder's tokens": DECODER_ROLES, "encoder's tokens": ENCODER_ROLES},
         head_maps=False,
         undefined="no example has a state that is made of its own input tokens alone",
