@@ -32,7 +32,6 @@ class Alti:
     and the longer the input the slower.
     """
 
-    by_token = False
     declares = Declaration(
         title="Contributions of input tokens (ALTI+)",
         quantities=(
@@ -67,9 +66,8 @@ class Alti:
 
     def observe_mixing(self, mixing: Mixing) -> Mapping[str, Tensor]:
         """``contribution`` and ``in_layer``: batch × 1 × row × role."""
-        places = [ROLES.index(role) for role in mixing.site.roles]
         with_head = "batch row role -> batch 1 row role"
         return {
-            "contribution": rearrange(mixing.rolled[..., places], with_head),
-            "in_layer": rearrange(mixing.in_layer[..., places], with_head),
+            "contribution": rearrange(mixing.rolled, with_head),
+            "in_layer": rearrange(mixing.in_layer, with_head),
         }

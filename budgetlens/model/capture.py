@@ -141,9 +141,7 @@ def _encode(
         key_roles={"self": batch.pass_roles},
         tokens={"self": Tokens(batch.encoder_ids, encoder_places, batch.encoder_ids, encoder_places)},
         rows=batch.encoder_rows,
-        follower=followed(batch, by_token=any(own.by_token for own in reading.of_mixing))
-        if reading.of_mixing
-        else None,
+        follower=followed(batch, reading.tokens) if reading.of_mixing else None,
     )
     encoder = model.model.get_encoder()
     if not visitor.has_work:

@@ -14,7 +14,8 @@ from budgetlens.model.attention import AttentionCall, Site, role_members
 from budgetlens.model.batching import Batch, StateChange
 from budgetlens.model.mixing import ROWS, contributions, mixed, mixed_with_own
 from budgetlens.model.norms import NormMap
-from budgetlens.model.sublayer import JOINT, Mixture, ProjectedValues
+from budgetlens.model.observation import TokenKeys
+from budgetlens.model.sublayer import Mixture, ProjectedValues
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,18 @@ class Columns:
     decoder: Float[Tensor, "lane position column"]
 
     @classmethod
-    def of(cls, batch: Batch, *, by_token: bool) -> Columns:
-        """One column per role; or one per token, the encoder's before the decoder's, for a batch of one trial."""
-        if not by_token:
+    def of(cls, batch: Batch, tokens: TokenKeys | None) -> Columns:
+        """One column per role; or one per token, the encoder's before the decoder's, of a batch of one trial."""
+        if tokens is None:
             return cls(role_members(batch.pass_roles).double(), role_members(batch.decoder_roles).double())
         passes, positions = batch.encoder_ids.shape
-        lanes, rows = batch.decoder_ids.shape
-        each = torch.eye(positions + rows, dtype=torch.float64, device=batch.decoder_ids.device)
-        return cls(each[:positions].expand(passes, -1, -1), each[positions:].expand(lanes, -1, -1))
+        each = torch.eye(
+            tokens.encoder + tokens.decoder, dtype=torch.float64, device=batch.decoder_ids.device
+        )
+        # Passes of donors may be longer than the trial's own.
+        padding = each.new_zeros((positions - tokens.encoder, len(each)))
+        encoder = torch.cat([each[: tokens.encoder], padding])
+        return cls(encoder.expand(passes, -1, -1), each[None, tokens.encoder :])
 
 
 @dataclass(frozen=True)
@@ -45,15 +50,15 @@ class Memory:
 
 @dataclass(frozen=True)
 class Mixing:
-    """What some rows are made of behind the attention of one layer, by columns: roles, or single tokens.
+    """What some rows are made of behind the attention of one layer, by the roles of the site.
 
     ``rolled`` goes down to input tokens, ``in_layer`` to the states that enter the layer (of a decoder, to the encoder's
     final ones besides). Both sum to 1 and are NaN where undefined; float64.
     """
 
     site: Site
-    rolled: Float[Tensor, "batch row column"]
-    in_layer: Float[Tensor, "batch row column"]
+    rolled: Float[Tensor, "batch row role"]
+    in_layer: Float[Tensor, "batch row role"]
 
 
 class MixingFollower:
@@ -125,17 +130,22 @@ class MixingFollower:
                 self.rolled[change.row, positions] = torch.nan
 
     def mixing(self, site: Site, rows: Int[Tensor, "batch row"]) -> Mixing:
-        """What chosen rows are made of behind a layer whose last sublayer was at ``site``."""
-        own = Site(site.stack, JOINT, site.layer) if site.block == "cross" else site
+        """What chosen rows are made of behind a layer, by the roles of ``site``."""
+        # A token's column bears its number.
+        columns = list(map(int, site.tokens)) if site.tokens else [site.columns[role] for role in site.roles]
         index = rearrange(rows, "batch row -> batch row 1")
         return Mixing(
-            own, *(torch.take_along_dim(part, index, dim=1) for part in (self.rolled, self.in_layer))
+            site,
+            *(
+                torch.take_along_dim(part, index, dim=1)[..., columns]
+                for part in (self.rolled, self.in_layer)
+            ),
         )
 
 
-def followed(batch: Batch, *, by_token: bool) -> MixingFollower:
-    """The follower of the encoder's passes from which trials are decoded."""
-    columns = Columns.of(batch, by_token=by_token)
+def followed(batch: Batch, tokens: TokenKeys | None) -> MixingFollower:
+    """The follower of the encoder's passes from which trials are decoded, by role or by token."""
+    columns = Columns.of(batch, tokens)
     lengths = batch.encoder_mask.sum(dim=1).tolist()[: batch.decoded]
     return MixingFollower(columns, columns.encoder, lengths)
 

@@ -155,12 +155,7 @@ class StreamProbe(Protocol):
 
 
 class MixingProbe(Protocol):
-    """Reads what rows are made of behind every layer's attention, followed down to the input tokens.
-
-    ``by_token``: the columns of what it sees are single tokens, the encoder's before the decoder's, and not roles.
-    """
-
-    by_token: ClassVar[bool]
+    """Reads what rows are made of behind every layer's attention, followed down to the input tokens."""
 
     @property
     def declares(self) -> Declaration:
@@ -280,8 +275,26 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class TokenKeys:
+    """The numbers of a trial's input tokens, of which each key is one: the encoder's from 0, then the decoder's."""
+
+    encoder: int
+    decoder: int
+
+    def of(self, stack: str, block: str) -> tuple[str, ...]:
+        """The tokens that are keys of a block, in their order there; the decoder's come first where there are both."""
+        own = range(self.encoder, self.encoder + self.decoder)
+        other = range(self.encoder)
+        if stack == "encoder" or block == "cross":
+            return tuple(map(str, other))
+        return tuple(map(str, own if block == "self" else (*own, *other)))
+
+
+@dataclass(frozen=True)
 class Probing:
     """Which probes read which sites: ``layers`` None means all; ``encoder`` asks for the document rows.
+
+    ``tokens`` asks for what probes sum by role, of a batch of one trial, token by token: each is a role by itself.
 
     ``activations`` are kept of these layers as they are, in both stacks: some of :data:`ACTIVATIONS`.
     """
@@ -290,6 +303,7 @@ class Probing:
     layers: frozenset[int] | None = None
     encoder: bool = False
     activations: frozenset[str] = frozenset()
+    tokens: TokenKeys | None = None
 
     @property
     def of_attention(self) -> tuple[AttentionProbe, ...]:

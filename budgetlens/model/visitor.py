@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
@@ -26,6 +26,7 @@ from budgetlens.model.observation import (
     Probing,
     SublayerProbe,
 )
+from budgetlens.model.sublayer import JOINT
 from budgetlens.model.sublayer_reading import SublayerReader
 from budgetlens.model.trials import Edit
 from budgetlens.registry.names import name_of
@@ -216,13 +217,19 @@ class StackVisitor:
         return self.follower is not None or self.sublayers.wants(site)
 
     def _read_mixing(self, follower: MixingFollower, site: Site) -> None:
-        """Let probes read what the chosen rows are made of behind a layer whose last sublayer was at ``site``."""
+        """Let probes read what the chosen rows are made of behind a layer whose last sublayer is at ``site``."""
         if not self.reading.has(site.layer) or (self.stack == "encoder" and not self.reading.encoder):
             return
-        mixing = follower.mixing(site, self.rows.index)
+        block = JOINT if site.block == "cross" else site.block
+        mixing = follower.mixing(self._by_token(Site(site.stack, block, site.layer)), self.rows.index)
         for probe in self.reading.of_mixing:
             whole = slice(0, self.rows.index.shape[1])
             self._take(probe, mixing.site, probe.observe_mixing(mixing), whole)
+
+    def _by_token(self, site: Site) -> Site:
+        """The site with its keys one by one, where a trial is read like that."""
+        keys = self.reading.tokens
+        return site if keys is None else replace(site, tokens=keys.of(site.stack, site.block))
 
     def _lose(self, changes: Sequence[StateChange]) -> None:
         for change in changes:
@@ -263,7 +270,7 @@ class StackVisitor:
         own_causal = keywords.get("is_causal")
         causal = getattr(module, "is_causal", True) if own_causal is None else own_causal
         return AttentionCall(
-            site=site,
+            site=self._by_token(site),
             query=query,
             key=key,
             value=value,

@@ -39,7 +39,7 @@ _ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
             ("declares", "observe_answer"),
             ("declares", "categories", "observe_sublayers"),
             ("declares", "categories", "keep", "observe_stream"),
-            ("declares", "categories", "by_token", "observe_mixing"),
+            ("declares", "categories", "observe_mixing"),
             ("declares", "categories", "reads_stack", "observe_layer"),
         )
     }
