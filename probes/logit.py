@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from budgetlens.model.attention import Site
-    from budgetlens.model.stream import Step, Stream
+    from budgetlens.model.stream import Stream
     from budgetlens.model.sublayer import Sublayer
 
-#: What a sublayer of attention puts into the stream that comes from no key.
-REST = ("bias", "edit", "shift")
+#: What a layer puts into the stream that no head takes from a key, and the block that it is told under.
+REST = ("mlp", "bias", "edit", "shift")
+REST_BLOCK = "rest"
+#: What enters the first layer, and what is added behind the last; their block, which has the layer 0 alone.
+ENDS = ("embedding", "head_bias", "final_shift")
+ENDS_BLOCK = "ends"
 
 
 @probe("logit")
@@ -31,17 +35,18 @@ class Logit:
 
     ``logit`` is of the token itself, ``margin`` of it less the likeliest other one, which no constant that is added to all
     logits changes. The final norm, and in post-norm families every norm behind the part, is held at the scale that it had.
-    By head and role, and of what no head writes: ``bias`` and ``shift`` of projections and norms, ``edit`` of outputs or
-    states, ``mlp``, ``embedding``. All parts of all layers sum to the logit. Always of the rows that predict the answer.
+    By head and role; in the block ``rest``, layer by layer, what no head takes from a key: ``mlp``, ``bias`` of projections,
+    ``edit`` of outputs and states, ``shift`` of norms; in the block ``ends``, ``embedding``, ``head_bias`` and the final
+    norm's ``final_shift``. All parts of all layers sum to the logit. Always of the rows that predict the answer.
     """
 
     declares = Declaration(
         title="Logit attribution",
         quantities=(
-            Quantity("logit", "logit of the answer's token", "logits"),
+            Quantity("logit", "target logit", "logits"),
             Quantity(
                 "margin",
-                "logit of the answer's token above the best other one",
+                "logit margin",
                 "logits",
                 smallest_difference=0.1,
                 bound_unit="logits",
@@ -49,20 +54,24 @@ class Logit:
         ),
         axis="role",
         estimand="mean over examples of what each part adds to the logit at the rows that predict the answer, heads added",
-        categories=(*ROLES, "mlp", "embedding", *REST),
+        categories=(*ROLES, *REST, *ENDS),
         adds_heads=True,
         contributes=True,
         head_maps=("document", "bos"),
-        labels={"mlp": "MLP", "edit": "edit of outputs or states", "shift": "shift of the norm"},
+        labels={
+            "mlp": "MLP",
+            "edit": "edit of outputs or states",
+            "shift": "shift of the norms",
+            "head_bias": "bias of the head",
+            "final_shift": "shift of the final norm",
+        },
         plural="parts of the logit",
     )
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The parts at this site."""
-        parts = {"mlp": ("mlp", "shift"), "embedding": ("embedding",), "output": ("bias", "shift")}
-        if site.block == "joint":
-            return ()
-        return parts.get(site.block, ("edit",) if site.block == "states" else (*site.roles, *REST))
+        parts = {REST_BLOCK: REST, ENDS_BLOCK: ENDS, "joint": ()}
+        return parts.get(site.block, site.roles)
 
     def keep(self, sublayer: Sublayer) -> Tensor:
         """Σ α·v by head and role: batch × row × head × role × value width."""
@@ -81,52 +90,34 @@ class Logit:
         self, stream: Stream, direction: Tensor, bias: Tensor
     ) -> Iterator[tuple[Site, tuple[str, ...], bool, Tensor]]:
         """Site, categories, whether by head, and the products of one direction of the head's input."""
+        import torch
+
         from budgetlens.model.attention import Site
-        from budgetlens.model.stream import EMBEDDING, OUTPUT
-        from budgetlens.model.sublayer import product
-
-        first = stream.at_end(direction)
-        last = max(step.site.layer for step in stream.steps)
-        yield (
-            Site("decoder", OUTPUT, last),
-            ("bias", "shift"),
-            False,
-            _stacked(bias, stream.final_shift(direction)),
-        )
-        for step, behind, output, before in stream.backwards(direction):
-            first, shift = before, step.shift(behind)
-            if step.projection is not None:
-                yield from self._of_attention(step, output, shift)
-            elif step.edit is not None:
-                yield step.site, ("edit",), False, _stacked(product(step.edit, output))
-            else:
-                yield step.site, ("mlp", "shift"), False, _stacked(product(step.output, output), shift)
-        yield (
-            Site("decoder", EMBEDDING, 0),
-            ("embedding",),
-            False,
-            _stacked(product(stream.embedding, first)),
-        )
-
-    def _of_attention(
-        self, step: Step, direction: Tensor, shift: Tensor
-    ) -> Iterator[tuple[Site, tuple[str, ...], bool, Tensor]]:
         from budgetlens.model.sublayer import product, role_products
 
-        mixed = step.kept[self]
-        by_role = role_products(mixed, step.weight(mixed.shape[2]), direction)
-        yield (
-            step.site,
-            step.site.roles,
-            True,
-            rearrange(by_role, "batch row head role -> batch head row role"),
-        )
-        rest = _stacked(product(step.bias, direction), product(step.edit, direction), shift)
-        yield step.site, REST, False, rest
+        last = max(step.site.layer for step in stream.steps)
+        first = stream.at_end(direction)
+        rest = {layer: dict.fromkeys(REST, torch.zeros_like(bias)) for layer in range(last + 1)}
+        for step, behind, output, before in stream.backwards(direction):
+            first, own = before, rest[step.site.layer]
+            own["shift"] = own["shift"] + step.shift(behind)
+            own["edit"] = own["edit"] + product(step.edit, output)
+            if step.projection is not None:
+                own["bias"] = own["bias"] + product(step.bias, output)
+                mixed = step.kept[self]
+                roles = role_products(mixed, step.weight(mixed.shape[2]), output)
+                by_head = rearrange(roles, "batch row head role -> batch head row role")
+                yield step.site, step.site.roles, True, by_head
+            elif step.edit is None:
+                own["mlp"] = own["mlp"] + product(step.output, output)
+        for layer, own in rest.items():
+            yield Site("decoder", REST_BLOCK, layer), REST, False, _stacked(own.values())
+        ends = (product(stream.embedding, first), bias, stream.final_shift(direction))
+        yield Site("decoder", ENDS_BLOCK, 0), ENDS, False, _stacked(ends)
 
 
-def _stacked(*parts: Tensor) -> Tensor:
+def _stacked(parts: Iterable[Tensor]) -> Tensor:
     """Parts batch × row as batch × 1 × row × part."""
     import torch
 
-    return rearrange(torch.stack(parts, dim=-1), "batch row part -> batch 1 row part")
+    return rearrange(torch.stack(list(parts), dim=-1), "batch row part -> batch 1 row part")

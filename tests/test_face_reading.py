@@ -24,6 +24,7 @@ from budgetlens.runs.request import RunRequest, execute
 from budgetlens.runs.run import Run
 from budgetlens.runs.running import RunOptions
 from budgetlens.runs.tokens import read_token_attention, stored_examples
+from budgetlens.tables.probes import probe_tables
 from probes.entropies import Entropies
 from tests.cells import KINDS
 from tests.conftest import save_tiny
@@ -37,7 +38,8 @@ QUERY, ANSWER = "who built the mill", "Orla Venn built it"
 TEXTS = {"document": DOCUMENT, "query": QUERY, "answer": ANSWER}
 PREFIX = "A word: about mills"
 KNOCKOUT = "predicting->document@50%-100%"
-PROBES = ("budgets", "entropies", "published_entropies", "renormalised")
+CONTRIBUTIONS = ("weighted", "norm", "projection", "logit")
+PROBES = ("budgets", "entropies", "published_entropies", "renormalised", *CONTRIBUTIONS)
 """Every probe of attention that comes with the project."""
 
 
@@ -201,6 +203,39 @@ def test_budgets_are_sums_of_attention(
         "prompt" if rows == "predicting" else "answer",
         *["answer"] * (reading.trial.answer_tokens - 1),
     ]
+
+
+@pytest.mark.parametrize("family", ["t5gemma2", "t5"])
+def test_contributions_are_the_records_of_all_measures(loaded: Loaded, family: str) -> None:
+    reading = Model(loaded(family)).read(**TEXTS)
+    found = reading.contributions
+    assert list(found.columns) == ["side", "block", "layer", "head", "role", "measure", "value"]
+    assert set(CONTRIBUTIONS) <= set(found["measure"])
+    for name in CONTRIBUTIONS:
+        own = found[found["measure"] == name]
+        assert own["value"].tolist() == reading.records(name)[name].tolist()
+    place = ["side", "block", "layer", "head"]
+    for name in ("weighted", "norm", "projection"):
+        sums = found[found["measure"] == name].groupby(place)["value"].sum()
+        assert np.allclose(sums, 1, atol=1e-4)
+    assert set(found.loc[found["measure"] == "weighted", "head"]) > {0, 1}
+    joint = found[found["block"] == "joint"]
+    assert set(joint["measure"]) == (set() if family == "t5gemma2" else {"norm", "projection"})
+
+
+def test_a_logit_over_heads_is_their_sum(runs: Callable[[str], tuple[Run, str]]) -> None:
+    run, _ = runs("t5")
+    records = run.records("logit")
+    place = ["cell", "stack", "block", "layer", "role"]
+    sums = records.groupby(place, observed=True)["logit"].sum()
+    table = probe_tables(run)["logit"].set_index(place)["logit"]
+    assert len(table) == len(sums) > 0
+    assert np.allclose(table.loc[sums.index], sums, rtol=1e-5, atol=1e-6)
+    assert records["head"].max() > 0
+    # The mean over heads of what is a share of each.
+    shares = run.records("weighted").groupby(place, observed=True)["weighted"].mean()
+    table = probe_tables(run)["weighted"].set_index(place)["mean"]
+    assert np.allclose(table.loc[shares.index], shares, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", KINDS)

@@ -33,6 +33,7 @@ from budgetlens.model.loading import (
     start_token,
 )
 from budgetlens.model.sources import directory_hash
+from budgetlens.model.sublayer import Mixture
 from budgetlens.model.tokenization import Limits
 from budgetlens.runs.known_models import model_path
 from tests.conftest import Shape, save_tiny
@@ -108,6 +109,35 @@ def test_the_edit_that_proves_a_site_is_no_rounding(family: str, loaded: Models)
         edit = ScaleValues(site, contract.PROBED_FACTOR)
         edited = capture(model, batch, Probing(), (edit,)).token_losses
         assert np.nanmax(abs(edited - reference)) > least, site
+
+
+@pytest.mark.parametrize(
+    ("family", "other"),
+    [("bart", "mbart"), ("mbart", "bart"), ("t5gemma2", "unnormed"), ("t5", "unscaled")],
+)
+def test_a_stream_that_adds_up_to_other_logits_is_noticed(loaded: Models, family: str, other: str) -> None:
+    """A family that declares another's norms, none, or a head's input without its scale."""
+    sound = loaded(family)
+    own = sound.family
+    declared = {
+        "unnormed": lambda: replace(own, stream=replace(own.stream, norms={}, normed="")),
+        "unscaled": lambda: replace(own, head_scaled={}),
+    }.get(other, lambda: replace(own, stream=family_of(other).stream))()
+    check_contract(sound)
+    with pytest.raises(
+        ContractError, match=rf"{family}: (the answer's logits are no sum of|its attention calls could not)"
+    ):
+        check_contract(replace(sound, family=declared))
+
+
+def test_an_output_that_is_no_sum_over_its_keys_is_noticed(
+    loaded: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a hundred thousandth of its parts."""
+    sound, mixed = loaded("t5"), Mixture.by_role.func
+    monkeypatch.setattr(Mixture, "by_role", property(lambda self: mixed(self) * (1 + 1e-5)))
+    with pytest.raises(ContractError, match="t5: the output at encoder self layer 0 is no sum over its keys"):
+        check_contract(sound)
 
 
 def test_rows_that_sum_to_less_than_one_are_noticed(loaded: Models, monkeypatch: pytest.MonkeyPatch) -> None:

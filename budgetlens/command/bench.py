@@ -2,8 +2,9 @@
 
 Every figure is a ratio of two timings taken in turn in one process, so that it holds when the machine's
 speed drifts. ``capture``: all decoder budgets, entropies and losses over the plain forward of the same
-batches. ``memory``: their peak memory, each in a process of its own. ``job``: the whole of analysis 08 on
-the built-in model against the published way of working.
+batches. ``memory``: their peak memory, each in a process of its own. ``contributions``: time and peak memory of all
+probes of what rows take from each role, over the plain forward's. ``job``: the whole of analysis 08 on the built-in model
+against the published way of working.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from budgetlens.model.decoder_inputs import decoder_inputs
 from budgetlens.model.likelihood import token_losses
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import load_model, prepare_model
-from budgetlens.model.observation import read_probes, usual_probes
+from budgetlens.model.observation import available_probes, read_probes, usual_probes
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Example, Trial
@@ -49,13 +50,16 @@ if TYPE_CHECKING:
 #: Targets: capture over the plain forward, its peak memory over the plain forward's, speed of the job.
 CAPTURE_LIMIT, MEMORY_LIMIT, JOB_LEAST = 1.15, 1.10, 8.0
 
+#: The same of all probes of contributions together.
+CONTRIBUTIONS_LIMIT, CONTRIBUTIONS_MEMORY_LIMIT = 1.3, 1.15
+
 #: Encoder lengths of the capture and memory benchmarks, in tokens.
 ENCODER_LENGTHS = (600, 2048)
 
 #: Examples of the job benchmark.
 JOB_EXAMPLES = 40
 
-PARTS = ("capture", "memory", "job")
+PARTS = ("capture", "memory", "contributions", "job")
 
 
 def run_benchmarks(parts: Sequence[str], *, repeats: int) -> int:
@@ -72,34 +76,63 @@ def run_benchmarks(parts: Sequence[str], *, repeats: int) -> int:
     )
     met = True
     for part in parts or PARTS:
-        met &= {"capture": bench_capture, "memory": bench_memory, "job": bench_job}[part](repeats)
+        met &= {
+            "capture": bench_capture,
+            "memory": bench_memory,
+            "contributions": bench_contributions,
+            "job": bench_job,
+        }[part](repeats)
     return 0 if met else 1
 
 
 def bench_capture(repeats: int) -> bool:
     """Time of a capture over the plain forward of the same batch, on a 270M-270M shape."""
+    return _bench_time("capture", READINGS["capture"], repeats, CAPTURE_LIMIT)
+
+
+def bench_contributions(repeats: int) -> bool:
+    """Time and peak memory of reading all contributions, over the plain forward's."""
+    met = _bench_time("contributions", READINGS["contributions"], repeats, CONTRIBUTIONS_LIMIT)
+    return _bench_peak("contributions", CONTRIBUTIONS_MEMORY_LIMIT) and met
+
+
+def _bench_time(words: str, probes: Callable[[], tuple[str, ...]], repeats: int, limit: float) -> bool:
     model = large_model()
+    reading = Probing(read_probes(probes()))
     met = True
     for length in ENCODER_LENGTHS:
         batch = large_batch(model, length)
         ratios = paired_ratios(
-            partial(capture, model, batch, Probing(read_probes(usual_probes()))),
-            partial(plain_forward, model, batch),
-            repeats,
+            partial(capture, model, batch, reading), partial(plain_forward, model, batch), repeats
         )
-        met &= _print_ratio(f"capture / plain forward, {length} encoder tokens", ratios, most=CAPTURE_LIMIT)
+        met &= _print_ratio(f"{words} / plain forward, {length} encoder tokens", ratios, most=limit)
     return met
 
 
 def bench_memory(repeats: int) -> bool:
     """Peak memory of a capture over the plain forward's, each in its own process."""
+    return _bench_peak("capture", MEMORY_LIMIT)
+
+
+def _bench_peak(way: str, limit: float) -> bool:
     met = True
     for length in ENCODER_LENGTHS:
-        peaks = {way: _peak_memory(way, length) for way in ("plain", "capture")}
-        ratio = peaks["capture"] / peaks["plain"]
-        label = f"peak memory, {length} encoder tokens ({peaks['capture']:.0f} MB / {peaks['plain']:.0f} MB)"
-        met &= _print_ratio(label, [ratio], most=MEMORY_LIMIT)
+        read, plain = _peak_memory(way, length), _peak_memory("plain", length)
+        label = f"peak memory of {way}, {length} encoder tokens ({read:.0f} MB / {plain:.0f} MB)"
+        met &= _print_ratio(label, [read / plain], most=limit)
     return met
+
+
+def contributing_probes() -> tuple[str, ...]:
+    """The probes that declare that they read what rows take from each role."""
+    return tuple(name for name, made in available_probes().items() if made.declares.contributes)
+
+
+#: What is read, by the part that measures it.
+READINGS: Mapping[str, Callable[[], tuple[str, ...]]] = {
+    "capture": usual_probes,
+    "contributions": contributing_probes,
+}
 
 
 def bench_job(repeats: int) -> bool:
@@ -273,7 +306,7 @@ def _memory_child(way: str, length: int) -> None:
         if way == "plain":
             plain_forward(model, batch)
         else:
-            capture(model, batch, Probing(read_probes(usual_probes())))
+            capture(model, batch, Probing(read_probes(READINGS[way]())))
     print(json.dumps({"peak_mb": _own_peak()}))
 
 

@@ -146,7 +146,7 @@ def make_parser() -> argparse.ArgumentParser:
     effects.set_defaults(function=effects_command)
 
     bench = commands.add_parser("bench", help="what capture costs, and how fast a whole job is")
-    bench.add_argument("part", nargs="*", help="capture, memory, job (default: all)")
+    bench.add_argument("part", nargs="*", help="capture, memory, contributions, job (default: all)")
     bench.add_argument(
         "--repeats", type=int, default=5, metavar="N", help="paired repetitions of each timing"
     )

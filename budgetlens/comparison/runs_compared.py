@@ -217,7 +217,7 @@ def _of_attention(
 
 
 def _joined(other: BudgetArray, own: BudgetArray, cells: Sequence[str]) -> BudgetArray:
-    """Both runs' cells in one array, averaged over heads, of the examples, layers and categories that both have."""
+    """Both runs' cells in one array, heads in one, of the examples, layers and categories that both have."""
     known = {str(example) for example in other.examples}
     examples = [example for example in own.examples if str(example) in known]
     layers = [layer for layer in own.layers if layer in other.layers]
@@ -229,7 +229,7 @@ def _joined(other: BudgetArray, own: BudgetArray, cells: Sequence[str]) -> Budge
         chosen = chosen[:, [places[str(example)] for example in examples]]
         chosen = chosen[:, :, [array.layers.index(layer) for layer in layers]]
         chosen = chosen[..., [array.roles.index(role) for role in roles]]
-        sides.append(chosen.mean(axis=3, keepdims=True, dtype=np.float64))
+        sides.append(np.expand_dims(own.over_heads(chosen, axis=3), axis=3))
     return replace(
         own,
         cells=(*(f"{OTHER}{cell}" for cell in cells), *(f"{OWN}{cell}" for cell in cells)),

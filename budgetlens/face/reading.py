@@ -111,6 +111,29 @@ class Reading:
         """
         return self.records("budgets")
 
+    @property
+    def contributions(self) -> pd.DataFrame:
+        """What the rows take from each role, by every measure that there is: side, block, layer, head, role, measure, value.
+
+        Each measure is a quantity of a probe that declares it (``budgetlens list probes`` tells what they are), in its own
+        unit. Besides roles there are parts that no key gives, such as biases and MLPs; ``head`` is -1 of what is no
+        single head's. The block ``joint`` has self- and cross-attention of a layer in one sum.
+        """
+        probes = [
+            self._chosen(name) for name, made in available_probes().items() if made.declares.contributes
+        ]
+        known = [probe for probe, _ in self._measured]
+        absent = [probe for probe in probes if probe not in known]
+        if absent:
+            self._measure(absent)
+        frames = []
+        for probe in probes:
+            records = self._records_of(probe).rename(columns={probe.declares.axis: "role"})
+            for quantity in probe.declares.quantities:
+                own = records[["side", "block", "layer", "head", "role"]]
+                frames.append(own.assign(measure=quantity.name, value=records[quantity.name]))
+        return pd.concat(frames, ignore_index=True)
+
     def records(self, probe: str | Any) -> pd.DataFrame:
         """What a probe measures of these texts: columns side, block, layer, head, the probe's axis and its quantities.
 
@@ -255,7 +278,7 @@ class Reading:
         return (
             f"Reading of {self.name}, {self.trial.answer_tokens} answer tokens, {self.nll:.4f} nats per token"
             + (f", under {self.fed.cell}" if self.fed.cell else "")
-            + "; .nll, .token_nll, .logits, .budgets, .records('…'), .attention(layer=…), .plot()"
+            + "; .nll, .token_nll, .logits, .budgets, .contributions, .records('…'), .attention(layer=…), .plot()"
         )
 
     def _repr_html_(self) -> str:

@@ -20,7 +20,7 @@ from budgetlens.model.declaration import Declaration
 from budgetlens.model.edits import ScaleValues
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import AtSite, probe
-from budgetlens.model.stream import OUTPUT, Stream
+from budgetlens.model.stream import Stream
 from budgetlens.model.sublayer import JOINT, Sublayer, product
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Example, Trial
@@ -121,10 +121,12 @@ class _Stream:
             total = self.softcap * torch.tanh(total / self.softcap)
         logits = stream.logits.gather(-1, rearrange(stream.targets, "batch row -> batch row 1"))[..., 0]
         excess = (total - logits).abs() / size.clamp_min(_TINY)
-        site = Site("decoder", OUTPUT, 0)
+        site = Site("decoder", LOGITS, 0)
         yield AtSite(site, ("sum",), False, {"excess": rearrange(excess, "batch row -> batch 1 row 1")})
 
 
+#: Block of the logits, for the check alone.
+LOGITS = "logits"
 #: What a size is at least, so that 0 of 0 is no excess.
 _TINY = 1e-30
 
@@ -183,7 +185,7 @@ def _check_sums(model: LoadedModel, reference: Capture) -> None:
         if not excess <= allowed:
             what = (
                 "the answer's logits are no sum of what the layers put into the residual stream"
-                if observation.site.block == OUTPUT
+                if observation.site.block == LOGITS
                 else f"the output at {observation.site} is no sum over its keys"
             )
             raise ContractError(

@@ -21,8 +21,6 @@ from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.norms import HeldNorm
 from budgetlens.model.sublayer import head_weights, product, projection_bias
 
-#: Blocks of what no sublayer of attention writes: the states that enter the first layer, and what the end adds.
-EMBEDDING, OUTPUT = "embedding", "output"
 #: Block of what edits of states put into the stream behind a layer.
 STATES = "states"
 

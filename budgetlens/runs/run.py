@@ -285,7 +285,11 @@ class Run:
 
         They are read anew each time, since they may fill the memory.
         """
-        return read_arrays(self._of(kind), category, quantities)
+        found = read_arrays(self._of(kind), category, quantities)
+        declared = self.declarations.get(kind)
+        if declared is None or not declared.adds_heads:
+            return found
+        return {name: [replace(array, adds_heads=True) for array in own] for name, own in found.items()}
 
     def observed(self, probe: str) -> list[BudgetArray]:
         """The first quantity of a probe of attention, one array per stack and block; none where it recorded nothing."""

@@ -181,8 +181,8 @@ def head_map(budgets: Budgets, contrasts: Sequence[Contrast]) -> pd.DataFrame:
 
 
 def _head_means(budget: BudgetArray, cell: int) -> NDArray[np.float64]:
-    """Mean over heads of one cell, shape [example, layer, role]; NaN where a head is missing."""
-    return budget.values[cell].mean(axis=2, dtype=np.float64)
+    """One cell over heads, shape [example, layer, role]; NaN where a head is missing."""
+    return budget.over_heads(budget.values[cell], axis=2)
 
 
 def _weighted_cells(budget: BudgetArray, contrast: Contrast) -> NDArray[np.float32]:
@@ -202,8 +202,8 @@ def _weighted_cells(budget: BudgetArray, contrast: Contrast) -> NDArray[np.float
 
 
 def _contrast_shares(budget: BudgetArray, contrast: Contrast) -> NDArray[np.float64]:
-    """Contrast of head-averaged shares, shape [example, layer, role]."""
-    return _weighted_cells(budget, contrast).mean(axis=2, dtype=np.float64)
+    """Contrast of shares over heads, shape [example, layer, role]."""
+    return budget.over_heads(_weighted_cells(budget, contrast), axis=2)
 
 
 def _reference_shares(budget: BudgetArray, contrast: Contrast) -> NDArray[np.float64]:

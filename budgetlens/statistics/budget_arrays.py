@@ -26,7 +26,7 @@ class BudgetArray:
     """Shares of one block of one stack; NaN where nothing was observed.
 
     `values` is float32 of shape [cell, example, layer, head, role], each share between 0 and 1; the other
-    fields name the entries of its axes.
+    fields name the entries of its axes. Over heads a value is the mean, or the sum where `adds_heads`.
     """
 
     stack: str
@@ -37,6 +37,11 @@ class BudgetArray:
     heads: tuple[int, ...]
     roles: tuple[str, ...]
     values: NDArray[np.float32]
+    adds_heads: bool = False
+
+    def over_heads(self, values: NDArray[np.float32], axis: int) -> NDArray[np.float64]:
+        """Values of these heads, which stand on `axis`, in one; NaN where a head is missing."""
+        return (np.sum if self.adds_heads else np.mean)(values, axis=axis, dtype=np.float64)
 
     def __post_init__(self) -> None:
         expected = tuple(

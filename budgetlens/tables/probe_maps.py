@@ -66,7 +66,10 @@ def records_map(
     the cells.
     """
     keys = ["cell", "stack", "block", "layer", declared.axis]
-    rows = records.groupby(keys, sort=False)[quantity.name].mean().rename("mean").reset_index()
+    by_place = records.groupby(keys, sort=False)[quantity.name]
+    # As a sum of what is NaN, 0 would be drawn.
+    over_heads = by_place.sum(min_count=1) if declared.adds_heads else by_place.mean()
+    rows = over_heads.rename("mean").reset_index()
     rows = rows.assign(n=1, low=float("nan"), high=float("nan"), alias=rows["cell"].map(labels))
     if declared.drawn == "ledger":
         return budget_ledger(rows, cells=list(labels), title=title, **look)
