@@ -26,8 +26,8 @@ class Alti:
     """Contribution of the input tokens of each role to a row, by ALTI+; between 0 and 1, summing to 1.
 
     A token contributes to a state what the state would lose in nearness (in ‖·‖₁) without it; layer by layer this is rolled
-    out to input tokens, through the encoder and the decoder (Ferrando et al. 2022). ``contribution`` is the rollout up to
-    a layer, ``in_layer`` what the layer by itself takes from the positions of each role. Undefined where no token
+    out to input tokens, through the encoder and the decoder (Ferrando et al. 2022). ``alti`` is the rollout up to a
+    layer, ``alti_in_layer`` what the layer by itself takes from the positions of each role. Undefined where no token
     contributes, and where a state was copied from another trial or overwritten. Reads every row of every layer: slow,
     and the longer the input the slower.
     """
@@ -36,14 +36,14 @@ class Alti:
         title="Contributions of input tokens (ALTI+)",
         quantities=(
             Quantity(
-                "contribution",
+                "alti",
                 "contribution of input tokens",
                 "fraction of the state",
                 smallest_difference=0.01,
                 part_of_whole=True,
             ),
             Quantity(
-                "in_layer", "contribution within the layer", "fraction of the state", part_of_whole=True
+                "alti_in_layer", "contribution within the layer", "fraction of the state", part_of_whole=True
             ),
         ),
         axis="role",
@@ -65,9 +65,9 @@ class Alti:
         return () if site.block in ("cross", "self") and site.stack == "decoder" else site.roles
 
     def observe_mixing(self, mixing: Mixing) -> Mapping[str, Tensor]:
-        """``contribution`` and ``in_layer``: batch × 1 × row × role."""
+        """``alti`` and ``alti_in_layer``: batch × 1 × row × role."""
         with_head = "batch row role -> batch 1 row role"
         return {
-            "contribution": rearrange(mixing.rolled, with_head),
-            "in_layer": rearrange(mixing.in_layer, with_head),
+            "alti": rearrange(mixing.rolled, with_head),
+            "alti_in_layer": rearrange(mixing.in_layer, with_head),
         }

@@ -213,14 +213,14 @@ def expected(
     both = (*trial.decoder_roles, *trial.encoder_roles)
     by_kind: dict[Kind, dict[str, float]] = {}
     for layer, (rolled, within_layer) in enumerate(zip(found.encoder_rollout, found.encoder, strict=True)):
-        by_kind["encoder", layer, "contribution"] = by_role(rolled[document], trial.encoder_roles)
-        by_kind["encoder", layer, "in_layer"] = by_role(within_layer[document], trial.encoder_roles)
+        by_kind["encoder", layer, "alti"] = by_role(rolled[document], trial.encoder_roles)
+        by_kind["encoder", layer, "alti_in_layer"] = by_role(within_layer[document], trial.encoder_roles)
     for layer, (rolled, blocks) in enumerate(zip(found.decoder_rollout, found.decoder, strict=True)):
         whole = blocks[0]
         if not weights.merged:
             whole = numpy.concatenate([blocks[1][:, :1] * blocks[0], blocks[1][:, 1:]], axis=1)
-        by_kind["decoder", layer, "contribution"] = by_role(rolled[chosen], both)
-        by_kind["decoder", layer, "in_layer"] = by_role(whole[chosen], both)
+        by_kind["decoder", layer, "alti"] = by_role(rolled[chosen], both)
+        by_kind["decoder", layer, "alti_in_layer"] = by_role(whole[chosen], both)
     return by_kind
 
 
@@ -307,8 +307,8 @@ def test_contributions_of_all_roles_are_the_whole(family: str, loaded: Models, t
 def test_a_hidden_prefix_comes_through_the_document(family: str, loaded: Models, trials: Trials) -> None:
     """No row sees it, and yet it contributes: the encoder has put it into the document's states."""
     found = of_trial(capture(loaded(family), batch_of([trials["prefix hidden"]]), ALTI), 0)
-    assert found["decoder", 0, "in_layer"]["prefix"] == 0
-    assert found["decoder", 0, "contribution"]["prefix"] > 0.01
+    assert found["decoder", 0, "alti_in_layer"]["prefix"] == 0
+    assert found["decoder", 0, "alti"]["prefix"] > 0.01
 
 
 @pytest.mark.parametrize("family", ["t5gemma2", "bart"])
@@ -340,9 +340,7 @@ def test_layers_choose_what_is_reported_and_not_what_is_followed(loaded: Models,
     model, batch = loaded("t5gemma2"), batch_of(list(trials.values()))
     whole = of_trial(capture(model, batch, ALTI), 0)
     some = of_trial(capture(model, batch, replace(ALTI, encoder=False, layers=frozenset({1, 4}))), 0)
-    assert some.keys() == {
-        ("decoder", layer, name) for layer in (1, 4) for name in ("contribution", "in_layer")
-    }
+    assert some.keys() == {("decoder", layer, name) for layer in (1, 4) for name in ("alti", "alti_in_layer")}
     assert all(whole[kind] == values for kind, values in some.items())
 
 
@@ -404,7 +402,7 @@ def test_edits_of_calls_are_in_force(
     )
     assert_parity(found, narrow, wide)
     plain = expected(truth(family), trial)
-    kinds: list[Kind] = [("decoder", LAYER, "in_layer"), ("decoder", LAST, "contribution")]
+    kinds: list[Kind] = [("decoder", LAYER, "alti_in_layer"), ("decoder", LAST, "alti")]
     for where in kinds:
         assert abs(found[where]["document"] - plain[where]["document"]) > 1e-3
 
@@ -453,9 +451,9 @@ def test_states_of_another_trial_are_of_no_token_of_this_one(
                 pair.append(expected(own, trial, foreign={("encoder", LAYER): where}))
         found = of_trial(captured(model, [trial, donor], ALTI), 0)
         assert_parity(found, *pair)
-        assert math.isnan(found["decoder", LAST, "contribution"]["document"])
-        assert not math.isnan(found["encoder", LAYER, "contribution"]["document"])
-        assert not math.isnan(found["decoder", LAST, "in_layer"]["document"])
+        assert math.isnan(found["decoder", LAST, "alti"]["document"])
+        assert not math.isnan(found["encoder", LAYER, "alti"]["document"])
+        assert not math.isnan(found["decoder", LAST, "alti_in_layer"]["document"])
 
 
 @pytest.mark.parametrize("family", KINDS)
@@ -468,7 +466,7 @@ def test_final_states_of_another_trial_that_no_row_sees_undo_nothing(
     found = of_trial(captured(model, [trial], ALTI), 0)
     assert_parity(found, *(expected(own(family), plain) for own in (oracle, truth)))
     seen = tokenized(model, 3, {**levels, "hidden": "none"})
-    assert math.isnan(of_trial(captured(model, [seen], ALTI), 0)["decoder", 0, "contribution"]["document"])
+    assert math.isnan(of_trial(captured(model, [seen], ALTI), 0)["decoder", 0, "alti"]["document"])
 
 
 def test_a_direction_that_is_added_is_no_other_trial_s(

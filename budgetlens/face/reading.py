@@ -180,8 +180,8 @@ class Reading:
             layer: of the token view; the last one by default.
             head: of the token view; the mean over heads by default.
             row: which answer token's row shades the text; the mean by default.
-            measure: of the token view; what keys are shaded by: a probe of contributions, such as ``norm``, by its name or an
-                instance; share of attention by default. Signed measures are drawn in a diverging scale.
+            measure: of the token view; what keys are shaded by: a probe of contributions, such as ``norm``, by its name or
+                an instance; share of attention by default. Signed measures are drawn in a diverging scale.
 
         Raises:
             ValueError: a layer, head or row that is not there, or one for a probe's figure, which shows all; a measure that

@@ -29,7 +29,7 @@ LEAST_SHIFTED = -1e4
 class Site:
     """Which attention call: ``stack`` encoder or decoder, ``block`` self, cross or merged, ``layer`` from 0.
 
-    ``tokens`` names the keys one by one, in their order, where a trial is read token by token: each is then a role by itself.
+    ``tokens`` names the keys one by one, in their order, where a trial is read token by token: each is then a role.
     """
 
     stack: str
