@@ -14,7 +14,7 @@ from budgetlens.model.attention import AttentionCall, Site, role_members
 from budgetlens.model.batching import Batch, StateChange
 from budgetlens.model.mixing import ROWS, contributions, mixed, mixed_with_own
 from budgetlens.model.norms import NormMap
-from budgetlens.model.observation import TokenKeys
+from budgetlens.model.roles import TokenKeys
 from budgetlens.model.sublayer import Mixture, ProjectedValues
 
 

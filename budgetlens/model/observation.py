@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from budgetlens.model.declaration import Declaration
+from budgetlens.model.roles import TokenKeys
 from budgetlens.registry.discovery import discover
 from budgetlens.registry.names import RegistryError, lookup
 from budgetlens.registry.parameters import from_text
@@ -272,22 +273,6 @@ class Observation:
     categories: tuple[str, ...]
     averages_heads: bool
     values: Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class TokenKeys:
-    """The numbers of a trial's input tokens, of which each key is one: the encoder's from 0, then the decoder's."""
-
-    encoder: int
-    decoder: int
-
-    def of(self, stack: str, block: str) -> tuple[str, ...]:
-        """The tokens that are keys of a block, in their order there; the decoder's come first where there are both."""
-        own = range(self.encoder, self.encoder + self.decoder)
-        other = range(self.encoder)
-        if stack == "encoder" or block == "cross":
-            return tuple(map(str, other))
-        return tuple(map(str, own if block == "self" else (*own, *other)))
 
 
 @dataclass(frozen=True)

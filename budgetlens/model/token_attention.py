@@ -23,7 +23,8 @@ from budgetlens.model.capture import Probing, capture
 from budgetlens.model.contract import pad_token
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.observation import AnyProbe, TokenKeys, probe
+from budgetlens.model.observation import AnyProbe, probe
+from budgetlens.model.roles import TokenKeys
 from budgetlens.model.sublayer import JOINT
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit

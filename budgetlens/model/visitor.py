@@ -26,6 +26,7 @@ from budgetlens.model.observation import (
     Probing,
     SublayerProbe,
 )
+from budgetlens.model.owner_sums import OwnerSums, means_of
 from budgetlens.model.sublayer import JOINT
 from budgetlens.model.sublayer_reading import SublayerReader
 from budgetlens.model.trials import Edit
@@ -104,7 +105,7 @@ class StackVisitor:
         self.activations: dict[tuple[Site | int, str], Tensor] = {}
         #: States behind layers that probes read: of the decoder, those of the rows that predict the answer.
         self.layer_states: dict[int, Tensor] = {}
-        self._tables: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
+        self._by_owner = OwnerSums()
 
     @property
     def has_work(self) -> bool:
@@ -166,10 +167,10 @@ class StackVisitor:
                 if self.reading.has(own.site.layer):
                     whole = slice(0, self.answer.index.shape[1])
                     sums = {
-                        name: self._sums_by_owner(values, whole, self.answer)
+                        name: self._by_owner(values, whole, self.answer)
                         for name, values in own.values.items()
                     }
-                    means = _means(sums, self.answer)
+                    means = means_of(sums, self.answer)
                     self.parts.append(_Part(probe, own.site, own.categories, not own.by_head, means))
 
     def observations(self, index: Int[Tensor, " trial"] | None) -> list[Observation]:
@@ -305,7 +306,7 @@ class StackVisitor:
         """Add what a probe read of a block of rows to what it read of the others."""
         _, total = self._sums.setdefault((id(probe), site), (probe, {}))
         for name, values in found.items():
-            own = self._sums_by_owner(values, block, self.rows)
+            own = self._by_owner(values, block, self.rows)
             total[name] = total[name] + own if name in total else own
 
     def _close_layer(self) -> None:
@@ -317,32 +318,10 @@ class StackVisitor:
                     site,
                     probe.categories(site),
                     probe.declares.averages_heads,
-                    _means(total, self.rows),
+                    means_of(total, self.rows),
                 )
             )
         self._sums.clear()
-
-    def _sums_by_owner(
-        self, values: Float[Tensor, "lane head row category"], block: slice, of: Rows
-    ) -> Float[Tensor, "owner head category"]:
-        """Sums in float64 over the rows of each owner, always in the same order.
-
-        Adding rows to their owners' cells in parallel would leave the order to the device; a table of each
-        owner's rows does not.
-        """
-        place = (id(of), block.start, block.stop)
-        if place not in self._tables:
-            self._tables[place] = _rows_of_owners(of.owner[:, block], of.count)
-        table, filled = self._tables[place]
-        rows = rearrange(values, "lane head row category -> (lane row) head category")[table]
-        absent = rearrange(~filled, "owner row -> owner row 1 1")
-        return rows.masked_fill(absent, 0.0).sum(dim=1, dtype=torch.float64)
-
-
-def _means(sums: Mapping[str, Tensor], rows: Rows) -> dict[str, Tensor]:
-    """Means over the rows of every owner, from their sums."""
-    counts = torch.bincount(rows.owner[rows.owner >= 0], minlength=rows.count)
-    return {name: value / rearrange(counts, "owner -> owner 1 1") for name, value in sums.items()}
 
 
 def changed_states(
@@ -396,21 +375,3 @@ def _edited_output(output: Tensor, placed: Sequence[PlacedEdits]) -> Tensor:
             assert isinstance(edit, OutputEdit)
             edited[chosen] = edit.apply_to_output(edited[chosen])
     return edited
-
-
-def _rows_of_owners(
-    owner: Int[Tensor, "lane row"], count: int
-) -> tuple[Int[Tensor, "owner row"], Bool[Tensor, "owner row"]]:
-    """For every owner, the places of its rows among all rows, and which entries of that table are filled."""
-    flat = owner.reshape(-1)
-    order = torch.argsort(flat, stable=True)
-    order = order[flat[order] >= 0]
-    owners = flat[order]
-    counts = torch.bincount(owners, minlength=count)
-    # Rows are sorted by owner, so that an owner's first row tells the place of the others.
-    column = torch.arange(len(owners), device=flat.device) - (counts.cumsum(0) - counts)[owners]
-    table = flat.new_zeros((count, max(1, int(counts.max()))))
-    filled = torch.zeros_like(table, dtype=torch.bool)
-    table[owners, column] = order
-    filled[owners, column] = True
-    return table, filled
