@@ -16,6 +16,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from budgetlens.model.masks import rows_of_mask, twins_together
 from budgetlens.model.roles import PREDICTING, ROLE_CODES, ROLES, roles_of
 
 #: Scores (batch × head × row × key) that one row block may hold; bounds the extra memory of a capture.
@@ -287,7 +288,7 @@ class AttentionCall:
             keys = torch.arange(key.shape[2], device=rows.device)
             hidden = keys > rearrange(rows, "batch row -> batch 1 row 1")
         if self.copies > 1 and hidden is not None:
-            scores, hidden = _twins_together(scores, hidden, self.copies)
+            scores, hidden = twins_together(scores, hidden, self.copies)
         return replace(
             RowAttention.from_scores(self.site, scores, hidden, self.members), call=self, rows=rows
         )
@@ -304,23 +305,6 @@ def _with_roles(
 
 def _of_batch(tensor: Tensor, chosen: Int[Tensor, " part"]) -> Tensor:
     return tensor if tensor.shape[0] == 1 else tensor[chosen]
-
-
-def _twins_together(scores: Tensor, hidden: Tensor, copies: int) -> tuple[Tensor, Tensor]:
-    """Scores and visibility of every key, from those of its twins, of which a row sees one or none."""
-    hidden = hidden.expand(scores.shape)
-    twins = "batch head row (copy key) -> copy batch head row key"
-    visible = rearrange(scores.masked_fill(hidden, -math.inf), twins, copy=copies)
-    return visible.amax(dim=0), rearrange(hidden, twins, copy=copies).all(dim=0)
-
-
-def rows_of_mask(mask: Tensor, rows: Int[Tensor, "batch chosen"]) -> Tensor:
-    """The chosen rows of a mask or bias whose batch, head or row axis may have length one."""
-    mask = mask[(None,) * (4 - mask.dim())]
-    if mask.shape[2] == 1:
-        return mask
-    index = rearrange(rows, "batch row -> batch 1 row 1")
-    return torch.take_along_dim(mask, index, dim=2)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from budgetlens.model.attention import BLOCK_SCORES, AttentionCall, RowAttention, Site, rows_of_mask
+from budgetlens.model.attention import BLOCK_SCORES, AttentionCall, RowAttention, Site
+from budgetlens.model.masks import rows_of_mask
 from budgetlens.model.norms import HeldNorm, NormMap
 
 
