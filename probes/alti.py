@@ -26,10 +26,9 @@ class Alti:
     """Contribution of the input tokens of each role to a row, by ALTI+; between 0 and 1, summing to 1.
 
     A token contributes to a state what the state would lose in nearness (in ‖·‖₁) without it; layer by layer this is rolled
-    out to input tokens, through the encoder and the decoder (Ferrando et al. 2022). ``alti`` is the rollout up to a
-    layer, ``alti_in_layer`` what the layer by itself takes from the positions of each role. Undefined where no token
-    contributes, and where a state was copied from another trial or overwritten. Reads every row of every layer: slow,
-    and the longer the input the slower.
+    out to input tokens, through the encoder and the decoder (Ferrando et al. 2022). Undefined where no token contributes,
+    and where a state was copied from another trial or overwritten. Reads every row of every layer: slow, and the longer
+    the input the slower.
     """
 
     declares = Declaration(
@@ -41,9 +40,6 @@ class Alti:
                 "fraction of the state",
                 smallest_difference=0.01,
                 part_of_whole=True,
-            ),
-            Quantity(
-                "alti_in_layer", "contribution within the layer", "fraction of the state", part_of_whole=True
             ),
         ),
         axis="role",
@@ -62,12 +58,55 @@ class Alti:
 
     def categories(self, site: Site) -> tuple[str, ...]:
         """The roles of the input tokens that a row of this layer can be made of."""
-        return () if site.block in ("cross", "self") and site.stack == "decoder" else site.roles
+        return _roles(site)
 
     def observe_mixing(self, mixing: Mixing) -> Mapping[str, Tensor]:
-        """``alti`` and ``alti_in_layer``: batch × 1 × row × role."""
-        with_head = "batch row role -> batch 1 row role"
-        return {
-            "alti": rearrange(mixing.rolled, with_head),
-            "alti_in_layer": rearrange(mixing.in_layer, with_head),
-        }
+        """``alti``: batch × 1 × row × role."""
+        return {"alti": rearrange(mixing.rolled, "batch row role -> batch 1 row role")}
+
+
+@probe("alti_in_layer")
+@dataclass(frozen=True)
+class AltiInLayer:
+    """Contribution of the positions of each role to a row within one layer, by ALTI; between 0 and 1, summing to 1.
+
+    What the layer's attention takes from the states that enter it, of a decoder from the encoder's final states besides;
+    the residual counts for the row's own position. Nothing is rolled out: this is ``alti`` of a model of one layer.
+    """
+
+    declares = Declaration(
+        title="Contributions within a layer (ALTI)",
+        quantities=(
+            Quantity(
+                "alti_in_layer",
+                "contribution within the layer",
+                "fraction of the state",
+                smallest_difference=0.01,
+                part_of_whole=True,
+            ),
+        ),
+        axis="role",
+        estimand="mean over examples of the part of the state of {rows} that the layer takes from the positions of each role",
+        categories=ROLES,
+        averages_heads=True,
+        contributes=True,
+        sums={"decoder's tokens": DECODER_ROLES, "encoder's tokens": ENCODER_ROLES},
+        head_maps=False,
+        undefined="no position contributes to a row",
+        drawn="ledger",
+        heading="ALTI in a layer",
+        plural="contributions within a layer",
+    )
+
+    def categories(self, site: Site) -> tuple[str, ...]:
+        """The roles of the positions that a row of this layer can take from."""
+        return _roles(site)
+
+    def observe_mixing(self, mixing: Mixing) -> Mapping[str, Tensor]:
+        """``alti_in_layer``: batch × 1 × row × role."""
+        return {"alti_in_layer": rearrange(mixing.in_layer, "batch row role -> batch 1 row role")}
+
+
+def _roles(site: Site) -> tuple[str, ...]:
+    """Those of both blocks together where a decoder has two: a row is made of what both took."""
+    return () if site.block in ("cross", "self") and site.stack == "decoder" else site.roles

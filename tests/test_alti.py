@@ -20,7 +20,7 @@ from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.mixing import contributions, mixed, mixed_with_own
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
-from probes.alti import Alti
+from probes.alti import Alti, AltiInLayer
 from tests.cells import captured, places, tokenized
 from tests.conftest import batch_of
 from tests.precision import unit, within
@@ -193,7 +193,7 @@ Trials = dict[str, TokenizedTrial]
 #: By what it is of: stack, layer, quantity.
 Kind = tuple[str, int, str]
 
-ALTI = Probing((Alti(),), encoder=True)
+ALTI = Probing((Alti(), AltiInLayer()), encoder=True)
 #: One of every kind of norm and block first; the others are kin of them.
 FAMILIES = [
     *("t5gemma2", "t5gemma", "t5", "bart", "mbart", "marian", "pegasus"),
