@@ -86,7 +86,8 @@ class AltiInLayer:
             ),
         ),
         axis="role",
-        estimand="mean over examples of the part of the state of {rows} that the layer takes from the positions of each role",
+        estimand="mean over examples of the part of the state of {rows} that the layer takes from the positions of each "
+        "role",
         categories=ROLES,
         averages_heads=True,
         contributes=True,

@@ -176,7 +176,7 @@ def test_columns_roles_and_texts(loaded: Loaded) -> None:
     example = Example("x", query, document, answer)
     trial = model.trial_tokenizer(Trial.bare(example))
     frame = token_attention(model, trial, layers=[0], cell="prefix=none")
-    assert tuple(frame.columns) == COLUMNS == (*TOKEN_COLUMNS, "hidden")
+    assert tuple(frame.columns) == COLUMNS == (*TOKEN_COLUMNS, "share", "hidden")
     assert set(frame["cell"]) == {"prefix=none"}
     keys = frame.drop_duplicates("key").sort_values("key")
     assert tuple(keys["role"]) == (*trial.encoder_roles, *trial.decoder_roles)

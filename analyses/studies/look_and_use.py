@@ -20,7 +20,7 @@ from figures import look_and_use
 #: The ledger that the others are held against.
 COST = "cost"
 #: Fewer roles than that have no order worth the name.
-LEAST_ROLES = 4
+LEAST_ROLES = 3
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,20 @@ def costs(run: Run, place: Place) -> pd.DataFrame:
 
 
 def side_by_side(run: Run, place: Place) -> dict[str, pd.DataFrame]:
-    """Every ledger in one place, by example (rows) and role (columns); roles that can't be cut there are left out."""
+    """Every ledger in one place, by example (rows) and role (columns); NaN where an example has no position of the role.
+
+    Roles that can't be cut there, and those that no example has, are left out.
+    """
     cost = costs(run, place)
+    trials = run.trials[run.trials["cell"].astype(str) == place.cell().name].set_index("example")
+    there = trials[[f"{role}_tokens" for role in cost]].set_axis(list(cost), axis=1).reindex(cost.index) > 0
+    cost = cost.loc[:, there.any()]
     found = {}
     for ledger in LEDGERS:
         values = ledger_values(run, ledger)
         own = values[values["cell"] == place.cell().name]
         wide = own.pivot_table(index="example", columns="role", values="value", observed=True, dropna=False)
-        found[ledger.name] = wide.reindex(index=cost.index, columns=cost.columns)
+        found[ledger.name] = wide.reindex(index=cost.index, columns=cost.columns).where(there[cost.columns])
     return {**found, COST: cost}
 
 
@@ -159,6 +165,8 @@ def agreement_table(run: Run, ledgers: Mapping[str, Mapping[str, pd.DataFrame]])
         own = _means(run, columns).rename_axis(["measure", "with"]).reset_index()
         frames.append(own.assign(cell=cell))
     table = pd.concat(frames, ignore_index=True)
+    # No correlation lies beyond these, whatever the length that long tails ask for.
+    table[["low", "high"]] = table[["low", "high"]].clip(-1, 1)
     return table[["cell", "measure", "with", "n", "mean", "low", "high", "caution", "reason"]]
 
 
@@ -167,9 +175,14 @@ def sink_table(run: Run, ledgers: Mapping[str, Mapping[str, pd.DataFrame]]) -> p
     frames = []
     measures = ("budgets", "weighted", "norm", "alti")
     for cell, by_measure in ledgers.items():
+        if "bos" not in by_measure[COST]:
+            continue
         sink = pd.DataFrame({name: by_measure[name]["bos"] for name in measures})
         less = _means(run, sink.rsub(sink["budgets"], axis=0))[["mean", "low", "high"]].add_prefix("less_")
+        less.loc["budgets"] = np.nan
         frames.append(_means(run, sink).join(less).rename_axis("measure").reset_index().assign(cell=cell))
+    if not frames:
+        return pd.DataFrame()
     table = pd.concat(frames, ignore_index=True)
     order = [
         "cell",
@@ -184,7 +197,7 @@ def sink_table(run: Run, ledgers: Mapping[str, Mapping[str, pd.DataFrame]]) -> p
         "caution",
         "reason",
     ]
-    return table.loc[table["n"] > 0, order].reset_index(drop=True)
+    return table[order]
 
 
 def look_and_use_tables(run: Run) -> dict[str, Table]:
