@@ -203,52 +203,57 @@ def sink_table(run: Run, ledgers: Mapping[str, Mapping[str, pd.DataFrame]]) -> p
 def look_and_use_tables(run: Run) -> dict[str, Table]:
     """The three tables with their captions."""
     ledgers = {place.words: side_by_side(run, place) for place in PLACES}
-    n = sample(run.trials["example"].nunique(), run.documents)
-    common = {
-        "n": n,
-        "family": "no family: nothing is tested here",
-        "correction": "none",
-        "seed": run.seed,
-        "allows_for_documents": True,
-    }
-    notes = (
-        "95 % intervals over examples, made for long tails",
-        *documents_resampled(run.documents is not None),
-        "cutting tells what the answer loses without the direct look, not what it needed",
-    )
     words = {"measure": LABELS, "with": LABELS}
     by_role, agreement, sink = (
         make(run, ledgers).replace(words) for make in (ledgers_table, agreement_table, sink_table)
     )
     tables = {
-        "look_and_use": Table(
-            frame=by_role,
-            title="What rows look at, what they take, and what cutting it costs",
-            estimand="mean over examples of each role's part by every measure, over heads and layers (ALTI+: up to the last "
+        "look_and_use": _told(
+            run,
+            by_role,
+            "What rows look at, what they take, and what cutting it costs",
+            "mean over examples of each role's part by every measure, over heads and layers (ALTI+: up to the last "
             "layer; logit margin: added over heads and layers), of the rows that predict the answer",
-            unit="fractions; logits for the logit margin; nats per answer token for the cost (positive: cutting costs)",
-            notes=notes,
-            **common,
+            "fractions; logits for the logit margin; nats per answer token for the cost (positive: cutting costs)",
         ),
-        "agreement": Table(
-            frame=agreement,
-            title="Do the ledgers agree?",
-            estimand="mean over examples of Spearman's rank correlation of two measures over the roles",
-            unit="from −1 to 1",
-            notes=(*notes, f"an example counts where {LEAST_ROLES} roles or more have both measures"),
-            **common,
+        "agreement": _told(
+            run,
+            agreement,
+            "Do the ledgers agree?",
+            "mean over examples of Spearman's rank correlation of two measures over the roles, where "
+            f"{LEAST_ROLES} roles or more have both",
+            "from −1 to 1",
         ),
     }
     if len(sink):
-        tables["sink"] = Table(
-            frame=sink,
-            title="The sink: looked at, and taken from",
-            estimand="mean over examples of what the encoder's BOS gets by each measure; less: share of attention less it",
-            unit="fractions",
-            notes=notes,
-            **common,
+        tables["sink"] = _told(
+            run,
+            sink,
+            "The sink: looked at, and taken from",
+            "mean over examples of what the encoder's BOS gets by each measure; less: share of attention less it",
+            "fractions",
         )
     return tables
+
+
+def _told(run: Run, frame: pd.DataFrame, title: str, estimand: str, unit: str) -> Table:
+    """A table with what all three have in common."""
+    return Table(
+        frame=frame,
+        title=title,
+        estimand=estimand,
+        unit=unit,
+        n=sample(run.trials["example"].nunique(), run.documents),
+        family="none",
+        correction="none: nothing is tested here",
+        seed=run.seed,
+        allows_for_documents=True,
+        notes=(
+            "95 % intervals over examples, made for long tails",
+            *documents_resampled(run.documents is not None),
+            "cutting tells what the answer loses without the direct look, not what it needed",
+        ),
+    )
 
 
 def look_and_use_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
