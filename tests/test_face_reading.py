@@ -487,6 +487,14 @@ def test_pictures(loaded: Loaded, family: str) -> None:
     means = own[own["block"] == block].groupby("layer")["share"].mean()
     assert np.allclose(drawn.y, means)
     assert reading.plot("entropies").data
+    signed = reading.plot(layer=2, head=1, measure="projection")
+    assert signed.layout.coloraxis.cmin < 0
+    assert "Projections of contributions, layer 2, head 1" in signed.layout.title.text
+    assert "ALTI+" in reading.plot(measure="alti").layout.title.text
+    with pytest.raises(
+        ValueError, match=r"'entropies' is no measure of what rows take from keys; those are alti, "
+    ):
+        reading.plot(measure="entropies")
     with pytest.raises(ValueError, match=r"plot\('budgets'\) shows all"):
         reading.plot("budgets", layer=1)
     with pytest.raises(ValueError, match="no probe is called 'budget'"):

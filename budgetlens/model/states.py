@@ -125,6 +125,7 @@ class AddDirection(StateEdit):
     """Add ``strength`` × a direction to every position: steering. The direction is taken as it is, unscaled."""
 
     by_row: ClassVar[bool] = True
+    replaces = False
 
     direction: Direction = Direction(Path())
     strength: float = 1.0

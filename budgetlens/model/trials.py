@@ -184,6 +184,8 @@ class StateEdit(ABC):
     """
 
     by_row: ClassVar[bool] = False
+    #: Whether the new states take the place of the old ones, so that these have no part in them.
+    replaces: ClassVar[bool] = True
 
     roles: frozenset[str]
     stack: str

@@ -41,6 +41,8 @@ _ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
             ("declares", "categories", "keep", "observe_stream"),
             ("declares", "decoding", "observe_generated"),
             ("declares", "observe_candidates"),
+            ("declares", "categories", "observe_mixing"),
+            ("declares", "categories", "reads_stack", "observe_layer"),
         )
     }
 )
