@@ -17,7 +17,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 	$(BIN)/python -m pytest -m slow -n $(WORKERS)
 
 # A Chromium for the tests that need one (and for pictures of figures): Debian's, where it may be installed.
 browser:

@@ -44,7 +44,6 @@ def tables(run: Run) -> Mapping[str, Table]:
 def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Effects in each stratum, for both stratifications, and answer NLL over the bins."""
     from analyses.studies.reanalysis import BINS, SPLIT
-    from budgetlens.statistics.verdicts import SMALLEST_EFFECT
     from figures import effects_forest, interaction_plot
 
     setting = run.manifest.setting
@@ -57,7 +56,6 @@ def figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
         own["contrast"] = own["stratum"]
         drawn[name] = effects_forest(
             own.assign(baseline="", treatment=""),
-            SMALLEST_EFFECT,
             title=f"Effects by answer length, {by}: {setting}",
         )
     means = tables["strata_likelihood"]

@@ -1,4 +1,4 @@
-"""12: which positions does the answer need to see, and in which layers?"""
+"""12: what does it cost to cut the answer off positions, and in which layers?"""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def exp12() -> Analysis:
     """Each role as keys × quarters of the decoder's depth and all layers, prefix visible and hidden."""
     return Analysis(
         name="exp12",
-        title="What the answer needs",
-        question="Which positions must the answer's rows see, and in which layers?",
+        title="What cutting costs the answer",
+        question="What does it cost to cut the answer's rows off each role, and in which layers?",
         plans={
             "corrected": knockout_plan(
                 _BASES["corrected"],

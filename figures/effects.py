@@ -42,7 +42,14 @@ EFFECT_COLUMNS = (
     "kind",
     "verdict",
 )
-CORRECTIONS = {"p_holm": "Holm", "p_bonferroni": "Bonferroni"}
+CORRECTIONS = {
+    "p_holm": "Holm",
+    "p_bonferroni": "Bonferroni",
+    "p_fdr": "Benjamini-Hochberg",
+    "p_none": "uncorrected",
+}
+#: The same where there is little room.
+SHORT_CORRECTIONS = {"p_holm": "Holm", "p_bonferroni": "Bonf.", "p_fdr": "BH", "p_none": "raw"}
 NUMBERS = ("n", "mean_difference", "low", "high", "d_z", "win_percent", "p_sign_flip", *CORRECTIONS)
 
 
@@ -96,7 +103,6 @@ def effect_style(kind: str, small: bool, order: int, better: str, dark: bool) ->
 @redrawable
 def effects_forest(
     effects: pd.DataFrame,
-    smallest_effect: float | None = None,
     *,
     quantity: str = "answer NLL",
     unit: str = "nats",
@@ -110,11 +116,11 @@ def effects_forest(
     Args:
         effects: columns contrast, baseline, treatment, family, n, mean_difference, low, high (in `unit`,
             baseline minus treatment: positive means that the treatment helps), d_z, win_percent (0 to 100),
-            p_sign_flip, p_holm or p_bonferroni, kind (positive, negative, none, undecided), verdict (any words);
-            `order` (1 a difference, 2 an interaction, 3 and more a higher one, below 0 a slope; 1 where there is no such
-            column) and `small` (yes where an effect is too small to matter) give marks a look of their own; an `alias`
-            column shortens the contrasts' names.
-        smallest_effect: smallest effect of interest in `unit`; a band of plus and minus this is shaded.
+            p_sign_flip, p_holm, p_bonferroni, p_fdr or p_none, kind (positive, negative, none, undecided), verdict (any
+            words); `order` (1 a difference, 2 an interaction, 3 and more a higher one, below 0 a slope; 1 where there is no
+            such column) and `small` (yes where an effect is too small to matter) give marks a look of their own; an `alias`
+            column shortens the contrasts' names; `smallest_effect` (the smallest difference that matters, in `unit`) is
+            shaded behind each row that has one.
         quantity, unit: what differs, for the axis.
         better: whether lower or higher is better, or neither (empty).
         title: heading.
@@ -132,8 +138,7 @@ def effects_forest(
         raise ValueError(
             f"{name}: missing columns: one of {named(CORRECTIONS)}; given columns: {named(rows.columns)}"
         )
-    if smallest_effect is not None and not smallest_effect > 0:
-        raise ValueError(f"{name}: smallest_effect must be positive, in {unit}; given: {smallest_effect!r}")
+    rows = rows.assign(smallest=_smallest(rows, name, unit))
     rows["family"] = rows["family"].astype(str)
     rows["verdict"] = rows["verdict"].astype(object).where(rows["verdict"].notna(), "no verdict").astype(str)
     rows = rows.assign(**_decided(rows, name))
@@ -143,7 +148,7 @@ def effects_forest(
         (0.02, "mean [interval]"),
         (0.36, "d<sub>z</sub>"),
         (0.47, "win"),
-        (0.57, f"p ({CORRECTIONS[corrected]})" if corrected == "p_holm" else "p (Bonf.)"),
+        (0.57, f"p ({SHORT_CORRECTIONS[corrected]})"),
         (0.715, "verdict"),
     )
     families = {str(family): part for family, part in rows.groupby("family", sort=False)}
@@ -175,8 +180,10 @@ def effects_forest(
     if better and (rows["order"].eq(2) & rows["kind"].isin(("positive", "negative"))).any():
         together = "less help, or more harm" if better == "lower" else "more help, or less harm"
         subtitle += f"; of an interaction: {together}, together"
-    if smallest_effect is not None:
-        subtitle += f" | shaded: within ±{smallest_effect:g} {escaped(unit)}"
+    if rows["smallest"].notna().any():
+        same = rows["smallest"].nunique() == 1
+        size = f": within ±{rows['smallest'].max():.3g} {escaped(unit)}" if same else ""
+        subtitle += f" | shaded: too small to matter{size}"
     return dressed(
         figure,
         title=escaped(title) if title else f"Effects on {escaped(quantity)}",
@@ -188,7 +195,7 @@ def effects_forest(
         frame=frame,
         dark=dark,
         annotations=annotations,
-        shapes=shade(figure, len(families), smallest_effect, dark),
+        shapes=shade(figure, list(families.values()), dark),
         missing=missing,
     )
 
@@ -270,12 +277,35 @@ def narrow_texts(texts: tuple[str, ...]) -> tuple[str, ...]:
     return (mean, said, verdict) if room else (mean, verdict)
 
 
-def shade(figure: go.Figure, panels: int, smallest_effect: float | None, dark: bool) -> list[dict[str, Any]]:
-    """The line at 0 and the band of the smallest effect, in every panel."""
+def _smallest(rows: pd.DataFrame, figure: str, unit: str) -> pd.Series:
+    """The smallest effect of every row, NaN where it has none."""
+    if "smallest_effect" not in rows.columns:
+        return pd.Series(float("nan"), index=rows.index)
+    smallest = as_numbers(rows["smallest_effect"], figure)
+    wrong = smallest[smallest.notna() & ~(smallest > 0)]
+    if len(wrong):
+        raise ValueError(
+            f"{figure}: smallest_effect must be positive, in {unit}; given: {float(wrong.iloc[0]):g}"
+        )
+    return smallest
+
+
+def shade(figure: go.Figure, families: list[pd.DataFrame], dark: bool) -> list[dict[str, Any]]:
+    """The line at 0 in every panel, and the band of the smallest effect behind every row."""
     style = theme.page(dark)
     shapes = []
-    for row in range(1, panels + 1):
+    for row, rows in enumerate(families, start=1):
         shapes.append(guide(figure, row, 1, x=(0.0, 0.0), colour=style.zero, width=1.2))
-        if smallest_effect is not None:
-            shapes.append(guide(figure, row, 1, x=(-smallest_effect, smallest_effect), colour=style.band))
+        for position, smallest in enumerate(rows["smallest"]):
+            if not pd.isna(smallest):
+                ends = (-float(smallest), float(smallest))
+                band = guide(figure, row, 1, x=ends, colour=style.band)
+                shapes.append(
+                    {
+                        **band,
+                        "yref": band["yref"].removesuffix(" domain"),
+                        "y0": position - 0.5,
+                        "y1": position + 0.5,
+                    }
+                )
     return shapes

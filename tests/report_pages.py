@@ -73,9 +73,7 @@ def report_figures(marked: str = "", layers: int = 6) -> dict[str, Figure]:
     shares = figure_tables.shares_table(layers=layers)
     shares["cell"] = [f"{cell}{marked}" for cell in shares["cell"]]
     return {
-        "effects": figures.effects_forest(
-            tables["effects"].frame, 0.05, title=f"Paired effects: run{marked}"
-        ),
+        "effects": figures.effects_forest(tables["effects"].frame, title=f"Paired effects: run{marked}"),
         "interaction": figures.interaction_plot(tables["likelihood"].frame, title=f"Answer NLL: run{marked}"),
         "splits": figures.split_bars(tables["decomposition"].frame),
         "budgets_decoder": figures.budget_ledger(shares, title="Attention budgets: run"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -302,6 +304,66 @@ def test_a_file_that_was_altered_is_told(loaded: Loaded, tmp_path: Path) -> None
     cache["row-1", "prefix=oracle"].path.unlink()
     with pytest.raises(RunError, match="is not there"):
         cache["row-1", "prefix=oracle"]
+
+
+def flip(path: Path) -> None:
+    """Turn the last bit of a file's last tensor: safetensors itself takes it for whole."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_cache_makes_again_what_was_altered_or_lies_under_another_name(
+    loaded: Loaded, tmp_path: Path, finished: bool
+) -> None:
+    out = tmp_path / "cache"
+    cache = cached(loaded("t5"), out)
+    # Read whole: a mapped file would change with what is written below.
+    wanted = {path.name: load(path.read_bytes()) for path in out.glob("*.safetensors")}
+    first, second = cache["row-1", "prefix=none"].path, cache["row-2", "prefix=none"].path
+    if not finished:
+        index = json.loads((out / "activations.json").read_text())
+        (out / "activations.json").write_text(json.dumps({key: index[key] for key in ("format", "identity")}))
+    flip(first)
+    second.write_bytes(cache["row-3", "prefix=none"].path.read_bytes())
+    again = cached(loaded("t5"), out)
+    assert {kept.path.name: kept.example for kept in again.values()} == {
+        kept.path.name: kept.example for kept in cached(loaded("t5"), tmp_path / "other").values()
+    }
+    for name, tensors in wanted.items():
+        found = load((out / name).read_bytes())
+        assert all(torch.equal(found[each], tensor) for each, tensor in tensors.items()), name
+
+
+def test_a_single_file_that_was_altered_is_refused(loaded: Loaded, tmp_path: Path) -> None:
+    path = tmp_path / "one.safetensors"
+    read_one(Model(loaded("t5"))).save_activations(path, layers=[0], what=["residual"])
+    whole = path.read_bytes()
+    flip(path)
+    with pytest.raises(RunError, match="not as it was written; save its activations again"):
+        open_activations(path)
+    # What is told of the tensors is covered as well.
+    path.write_bytes(whole.replace(b"bos", b"eos"))
+    assert path.read_bytes() != whole
+    with pytest.raises(RunError, match="not as it was written"):
+        open_activations(path)
+    path.write_bytes(whole)
+    assert open_activations(path).layers == (0,)
+
+
+@pytest.mark.parametrize("name", ["../one.safetensors", "/one.safetensors", "..\\one", "..", "", 5, None])
+def test_an_index_that_leads_elsewhere_or_has_another_form_is_refused(
+    loaded: Loaded, tmp_path: Path, name: Any
+) -> None:
+    index = {"format": "budgetlens-activations-1", "identity": "", "left_out": {}}
+    entry = {"example": "row-1", "cell": "prefix=none", "hash": "0"}
+    for files in ([entry | {"file": name}], [entry], 5, ["a"]):
+        (tmp_path / "activations.json").write_text(json.dumps(index | {"files": files}))
+        with pytest.raises(RunError, match="was altered: a cache's files are a list"):
+            open_activations(tmp_path)
+        with pytest.raises(RunError, match="was altered: a cache's files are a list"):
+            cached(loaded("t5"), tmp_path)
 
 
 def test_half_precision_stays_what_it_is(tmp_path: Path) -> None:

@@ -271,7 +271,7 @@ def test_an_out_that_can_t_be_made_is_refused_first(
     foreign.mkdir()
     (foreign / "thesis.tex").touch()
     for out, told in (
-        (file, f"--out {file} is a file; give a directory"),
+        (file, f"{file} (out=… or --out) is a file; give a directory"),
         (file / "deeper" / "run", f"can't be made, since {file} is a file"),
         (foreign, "is not empty and holds no run.json"),
     ):
@@ -339,7 +339,7 @@ def test_no_option_takes_an_empty_value(
         (["run", "exp08", "--n", "0"], "argument --n: expected a whole number of at least 1, got 0"),
         (
             ["effects", "x", "--baseline", "a", "--treatment", "b", "--smallest-effect", "nan"],
-            "expected a number",
+            "expected an amount above 0",
         ),
         (["run", "exp08", "--zzz\x1b[2J"], "unrecognized arguments: --zzz⟨U+001B⟩[2J"),
         (["nope"], "argument COMMAND: invalid choice: 'nope'"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,17 +12,12 @@ from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
 from budgetlens.statistics.contrasts import Contrast, comparison
-from budgetlens.statistics.decisions import SKEW, TAILS, coverage_cautions, decide
+from budgetlens.statistics.decisions import CARRIED, TAILS, carriers, coverage_cautions, decide
 from budgetlens.statistics.effects import adjusted_p, effects_table, paired_effect, stars
 from budgetlens.statistics.inference import Inference
-from budgetlens.statistics.intervals import (
-    bca_interval,
-    detectable_shift,
-    hedges_factor,
-    left_out_sums,
-    resampled_sums,
-)
+from budgetlens.statistics.intervals import detectable_shift, hedges_factor
 from budgetlens.statistics.permutations import sign_flip_p
+from budgetlens.statistics.tails import length_factor
 from budgetlens.statistics.verdicts import verdict
 
 # Extra hours of sleep under two drugs, ten patients (Student 1908, "The probable error of a mean", table in
@@ -91,72 +85,98 @@ def test_tests_equal_scipy_and_statsmodels():
     effect = paired_effect(before, after, Inference(seed=1, smallest_difference=0.08))
     assert effect.p_t == pytest.approx(stats.ttest_rel(before, after).pvalue, rel=1e-12)
     assert effect.p_wilcoxon == pytest.approx(stats.wilcoxon(before, after).pvalue, rel=1e-12)
-    assert effect.p_tost == pytest.approx(DescrStatsW(before - after).ttost_mean(-0.08, 0.08)[0], rel=1e-10)
     assert effect.skewness == pytest.approx(
         pd.Series(before - after).skew() * 78 / math.sqrt(80 * 79), rel=1e-10
     )
 
 
-def scipy_bca(statistic, data: tuple[np.ndarray, ...], distribution: np.ndarray) -> tuple[float, float]:
-    """scipy's BCa interval of the same bootstrap distribution."""
-    result = stats.bootstrap(
-        data,
-        statistic,
-        paired=True,
-        vectorized=False,
-        n_resamples=0,
-        method="BCa",
-        bootstrap_result=SimpleNamespace(bootstrap_distribution=distribution),
+def skewness(values: np.ndarray) -> float:
+    """Of a sample over the square root of its size."""
+    return float(stats.skew(values)) / math.sqrt(len(values))
+
+
+def test_an_interval_is_students_with_each_side_as_much_longer_as_its_factor():
+    values = heavy(np.random.default_rng(11), (120,))
+    effect = paired_effect(values, np.zeros(120), Inference(seed=1, confidence=0.9))
+    error, reach = stats.sem(values), stats.t.ppf(0.95, 119)
+    below, above = (float(length_factor(np.array(sign * skewness(values)), 120)) for sign in (-1, 1))
+    assert above > below > 1
+    mean = values.mean()
+    assert (effect.low, effect.high) == pytest.approx(
+        (mean - below * reach * error, mean + above * reach * error)
     )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    # The same of p: the side that reaches 0 is the lower one of a mean above it.
+    assert effect.p == pytest.approx(2 * stats.t.sf(mean / error / below, 119), rel=1e-9)
 
 
-def test_bca_of_a_mean_equals_scipy_on_the_same_resamples():
-    generator = np.random.default_rng(11)
-    values = heavy(generator, (120, 3))
-    distribution = resampled_sums(values, seed=4, resamples=999) / 120
-    low, high = bca_interval(values.mean(axis=0), distribution, left_out_sums(values) / 119)
-    for column in range(3):
-        expected = scipy_bca(np.mean, (values[:, column],), distribution[:, column])
-        assert (low[column], high[column]) == pytest.approx(expected, rel=1e-9)
+def test_a_sample_turned_round_is_judged_alike():
+    values = heavy(np.random.default_rng(12), (60,))
+    one, other = (paired_effect(sign * values, np.zeros(60), Inference(seed=1)) for sign in (1, -1))
+    assert (other.low, other.high, other.p, other.p_tost) == pytest.approx(
+        (-one.high, -one.low, one.p, one.p_tost)
+    )
 
 
-def resample_rows(n: int, seed: int, resamples: int) -> np.ndarray:
-    """How often each example occurs in each resample, read off from resampling the identity matrix."""
-    return resampled_sums(np.eye(n), seed=seed, resamples=resamples).astype(int)
+@pytest.mark.parametrize("shift", [-0.2, 0.02, 0.3])
+@pytest.mark.parametrize("n", [20, 150, 2000])
+def test_p_and_equivalence_say_what_the_interval_says(n, shift):
+    generator = np.random.default_rng(n)
+    for _ in range(20):
+        values = heavy(generator, (n,)) + shift * generator.random()
+        effect = paired_effect(values, np.zeros(n), Inference(seed=1, smallest_difference=0.2, resamples=9))
+        assert (effect.p < 0.05) == (effect.low > 0 or effect.high < 0)
+        assert (effect.p_tost < 0.05) == (effect.low > -0.2 and effect.high < 0.2)
 
 
-def test_all_bootstrap_intervals_equal_scipy_on_the_same_resamples():
-    generator = np.random.default_rng(12)
-    n, resamples = 40, 599
-    difference = heavy(generator, (n,)) + generator.normal(0, 1, n)
-    tokens = generator.integers(1, 30, n).astype(float)
-    effect = paired_effect(difference, np.zeros(n), Inference(seed=9, resamples=resamples), weights=tokens)
-    rows = [np.repeat(np.arange(n), counts) for counts in resample_rows(n, 9, resamples)]
-
-    def standardised(values):
-        return values.mean() / values.std(ddof=1)
-
-    def weighted(values, weights):
-        return np.average(values, weights=weights)
-
-    cases = [
-        (np.mean, (difference,), (effect.low, effect.high)),
-        (standardised, (difference,), (effect.d_z_low, effect.d_z_high)),
-        (weighted, (difference, tokens), (effect.token_weighted_low, effect.token_weighted_high)),
-    ]
-    for statistic, data, found in cases:
-        distribution = np.array([statistic(*(part[row] for part in data)) for row in rows])
-        assert found == pytest.approx(scipy_bca(statistic, data, distribution), rel=1e-8)
-    assert effect.token_weighted_mean == pytest.approx(np.average(difference, weights=tokens))
+def test_many_examples_make_it_students_interval():
+    values = np.random.default_rng(13).normal(0.1, 1, 6000)
+    effect = paired_effect(values, np.zeros(6000), Inference(seed=1, smallest_difference=0.2, resamples=9))
+    expected = stats.ttest_1samp(values, 0).confidence_interval()
+    assert (effect.low, effect.high) == pytest.approx(tuple(expected), rel=1e-12)
+    assert effect.p == pytest.approx(effect.p_t, rel=1e-12)
+    # Twice statsmodels' p: 95 and not 90 % of the interval within the bound.
+    assert effect.p_tost == pytest.approx(2 * DescrStatsW(values).ttost_mean(-0.2, 0.2)[0], rel=1e-9)
 
 
-def test_bootstrap_draws_rows_uniformly_with_replacement():
-    counts = resample_rows(25, seed=2, resamples=4000)
-    assert (counts.sum(axis=1) == 25).all()
-    assert counts.mean(axis=0) == pytest.approx(np.ones(25), abs=0.08)
-    # The variance of a multinomial count is (n - 1)/n.
-    assert counts.var(axis=0) == pytest.approx(np.full(25, 24 / 25), abs=0.12)
+def test_a_token_weighted_mean_is_statsmodels_weighted_regression():
+    generator = np.random.default_rng(14)
+    values, tokens = generator.normal(0.2, 1, 5000), generator.integers(1, 30, 5000).astype(float)
+    effect = paired_effect(values, np.zeros(5000), Inference(seed=1, resamples=9), weights=tokens)
+    # White's standard error of the weighted mean, with the factor n / (n - 1).
+    fit = statsmodels.WLS(values, np.ones(5000), weights=tokens).fit(cov_type="HC1", use_t=True)
+    assert effect.token_weighted_mean == pytest.approx(fit.params[0], rel=1e-12)
+    ends = (effect.token_weighted_low, effect.token_weighted_high)
+    assert ends == pytest.approx(tuple(fit.conf_int()[0]), rel=1e-9)
+
+
+def test_the_interval_of_d_z_is_that_of_a_normal_sample_from_5000_examples_on():
+    values = np.random.default_rng(15).normal(0.4, 1, 5000)
+    effect = paired_effect(values, np.zeros(5000), Inference(seed=1, resamples=9))
+    # Of normal values: the variance of d is 1/n + d²/(2n) (Hedges and Olkin 1985, section 5E).
+    half = 1.96 * math.sqrt((1 + effect.d_z**2 / 2) / 5000)
+    assert effect.d_z_high - effect.d_z == pytest.approx(half, rel=0.05)
+    assert effect.d_z - effect.d_z_low == pytest.approx(half, rel=0.05)
+    fewer = paired_effect(values[:4999], np.zeros(4999), Inference(seed=1, resamples=9))
+    assert math.isnan(fewer.d_z_low)
+    assert "interval of d_z withheld: fewer than 5,000" in fewer.withheld
+
+
+def test_median_and_trimmed_mean_have_inference_of_their_own():
+    values = heavy(np.random.default_rng(16), (300,)) + 0.003
+    effect = paired_effect(values, np.zeros(300), Inference(seed=1, resamples=9))
+    ordered = np.sort(values)
+    # Conover (1999, Practical Nonparametric Statistics, section 3.2): ranks r and n + 1 - r with P(B < r) at most .025.
+    rank = max(r for r in range(1, 150) if stats.binom.cdf(r - 1, 300, 0.5) <= 0.025)
+    assert (effect.median_low, effect.median_high) == (ordered[rank - 1], ordered[300 - rank])
+    assert effect.p_sign == pytest.approx(stats.binomtest(int((values > 0).sum()), 300).pvalue)
+    winsorised = stats.mstats.winsorize(values, (0.1, 0.1))
+    error = np.std(winsorised, ddof=1) / (0.8 * math.sqrt(300))
+    reach = stats.t.ppf(0.975, 239)
+    assert effect.trimmed_low == pytest.approx(effect.trimmed_mean - reach * error)
+    assert effect.p_trimmed == pytest.approx(2 * stats.t.sf(abs(effect.trimmed_mean) / error, 239))
+    few = paired_effect(values[:199], np.zeros(199), Inference(seed=1, resamples=9))
+    assert math.isnan(few.trimmed_low)
+    assert "interval of the trimmed mean withheld" in few.withheld
 
 
 def test_hedges_factor_closed_forms():
@@ -174,7 +194,13 @@ def test_minimum_detectable_effect_has_power_of_four_fifths():
         power = stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)
         assert power == pytest.approx(0.8, abs=1e-4)
     effect = paired_effect(SLEEP_SECOND, SLEEP_FIRST, Inference(seed=1))
-    assert effect.minimum_detectable == pytest.approx(detectable_shift(9) * effect.sd / math.sqrt(10))
+    # As much more as the longer side of the interval is longer than Student's.
+    mean = effect.mean_difference
+    student = stats.t.ppf(0.975, 9) * effect.sd / math.sqrt(10)
+    longer = max(effect.high - mean, mean - effect.low) - student
+    assert longer > 0
+    expected = detectable_shift(9) * effect.sd / math.sqrt(10) + longer
+    assert effect.minimum_detectable == pytest.approx(expected)
 
 
 def test_share_of_the_five_percent_largest_by_hand():
@@ -197,7 +223,6 @@ def test_shared_documents_equal_statsmodels_cluster_robust():
     assert effect.p_t == pytest.approx(fit.pvalues[0], rel=1e-9)
     assert effect.clusters == 30
     assert effect.n == documents.size
-    assert effect.minimum_detectable == pytest.approx(detectable_shift(29) * fit.bse[0], rel=1e-9)
     sums = np.array([values[documents == document].sum() for document in range(30)])
     assert effect.p_sign_flip == sign_flip_p(sums[:, None], seed=1, permutations=9_999)[0]
     assert math.isnan(effect.p_wilcoxon)
@@ -213,10 +238,8 @@ def test_shared_documents_equal_statsmodels_cluster_robust():
 def test_clusters_of_one_example_change_nothing():
     values = heavy(np.random.default_rng(2), (50,))
     alone = paired_effect(values, np.zeros(50), Inference(seed=3))
-    assert (
-        paired_effect(values, np.zeros(50), Inference(seed=3), clusters=[f"d{i:02d}" for i in range(50)])
-        == alone
-    )
+    named = paired_effect(values, np.zeros(50), Inference(seed=3), clusters=[f"d{i:02d}" for i in range(50)])
+    assert pd.Series(named.as_row()).equals(pd.Series(alone.as_row()))
 
 
 def test_columns_together_equal_columns_alone():
@@ -230,7 +253,7 @@ def test_columns_together_equal_columns_alone():
     contrasts = [comparison("a", "b", "f"), comparison("a", "c", "f")]
     together = effects_table(records, contrasts, Inference(seed=5))
     alone = effects_table(records, contrasts[1:], Inference(seed=5))
-    for column in ("low", "high", "d_z_low", "p_sign_flip", "token_weighted_high"):
+    for column in ("low", "high", "p", "p_sign_flip", "token_weighted_high"):
         assert together[column].iloc[1] == pytest.approx(alone[column].iloc[0], rel=1e-12)
 
 
@@ -257,6 +280,12 @@ def test_holm_by_hand():
     assert adjusted_p(np.array([0.03, 0.4]), "bonferroni") == pytest.approx([0.06, 0.8])
 
 
+def test_false_discovery_rate_equals_scipy_and_no_correction_is_none():
+    p = np.array([0.03, 0.01, 0.2, 0.02, 0.9])
+    assert adjusted_p(p, "fdr") == pytest.approx(stats.false_discovery_control(p))
+    assert adjusted_p(p, "none").tolist() == p.tolist()
+
+
 def test_undefined_p_still_counts_in_its_family():
     found = adjusted_p(np.array([0.01, np.nan]))
     assert found[0] == pytest.approx(0.02)
@@ -271,9 +300,9 @@ def test_families_are_corrected_apart():
     )
     contrasts = [comparison("a", "b", "one"), comparison("a", "c", "two"), comparison("a", "d", "two")]
     table = effects_table(records, contrasts, Inference(seed=1))
-    raw = table["p_sign_flip"].to_numpy()
+    raw = table["p"].to_numpy()
     assert table["p_holm"][0] == raw[0]
-    assert table["p_holm"][1:].min() == pytest.approx(2 * raw[1:].min())
+    assert table["p_holm"][1:].min() == pytest.approx(min(1, 2 * raw[1:].min()))
     published = effects_table(records, contrasts, Inference(seed=1, correction="bonferroni"))
     assert published["p_bonferroni"].to_numpy() == pytest.approx(
         np.minimum(1, published["p_t"] * np.array([1, 2, 2])).to_numpy()
@@ -293,8 +322,8 @@ def test_published_stars():
         (-0.02, 0.02, 0.9, 0.001, "no effect within ±0.05"),
         (0.1, 0.3, 0.06, 1.0, "undecided"),
         (0.001, 0.02, 0.06, 0.001, "no effect within ±0.05"),
-        (0.001, 0.02, 0.001, 0.001, "helps, within ±0.05"),
-        (-0.02, -0.001, 0.001, 0.049, "hurts, within ±0.05"),
+        (0.001, 0.02, 0.001, 0.001, "helps, small (below 0.05)"),
+        (-0.02, -0.001, 0.001, 0.049, "hurts, small (below 0.05)"),
         (0.001, 0.02, 0.001, 0.051, "helps"),
         (0.001, 0.02, 0.001, float("nan"), "helps"),
         (0.1, 0.3, float("nan"), float("nan"), "undecided"),
@@ -315,12 +344,91 @@ def test_a_large_p_alone_is_undecided():
     assert row["verdict"] == "undecided"
 
 
-def test_caution_rules():
-    assert coverage_cautions(500, 0.0, 0.0) == ()
-    assert coverage_cautions(500, 0.0, 78.0) == (TAILS,)
-    assert coverage_cautions(1000, 8.3, 30.0) == (SKEW,)
-    assert coverage_cautions(500, 8.3, 78.0) == (TAILS, SKEW)
-    assert coverage_cautions(2000, 8.6, 96.0) == ()
+def test_what_the_tails_forbid_is_said():
+    tails = decide(-0.1, 0.3, 0.2, 1.0, p_student=0.01)
+    assert verdict(tails, 0.05) == "undecided (n too small for tails like these)"
+    assert tails.because == TAILS
+    assert decide(-0.1, 0.3, 0.2, 1.0, p_student=0.06).because == ""
+    # Equivalence was shown: that is a decision, whatever Student's t says.
+    assert decide(-0.01, 0.02, 0.2, 0.001, p_student=0.01).kind == "none"
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "carried by 1 example"), (3, "carried by 3 examples")])
+def test_what_few_examples_carry_is_undecided(count, words):
+    found = decide(0.1, 0.3, 0.001, 1.0, carriers=count)
+    assert (found.kind, found.because, found.carriers) == ("undecided", CARRIED, count)
+    assert verdict(found, 0.05) == f"undecided ({words})"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        # 1 + 1 + 1 + 17 × 0.1 = 4.7: three are more than half, and 5 % of twenty are one.
+        ([1.0] * 3 + [0.1] * 17, 0),
+        # One of twenty carries 3 of 4.9.
+        ([3.0] + [0.1] * 19, 1),
+        # The median is below 0: two carry the mean, 6 of 5.1.
+        ([3.0] * 3 + [-0.1] * 15 + [-0.2] * 2, 2),
+        # The same turned round.
+        ([-3.0] * 3 + [0.1] * 15 + [0.2] * 2, 2),
+        ([0.0] * 4, 0),
+        ([], 0),
+    ],
+)
+def test_the_examples_that_carry_a_mean(values, expected):
+    own = np.array(values)
+    assert carriers(own, len(own)) == expected
+    # From 500 units on the test of the mean holds what it promises.
+    assert carriers(own, 500) == 0
+
+
+def test_a_caution_knows_the_number_of_units_and_nothing_of_the_sample():
+    assert coverage_cautions(499) == (TAILS,)
+    assert coverage_cautions(500) == ()
+    symmetric = paired_effect(np.tile([1.0, -1.0], 100), np.zeros(200), Inference(seed=1, resamples=9))
+    assert symmetric.caution == TAILS
+
+
+def test_a_relative_bound_is_a_part_of_the_baselines_mean():
+    before = np.array([1.0, 2.0, 3.0, 6.0])
+    relative = Inference(seed=1, smallest_difference=0.05, smallest_relative=True, resamples=9)
+    effect = paired_effect(before, before - [0.1, 0.0, 0.2, 0.3], relative)
+    assert effect.smallest_effect == pytest.approx(0.05 * 3.0)
+    nothing = paired_effect(np.zeros(4), np.array([0.1, 0.2, 0.0, 0.3]), relative)
+    assert math.isnan(nothing.smallest_effect)
+    assert math.isnan(nothing.p_tost)
+
+
+def test_the_bound_of_an_interaction_is_a_part_of_the_cell_of_all_references():
+    cells = {f"a={a}|b={b}": 10.0 * a + b + 1.0 for a in (0, 1) for b in (0, 1)}
+    records = pd.concat(
+        pd.DataFrame(
+            {"example": range(6), "cell": cell, "nll": mean + np.linspace(-0.5, 0.5, 6) ** (1 + number)}
+        )
+        for number, (cell, mean) in enumerate(cells.items())
+    )
+    crossed = Contrast("a × b", "f", dict(zip(cells, (1.0, -1.0, -1.0, 1.0), strict=True)))
+    simple = Contrast("b | a=1", "f", {"a=1|b=0": 1.0, "a=1|b=1": -1.0})
+    relative = Inference(seed=1, smallest_difference=0.1, smallest_relative=True, resamples=9)
+    table = effects_table(records, [crossed, simple], relative)
+    means = records.groupby("cell")["nll"].mean()
+    expected = [0.1 * means["a=0|b=0"], 0.1 * means["a=1|b=0"]]
+    assert table["smallest_effect"].tolist() == pytest.approx(expected)
+    assert table["smallest_share"].tolist() == [0.1, 0.1]
+
+
+def test_a_small_effect_is_told_as_small_and_never_as_none():
+    # Published exp03: .022 to .031 nats on .68.
+    generator = np.random.default_rng(3)
+    before = generator.gamma(4, 0.17, 500)
+    gain = 0.027 + generator.normal(0, 0.06, 500)
+    records = pd.concat(
+        pd.DataFrame({"example": range(500), "cell": cell, "nll": values})
+        for cell, values in (("bare", before), ("oracle", before - gain))
+    )
+    relative = Inference(seed=1, smallest_difference=0.05, smallest_relative=True, resamples=99)
+    row = effects_table(records, [comparison("bare", "oracle", "f")], relative).iloc[0]
+    assert row["verdict"] == "helps, small (below 5 %)"
 
 
 # Inputs that must not give a number that looks fine.
@@ -330,6 +438,8 @@ INFERENCE = (
     "high",
     "d_z",
     "d_z_low",
+    "p",
+    "median_low",
     "p_sign_flip",
     "p_wilcoxon",
     "p_t",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from types import SimpleNamespace
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as statsmodels
 from scipy import stats
 from statsmodels.stats.anova import AnovaRM
 
+from budgetlens.report.findings import sentence
 from budgetlens.statistics.contrasts import (
     Contrast,
     comparison,
@@ -21,10 +23,19 @@ from budgetlens.statistics.contrasts import (
     wide_cells,
 )
 from budgetlens.statistics.effects import decomposition, effects_table, ratio_of_means, split_of_means
+from budgetlens.statistics.findings import findings
 from budgetlens.statistics.inference import Inference
-from budgetlens.statistics.intervals import resampled_sums
+from budgetlens.statistics.paired import paired_effect
 from budgetlens.statistics.ratios import decompositions
-from budgetlens.statistics.strata import length_strata, quantile_strata, seed_effect, strata_table, trend_test
+from budgetlens.statistics.strata import (
+    _permuted_p,
+    length_strata,
+    quantile_strata,
+    seed_effect,
+    strata_table,
+    trend_test,
+)
+from budgetlens.statistics.tails import length_factor
 from budgetlens.statistics.variance import repeated_measures_anova
 from tests.factorial import factor_contrast, factorial_contrasts
 from tests.run_records import records
@@ -369,29 +380,23 @@ def test_ties_are_shared_out_over_quantile_strata():
     assert quantile_strata(pd.Series([1.0] * 10)).value_counts().tolist() == [2] * 5
 
 
-def test_trend_interval_equals_scipy_on_the_same_resamples():
-    generator = np.random.default_rng(8)
-    step = generator.integers(0, 3, 40)
-    values = 0.5 * step + generator.exponential(1, 40)
-    strata = pd.Series(pd.Categorical.from_codes(step, categories=list("pqr"), ordered=True))
+def test_the_interval_of_a_slope_is_statsmodels_hc3_with_its_factors():
+    generator = np.random.default_rng(5)
+    step = np.repeat(np.arange(4.0), 10)
+    values = 0.2 * step + generator.gamma(1, 1, 40)
+    strata = pd.Series(pd.Categorical.from_codes(step.astype(int), categories=list("abcd"), ordered=True))
     trend = trend_test(pd.Series(values), strata, Inference(seed=6, resamples=299))
-
-    def slope(x: np.ndarray, y: np.ndarray) -> float:
-        return float(np.polyfit(x, y, 1)[0])
-
-    counts = resampled_sums(np.eye(40), seed=6, resamples=299).astype(int)
-    rows = [np.repeat(np.arange(40), count) for count in counts]
-    expected = stats.bootstrap(
-        (step, values),
-        slope,
-        paired=True,
-        vectorized=False,
-        n_resamples=0,
-        bootstrap_result=SimpleNamespace(
-            bootstrap_distribution=np.array([slope(step[row], values[row]) for row in rows])
-        ),
-    ).confidence_interval
-    assert (trend.low, trend.high) == pytest.approx((expected.low, expected.high), rel=1e-8)
+    fit = statsmodels.OLS(values, statsmodels.add_constant(step)).fit()
+    # Influences: what each example moves the slope by when it is left out (Cook and Weisberg 1982, section 2.2).
+    influences = 40 * fit.get_influence().dfbeta[:, 1]
+    error = influences.std(ddof=1) / math.sqrt(40)
+    assert error == pytest.approx(fit.HC3_se[1], rel=0.03)
+    asymmetry = stats.skew(influences) / math.sqrt(40)
+    below, above = (float(length_factor(np.array(sign * asymmetry), 40)) for sign in (-1, 1))
+    reach = stats.t.ppf(0.975, 39) * error
+    assert trend.slope == pytest.approx(fit.params[1])
+    assert abs(trend.slope - trend.low) == pytest.approx(below * reach, rel=1e-6)
+    assert abs(trend.high - trend.slope) == pytest.approx(above * reach, rel=1e-6)
 
 
 def test_strata_table_is_the_table_of_each_stratum():
@@ -431,8 +436,9 @@ def test_trend_p_of_two_strata_equals_a_permuted_welch_test():
     group = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])
     values[group == 1] += 1.5
     strata = pd.Series(pd.Categorical.from_codes(group, categories=["a", "b"], ordered=True))
-    trend = trend_test(pd.Series(values), strata, Inference(seed=3, resamples=8000))
+    inference = Inference(seed=3, resamples=8000)
     x, y = group - group.mean(), values - values.mean()
+    permuted = _permuted_p(x, y[:, None], x[:, None], inference)[0]
 
     def statistic(chosen: tuple[int, ...]) -> float:
         moved = np.where(np.isin(np.arange(9), chosen), 1, 0) - group.mean()
@@ -440,7 +446,11 @@ def test_trend_p_of_two_strata_equals_a_permuted_welch_test():
 
     observed = abs((x * y).sum()) / math.sqrt((x**2 * y**2).sum())
     exact = np.mean([statistic(chosen) >= observed - 1e-9 for chosen in itertools.combinations(range(9), 3)])
-    assert trend.p == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 8000))
+    assert permuted == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 8000))
+    # Nine examples bear no tails: the p that allows for them is the larger one, and it is the trend's.
+    trend = trend_test(pd.Series(values), strata, inference)
+    assert trend.p > permuted
+    assert trend.p > 0.05
 
 
 @pytest.mark.parametrize(
@@ -468,8 +478,8 @@ def test_seeds_within_examples():
     assert found.effect.clusters == examples
     assert found.effect.mean_difference == pytest.approx(values.to_numpy().mean())
     # The interval is that of the examples' own means.
-    error = values.mean(axis=1).std(ddof=1) / math.sqrt(examples)
-    assert found.effect.high - found.effect.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    own = paired_effect(values.mean(axis=1), np.zeros(examples), Inference(seed=1, resamples=9))
+    assert (found.effect.low, found.effect.high) == pytest.approx((own.low, own.high))
     assert found.seed_mean_low == pytest.approx(values.mean().min())
     assert found.seed_mean_high == pytest.approx(values.mean().max())
     # Variance 4 between seeds of an example, 1 between examples.
@@ -525,3 +535,53 @@ def test_splits_of_interactions_name_what_differs_between_what():
         wide[f"prefix=none|prompt={end}"] - wide[f"prefix=oracle|prompt={end}"] for end in ("none", "query")
     ]
     assert split["mean_difference"].iloc[0] == pytest.approx(effects[0] - effects[1])
+
+
+def test_a_ratio_over_a_denominator_that_is_too_small_to_matter_is_withheld():
+    generator = np.random.default_rng(21)
+    bottom = 0.04 + generator.normal(0, 0.05, 600)
+    relative = Inference(seed=1, smallest_difference=0.05, smallest_relative=True)
+    found = ratio_of_means(2 * bottom + 0.01, bottom, relative, reference=1.0)
+    assert found.denominator_low > 0
+    assert math.isnan(found.ratio)
+    assert "is smaller than the smallest difference that matters, 0.05" in found.reason
+    # 5 % of a baseline of .5 are less than it.
+    assert ratio_of_means(2 * bottom + 0.01, bottom, relative, reference=0.5).ratio == pytest.approx(
+        2 + 0.01 / bottom.mean()
+    )
+    assert ratio_of_means(2 * bottom + 0.01, bottom, relative).ratio > 2
+
+
+def test_an_interaction_is_told_by_what_each_did_alone_and_both():
+    """Two treatments that hurt alone (+1 each) and more together (+3) do not do less than the sum."""
+    names = crossed(a=["none", "on"], b=["none", "on"])
+    rises = dict(zip(names, (0.0, 1.0, 1.0, 3.0), strict=True))
+    noise = np.random.default_rng(4).normal(0, 0.05, (200, 4))
+    contrast = factor_contrast(names, {"a": ("none", "on"), "b": ("none", "on")}, family="f")
+
+    def told(changes: dict[str, float]) -> tuple[str, str, tuple[float, ...]]:
+        cells = {name: 5 + changes[name] + noise[:, place] for place, name in enumerate(names)}
+        table = effects_table(long(pd.DataFrame(cells)), [contrast], Inference(seed=1, resamples=9))
+        (found,) = findings(table)
+        parts = (found.first_alone, found.second_alone, found.both)
+        assert parts[0] + parts[1] - parts[2] == pytest.approx(found.estimate)
+        assert (found.first, found.second) == ("a=on", "b=on")
+        return found.verdict, sentence(found), parts
+
+    word, words, parts = told(rises)
+    assert word == "super-additive"
+    assert parts == pytest.approx((-1, -1, -3), abs=0.02)
+    assert re.match(
+        r"a=on alone \+(1|0\.99\d*|1\.0\d*) nats, b=on alone \+(1|0\.99\d*|1\.0\d*), both \+(3|2\.99|3\.0\d*):",
+        words,
+    )
+    assert "together they hurt more than the sum of each alone" in words
+    word, words, _ = told({name: -value for name, value in rises.items()})
+    assert word == "super-additive"
+    assert "together they help more than the sum of each alone" in words
+    word, words, _ = told(dict(zip(names, (0.0, 1.0, 1.0, 1.2), strict=True)))
+    assert word == "sub-additive"
+    assert "together they hurt less than the sum of each alone" in words
+    word, words, _ = told(dict(zip(names, (0.0, 1.0, -1.0, 0.5), strict=True)))
+    assert word == "together worse than the sum"
+    assert "together they are worse than the sum of each alone" in words

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.intervention import Context
 from budgetlens.explorer import command
-from budgetlens.explorer.attention_view import attention_view, narrowed, share_rows
+from budgetlens.explorer.attention_view import attention_view, narrowed
 from budgetlens.explorer.data import RunData, load_run, load_runs
 from budgetlens.explorer.effects_view import effects_of, effects_view
 from budgetlens.explorer.examples_view import example_table, examples_view
@@ -47,6 +47,8 @@ from budgetlens.runs.records import Fed
 from budgetlens.runs.run import Run
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.tokens import save_token_attention
+from budgetlens.statistics.bands import share_table
+from budgetlens.statistics.tails import length_factor
 from tests.explorer_runs import HOSTILE, hostile_run, synthetic_run
 from tests.precision import Float32, least_unit, measured, within
 
@@ -257,11 +259,17 @@ def test_shares_of_a_part_are_means_over_what_was_chosen(numbers: RunData) -> No
         & records["example"].isin(numbers.nll.index[mask])
     ]
     by_example = kept.groupby(["cell", "layer", "role", "example"], observed=True)["share"].mean()
-    frame = share_rows(narrowed(numbers.arrays("budgets", "share")[0], numbers, state, mask))
+    chosen_arrays = narrowed(numbers.arrays("budgets", "share")[0], numbers, state, mask)
+    frame = share_table([chosen_arrays], numbers.run.inference)
     assert len(frame) == 2 * 2 * 8
     for row in frame.to_dict("records"):
         values = by_example.loc[row["cell"], row["layer"], row["role"]]
-        low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+        # Student's interval, as much longer on either side as the tails of so few examples need.
+        n = len(values)
+        reach = stats.t.ppf(0.975, n - 1) * stats.sem(values)
+        asymmetry = np.array([stats.skew(values) / np.sqrt(n)])
+        low = values.mean() - reach * length_factor(-asymmetry, n)[0]
+        high = values.mean() + reach * length_factor(asymmetry, n)[0]
         assert row["n"] == mask.sum()
         within([row["mean"], row["low"], row["high"]], [values.mean(), low, high], of=least_unit(1.0))
 

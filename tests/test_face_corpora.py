@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from budgetlens.corpora.sources import CorpusError
 from tests.conftest import corpus_rows, write_corpus
 
 ROW = {"query": "who built the mill", "document": "Oss built the mill.", "answer": "Oss"}
+
+#: A list that holds itself.
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
 
 
 def rows(count: int = 7) -> list[dict[str, Any]]:
@@ -104,6 +109,37 @@ def test_read_corpus_is_the_runs_selection(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"name": "\ud800"}, "name is a text without broken characters (lone surrogates); got '\\ud800'"),
+        ({"name": 5}, "name is a text without broken characters (lone surrogates); got 5"),
+        ({"seed": -1}, "seed is a whole number of at least 0 and at most 4294967295; got -1"),
+        ({"seed": 2**32}, "seed is a whole number of at least 0 and at most 4294967295; got 4294967296"),
+        ({"seed": "x"}, "seed is a whole number of at least 0 and at most 4294967295; got 'x'"),
+        ({"seed": 2.0}, "got 2.0"),
+    ],
+)
+def test_a_name_and_a_seed_are_what_files_and_numpy_take(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(CorpusError, match=re.escape(words)):
+        bl.corpus([ROW], **options)
+    if "name" not in options:
+        with pytest.raises(CorpusError, match=re.escape(words)):
+            bl.read_corpus("reference", **options)
+
+
+def test_numpys_whole_numbers_are_whole_numbers() -> None:
+    found = bl.read_corpus("reference", n=np.int64(2), seed=np.int32(7))
+    assert found == bl.read_corpus("reference", n=2, seed=7)
+    # As run.json keeps it.
+    assert json.dumps([found.seed, found.asked_n]) == "[7, 2]"
+    for wrong in (None, 5, ["reference"]):
+        with pytest.raises(CorpusError, match="a corpus is read by its name or from a file"):
+            bl.read_corpus(wrong)  # type: ignore[arg-type]
+    with pytest.raises(CorpusError, match="n is a whole number of at least 1; got 2.5"):
+        bl.read_corpus("reference", n=2.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("given", "words"),
     [
         ([], "there are no rows"),
@@ -126,6 +162,9 @@ def test_read_corpus_is_the_runs_selection(tmp_path: Path) -> None:
         ),
         ([{**ROW, "x": object}], "row 1, column 'x' holds type"),
         ([{**ROW, "x": [float("inf")]}], "row 1, column 'x' holds inf"),
+        ([{**ROW, "x": CYCLE}], "row 1, column 'x' holds lists or dicts more than 50 within one another"),
+        ([{**ROW, "x": {"a": [CYCLE]}}], "or one that holds itself; leave it out"),
+        ([{**ROW, "query": "\ud800"}], "row 1, column 'query' holds a broken character (a lone surrogate)"),
         ([{**ROW, 3: "x"}], "row 1 has a column 3, which is no text"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "two columns 'a'"),
         (pd.DataFrame([ROW]).iloc[:0], "there are no rows"),

@@ -14,6 +14,7 @@ from scipy import stats
 
 import budgetlens as bl
 from budgetlens.command.main import main
+from budgetlens.statistics.tails import length_factor
 
 N = 24
 
@@ -66,13 +67,12 @@ def test_a_wide_frame_has_scipys_statistics() -> None:
         test = stats.ttest_rel(data["bare"], data[treatment])
         assert row["p_t"] == pytest.approx(test.pvalue, rel=1e-9)
         assert row["p_wilcoxon"] == pytest.approx(stats.wilcoxon(difference).pvalue, rel=1e-6)
-        interval = stats.bootstrap(
-            (difference,), np.mean, n_resamples=9_999, method="BCa", rng=np.random.default_rng(0)
-        ).confidence_interval
-        spread = difference.std() / N**0.5
-        assert row["low"] == pytest.approx(interval.low, abs=0.1 * spread)
-        assert row["high"] == pytest.approx(interval.high, abs=0.1 * spread)
-    assert table["p_holm"].iloc[0] == min(1.0, 2 * table["p_sign_flip"].iloc[0])
+        asymmetry = stats.skew(difference) / N**0.5
+        below, above = (float(length_factor(np.array(sign * asymmetry), N)) for sign in (-1, 1))
+        reach = stats.t.ppf(0.975, N - 1) * stats.sem(difference)
+        assert row["low"] == pytest.approx(difference.mean() - below * reach)
+        assert row["high"] == pytest.approx(difference.mean() + above * reach)
+    assert table["p_holm"].iloc[0] == min(1.0, 2 * table["p"].iloc[0])
 
 
 @pytest.mark.parametrize("form", ["wide", "long"])
@@ -117,6 +117,9 @@ def test_measured_values_need_no_column_named() -> None:
         frame[(frame["probe"] == "budgets") & (frame["layer"] == 1)], "prefix=none", "prefix=oracle"
     )
     assert shares["smallest_effect"].iloc[0] == 0.01
+    assert table["smallest_effect"].iloc[0] == pytest.approx(0.05 * wide()["bare"].mean())
+    by_hand = bl.effects(of, "prefix=none", "prefix=oracle", smallest_difference="2%")
+    assert by_hand["smallest_effect"].iloc[0] == pytest.approx(0.02 * wide()["bare"].mean())
     assert shares["verdict"].iloc[0].startswith("falls")
 
 
@@ -144,7 +147,7 @@ def test_the_table_shows_itself_and_obeys_no_text() -> None:
     assert {"table", "caption"} <= set(page.tags)
     assert not {"script", "img"} & set(page.tags)
     assert f"bare → {hostile}" in page.shown
-    assert "BCa" in "".join(page.shown)
+    assert "made for long tails" in "".join(page.shown)
 
 
 def test_what_is_made_of_the_table_is_a_plain_frame() -> None:
@@ -152,6 +155,36 @@ def test_what_is_made_of_the_table_is_a_plain_frame() -> None:
     assert table.presented.correction.startswith("Holm")
     for made in (table.head(1), table[["contrast", "low"]], table.copy()):
         assert type(made) is pd.DataFrame
+
+
+#: Entries that have no hash.
+LISTS = [[1] for _ in range(len(wide()))]
+
+
+def test_columns_named_by_numbers_are_known_by_their_digits() -> None:
+    named = wide().rename(columns={"bare": "0", "oracle": "1"})
+    numbered = named.rename(columns={"0": 0, "1": np.int64(1)})
+    assert bl.effects(numbered, "0", "1").equals(bl.effects(named, "0", "1"))
+
+
+def test_a_long_frame_without_a_finite_value_is_refused_or_drops_the_example() -> None:
+    long = wide().melt("id", ["bare", "oracle"])
+    long.loc[0, "value"] = np.nan
+    options = {"example": "id", "condition": "variable", "value": "value"}
+    with pytest.raises(
+        ValueError, match=r"column 'value' holds no finite value in 1 row, first in row 0 \(nan\)"
+    ):
+        bl.effects(long, "bare", "oracle", **options)
+    assert bl.effects(long, "bare", "oracle", missing="drop", **options)["n"].iloc[0] == len(wide()) - 1
+    # What no effect is asked of may be missing.
+    more = pd.concat([long[1:], pd.DataFrame({"id": ["q00"], "variable": ["other"], "value": [np.nan]})])
+    more = more[more["id"] != long["id"][0]]
+    assert bl.effects(more, "bare", "oracle", **options)["n"].iloc[0] == len(wide()) - 1
+
+
+def test_a_small_smallest_difference_is_read_as_it_is() -> None:
+    table = bl.effects(wide(), "bare", "oracle", smallest_difference=1e-5)
+    assert table["smallest_effect"].iloc[0] == 1e-5
 
 
 @pytest.mark.parametrize(
@@ -165,6 +198,48 @@ def test_what_is_made_of_the_table_is_a_plain_frame() -> None:
             {"baseline": "bare", "treatment": "id"},
             "column 'id' holds 'q00' in row 0; expected numbers",
         ),
+        (
+            wide().assign(a=[1.0, np.nan] * (len(wide()) // 2), b=1.0),
+            {},
+            "column 'a' holds no finite value in",
+        ),
+        (
+            wide().assign(a=1.0, b=np.inf),
+            {},
+            "first in row 0 (inf); repair it, or leave such examples out with",
+        ),
+        (
+            wide().assign(a=1.0, b=2.0, w=[-1.0] + [1.0] * (len(wide()) - 1)),
+            {"weights": "w"},
+            "column 'w' holds the weight -1 in row 0; weights, such as answer tokens, are above 0",
+        ),
+        (wide().assign(a=1.0, b=2.0, w=0), {"weights": "w"}, "column 'w' holds the weight 0 in row 0"),
+        (wide().assign(a=1.0, b=2.0), {"seed": -1}, "seed is a whole number of at least 0"),
+        (wide().assign(a=1.0, b=2.0), {"smallest_difference": "a"}, "the smallest effect is 'a'; expected"),
+        (
+            wide(),
+            {"baseline": 0},
+            "baseline and treatment are texts, and a column or condition that is a number",
+        ),
+        (wide(), {"treatment": None}, "baseline and treatment are texts"),
+        (wide(), {"treatment": ["b", 3]}, "known by its digits ('1'); got 3"),
+        (
+            wide(),
+            {"example": 3},
+            "example is the name of a column, a text (a column 1 is known as '1'); got 3",
+        ),
+        (wide(), {"weights": ["w"]}, "weights is the name of a column, a text"),
+        (
+            wide().assign(a=1.0, b=2.0, l=LISTS),
+            {"example": "l"},
+            "column 'l' holds [1] in row 0; expected a text",
+        ),
+        (
+            wide().assign(a=1.0, b=2.0, l=LISTS),
+            {"clusters": "l"},
+            "column 'l' holds [1] in row 0; expected a text",
+        ),
+        (wide().assign(a=1.0, b=2.0), {"unit": 5}, "unit is a text"),
         (wide(), {"condition": "id"}, "a long table needs both the condition and the value column"),
         (wide().iloc[:0], {}, "the frame holds no rows"),
         (wide().set_axis(["a"] * 5, axis=1), {}, "two columns 'a'"),

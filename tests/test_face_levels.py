@@ -115,7 +115,8 @@ def test_texts_and_known_instances_of_a_syntax_of_their_own() -> None:
         ("knockout=bos", "names no attention"),
         ("prefix=literal:a|b", "holds '|'"),
         (3, "got 3"),
-        (Hint, "the class Hint"),
+        (Hint, "from tests.test_face_levels import Hint"),
+        (str, "the class str"),
         (Hint(), "from tests.test_face_levels import Hint"),
     ],
 )
@@ -227,3 +228,61 @@ def test_a_class_without_the_decorator_or_with_fields_that_are_made(notebook: Ca
     assert level_of("made=a+b") == ("made", "a+b")
     with pytest.raises(LevelError, match="'made=LEVEL'"):
         level_of(Made(("a", "b")))
+
+
+#: What a notebook may define by mistake, and the words that tell it.
+MISTAKEN = [
+    (
+        '@bl.intervention("own")\nclass Own(bl.Intervention):\n    def apply(self, trial, context):\n        return trial\n',
+        "intervention 'own' (__main__.Own) is not frozen; expected a frozen dataclass with apply, parse",
+    ),
+    (
+        '@bl.intervention("own")\n@dataclass(frozen=True)\nclass Own:\n    word: str = ""\n',
+        "intervention 'own' (__main__.Own) has no apply, parse, files, sample_levels, identity_levels",
+    ),
+    (
+        '@bl.intervention("own")\n@dataclass(frozen=True)\nclass Own(bl.Intervention):\n    word: str = ""\n',
+        "intervention 'own' (__main__.Own) has no apply",
+    ),
+    (
+        '@bl.probe("own")\n@dataclass(frozen=True)\nclass Own:\n    word: str = ""\n',
+        "probe 'own' (__main__.Own) has no declares, categories, observe",
+    ),
+    ('@bl.probe("own")\ndef own():\n    pass\n', "probe 'own' (__main__.own) is no class"),
+    (
+        '@bl.intervention("prefix")\n@dataclass(frozen=True)\nclass Own(bl.Intervention):\n'
+        "    def apply(self, trial, context):\n        return trial\n",
+        "the intervention 'prefix' is there already (interventions.prefix.Prefix); give __main__.Own another name: "
+        '@intervention("…")',
+    ),
+]
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKEN)))
+def test_what_can_not_be_registered_is_told_where_a_notebook_defines_it(number: int) -> None:
+    source, words = MISTAKEN[number]
+    head = "from dataclasses import dataclass\nimport budgetlens as bl\n"
+    with pytest.raises(RegistryError, match=re.escape(words)):
+        exec(head + source, {"__name__": "__main__"})
+    # A package's class is told of when it is found, with its distribution.
+    exec(head + source, {"__name__": __name__})
+
+
+def test_a_script_may_be_the_module_that_is_found_and_a_cell_may_run_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = (
+        "from dataclasses import dataclass\nimport budgetlens as bl\n"
+        '@bl.intervention("NAME")\n@dataclass(frozen=True)\nclass Own(bl.Intervention):\n'
+        "    def apply(self, trial, context):\n        return trial\n"
+    )
+    for _ in range(2):
+        space: dict[str, Any] = {"__name__": "__main__"}
+        exec(source.replace("NAME", "own"), space)
+        monkeypatch.setattr(sys.modules["__main__"], "Own", space["Own"], raising=False)
+        assert level_of(space["Own"]()) == ("own", "")
+    monkeypatch.delattr(sys.modules["__main__"], "Own")
+    monkeypatch.setattr(
+        sys.modules["__main__"], "__file__", sys.modules["interventions.prefix"].__file__, raising=False
+    )
+    exec(source.replace("NAME", "prefix"), {"__name__": "__main__"})

@@ -345,22 +345,36 @@ def test_a_text_is_a_text(loaded: Loaded) -> None:
         ({"answer": ""}, "the answer is empty"),
         ({"interventions": ["hiden=prefix"]}, "no intervention is called 'hiden'. Did you mean 'hidden'"),
         ({"interventions": ["hidden"]}, "names no level; an intervention is written 'factor=level'"),
-        ({"interventions": "hidden=bos"}, r"interventions are a list; write \['hidden=bos'\]"),
         ({"interventions": ["hidden=prefix", "hidden=bos"]}, "'hidden' is given twice"),
         ({"interventions": ["prefix=oracle"], "prefix": "a"}, "a prefix is given as a text and as a level"),
         (
             {"interventions": ["knockout=predicting->prefix"]},
             "knockout=predicting->prefix changes nothing here: .*prefix",
         ),
+        (
+            {"interventions": ["hidden=prefix"]},
+            "hidden=prefix changes nothing here: the encoder has no prefix",
+        ),
+        (
+            {"interventions": ["hidden=prefix+separator"], "query": ""},
+            "hidden=prefix[+]separator changes nothing here",
+        ),
+        (
+            {"document": "a\ud800"},
+            r"the document holds a broken character \(a lone surrogate\).*: 'a\\ud800'",
+        ),
+        ({"answer": "a\udfff"}, "the answer holds a broken character"),
+        ({"query": "a\ud800"}, "the query holds a broken character"),
+        ({"prefix": "a\ud800"}, "the prefix holds a broken character"),
+        ({"interventions": ["prefix=literal:\ud800"]}, r"prefix='literal:\\ud800' holds a broken character"),
         ({"interventions": ["knockout=predicting->document@9"]}, "layer"),
         ({"interventions": ["hidden=bos+document+eos"]}, "the decoder would see nothing of the encoder"),
-        ({"interventions": [Echo]}, "the class Echo"),
+        ({"interventions": [str]}, "the class str"),
         ({"interventions": ["prefix=random"]}, "taken from another example"),
         ({"probes": ["budget"]}, "no probe is called 'budget'. Did you mean 'budgets'"),
-        ({"probes": "budgets"}, r"probes are a list; write \['budgets'\]"),
         ({"probes": ["budgets", "budgets"]}, "named twice"),
         ({"probes": ["entropies", Entropies()]}, "'entropies' is given twice"),
-        ({"probes": [Entropies]}, r"Entropies is a class; give an instance, Entropies\(…\)"),
+        ({"probes": ["entropies", Entropies]}, "'entropies' is given twice"),
         ({"rows": "all"}, "rows are 'predicting' or 'holding', not 'all'"),
     ],
 )
@@ -473,3 +487,26 @@ def test_what_a_notebook_shows(loaded: Loaded) -> None:
     table = reading.attention(layer=1)._repr_html_()
     assert all(f"<th>{role}</th>" in table for role in ("bos", "prefix", "document", "prompt"))
     assert reading.attention(layer=1).head(2).loc[:, "prefix"].to_numpy().max() == 0.0
+
+
+def test_one_thing_stands_for_a_list_and_a_class_for_its_defaults(loaded: Loaded) -> None:
+    model = Model(loaded("t5gemma2"))
+    several = model.read(**TEXTS, interventions=["hidden=bos"], probes=["entropies"])
+    single = model.read(**TEXTS, interventions="hidden=bos", probes=Entropies)
+    assert single.nll == several.nll
+    pd.testing.assert_frame_equal(single.records("entropies"), several.records(Entropies))
+
+
+def test_a_probe_whose_numbers_have_another_shape_is_told(loaded: Loaded) -> None:
+    @bl.probe("whole_logits")
+    @dataclass(frozen=True)
+    class WholeLogits:
+        declares = bl.Declaration(title="Logits", quantities=(bl.Quantity("logit", "logit", "logits"),))
+
+        def observe_answer(self, answer):
+            return {"logit": answer.logits}
+
+    with pytest.raises(
+        ValueError, match=r"'whole_logits' gave 'logit' of shape .* expected one value per row"
+    ):
+        Model(loaded("t5gemma2")).read(**TEXTS, probes=[WholeLogits()])

@@ -17,6 +17,7 @@ import pytest
 import budgetlens as bl
 from budgetlens.command.main import main
 from budgetlens.design.custom import custom_analysis
+from budgetlens.face.finished import Named
 from budgetlens.face.runs import analysis_given
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.run import Run
@@ -186,6 +187,30 @@ def test_what_it_concludes_its_tables_figures_and_page(
     assert tiny.loaded.trial_tokenizer.limits.encoder == 2_048
 
 
+def test_what_the_bars_do_not_count_is_told(
+    tmp_path: Path, tiny: bl.Model, corpus_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = bl.read_corpus(corpus_file, n=2)
+    for report, steps in ((True, ["statistics", "figures", "report"]), (False, ["statistics"])):
+        bl.run(model=tiny, corpus=corpus, out=tmp_path / "run", report=report, **SMALL, **FACTOR)
+        lines = capsys.readouterr().err.splitlines()
+        assert [line for line in lines if line in ("statistics", "figures", "report")] == steps
+
+
+def test_a_directory_that_is_taken_is_told_in_the_words_of_both(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(ValueError, match=re.escape(f"{file} (out=… or --out) is a file; give a directory")):
+        bl.run("exp08", out=file)
+
+
+def test_names_that_are_not_there_are_told_with_those_that_are() -> None:
+    named = Named("table", {"effects": 1, "shares": 2})
+    with pytest.raises(KeyError, match="no table 'efects'. Did you mean 'effects'. It has effects, shares"):
+        named["efects"]
+    assert repr(named) == "tables: effects, shares"
+
+
 def test_analyses_of_every_form_are_the_commands_design() -> None:
     custom = custom_analysis({"factors": {"prefix": ["none", "oracle"], "prompt": ["none", "query"]}})
     factors = {"prefix": ["none", "oracle"], "prompt": ["none", "query"]}
@@ -272,9 +297,12 @@ def test_a_notebooks_class_is_part_of_what_was_run(
         ({"analysis": "exp08", "corpus": [{"query": "a"}]}, "Rows are made a corpus by bl.corpus(rows)"),
         (
             {"analysis": "exp08", "n": 0, "corpus": "reference"},
-            "n=0: the number of examples is a whole number",
+            "n is a whole number of at least 1; got 0",
         ),
-        ({"analysis": "exp08", "seed": -1}, "seed is a whole number of at least 0; got -1"),
+        (
+            {"analysis": "exp08", "seed": -1},
+            "seed is a whole number of at least 0 and at most 4294967295; got -1",
+        ),
         ({"analysis": "exp08", "layers": "all"}, "layers are whole numbers from 0"),
         ({"analysis": "exp08", "rows": "all"}, "rows is 'all'; expected one of"),
         ({"analysis": "exp08", "protocol": "new"}, "has no protocol 'new'"),

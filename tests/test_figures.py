@@ -211,7 +211,7 @@ def test_ledger_does_not_change_the_table() -> None:
 
 def test_forest_points_and_intervals_are_the_rows_of_the_table() -> None:
     table = effects_table()
-    figure = figures.effects_forest(table, 0.05)
+    figure = figures.effects_forest(table.assign(smallest_effect=0.05))
     drawn = []
     for trace in figure.data:
         x = np.asarray(trace.x)
@@ -231,7 +231,7 @@ def test_forest_points_and_intervals_are_the_rows_of_the_table() -> None:
 
 def test_forest_puts_each_family_in_a_panel_in_order_with_the_numbers_beside_it() -> None:
     table = effects_table()
-    figure = figures.effects_forest(table, 0.05)
+    figure = figures.effects_forest(table.assign(smallest_effect=0.05))
     words = [annotation.text for annotation in figure.layout.annotations]
     positions = [words.index(f"<b>{family}</b>") for family in table.family.unique()]
     assert positions == sorted(positions)
@@ -246,12 +246,20 @@ def test_forest_puts_each_family_in_a_panel_in_order_with_the_numbers_beside_it(
     assert "n = 600 examples" in figure.layout.title.subtitle.text
 
 
-def test_forest_shades_the_smallest_effect_in_every_panel() -> None:
-    shapes = figures.effects_forest(effects_table(), 0.05).layout.shapes
-    assert [(s.x0, s.x1) for s in shapes if s.type == "rect"] == [(-0.05, 0.05)] * 3
+def test_forest_shades_the_smallest_effect_behind_every_row() -> None:
+    table = effects_table().assign(smallest_effect=0.05)
+    table.loc[2, "smallest_effect"] = 0.2
+    table.loc[3, "smallest_effect"] = np.nan
+    figure = figures.effects_forest(table)
+    bands = [shape for shape in figure.layout.shapes if shape.type == "rect"]
+    # The first panel holds rows 0 to 5, of which the fourth has no smallest effect.
+    assert [(band.x0, band.x1) for band in bands[:4]] == [(-0.05, 0.05)] * 2 + [(-0.2, 0.2), (-0.05, 0.05)]
+    assert [(band.y0, band.y1) for band in bands[:4]] == [(-0.5, 0.5), (0.5, 1.5), (1.5, 2.5), (3.5, 4.5)]
+    assert len(bands) == len(table) - 1
+    assert "shaded: too small to matter" in figure.layout.title.subtitle.text
     assert not [s for s in figures.effects_forest(effects_table()).layout.shapes if s.type == "rect"]
     with pytest.raises(ValueError, match="smallest_effect must be positive, in nats; given: 0"):
-        figures.effects_forest(effects_table(), 0)
+        figures.effects_forest(table.assign(smallest_effect=0.0))
 
 
 def test_forest_names_effects_without_a_value() -> None:
@@ -429,7 +437,7 @@ def test_forest_marks_interactions_apart_from_help_and_harm(
         order,
         verdict,
     )
-    figure = figures.effects_forest(table, 0.05)
+    figure = figures.effects_forest(table.assign(smallest_effect=0.05))
     own = [trace for trace in figure.data if trace.meta["verdict"] == verdict]
     assert own
     assert {trace.marker.symbol for trace in own} == {symbol}

@@ -20,7 +20,9 @@ from tests import figure_tables as tables
 Draw = Callable[..., go.Figure]
 
 DRAWINGS: dict[str, Draw] = {
-    "effects": lambda **look: figures.effects_forest(tables.effects_table(), 0.05, **look),
+    "effects": lambda **look: figures.effects_forest(
+        tables.effects_table().assign(smallest_effect=0.05), **look
+    ),
     "interaction": lambda **look: figures.interaction_plot(tables.cell_means_table(), **look),
     "splits": lambda **look: figures.split_bars(tables.decomposition_table(), **look),
     "ledger": lambda **look: figures.budget_ledger(tables.shares_table(layers=5), **look),

@@ -569,7 +569,7 @@ def test_forest_shows_what_was_found_of_slopes_filled_and_the_rest_hollow() -> N
     places = [row % 4 for row in range(len(table))]
     table["verdict"], table["kind"] = [words[place] for place in places], [kinds[place] for place in places]
     table["order"] = -1
-    figure = figures.effects_forest(table, 0.05)
+    figure = figures.effects_forest(table.assign(smallest_effect=0.05))
     markers = {trace.meta["verdict"]: trace.marker for trace in figure.data}
     assert set(markers) == set(words)
     assert {verdict: marker.symbol.endswith("-open") for verdict, marker in markers.items()} == {

@@ -30,7 +30,8 @@ from budgetlens.design.intervention import (
 from budgetlens.model.observation import available_probes
 from budgetlens.model.trials import FIRST_POSITIONS, Segment, Trial
 from budgetlens.registry.discovery import discover
-from budgetlens.registry.names import RegistryError, lookup, name_of, nearest, registered
+from budgetlens.registry.names import RegistryError, lookup, name_of, nearest
+from budgetlens.registry.registering import registered
 from interventions.decoder_prompt import DecoderPrompt
 from interventions.padding import PadDocument
 from interventions.prefix import Prefix
@@ -185,7 +186,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **modules: str) -> 
     (folder / "__init__.py").write_text("")
     for module, source in modules.items():
         (folder / f"{module}.py").write_text(
-            "from budgetlens.registry.names import registered\n" + textwrap.dedent(source)
+            "from budgetlens.registry.registering import registered\n" + textwrap.dedent(source)
         )
     write_metadata(tmp_path, name.replace("_", "-"), "1.0", {"budgetlens.test_shapes": {"all": name}})
     monkeypatch.syspath_prepend(str(tmp_path))

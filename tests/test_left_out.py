@@ -114,7 +114,7 @@ def test_one_bad_example_ends_no_run_and_changes_no_other(
     tmp_path: Path, bart: Path, design: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     everything = write(tmp_path / "all.jsonl", rows())
-    assert run(tmp_path / "run", design, bart, everything) == 0
+    assert run(tmp_path / "run", design, bart, everything, "--full") == 0
     told = capsys.readouterr()
     found = Run.open(tmp_path / "run")
     left_out = found.manifest.left_out
@@ -245,7 +245,7 @@ def test_cut_answers_and_prompts_are_counted_and_told(
     corpus = write(tmp_path / "corpus.jsonl", content)
     given = ["--model", str(tiny_directory), "--corpus", str(corpus), "--quiet", "--device", "cpu"]
     out = tmp_path / "run"
-    assert main(["run", "custom", "--factor", "prompt=none,query", *given, "--out", str(out)]) == 0
+    assert main(["run", "custom", "--factor", "prompt=none,query", *given, "--full", "--out", str(out)]) == 0
     # Counted by the tokenizer alone.
     tokenizer = tiny_models.tokenizer()
     lengths = {
@@ -337,7 +337,7 @@ def test_a_cut_of_rows_that_hold_the_answer_is_told(
     corpus = write(tmp_path / "corpus.jsonl", corpus_rows(3))
     given = ["--model", str(tiny_directory), "--corpus", str(corpus), "--quiet", "--device", "cpu"]
     out, words = tmp_path / "run", "first token is untouched by knockout=answer->bos@all"
-    assert main(["run", "custom", "--knockout", "answer->bos@all", *given, "--out", str(out)]) == 0
+    assert main(["run", "custom", "--knockout", "answer->bos@all", *given, "--full", "--out", str(out)]) == 0
     printed = capsys.readouterr()
     assert words in printed.err
     assert words in " ".join(printed.out.split())

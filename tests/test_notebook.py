@@ -54,4 +54,4 @@ def test_the_tutorial_runs_in_three_minutes(tmp_path: Path, monkeypatch: pytest.
     ]
     titles = [figure["layout"]["title"]["text"] for figure in figures]
     assert len(titles) == 3
-    assert ["prefix and prompt" in titles[0], "query" in titles[1], "last layer" in titles[2]] == [True] * 3
+    assert ["Paired effects" in titles[0], "query" in titles[1], "layer 3" in titles[2]] == [True] * 3

@@ -335,13 +335,16 @@ def test_the_caption_of_effects_follows_correction_confidence_and_n():
         effects_table(records, [one], Inference(seed=9, resamples=99), missing="drop") for one in contrasts
     )
     caption = effects_presentation(holm, Inference(seed=9)).caption
-    assert "Holm on the sign-flip p within each family" in caption
+    assert "Holm on the p of the mean within each family" in caption
     assert "14 to 15 examples" in caption
-    assert "95 % BCa" in caption
+    assert "95 % intervals over examples, made for long tails" in caption
     assert "the corrected p is below 0.05" in caption
-    assert "tails where n is below 20 (kurtosis + 3)" in caption
+    assert "aution tails: fewer than 500 independent examples" in caption
     assert "prefixes (1), prompts (1)" in caption
     published = effects_presentation(holm, Inference(seed=9, confidence=0.9, correction="bonferroni")).caption
-    assert "Bonferroni on the t-test p within each family" in published
-    assert "90 % BCa" in published
+    assert (
+        "Bonferroni on the t-test p, as published; verdicts: on the p of the mean within each family"
+        in published
+    )
+    assert "90 % intervals" in published
     assert "the corrected p is below 0.1;" in published

@@ -77,6 +77,7 @@ def test_bands_name_the_layers_that_leave_out_0_and_the_surest():
     )
     own["p_simultaneous"], own["reason"] = [0.01, 0.02, 0.9, 0.001, 0.8, nan], ""
     own["p_tost"], own["smallest_effect"], own["order"] = 0.9, 0.01, 1
+    own["smallest_share"], own["because"] = nan, ""
     own["caution"] = ["", "tails", "tails; skew", "", "", ""]
     empty = own.assign(mean=0.0, band_low=nan, band_high=nan, caution="", reason="equal")
     absent = own.assign(mean=nan, band_low=nan, band_high=nan, caution="", reason="nobody observed it")
@@ -110,6 +111,7 @@ def test_bands_have_a_verdict_and_its_rule():
         "reason": "",
     }
     site = {"contrast": "c", "stack": "decoder", "block": "merged", "smallest_effect": 0.01, "order": 1}
+    site |= {"smallest_share": float("nan"), "because": ""}
     bands = {
         "bos": ([0.002, 0.0], [0.001, 0.001]),
         "document": ([0.2, 0.0], [0.9, 0.001]),
@@ -122,7 +124,7 @@ def test_bands_have_a_verdict_and_its_rule():
         frames.append(own)
     table = band_table(CAPTIONS, SHARES, pd.concat(frames))
     assert table.frame.set_index("role")["verdict"].to_dict() == {
-        "bos": "falls, within ±1 point",
+        "bos": "falls, small (below 1 point)",
         "document": "falls",
         # One layer without an equivalence keeps the whole undecided, however large its p against 0.
         "prompt": "undecided",
@@ -132,6 +134,11 @@ def test_bands_have_a_verdict_and_its_rule():
         in table.caption
     )
     assert "falls less" not in table.caption
+    tails = pd.concat(frames).assign(because=["tails", "", "", "", "", "tails"])
+    words = band_table(CAPTIONS, SHARES, tails).frame.set_index("role")["verdict"]
+    # What was found or shown stays so; of the rest the tails of a layer are told.
+    assert words["bos"] == "falls, small (below 1 point)"
+    assert words["prompt"] == "undecided (n too small for tails like these)"
     entropy = pd.concat(frames).rename(columns={"role": "part"}).assign(order=2, smallest_effect=0.1)
     caption = band_table(CAPTIONS, ENTROPIES, entropy).caption
     assert (

@@ -379,7 +379,7 @@ def test_cut_documents_are_left_out_counted_and_named(
 ) -> None:
     limit = limit_between(uneven, load_trial_tokenizer(str(tiny_directory)))
     out = tmp_path / "run"
-    assert run(tiny_directory, uneven, out, "exp11", "--max-encoder-tokens", str(limit)) == 0
+    assert run(tiny_directory, uneven, out, "exp11", "--full", "--max-encoder-tokens", str(limit)) == 0
     captured_text = capsys.readouterr()
     found = Run.open(out)
     manifest = found.manifest
@@ -399,7 +399,7 @@ def test_cut_documents_are_left_out_counted_and_named(
     assert set(pd.read_csv(out / "tables" / "restoration.csv")["n"]) == {4}
     # The same command finds the run whole and the note as it was.
     before = (out / "run.json").read_bytes()
-    assert run(tiny_directory, uneven, out, "exp11", "--max-encoder-tokens", str(limit)) == 0
+    assert run(tiny_directory, uneven, out, "exp11", "--full", "--max-encoder-tokens", str(limit)) == 0
     assert (out / "run.json").read_bytes() == before
 
 

@@ -231,9 +231,9 @@ def test_tables_of_strata_are_those_of_the_records_by_pandas(runs: Path) -> None
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--n", "5"], "leave --n out"),
-        (["--corpus", "reference"], "leave --corpus out"),
-        (["--model", "reference"], "leave --model out"),
+        (["--n", "5"], "leave n (--n) out"),
+        (["--corpus", "reference"], "leave corpus (--corpus) out"),
+        (["--model", "reference"], "leave model (--model) out"),
     ],
 )
 def test_a_source_is_taken_as_it_is(

@@ -22,8 +22,9 @@ from budgetlens.design.catalogue import available_analyses, find_analysis
 from budgetlens.design.intervention import Intervention, LevelError, available_interventions
 from budgetlens.model.observation import available_probes, chosen_probes, outcome_name, read_probes
 from budgetlens.registry.discovery import plugin_of
-from budgetlens.registry.names import RegistryError, lookup, name_of, registered
+from budgetlens.registry.names import RegistryError, lookup, name_of
 from budgetlens.registry.parameters import ParameterError, from_text, parameters_of, split_draw
+from budgetlens.registry.registering import registered
 from budgetlens.runs.run import Run
 from tests.conformance import Bench, check_identity, check_sample
 from tests.conftest import write_corpus

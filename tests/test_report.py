@@ -386,16 +386,16 @@ SCORE = Quantity("score", "exact match", "fraction right", better="higher", smal
         ),
         (
             finding("negative", -0.02, 0.01, small=True),
-            "hurts, within ±0.05",
+            "hurts, small (below 0.05)",
             "hurts",
-            "the answer's NLL rises by 0.020 [0.010, 0.030] nats, which lies within ±0.05 (n = 40).",
+            "the answer's NLL rises by 0.020 [0.010, 0.030] nats, which is small: within ±0.05 (n = 40).",
         ),
         (
             finding("positive", 0.02, 0.01, order=2, small=True),
-            "sub-additive, within ±0.05",
+            "sub-additive, small (below 0.05)",
             "apart",
-            "together the two help less, or hurt more, than the sum of each alone: 0.020 [0.010, 0.030] nats, which lies "
-            "within ±0.05 (n = 40).",
+            "together the two help less, or hurt more, than the sum of each alone: 0.020 [0.010, 0.030] nats, which is "
+            "small: within ±0.05 (n = 40).",
         ),
         (
             finding("negative", -0.5, quantity=SCORE),
@@ -435,7 +435,9 @@ def test_two_that_hurt_more_together_are_not_said_to_do_less() -> None:
     (own,) = findings(table)
     assert own.estimate == pytest.approx(3 - 1 - 1, abs=0.1)
     told = sentence(own)
-    assert "or hurt more, than the sum of each alone" in told
+    assert own.verdict == "super-additive"
+    assert "together they hurt more than the sum of each alone" in told
+    assert told.startswith("a=1 alone +1.")
     assert "do less" not in told
 
 
@@ -520,10 +522,13 @@ def test_caveats_of_the_tables() -> None:
     found = " ".join(caveats(report_pages.manifest(), tables))
     assert "in 3 of 1,200 trials the document has other token ids" in found
     assert "In 2 of 1,200 trials the encoder's input was cut" in found
-    assert "1 of 13 contrasts have heavier tails" in found
+    assert "1 of 13 contrasts rest on fewer than 500 independent examples" in found
+    assert "The p of each of 3 families are corrected by themselves" in found
+    assert "show one in up to 14 % of runs" in found
     assert "Undecided is not the same as no effect" in found
     clean = tables["trials"].frame.assign(documents_changed=0, truncated=0)
     decided = tables["effects"].frame.assign(kind="positive", caution="")
+    decided["family"] = "one"
     assert not caveats(
         report_pages.manifest(),
         {"trials": report_pages.table(clean, "t"), "effects": report_pages.table(decided, "e")},

@@ -110,7 +110,7 @@ def test_families_of_strata_and_trends():
     strata, trends = strata_tables(likelihood, facts(60), contrasts, SETTINGS)
     assert strata.groupby("family").size().tolist() == [5] * 8
     for _, own in strata.groupby("family"):
-        p = own["p_sign_flip"].sort_values().to_numpy()
+        p = own["p"].sort_values().to_numpy()
         holm = np.minimum(np.maximum.accumulate(p * np.arange(5, 0, -1)), 1)
         assert own["p_holm"].sort_values().to_numpy() == pytest.approx(holm)
     assert trends.groupby("family").size().tolist() == [2] * 4
@@ -149,7 +149,8 @@ def test_trends_of_shared_documents_are_trends_of_their_means():
     fit = stats.linregress(means["x"], means["y"])
     assert found.n == 10
     assert found.slope == pytest.approx(fit.slope)
-    assert found.p == pytest.approx(fit.pvalue, abs=0.1)
+    # Ten documents bear no tails: the p that allows for them is larger than the one that does not.
+    assert 1 > found.p > fit.pvalue
     # A document that is only repeated adds no evidence.
     twice = pd.concat([values, values.rename(lambda name: f"{name}b")])
     doubled = pd.concat([strata, strata.rename(lambda name: f"{name}b")])

@@ -498,7 +498,7 @@ def test_another_run_s_directory_is_refused_with_what_differs(
     message = errors_of(capsys)
     assert "holds another run (" in message
     assert "seed: 42 there, 7 now" in message
-    assert "give another --out" in message
+    assert "give another directory (out=… or --out)" in message
     other = write_corpus(tmp_path / "other.jsonl", EXAMPLES + 1)
     assert main(command(finished, tiny_directory, other)) == 2
     message = errors_of(capsys)
@@ -557,7 +557,10 @@ def test_a_directory_in_use_is_refused(
 ) -> None:
     with RunDirectory(copied).locked():
         assert main(command(copied, tiny_directory, corpus)) == 2
-    assert f"another process is writing to {copied}; wait for it or give another --out" in errors_of(capsys)
+    assert (
+        f"another process is writing to {copied}; wait for it or give another directory (out=… or --out)"
+        in errors_of(capsys)
+    )
     assert main(command(copied, tiny_directory, corpus)) == 0
 
 

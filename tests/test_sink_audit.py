@@ -231,7 +231,9 @@ def test_the_explained_share_of_constructed_shifts(left: float, explained: float
     known = heads[heads["part"] == "sink"]
     np.testing.assert_allclose(known["share"], explained, rtol=1e-4)
     assert len(known) == 2 * 3 * 3
-    assert known["discovered"].all()
+    # Forty examples: the p are small, and no head is called discovered under 200.
+    assert (known["q"] <= 0.05).all()
+    assert not known["discovered"].any()
     whole = heads[(heads["part"] == "total") & (heads["role"] == "bos")]
     readings_at = readings.at(Point("visible")) - readings.at(Point("hidden"))
     np.testing.assert_allclose(

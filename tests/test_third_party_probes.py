@@ -393,7 +393,7 @@ def test_two_runs_are_compared_by_every_probe_that_both_recorded(
     assert main(["compare", str(finished), str(other)]) == 0
     printed = capsys.readouterr().out
     for title in ("Answer NLL", "Attention shares", "Attention distance", "Strongest keys", "Certainty"):
-        assert f"{title}: run-1 and run-0" in printed
+        assert f"{title}: run-1 (baseline) and run-0 (treatment)" in printed
     first, second = Run.open(finished), Run.open(other)
     for probe, stack in (("distance", "decoder"), ("strongest", "encoder")):
         own, theirs = (wide_of(run, probe, stack) for run in (first, second))

@@ -10,14 +10,13 @@ import pytest
 from scipy import stats
 
 from budgetlens.statistics.contrasts import Contrast, comparison
-from budgetlens.statistics.decisions import decide, decide_over_layers
+from budgetlens.statistics.decisions import Decision, decide, decide_over_layers
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.verdicts import (
     SLOPE,
     layers_rule,
-    no_effect_within,
     rule,
     verdict,
 )
@@ -70,7 +69,8 @@ def test_sub_additive_is_less_than_the_sum_of_both_alone():
     assert frame["order"].tolist() == [2, 1]
     caption = effects_presentation(frame, Inference(seed=1)).caption
     meaning = (
-        "two treatments together help less, or hurt more / help more, or hurt less than the sum of each alone"
+        "two treatments together less / more than the sum of what each does alone, of help where both help and of harm "
+        "where both hurt; where one helps and one hurts: together worse / better than the sum"
     )
     assert f"sub-additive / super-additive ({meaning})" in caption
     assert "interaction falls" not in caption
@@ -101,13 +101,13 @@ def test_the_rule_of_slopes_is_written_where_there_are_slopes():
     assert sentence.startswith("grows / shrinks (the effect, along the quantity): the interval leaves out 0")
     assert "the corrected p is below 0.1; steady within ±0.02: neither" in sentence
     assert "helps" not in sentence
-    assert "a word followed by within ±0.02: both, an effect too small to matter" in sentence
+    assert "a word followed by small (below 0.02): both, an effect too small to matter" in sentence
     both = rule(0.02, orders=(1, SLOPE))
     assert "helps / hurts" in both
     assert "no effect within ±0.02" in both
     assert "steady within ±0.02" in both
     assert "grows" not in rule(0.02, orders=(1, 2, 3))
-    assert no_effect_within(0.02, SLOPE) == "steady within ±0.02"
+    assert verdict(Decision("none", small=True), 0.02, SLOPE) == "steady within ±0.02"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ SLIGHT = (0.001, 0.004, 0.001, 0.001)
         ([UP, WIDE], "rises"),
         ([UP, DOWN], "rises and falls"),
         ([FLAT, FLAT], "no change within ±1 point"),
-        ([SLIGHT, FLAT], "falls, within ±1 point"),
+        ([SLIGHT, FLAT], "falls, small (below 1 point)"),
         # A large p against 0 is no absence of change: one wide layer leaves all undecided.
         ([FLAT, WIDE], "undecided"),
         ([SLIGHT, WIDE], "falls"),

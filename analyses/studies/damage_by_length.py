@@ -61,7 +61,7 @@ def damage_tables(run: Run, contrasts: Mapping[str, str], measured_in: str) -> d
             estimand="mean over the examples of a stratum of bare - prefix, or of the contrast named",
             family="none: every row stands for itself",
             notes=(
-                f"95 % BCa intervals; strata are fifths of the examples by length; {length}",
+                f"95 % intervals made for long tails; strata are fifths of the examples by length; {length}",
                 *documents_resampled(documents is not None),
                 CAUTION_RULE,
             ),
@@ -77,7 +77,7 @@ def damage_tables(run: Run, contrasts: Mapping[str, str], measured_in: str) -> d
             correction="Holm on the permutation p of the slope",
             rule=trend_rule(),
             notes=(
-                "95 % BCa intervals; p by studentised permutation",
+                "95 % intervals made for long tails; p by studentised permutation",
                 *((CAUTIONS[DOCUMENT_MEANS],) if documents is not None else ()),
                 CAUTION_RULE,
                 f"rho describes, it is not tested; {length}",

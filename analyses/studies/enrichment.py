@@ -37,9 +37,9 @@ def restoration_table(likelihood: pd.DataFrame, every: Sequence[Patch], inferenc
 
     Returns:
         Columns direction, roles, depth, prompt, n, mean_difference, low, high (mean change that the patch
-        makes, in nats per answer token: bare − patched, or patched − enriched, BCa), enrichment (bare −
+        makes, in nats per answer token: bare − patched, or patched − enriched), enrichment (bare −
         enriched, with enrichment_low, enrichment_high), share, share_low, share_high (change over enrichment,
-        ratio of means with a paired BCa bootstrap interval), caution (of any of these intervals), reason.
+        ratio of means with an interval), caution (of any of these intervals), reason.
     """
     wide = wide_cells(likelihood, "nll")
     labels = inference.labels(wide.index)
@@ -51,7 +51,8 @@ def restoration_table(likelihood: pd.DataFrame, every: Sequence[Patch], inferenc
         patched = wide[patch.cell.name]
         effect = bare - patched if patch.direction == RESTORED else patched - enriched
         level = means_of_columns(effect.to_numpy()[:, None], inference, clusters=labels)
-        ratio = ratio_of_means(effect, bare - enriched, inference, clusters=labels)
+        reference = float(bare.mean())
+        ratio = ratio_of_means(effect, bare - enriched, inference, reference=reference, clusters=labels)
         rows.append({**_key(patch), **_ratio(ratio, level)})
     return pd.DataFrame(rows)
 
@@ -155,7 +156,7 @@ def enrichment_tables(run: Run, every: Sequence[Patch]) -> dict[str, Table]:
     main = CROSS_TOTAL if (shifts["role"] == CROSS_TOTAL).any() else "document"
     notes = (
         "mean difference: bare − patched, or patched − enriched",
-        "95 % BCa bootstrap intervals over examples",
+        "95 % intervals over examples, made for long tails",
         *documents_resampled(documents is not None),
         "enriched states into bare: share of the enrichment's effect that the copied states restore; bare "
         "states into enriched: share that is lost",

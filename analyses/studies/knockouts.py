@@ -1,4 +1,4 @@
-"""Tables and figures of attention knockouts (:mod:`analyses.studies.knockout_plans`): what the answer needed to see."""
+"""Tables and figures of attention knockouts (:mod:`analyses.studies.knockout_plans`): what cutting costs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from budgetlens.runs.run import Run
 from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.decisions import FOUND
 from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.findings import CORRECTED
 from budgetlens.statistics.verdicts import CAUTION_RULE, rule
 from budgetlens.tables.presentation import Table, documents_resampled, sample
+from budgetlens.tables.stating import correction_words
 from figures import effect_map, interaction_plot
 from interventions.levels.layer_windows import parse_window
 
@@ -43,12 +45,12 @@ def knockout_table(
 
     Returns:
         Columns base, rows, keys, window, n, mean, low, high (NLL with the knockout − without, nats per answer
-        token, BCa), d_z (of the rise), p_holm or p_bonferroni, kind (of the fall), verdict, share (mean
+        token), d_z (of the rise), the corrected p, kind (of the fall), verdict, share (mean
         share that the keys had without the knockout, over the window's layers, heads, examples; NaN where budgets lack
         them), caution (that of the effect), reason.
     """
     by_name = effects.set_index("contrast")
-    corrected = "p_holm" if "p_holm" in effects.columns else "p_bonferroni"
+    corrected = next(name for name in CORRECTED if name in effects.columns)
     rows = []
     for each in knocked:
         key = {
@@ -109,18 +111,18 @@ def knockout_tables(run: Run, knocked: Sequence[Knocked]) -> dict[str, Table]:
     sizes = effects.groupby("family", sort=False).size()
     table = Table(
         frame=frame,
-        title="What the answer needs: rise of its NLL when rows no longer see keys",
-        estimand="mean over examples of NLL with the knockout − without (positive: the answer needed them); share: "
+        title="What cutting costs: rise of the answer's NLL when rows no longer see keys",
+        estimand="mean over examples of NLL with the knockout − without (positive: cutting them costs); share: "
         f"mean attention share that the answer's {rows} rows gave these keys without it, in the same layers",
         unit="nats per answer token; share from 0 to 1",
         n=sample(trials["example"].nunique(), documents),
         family=", ".join(f"{family} ({size})" for family, size in sizes.items()),
-        correction=f"{plan.correction.capitalize()} within each family",
+        correction=correction_words(plan.correction),
         seed=seed,
-        rule=f"of the knockout as treatment: {rule(inference.smallest_difference, inference.alpha)}",
+        rule=f"of the knockout as treatment: {rule(inference.stated, inference.alpha)}",
         allows_for_documents=True,
         notes=(
-            "95 % BCa bootstrap intervals over examples",
+            "95 % intervals over examples, made for long tails",
             *documents_resampled(documents is not None),
             CAUTION_RULE,
             "windows are parts of the decoder's depth; a knockout cuts the direct look alone, and what rows took "
@@ -148,7 +150,7 @@ def knockout_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, 
             order={"keys": roles, "window": windows},
             quantity="rise of answer NLL",
             x_title="decoder layers, part of the depth",
-            title=f"What the answer needs, by layers: {setting}",
+            title=f"What cutting costs, by layers: {setting}",
             subtitle=f"{first} rows no longer see the keys | framed: corrected p below .05 and the interval leaves "
             "out 0",
         ),
@@ -165,7 +167,7 @@ def knockout_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, 
             around_zero=False,
             x_title="decoder layers, part of the depth",
             title=f"What the answer's rows look at, by layers: {setting}",
-            subtitle="mean share of attention, nothing knocked out: a large share need not be a need",
+            subtitle="mean share of attention, nothing knocked out: cutting a large share need not cost much",
         ),
     }
     quarters = by_window[by_window["mean"].notna()]
@@ -180,10 +182,10 @@ def knockout_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, 
         },
         quantity="rise of answer NLL",
         unit="nats",
-        reading=f"{first} rows no longer see the keys in a quarter of the decoder's layers; at 0 nothing was needed",
+        reading=f"{first} rows no longer see the keys in a quarter of the decoder's layers; at 0 cutting costs nothing",
         zero=True,
         x_title="decoder layers, part of the depth",
-        title=f"What the answer needs, by quarters of the depth: {setting}",
+        title=f"What cutting costs, by quarters of the depth: {setting}",
     )
     if frame["rows"].nunique() > 1:
         figures["knockout_rows"] = effect_map(
@@ -193,7 +195,7 @@ def knockout_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, 
             order={"keys": roles, "rows": list(dict.fromkeys(frame["rows"]))},
             quantity="rise of answer NLL",
             x_title="rows that no longer see the keys, in all layers",
-            title=f"What the answer needs, by who may look: {setting}",
+            title=f"What cutting costs, by who may look: {setting}",
             subtitle="framed: corrected p below .05 and the interval leaves out 0",
         )
     return figures

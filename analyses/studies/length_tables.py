@@ -21,6 +21,7 @@ from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.verdicts import CAUTION_RULE, SLOPE, rule
 from budgetlens.tables.presentation import TESTED_COLUMNS, Table, documents_resampled, sample
+from budgetlens.tables.stating import correction_words
 from figures import length_curves
 
 #: Family of the trends over length.
@@ -93,15 +94,15 @@ def length_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
             unit="nats per answer token",
             n=n,
             family=f"the prefixes of one length, {families} families",
-            correction=f"{plan.correction.capitalize()} within each family",
+            correction=correction_words(plan.correction),
             seed=seed,
             notes=(
-                "95 % BCa intervals",
+                "95 % intervals made for long tails",
                 *documents_resampled(documents is not None),
                 CAUTION_RULE,
                 "length: mean document tokens, padding included; the answer's passage is the same at every length",
             ),
-            rule=rule(inference.smallest_difference, inference.alpha),
+            rule=rule(inference.stated, inference.alpha),
             allows_for_documents=True,
             # Every row has the same examples.
             columns=("prefix", "prompt", "padding", "length", *TESTED_COLUMNS[1:]),
@@ -124,15 +125,15 @@ def _trends_presented(run: Run, study: PrefixStudy, n: str) -> Table:
         unit="nats per answer token and doubling",
         n=n,
         family=f"{TREND} ({len(frame)})",
-        correction=f"{plan.correction.capitalize()} within the family",
+        correction=correction_words(plan.correction),
         seed=inference.seed,
         notes=(
-            "95 % BCa intervals; the unpadded document takes no part",
+            "95 % intervals made for long tails; the unpadded document takes no part",
             *documents_resampled(inference.clusters is not None),
             CAUTION_RULE,
         ),
         columns=("contrast", *TESTED_COLUMNS),
-        rule=rule(inference.smallest_difference, inference.alpha, (SLOPE,)),
+        rule=rule(inference.stated, inference.alpha, (SLOPE,)),
         allows_for_documents=True,
     )
 

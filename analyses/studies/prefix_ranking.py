@@ -13,7 +13,7 @@ from analyses.studies.prefix_plans import PrefixStudy
 from analyses.studies.prefix_ratios import ratio_of_d
 from budgetlens.design.plan import Plan
 from budgetlens.runs.run import Run
-from budgetlens.statistics.contrasts import contrast_values, wide_cells
+from budgetlens.statistics.contrasts import contrast_values, reference_means, wide_cells
 from budgetlens.statistics.decisions import joined, of_intervals
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import one_sample_effects
@@ -46,7 +46,7 @@ def ranking_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
             estimand="mean over examples of bare - prefix, and its share of bare - oracle (ratio of means)",
             unit="nats per answer token",
             notes=(
-                "95 % BCa intervals; a share is withheld where the interval of the oracle prefix holds 0",
+                "95 % intervals made for long tails; a share is withheld where the interval of the oracle prefix holds 0",
                 "a prefix of several draws is the mean of an example's draws",
                 "share of d: the published definition, d over the oracle prefix's d",
                 "tests are in the table of paired effects",
@@ -76,7 +76,7 @@ def ranking_tables(run: Run, study: PrefixStudy) -> dict[str, Table]:
             estimand="mean over examples of bare - keywords",
             unit="nats per answer token",
             notes=(
-                "95 % BCa intervals",
+                "95 % intervals made for long tails",
                 *documents_resampled(documents is not None),
                 CAUTION_RULE,
                 "a document with fewer different content words than the count gives all that it has",
@@ -103,14 +103,17 @@ def ranking_frame(
     by_name = {contrast.name: contrast for contrast in plan.contrasts}
     prefixes = study.compared(protocol)
     contrasts = [by_name[study.prefix(prefix.level).name] for prefix in prefixes]
-    values = contrast_values(wide_cells(likelihood, "nll"), contrasts)
+    wide = wide_cells(likelihood, "nll")
+    values = contrast_values(wide, contrasts)
     labels = inference.labels(values.index)
     effects = one_sample_effects(values.to_numpy(), inference, clusters=labels, sign_flips=False)
     oracle = values[study.prefix("oracle").name].to_numpy()
+    (reference,) = reference_means(wide, [by_name[study.prefix("oracle").name]])
     tokens = trials.groupby("cell", observed=True)["prefix_tokens"].mean()
     rows = []
     for prefix, contrast, effect in zip(prefixes, contrasts, effects, strict=True):
-        ratio = ratio_of_means(values[contrast.name].to_numpy(), oracle, inference, clusters=labels)
+        own_values = values[contrast.name].to_numpy()
+        ratio = ratio_of_means(own_values, oracle, inference, reference=float(reference), clusters=labels)
         own = prefix.level == "oracle"
         rows.append(
             {

@@ -1,7 +1,7 @@
 """Ratios of prefix effects: what survives a prompt, what is structure, what a surrogate reaches.
 
 The published runs divided one d by another. A ratio of two d is unstable, so that the ratio of the mean
-differences stands here, with a paired bootstrap interval; the published one is a column beside it.
+differences stands here, with an interval; the published one is a column beside it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analyses.studies.prefix_plans import WORDS_OF_NO_QUESTION, PrefixStudy
 from budgetlens.design.plan import Plan
 from budgetlens.runs.run import Run
-from budgetlens.statistics.contrasts import contrast_values, wide_cells
+from budgetlens.statistics.contrasts import contrast_values, reference_means, wide_cells
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.ratios import ratio_of_means
 from budgetlens.statistics.verdicts import CAUTION_RULE
@@ -88,7 +88,7 @@ def presented(frame: pd.DataFrame, n: str, seed: int, columns: Sequence[str] = S
         correction="none",
         seed=seed,
         notes=(
-            "95 % BCa intervals, numerator and denominator resampled together",
+            "95 % intervals made for long tails, of numerator and denominator together",
             *documents_resampled(shares_documents(frame)),
             CAUTION_RULE,
             "a ratio is withheld where the denominator's interval holds 0",
@@ -114,12 +114,15 @@ def ratio_frame(
         if each.numerator not in by_name or each.denominator not in by_name:
             continue
         pair = contrast_values(wide, [by_name[each.numerator], by_name[each.denominator]]).to_numpy()
+        (reference,) = reference_means(wide, [by_name[each.denominator]])
         rows.append(
             {
                 "quantity": each.quantity,
                 "numerator": each.numerator,
                 "denominator": each.denominator,
-                **ratio_of_means(pair[:, 0], pair[:, 1], inference, clusters=labels).as_row(),
+                **ratio_of_means(
+                    pair[:, 0], pair[:, 1], inference, reference=float(reference), clusters=labels
+                ).as_row(),
                 "ratio_of_d": ratio_of_d(pair[:, 0], pair[:, 1]),
             }
         )

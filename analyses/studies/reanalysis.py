@@ -16,7 +16,7 @@ from budgetlens.runs.manifest import CellFacts, RunError
 from budgetlens.runs.run import Run
 from budgetlens.statistics.bands import share_table
 from budgetlens.statistics.budget_arrays import BudgetArray, by_document
-from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
+from budgetlens.statistics.contrasts import Contrast, contrast_values, reference_means, wide_cells
 from budgetlens.statistics.decisions import of_intervals
 from budgetlens.statistics.effects import with_verdicts
 from budgetlens.statistics.inference import Inference
@@ -81,10 +81,11 @@ def effects_by_stratum(records: Records, plan: Plan, inference: Inference) -> pd
     """
     contrasts = reported(plan)
     values = contrast_values(records.nll, contrasts)
+    references = reference_means(records.nll, contrasts)
     frames = []
     for by, strata in records.strata().items():
-        for contrast in contrasts:
-            own = strata_table(values[contrast.name], strata, inference)
+        for contrast, reference in zip(contrasts, references, strict=True):
+            own = strata_table(values[contrast.name], strata, inference, reference=float(reference))
             own.insert(0, "by", by)
             own.insert(2, "contrast", contrast.name)
             own.insert(3, "family", f"{contrast.family} by {by}")

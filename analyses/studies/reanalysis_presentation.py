@@ -47,7 +47,7 @@ def presented(frames: Mapping[str, pd.DataFrame], run: Run) -> dict[str, Table]:
             family="none",
             correction="none",
             seed=seed,
-            notes=("95 % BCa intervals", *shared, CAUTION_RULE, STRATA),
+            notes=("95 % intervals made for long tails", *shared, CAUTION_RULE, STRATA),
             allows_for_documents=True,
             columns=("condition", *BY_STRATUM[1:], "n", "mean_answer_words", "mean", "caution", "reason"),
         ),
@@ -65,7 +65,7 @@ def presented(frames: Mapping[str, pd.DataFrame], run: Run) -> dict[str, Table]:
             correction="Holm on the permutation p",
             seed=seed,
             notes=(
-                "95 % BCa intervals; p by studentised permutation of examples over strata",
+                "95 % intervals made for long tails; p by studentised permutation of examples over strata",
                 *((CAUTIONS[DOCUMENT_MEANS],) if shared else ()),
                 CAUTION_RULE,
                 STRATA,

@@ -23,6 +23,7 @@ from analyses.studies.sink_tables import (
 )
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.run import Run
+from budgetlens.statistics.bands import MAPPED_FROM
 from budgetlens.statistics.column_splits import ROUNDING
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.cells import with_cell_columns
@@ -36,7 +37,7 @@ SHOWN_HEADS = 12
 #: Roles whose shares are drawn layer by layer; hidden ones are 0 by definition.
 _DRAWN = ("document", "start", "prompt")
 SHARE_UNIT = "share of attention, 0 to 1"
-INTERVALS = "95 % BCa bootstrap intervals over examples"
+INTERVALS = "95 % intervals over examples, made for long tails"
 #: Columns of a step: how large it is, in itself and of the total.
 SPLIT = ("mean_difference", "share")
 #: What is to be said of a row.
@@ -221,7 +222,7 @@ def _heads(audit: _Audit, frame: pd.DataFrame, headline: Path) -> Table:
         estimand=f"mean over examples of the share that {audit.whose} give to the {audit.main} in one head, first "
         "less last",
         family="layers, heads and roles of one part of one shift",
-        correction="Benjamini-Hochberg q of one-sample t tests; discovered: q at most .05",
+        correction=f"Benjamini-Hochberg q of the p of the mean; discovered: q at most .05, from {MAPPED_FROM} examples on",
         notes=(STEPS, f"the {SHOWN_HEADS} heads with the largest totals of one shift"),
     )
 

@@ -13,7 +13,7 @@ from analyses.studies.sink_paths import Path
 from analyses.studies.sink_prediction import CROSS_ENTROPY, CROSS_TOTAL, SELF_TOTAL, SinkReadings
 from budgetlens.model.roles import ROLES
 from budgetlens.statistics.adjustment import false_discovery_q
-from budgetlens.statistics.bands import FALSE_DISCOVERIES
+from budgetlens.statistics.bands import FALSE_DISCOVERIES, MAPPED_FROM
 from budgetlens.statistics.column_splits import ROUNDING, ColumnMeans, means_of_columns, split_of_columns
 from budgetlens.statistics.decisions import joined, of_intervals
 from budgetlens.statistics.inference import Inference
@@ -40,8 +40,8 @@ def shift_table(
     """Every path's total and steps, per layer and over all layers, heads averaged first.
 
     Columns shift, stack, block, layer ("all" or its number), role, part ("total" or a step), n,
-    clusters (independent units), mean_difference, low, high (first point less last, BCa), share, share_low,
-    share_high (step over total: ratio of means, paired bootstrap), caution (of either interval), reason.
+    clusters (independent units), mean_difference, low, high (first point less last), share, share_low,
+    share_high (step over total: ratio of means), caution (of either interval), reason.
     """
     chosen = readings.only(quantities)
     frames = []
@@ -70,13 +70,15 @@ def head_table(readings: SinkReadings, paths: Sequence[Path], inference: Inferen
         ]
         index = _index(chosen, heads=True)
         frame = _split_frame(chosen, path, points, index, inference)
-        frame["p"] = 2 * stats.t.sf(
-            np.abs(frame["mean_difference"]) / frame["standard_error"], frame["clusters"] - 1
-        )
+        mean, degrees = frame["mean_difference"], frame["clusters"] - 1
+        # The side of the interval towards 0 holds the length that tails need, and p needs the same.
+        side = np.where(mean > 0, mean - frame["low"], frame["high"] - mean)
+        reach = side / stats.t.ppf((1 + inference.confidence) / 2, degrees)
+        frame["p"] = 2 * stats.t.sf(np.abs(mean) / reach, degrees)
         frame["q"] = frame.groupby("part", sort=False)["p"].transform(
             lambda p: false_discovery_q(p.to_numpy())
         )
-        frame["discovered"] = frame["q"] <= FALSE_DISCOVERIES
+        frame["discovered"] = (frame["q"] <= FALSE_DISCOVERIES) & (frame["clusters"] >= MAPPED_FROM)
         frames.append(frame)
     table = pd.concat(frames, ignore_index=True)
     notes = ["caution", "reason"]

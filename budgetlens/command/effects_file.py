@@ -77,7 +77,8 @@ def main(arguments: argparse.Namespace) -> int:
     inference = Inference(
         seed=arguments.seed,
         correction=arguments.correction,
-        smallest_difference=arguments.smallest_effect,
+        smallest_difference=arguments.smallest_effect.size,
+        smallest_relative=arguments.smallest_effect.unit == "%",
     )
     columns = Columns(
         example=arguments.example,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from budgetlens.command.choice_options import smallest
+from budgetlens.statistics.correction_names import CORRECTION_NAMES
 from budgetlens.tables.formats import FORMATS
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
@@ -32,12 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unit", default="the unit of the values", help="named in the caption")
     parser.add_argument(
         "--smallest-effect",
-        type=float,
-        default=0.05,
+        type=smallest,
+        default="5%",
         metavar="X",
-        help="of interest, in the unit (default: 0.05)",
+        help="that matters: an amount in the unit (0.05), a part of the baseline's mean (5%%) or points of a whole (1pp) "
+        "(default: 5%%)",
     )
-    parser.add_argument("--correction", choices=("holm", "bonferroni"), default="holm")
+    parser.add_argument("--correction", choices=tuple(CORRECTION_NAMES), default="holm")
     parser.add_argument(
         "--missing",
         choices=("refuse", "drop"),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from budgetlens.corpora.corpus import CORPORA
 from budgetlens.report.caveats import caveats
-from budgetlens.report.saving import Saved, save, with_cautions
+from budgetlens.report.saving import WAIT, Saved, save, with_cautions
 from budgetlens.report.summary import summary_lines
 from budgetlens.runs.run import Run
+from budgetlens.statistics.choices import Choices
 from budgetlens.tables.conclusions import conclusions_of
 from budgetlens.tables.extract import first_rows
 from budgetlens.tables.terminal_text import visible
@@ -36,6 +38,18 @@ def opened(path: Path, corpus: str | None) -> Run:
             file=sys.stderr,
         )
     return run
+
+
+def choose(path: Path, choices: Choices) -> None:
+    """Let a run keep what is chosen of its statistics; nothing chosen leaves it as it is."""
+    kept = choices.to_mapping()
+    if not kept:
+        return
+    run = Run.open(path)
+    # Before it is written: a probe that is not there is refused.
+    _ = replace(run, given=choices).declarations if run.has_records else None
+    with run.directory.locked(WAIT):
+        run.directory.renew({"choices": {**run.choices.to_mapping(), **kept}})
 
 
 def finish(run: Run, *, full: bool = True, page: bool = True) -> None:

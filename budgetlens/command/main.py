@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from budgetlens.command import choice_options, effects_options
 from budgetlens.command import design_options as custom_options
-from budgetlens.command import effects_options
 from budgetlens.command.parsing import FAILED, Parser, any_encoding, chosen_examples, filled, sentence, whole
 from budgetlens.command.stopping import Stopped, stoppable, words_of_memory, words_of_stop
 from budgetlens.comparison import options as compare_options
@@ -115,6 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
     _analysis_argument(runner)
     _input_options(runner)
     _run_options(runner)
+    choice_options.add_arguments(runner)
     custom_options.add_arguments(runner)
     runner.set_defaults(function=run_command)
 
@@ -123,6 +124,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     tabler.add_argument("run", type=Path, metavar="RUN")
     _texts_option(tabler)
+    choice_options.add_arguments(tabler)
     tabler.set_defaults(function=tables_command)
 
     reporter = commands.add_parser("report", help="the report of a run, written again, and nothing else")
@@ -385,6 +387,7 @@ def run_command(options: argparse.Namespace) -> None:
         dtype=options.dtype,
         encoder_tokens=options.max_encoder_tokens,
         options=_choices(options, analysis),
+        choices=choice_options.choices_of(options),
         tokens=options.tokens,
         quiet=options.quiet,
         command=options.command_line,
@@ -413,8 +416,9 @@ def _choices(options: argparse.Namespace, analysis: Analysis) -> RunOptions:
 
 def tables_command(options: argparse.Namespace) -> None:
     """Compute a run's tables and figures again and print them."""
-    from budgetlens.command.finishing import finish, opened
+    from budgetlens.command.finishing import choose, finish, opened
 
+    choose(options.run, choice_options.choices_of(options))
     finish(opened(options.run, options.corpus))
 
 

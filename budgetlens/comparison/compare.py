@@ -81,7 +81,7 @@ def compare(run: Run, force: bool = False, *, model: str | None = None, resample
         run: a finished run.
         force: compare even where model, corpus or protocol differ; every row then says so.
         model: published model to compare with; by default the run's own, else the main one.
-        resamples: bootstrap resamples.
+        resamples: sign patterns drawn.
 
     Returns:
         A table with the columns stratum, quantity, baseline, treatment, layer, part, unit, n, published, measured,
@@ -119,7 +119,7 @@ def compare(run: Run, force: bool = False, *, model: str | None = None, resample
         correction="none",
         seed=run.seed,
         notes=(
-            "95 % BCa intervals of the measured figure over examples (Wilson for win %)",
+            "95 % intervals of the measured figure over examples, made for long tails (Wilson for win %)",
             *(() if found.documents is None else (DOCUMENTS_RESAMPLED, WINS)),
             "the published figure is taken as exact",
             RULE,

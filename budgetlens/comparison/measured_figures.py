@@ -15,7 +15,7 @@ from budgetlens.model.observation import available_probes
 from budgetlens.runs.run import Run
 from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
-from budgetlens.statistics.decisions import of_intervals, of_tests
+from budgetlens.statistics.decisions import of_intervals, of_student
 from budgetlens.statistics.intervals import proportion_interval
 from budgetlens.statistics.paired import PairedEffect, one_sample_effects
 from budgetlens.statistics.paired_inputs import unit_labels
@@ -261,5 +261,5 @@ def _statistic(quantity: str, effect: PairedEffect) -> Measured:
         return Measured(effect.n, effect.d_z, effect.d_z_low, effect.d_z_high, caution, reason)
     if quantity == "p (t)":
         reason = effect.reason if math.isnan(effect.p_t) else ""
-        return Measured(effect.n, effect.p_t, caution=of_tests(effect.caution), reason=reason)
+        return Measured(effect.n, effect.p_t, caution=of_student(effect.clusters), reason=reason)
     raise ValueError(f"published_figures.csv names quantity {quantity!r}, which nothing here measures")

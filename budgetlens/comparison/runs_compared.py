@@ -17,7 +17,6 @@ from budgetlens.statistics.contrasts import Contrast, comparison, wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.extract import Extract
-from budgetlens.tables.outcomes import bounded
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table
 from budgetlens.tables.probe_maps import layer_map
 from budgetlens.tables.probe_presentation import shown_layers
@@ -137,7 +136,7 @@ def _of_answers(run: Run, other: Run, name: str, declared: Declaration, cells: S
     wide = pd.concat(sides, axis=1, join="inner")
     _require_examples(run, other, len(wide))
     long = wide.rename_axis(index="example", columns="cell").stack().rename(quantity.name).reset_index()
-    inference = bounded(run.inference, quantity)
+    inference = run.inference.of(quantity)
     found = effects_table(long, _contrasts(cells, name), inference, quantity=quantity, missing="drop")
     means = wide.mean()
     table = pd.DataFrame(
@@ -155,7 +154,7 @@ def _of_answers(run: Run, other: Run, name: str, declared: Declaration, cells: S
             "low": found["low"],
             "high": found["high"],
             "p": found[f"p_{inference.correction}"],
-            "smallest_effect": quantity.smallest_difference,
+            "smallest_effect": found["smallest_effect"],
             "verdict": found["verdict"],
             "unit": quantity.unit,
             "caution": found["caution"],
@@ -178,7 +177,7 @@ def _of_attention(
         }
         for side in (run, other)
     )
-    inference = bounded(run.inference, quantity)
+    inference = run.inference.of(quantity)
     frames = []
     for site in own.keys() & theirs.keys():
         joined = _joined(theirs[site], own[site], cells)
@@ -203,7 +202,7 @@ def _of_attention(
                     "low": found["band_low"],
                     "high": found["band_high"],
                     "p": found["p_simultaneous"],
-                    "smallest_effect": quantity.smallest_difference,
+                    "smallest_effect": found["smallest_effect"],
                     "verdict": found["verdict"],
                     "unit": quantity.unit,
                     "caution": found["caution"],
@@ -301,7 +300,7 @@ def _presented(run: Run, other: Run, declared: Declaration, frame: pd.DataFrame)
         notes=(
             f"other is {other.name} (model {other.manifest.model.name}), run is {run.name} (model "
             f"{run.manifest.model.name}); examples are paired",
-            f"too small to matter: {quantity.within(float(quantity.smallest_difference or 0))}",
+            f"too small to matter: {quantity.within(run.inference.of(quantity).stated)}",
             CAUTION_RULE,
             *(() if run.documents is None else (DOCUMENTS_RESAMPLED,)),
         ),
@@ -322,7 +321,6 @@ def _figure(run: Run, declared: Declaration, table: Table) -> Figure:
         return layer_map(rows, declared, quantity, facet="contrast", title=table.title)
     return effects_forest(
         rows.assign(family=declared.label.long),
-        quantity.smallest_difference,
         quantity=declared.label.sentence,
         unit=quantity.unit,
         better=quantity.better,

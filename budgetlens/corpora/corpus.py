@@ -114,7 +114,7 @@ class Rejection:
         return f"{self.count} x {self.reason} (row {rows}{more})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Corpus:
     """The examples of a run and how they were found.
 
@@ -164,6 +164,9 @@ class Corpus:
     @property
     def padding_sha256(self) -> str:
         return _hash(self.padding_pool)
+
+    def __repr__(self) -> str:
+        return f"Corpus({self.describe()})"
 
     def describe(self) -> str:
         """What was read, selected and rejected, as text of a few lines."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from budgetlens.corpora.json_text import JsonError, parsed
 from budgetlens.corpora.sources import UnreadableRow
+from budgetlens.registry.characters import is_broken
 
 
 @dataclass(frozen=True)
@@ -225,8 +226,7 @@ def _field(row: dict[str, Any], name: str) -> Any:
 
 
 def _sound(text: str, name: str) -> str:
-    # JSON can spell half of a surrogate pair, which no tokenizer and no file can hold.
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+    if is_broken(text):
         raise _BadField(f"{name!r} holds a broken character (a lone surrogate)")
     return text
 

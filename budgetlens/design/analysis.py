@@ -8,7 +8,7 @@ from typing import Any
 
 from budgetlens.design.conclusions import Conclusion
 from budgetlens.design.plan import PROTOCOLS, PUBLISHED, Plan
-from budgetlens.registry.names import registered
+from budgetlens.registry.registering import registered
 
 #: Name of an analysis whose design came from the command line or a file.
 CUSTOM = "custom"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from budgetlens.design.applying import applied
 from budgetlens.design.intervention import Context, Intervention, LevelError, available_interventions
 from budgetlens.model.trials import Example, Trial
 from budgetlens.registry.names import RegistryError, lookup
@@ -76,10 +77,18 @@ class Cell:
         return self.trials(example, context)[-1]
 
     def trials(self, example: Example, context: Context) -> tuple[Trial, ...]:
-        """The bare trial of ``example``, then what each intervention makes of the one before it."""
+        """The bare trial of ``example``, then what each intervention makes of the one before it.
+
+        Raises as the interventions do; a LevelError, such as for layers that the model lacks or for what is no trial,
+        names the cell.
+        """
         trials = [replace(Trial.bare(example), forced_start=self.forced_start)]
-        for intervention, (_, level) in zip(self.interventions, self.levels, strict=True):
-            trials.append(intervention.apply(trials[-1], replace(context, draw=split_draw(level)[1])))
+        for intervention, (factor, level) in zip(self.interventions, self.levels, strict=True):
+            own = replace(context, draw=split_draw(level)[1])
+            try:
+                trials.append(applied(intervention, f"{factor}={level}", trials[-1], own))
+            except LevelError as error:
+                raise LevelError(f"cell {self.name}: {error}") from error
         return tuple(trials)
 
 

@@ -20,8 +20,9 @@ from budgetlens.model.tokenization import TrialTokenizer
 from budgetlens.model.trials import Example, Trial
 from budgetlens.registry.discovery import discover
 from budgetlens.registry.labels import Label
-from budgetlens.registry.names import name_of, registered
+from budgetlens.registry.names import name_of
 from budgetlens.registry.parameters import ParameterError, from_text
+from budgetlens.registry.registering import registered
 
 InterventionClass = TypeVar("InterventionClass", bound="type[Intervention]")
 

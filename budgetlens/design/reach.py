@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from budgetlens.design.design import Cell, Design, context_of
-from budgetlens.design.intervention import Context, Intervention, LevelError
+from budgetlens.design.intervention import Context, Intervention
 from budgetlens.model.edits import EditError
 from budgetlens.model.roles import ROLES
 from budgetlens.model.tokenization import TokenizedTrial, TrialTokenizer
@@ -50,13 +50,9 @@ def feed(
 ) -> tuple[TokenizedTrial, dict[str, Idle]]:
     """What a cell feeds the model for an example, and its idle factors.
 
-    Raises as the cell and the tokenizer do, and ExampleError where the decoder would see nothing of the encoder; a
-    LevelError, such as for layers that the model lacks, names the cell.
+    Raises as the cell and the tokenizer do, and ExampleError where the decoder would see nothing of the encoder.
     """
-    try:
-        trials = cell.trials(example, context)
-    except LevelError as error:
-        raise LevelError(f"cell {cell.name}: {error}") from error
+    trials = cell.trials(example, context)
     tokenized = tokenizer(trials[-1])
     if not any(tokenized.visible):
         raise ExampleError(

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from plotly.graph_objects import Figure
-from scipy import stats
 
 from budgetlens.explorer.data import RunData
 from budgetlens.explorer.effects_view import stratum_words
@@ -18,15 +17,12 @@ from budgetlens.explorer.strata import mask_of
 from budgetlens.explorer.views import LIGHT, NothingToShow, View
 from budgetlens.model.declaration import Declaration
 from budgetlens.statistics.bands import head_map as head_contrasts
+from budgetlens.statistics.bands import share_table
 from budgetlens.statistics.budget_arrays import BudgetArray
-from budgetlens.statistics.decisions import of_intervals
-from budgetlens.statistics.intervals import column_cautions
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.tables.probe_maps import layer_map, map_of_heads
 from figures import budget_ledger, head_map
 from figures.looks import Look
-
-CONFIDENCE = 0.95
 
 
 def attention_view(data: RunData, state: State, look: Look = LIGHT) -> View:
@@ -113,39 +109,9 @@ def narrowed(budget: BudgetArray, data: RunData, state: State, mask: NDArray[np.
     )
 
 
-def share_rows(budget: BudgetArray, *, confidence: float = CONFIDENCE) -> pd.DataFrame:
-    """Mean share of each role by cell and layer, averaged over heads, with a t interval over examples.
-
-    Columns cell, stack, block, layer, role, n, mean, low, high, caution (of the interval).
-    """
-    shares = budget.values.mean(axis=3, dtype=np.float64)
-    n = np.isfinite(shares).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(n > 0, np.nansum(shares, axis=1) / n, np.nan)
-        squares = np.nansum((shares - mean[:, None]) ** 2, axis=1)
-        error = np.where(n > 1, np.sqrt(squares / (n - 1) / n), np.nan)
-        reach = stats.t.ppf(0.5 + confidence / 2, np.maximum(n - 1, 1)) * error
-    cautions = [column_cautions(own.reshape(own.shape[0], -1)) for own in shares]
-    cells, layers, roles = np.indices(mean.shape)
-    return pd.DataFrame(
-        {
-            "cell": np.array(budget.cells, dtype=object)[cells.ravel()],
-            "stack": budget.stack,
-            "block": budget.block,
-            "layer": np.array(budget.layers)[layers.ravel()],
-            "role": np.array(budget.roles, dtype=object)[roles.ravel()],
-            "n": n.ravel(),
-            "mean": mean.ravel(),
-            "low": (mean - reach).ravel(),
-            "high": (mean + reach).ravel(),
-            "caution": [of_intervals(own) for own in np.concatenate(cautions)],
-        }
-    )
-
-
 def _layers(drawn: Drawn, arrays: Sequence[BudgetArray], n: int) -> tuple[pd.DataFrame, Figure]:
     data, state, declared = drawn.data, drawn.state, drawn.declared
-    frames = [share_rows(array) for array in arrays]
+    frames = [share_table(array, data.run.inference) for array in arrays]
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["role"])
     if state.categories:
         frame = frame[frame["role"].isin(state.categories)]

@@ -23,7 +23,6 @@ from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.contrasts import Contrast, comparison, wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
-from budgetlens.tables.outcomes import bounded
 
 Result = TypeVar("Result")
 
@@ -286,4 +285,4 @@ def subset_effects(
     if declared.by_token:
         long["answer_tokens"] = long["example"].map(data.answer_tokens)
     contrasts = [c for c in data.plan.contrasts if set(c.weights) <= set(data.cells)]
-    return effects_table(long, contrasts, bounded(inference, tested), quantity=tested, missing="drop")
+    return effects_table(long, contrasts, inference.of(tested), quantity=tested, missing="drop")

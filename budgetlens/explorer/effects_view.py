@@ -18,8 +18,8 @@ from budgetlens.model.declaration import Declaration
 from budgetlens.statistics.bands import share_differences
 from budgetlens.statistics.budget_arrays import by_document
 from budgetlens.statistics.decisions import surest_layer
+from budgetlens.statistics.findings import CORRECTED
 from budgetlens.statistics.quantities import Quantity
-from budgetlens.tables.outcomes import bounded
 from budgetlens.tables.probe_maps import layer_map
 from budgetlens.tables.probes import headline_shares
 from figures import effects_forest
@@ -58,7 +58,6 @@ def effects_view(data: RunData, state: State, look: Look = LIGHT) -> View:
     else:
         figure = effects_forest(
             table,
-            quantity.smallest_difference,
             quantity=declared.label.sentence,
             unit=quantity.unit,
             better=quantity.better,
@@ -146,7 +145,7 @@ def _attention_effects(held: _Held, measure: str, family: str, packed: bytes, co
         )
         for array in arrays
     ]
-    inference = bounded(data.run.inference.at_most(RESAMPLES), quantity)
+    inference = data.run.inference.at_most(RESAMPLES).of(quantity)
     found = share_differences(by_document(chosen, data.run.documents), contrasts, inference, quantity)
     return found.rename(columns={"role": declared.axis})
 
@@ -216,7 +215,7 @@ def _bands(data: RunData, declared: Declaration, table: pd.DataFrame) -> Listing
 
 
 def _listing(data: RunData, table: pd.DataFrame, what: str) -> Listing:
-    corrected = next(name for name in ("p_holm", "p_bonferroni") if name in table.columns)
+    corrected = next(name for name in CORRECTED if name in table.columns)
     rows = []
     for row in table.to_dict("records"):
         name = str(row["contrast"])

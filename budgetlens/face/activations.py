@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from budgetlens.face.arguments import path_given
 from budgetlens.model.activations import activation_name, activations_of
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.token_attention import token_texts
-from budgetlens.runs.files import file_hash, read_json, replacing
+from budgetlens.runs.files import WriteError, file_hash, read_json, replacing
 from budgetlens.runs.known_models import short_name
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.records import Fed
@@ -158,7 +161,8 @@ class ActivationCache(Mapping[tuple[str, str], Activations]):
 
     def __getitem__(self, key: tuple[str, str]) -> Activations:
         """The activations of an example in a cell; KeyError where there are none, RunError for a file that was altered."""
-        if key not in self._files:
+        # A list has no hash, and could not be looked up.
+        if not _is_key(key) or key not in self._files:
             raise KeyError(
                 f"{self.path} holds no example and cell {key!r}; it has the cells {', '.join(self.cells)} and the "
                 f"examples {', '.join(self.examples[:8])}{' …' if len(self.examples) > 8 else ''}"
@@ -167,7 +171,8 @@ class ActivationCache(Mapping[tuple[str, str], Activations]):
         path = self.path / name
         if not path.is_file() or file_hash(path) != digest:
             raise RunError(f"{path} is not there, or not as it was written; make the cache again")
-        return open_file(path)
+        # The hash of the file covers its tensors.
+        return _described(path)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._files)
@@ -182,11 +187,15 @@ class ActivationCache(Mapping[tuple[str, str], Activations]):
         )
 
 
+def _is_key(key: Any) -> bool:
+    return isinstance(key, tuple) and all(isinstance(part, str) for part in key)
+
+
 def open_activations(path: str | Path) -> Activations | ActivationCache:
     """The activations of a reading (a file) or of a corpus (a directory), as they were saved.
 
     Raises:
-        RunError: nothing is there, something else is, or a cache is not finished.
+        RunError: nothing is there, something else is, a file was altered since it was written, or a cache is not finished.
 
     Examples:
         >>> import budgetlens as bl
@@ -196,11 +205,11 @@ def open_activations(path: str | Path) -> Activations | ActivationCache:
         >>> bl.open_activations("mill.safetensors").encoder_roles[1]
         'document'
     """
-    path = Path(path)
+    path = path_given("path", path)
     if not path.is_dir():
         return open_file(path)
-    index = read_json(path / INDEX)
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
+    index = read_index(path)
+    if index is None:
         raise RunError(
             f"{path} holds no activations ({INDEX}); give a directory that cache_activations wrote"
         )
@@ -209,13 +218,66 @@ def open_activations(path: str | Path) -> Activations | ActivationCache:
     return ActivationCache(path, index)
 
 
+def read_index(directory: Path) -> dict[str, Any] | None:
+    """What a cache's index holds; None where there is none, without ``files`` where the cache is not finished.
+
+    Raises RunError for one that was altered: entries of another form, or files that lie elsewhere.
+    """
+    path = directory / INDEX
+    index = read_json(path)
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        return None
+    files, left_out = index.get("files", []), index.get("left_out", {})
+    if not isinstance(files, list) or not all(map(_is_entry, files)) or not isinstance(left_out, dict):
+        raise RunError(
+            f"{path} was altered: a cache's files are a list of example, cell, hash and file, which lies beside it; make "
+            "the cache again in another directory"
+        )
+    return index
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether an index's entry names a file of its own directory, by texts alone."""
+    if not isinstance(entry, dict) or not all(
+        isinstance(entry.get(key), str) for key in ("example", "cell", "file", "hash")
+    ):
+        return False
+    name = entry["file"]
+    return name not in ("", ".", "..") and not set(name) & set("/\\\0")
+
+
 def open_file(path: Path) -> Activations:
-    """The activations of one file. Raises RunError where it is none, or can't be read."""
+    """The activations of one file, all of which is read. Raises RunError where it is none, was altered or can't be read."""
+    found = _described(path)
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in found.names}
+        digest = file.metadata().get("digest")
+    if digest != _digest(tensors, json.dumps(found.metadata)):
+        raise RunError(f"{path} is not as it was written; save its activations again")
+    return found
+
+
+def _described(path: Path) -> Activations:
+    """The activations of one file by what it tells of them; its tensors are not looked at."""
     with _opened(path) as file:
         metadata, names = file.metadata() or {}, tuple(sorted(file.keys()))
     if metadata.get("format") != FORMAT:
         raise RunError(f"{path} holds no activations; give a file that save_activations wrote")
-    return Activations(path, json.loads(metadata["description"]), names)
+    try:
+        description = json.loads(metadata["description"])
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{path} is not as it was written; save its activations again") from error
+    return Activations(path, description, names)
+
+
+def _digest(tensors: Mapping[str, Tensor], description: str) -> str:
+    """SHA-256 of tensors, by name with type and shape, and of what is told of them."""
+    found = hashlib.sha256(description.encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        # As bytes: numpy has no bfloat16.
+        found.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def save_trial(
@@ -247,9 +309,15 @@ def save_trial(
         "decoder_roles": trial.decoder_roles,
         "identity": identity,
     }
+    if not path.parent.is_dir():
+        raise WriteError(
+            f"{path} can't be written: its folder {path.parent} is not there; make it, or correct the path"
+        )
+    told = json.dumps(description)
+    about = {"format": FORMAT, "description": told, "digest": _digest(tensors, told)}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {"format": FORMAT, "description": json.dumps(description)})
-    return open_file(path)
+        save_file(tensors, temporary, about)
+    return _described(path)
 
 
 def _opened(path: Path) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from budgetlens.face.arguments import is_whole
 from budgetlens.model.attention import Site
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.token_attention import key_table, keys_of, shares_by_site, token_texts
@@ -54,9 +55,9 @@ class Attention:
     def head(self, number: int) -> pd.DataFrame:
         """One head as a table, row × key, with their texts as labels; ValueError for a head that is not there."""
         count = len(self.values)
-        if not 0 <= number < count:
+        if not is_whole(number) or not 0 <= number < count:
             raise ValueError(
-                f"head {number} was asked for; layer {self.layer} of the {self.side} has heads 0 to {count - 1}"
+                f"head {number!r} was asked for; layer {self.layer} of the {self.side} has heads 0 to {count - 1}"
             )
         return pd.DataFrame(
             self.values[number],
@@ -86,6 +87,7 @@ def attention_of(
 ) -> Attention:
     """The attention of one layer of a trial. Raises ValueError for a side, block or layer that the model does not have."""
     site = _site(model, layer, side, block)
+    layer = site.layer
     values = shares_by_site(model, trial, stack=side, layers=[layer], rows=rows)[site]
     keys = keys_of(site, key_table(model.tokenizer, trial))
     if side == "encoder":
@@ -123,6 +125,6 @@ def _site(model: LoadedModel, layer: int, side: str, block: str | None) -> Site:
             f"the {side} of {model.name} has no block {block!r}; it has {' and '.join(map(repr, blocks))}"
         )
     known = [site.layer for site in sites]
-    if layer not in known or isinstance(layer, bool):
+    if not is_whole(layer) or layer not in known:
         raise ValueError(f"layer {layer!r} was asked for; {model.name} has {side} layers 0 to {max(known)}")
-    return Site(side, block, layer)
+    return Site(side, block, int(layer))

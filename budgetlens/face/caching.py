@@ -14,8 +14,9 @@ from tqdm import tqdm
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.design import Design
 from budgetlens.design.reach import require_feasible
-from budgetlens.face.activations import FORMAT, INDEX, ActivationCache, open_file, save_trial
-from budgetlens.face.measuring import Level, design_of, layer_numbers, loaded_of
+from budgetlens.face.activations import FORMAT, INDEX, ActivationCache, open_file, read_index, save_trial
+from budgetlens.face.arguments import layer_numbers, path_given
+from budgetlens.face.measuring import Level, corpus_given, design_of, loaded_of
 from budgetlens.face.model import Model
 from budgetlens.model.activations import require_activations
 from budgetlens.model.loaded import LoadedModel
@@ -24,7 +25,7 @@ from budgetlens.registry.discovery import plugin_of
 from budgetlens.registry.names import name_of
 from budgetlens.registry.notebook import is_own, source_of
 from budgetlens.runs.feeding import feeding_of
-from budgetlens.runs.files import file_hash, make_folder, read_json, write_text
+from budgetlens.runs.files import file_hash, make_folder, write_text
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.records import Fed
 from budgetlens.runs.running import NUMERIC_PACKAGES, file_hashes
@@ -45,7 +46,7 @@ def cache_activations(
     """Keep activations of every example of a corpus, under every crossing of some levels, in a directory.
 
     Each example runs alone, so that its tensors are those of a reading of it. Stopped at any moment, the same call
-    continues where it was.
+    continues where it was; a file that is not as it was written is made again.
 
     Args:
         model: from ``bl.load_model`` or ``bl.wrap``.
@@ -71,17 +72,24 @@ def cache_activations(
         ('decoder.1.residual', 'encoder.1.residual')
     """
     loaded, design, chosen = loaded_of(model), design_of(factors), layer_numbers(layers)
+    corpus = corpus_given(corpus)
     require_activations(loaded, chosen, what)
     require_feasible(design, corpus, loaded.trial_tokenizer, corpus.seed)
     identity = _identity(loaded, corpus, design, chosen, what)
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    directory = Path(out)
-    _begin(directory, digest)
+    directory = path_given("out", out)
+    hashes = _begin(directory, digest)
     feeding = feeding_of(design.cells, corpus, loaded.trial_tokenizer, corpus.seed)
     files = []
     with tqdm(total=len(feeding.fed), unit="example", desc="activations", delay=PATIENCE) as bar:
         for example in feeding.fed:
-            files += [_kept(loaded, fed, directory, chosen, what, digest) for fed in example]
+            for fed in example:
+                path = directory / _file_name(fed)
+                if not _is_own(path, fed, digest, hashes.get(path.name)):
+                    save_trial(loaded, fed, path, layers=chosen, what=what, identity=digest)
+                files.append(
+                    {"example": fed.example, "cell": fed.cell, "file": path.name, "hash": file_hash(path)}
+                )
             bar.update()
     index = {
         "format": FORMAT,
@@ -120,43 +128,42 @@ def _identity(
     }
 
 
-def _begin(directory: Path, digest: str) -> None:
-    """Claim a directory. Raises RunError where it holds something else than a cache of this identity."""
-    found = read_json(directory / INDEX)
-    if isinstance(found, dict) and found.get("format") == FORMAT:
+def _begin(directory: Path, digest: str) -> dict[str, str]:
+    """Claim a directory; the hashes of the files of a finished cache by their names.
+
+    Raises RunError where it holds something else than a cache of this identity.
+    """
+    found = read_index(directory)
+    if found is not None:
         if found.get("identity") != digest:
             raise RunError(
                 f"{directory} holds other activations: of another model, corpus, cells, layers or package versions; give "
                 "another directory"
             )
-        return
+        return {each["file"]: each["hash"] for each in found.get("files", [])}
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise RunError(
             f"{directory} is not empty and holds no {INDEX}; give an empty directory, or a new one"
         )
     make_folder(directory)
     write_text(directory / INDEX, json.dumps({"format": FORMAT, "identity": digest}) + "\n")
+    return {}
 
 
-def _kept(
-    model: LoadedModel,
-    fed: Fed,
-    directory: Path,
-    layers: Sequence[int] | None,
-    what: Collection[str],
-    identity: str,
-) -> dict[str, Any]:
-    """The entry of one trial's file, which is written where it is not there or is of another call."""
-    name = f"{hashlib.sha256(f'{fed.example}|{fed.cell}'.encode()).hexdigest()[:16]}.safetensors"
-    path = directory / name
-    if not (path.is_file() and _is_own(path, identity)):
-        save_trial(model, fed, path, layers=layers, what=what, identity=identity)
-    return {"example": fed.example, "cell": fed.cell, "file": name, "hash": file_hash(path)}
+def _file_name(fed: Fed) -> str:
+    return f"{hashlib.sha256(f'{fed.example}|{fed.cell}'.encode()).hexdigest()[:16]}.safetensors"
 
 
-def _is_own(path: Path, identity: str) -> bool:
+def _is_own(path: Path, fed: Fed, identity: str, known: str | None) -> bool:
+    """Whether a file holds this trial of this cache as it was written: as its index knows it, or as it knows itself."""
+    if not path.is_file() or (known is not None and file_hash(path) != known):
+        return False
     try:
-        return open_file(path).metadata["identity"] == identity
+        found = open_file(path).metadata
     except RunError:
         # Damaged, or nothing of ours: it is written anew.
         return False
+    return all(
+        found.get(key) == wanted
+        for key, wanted in (("identity", identity), ("example", fed.example), ("cell", fed.cell))
+    )

@@ -14,9 +14,13 @@ from budgetlens.corpora.corpus import Corpus, corpus_of_rows
 from budgetlens.corpora.own_rows import as_drawn
 from budgetlens.corpora.rows import IDENTIFIERS, identifier_column
 from budgetlens.corpora.sources import CorpusError
+from budgetlens.face.arguments import optional_number, seed_given, text_given, told
+from budgetlens.registry.characters import is_broken
 
 #: What every row must have.
 COLUMNS = ("query", "document", "answer")
+#: So many lists and dicts may lie within one another in a column.
+DEEPEST = 50
 
 
 def read_corpus(name_or_path: str | Path, n: int | None = 24, *, seed: int = 42) -> Corpus:
@@ -37,6 +41,11 @@ def read_corpus(name_or_path: str | Path, n: int | None = 24, *, seed: int = 42)
         >>> corpus.examples[0].answer != ""
         True
     """
+    if not isinstance(name_or_path, str | Path):
+        raise CorpusError(
+            f"a corpus is read by its name or from a file, such as 'reference' or 'mine.jsonl'; got {told(name_or_path)}"
+        )
+    n, seed = _asked(n, seed)
     return corpora.read_corpus(name_or_path, n=n, seed=seed)
 
 
@@ -58,6 +67,7 @@ def corpus(rows: Sequence[Mapping[str, Any]] | pd.DataFrame, *, name: str = "row
         >>> corpus.examples[0].identifier, corpus.examples[0]["topic"]
         ('row-1', 'mill')
     """
+    name, seed = _named(name), _asked(None, seed)[1]
     records = _records(rows)
     columns = list(dict.fromkeys(column for record in records for column in record))
     missing = [column for column in COLUMNS if column not in columns]
@@ -78,6 +88,22 @@ def corpus(rows: Sequence[Mapping[str, Any]] | pd.DataFrame, *, name: str = "row
         reasons = "; ".join(rejection.words for rejection in found.rejected)
         raise CorpusError(f"not every row can be used: {reasons}. Correct them or leave them out")
     return found
+
+
+def _asked(n: Any, seed: Any) -> tuple[int | None, int]:
+    """The number of examples and the seed. CorpusError for what are none."""
+    try:
+        return optional_number("n", n, 1), seed_given(seed)
+    except ValueError as error:
+        raise CorpusError(str(error)) from error
+
+
+def _named(name: Any) -> str:
+    """The name of a corpus. CorpusError for what is none."""
+    try:
+        return text_given("name", name)
+    except ValueError as error:
+        raise CorpusError(str(error)) from error
 
 
 def _records(rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> list[dict[str, Any]]:
@@ -121,16 +147,24 @@ def _is_there(value: Any) -> bool:
     return value is not None and not (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
 
 
-def _plain(value: Any, where: str) -> Any:
-    """The value as JSON holds it: numpy's numbers as Python's, tuples and arrays as lists."""
+def _plain(value: Any, where: str, depth: int = 0) -> Any:
+    """The value as JSON has it: numpy's numbers as Python's, tuples and arrays as lists; ``depth`` counts what holds it."""
+    if depth > DEEPEST:
+        raise CorpusError(
+            f"{where} holds lists or dicts more than {DEEPEST} within one another, or one that holds itself; leave it out"
+        )
     if hasattr(value, "tolist") and not isinstance(value, str):
         value = value.tolist()
     if isinstance(value, tuple | list):
-        return [_plain(each, where) for each in value]
+        return [_plain(each, where, depth + 1) for each in value]
     if isinstance(value, Mapping):
-        return {str(name): _plain(each, where) for name, each in value.items()}
+        return {str(name): _plain(each, where, depth + 1) for name, each in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         raise CorpusError(f"{where} holds {value}, which no file of rows can hold; leave it out")
+    if isinstance(value, str) and is_broken(value):
+        raise CorpusError(
+            f"{where} holds a broken character (a lone surrogate), which no file can hold; leave it out"
+        )
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise CorpusError(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
-from plotly.graph_objects import Figure
 
 from budgetlens.face.captioned import CaptionedFrame
 from budgetlens.face.shown import run_html
+from budgetlens.registry.names import nearest
 from budgetlens.report.caveats import caveats
 from budgetlens.report.conclusion import conclusion_html, words
 from budgetlens.report.document import setting
@@ -51,6 +52,20 @@ class RunConclusion:
         return conclusion_html(self.concluded)
 
 
+class Named(dict[str, Any]):
+    """Tables or figures by name; shown, it is their names. KeyError with these for a name that is not there."""
+
+    def __init__(self, kind: str, things: Mapping[str, Any]) -> None:
+        super().__init__(things)
+        self.kind = kind
+
+    def __missing__(self, name: str) -> Any:
+        raise KeyError(f"the run has no {self.kind} {name!r}.{nearest(name, self)} It has {', '.join(self)}")
+
+    def __repr__(self) -> str:
+        return f"{self.kind}s: {', '.join(self)}"
+
+
 @dataclass(frozen=True, repr=False)
 class FinishedRun(Run):
     """A finished run: ``conclusion``, ``findings``, ``tables``, ``figures``, ``records(probe)``; opened by ``bl.open_run``.
@@ -82,19 +97,21 @@ class FinishedRun(Run):
         return tables_of(self)
 
     @cached_property
-    def tables(self) -> Mapping[str, CaptionedFrame]:
+    def tables(self) -> Named:
         """Every table by name as it was computed; those that a report shows also show themselves, with their caption."""
         frames, presented = self._complete
-        return {name: CaptionedFrame.of(frame, presented.get(name)) for name, frame in frames.items()}
+        return Named(
+            "table", {name: CaptionedFrame.of(frame, presented.get(name)) for name, frame in frames.items()}
+        )
 
     @cached_property
-    def figures(self) -> Mapping[str, Figure]:
+    def figures(self) -> Named:
         """Every figure (plotly) by name; ``hero`` is the one that its conclusion names, under that name as well."""
         at_hand = None if self.saved is None else self.saved.drawn
         drawn = draw_figures(self, self._complete[0]) if at_hand is None else at_hand
         named = [own.figure for own in self.conclusion.concluded if own.figure in drawn]
         chosen = next(iter([*named, *drawn]), None)
-        return dict(drawn) if chosen is None else {HERO: drawn[chosen], **drawn}
+        return Named("figure", dict(drawn) if chosen is None else {HERO: drawn[chosen], **drawn})
 
     @cached_property
     def conclusion(self) -> RunConclusion:

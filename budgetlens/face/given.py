@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from budgetlens.design.design import Cell
 from budgetlens.design.intervention import Context, Intervention, LevelError, available_interventions
-from budgetlens.design.reach import feed, idle_factors
-from budgetlens.face.levels import level_of, own_name
+from budgetlens.design.reach import feed
+from budgetlens.face.arguments import several
+from budgetlens.face.levels import level_of, made_of, own_name
 from budgetlens.model.edits import EditError
 from budgetlens.model.tokenization import TrialTokenizer
 from budgetlens.model.trials import Example
+from budgetlens.registry.characters import is_broken
 from budgetlens.registry.names import RegistryError, lookup
 from budgetlens.registry.parameters import split_draw
 from budgetlens.runs.records import Fed
@@ -42,7 +44,7 @@ def fed_texts(
     query: str,
     answer: str,
     prefix: str,
-    interventions: Sequence[str | Intervention],
+    interventions: Sequence[str | Intervention] | None,
 ) -> Fed:
     """The trial of some texts under interventions, made as a run makes it of an example and a cell.
 
@@ -68,7 +70,8 @@ def fed_texts(
         seed=SEED,
     )
     trial, idle = feed(cell, example, context, tokenizer)
-    for factor in idle_factors(idle):
+    # One cell is no crossing: hiding what is not there is told as well.
+    for factor in idle:
         raise EditError(
             f"{factor}={cell.factors[factor]} changes nothing here: {idle[factor].reason}. The texts give the roles "
             f"{', '.join(trial.role_counts())}; name one of these, give the text that is missing, or leave it out"
@@ -76,13 +79,14 @@ def fed_texts(
     return Fed(cell.name, trial)
 
 
-def given_cell(interventions: Sequence[str | Intervention], *, has_query: bool, prefix: str) -> GivenCell:
+def given_cell(
+    interventions: Sequence[str | Intervention] | None, *, has_query: bool, prefix: str
+) -> GivenCell:
     """The cell of some interventions, behind those that a prefix and a query stand for. Raises as :func:`fed_texts`."""
-    if isinstance(interventions, str | Intervention):
-        raise LevelError(f"interventions are a list; write [{interventions!r}]")
+    listed = [made_of(each) for each in ([] if interventions is None else several(interventions))]
     known = available_interventions()
     given: list[tuple[str, str, Intervention]] = []
-    for each in interventions:
+    for each in listed:
         if isinstance(each, Intervention):
             given.append((own_name("intervention", each), _told(each), each))
         else:
@@ -122,4 +126,9 @@ def _require_text(name: str, text: object, *, may_be_empty: bool) -> None:
     if not text and not may_be_empty:
         raise ValueError(
             f"the {name} is empty; give the text whose attention or likelihood is read ({name}='…')"
+        )
+    if is_broken(text):
+        raise ValueError(
+            f"the {name} holds a broken character (a lone surrogate), which no tokenizer can read: {text[:60]!a}; decode "
+            "the text again, or leave the character out"
         )

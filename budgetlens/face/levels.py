@@ -7,10 +7,12 @@ text here, and the text must give an equal instance back; probes are treated ali
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 from budgetlens.design.intervention import Intervention, LevelError, available_interventions
 from budgetlens.model.observation import available_probes
+from budgetlens.registry.characters import is_broken
 from budgetlens.registry.names import RegistryError, lookup, name_of, nearest, printable
 from budgetlens.registry.parameters import ParameterError, from_text, split_draw, texts_of
 
@@ -30,6 +32,7 @@ def level_of(given: str | Intervention) -> tuple[str, str]:
         >>> level_of("hidden=prefix+separator")
         ('hidden', 'prefix+separator')
     """
+    given = made_of(given)
     if isinstance(given, Intervention):
         return _level_of_instance(given)
     known = available_interventions()
@@ -44,13 +47,14 @@ def level_of(given: str | Intervention) -> tuple[str, str]:
             f"{given!r} names no level; an intervention is written 'factor=level', for example "
             f"'hidden=prefix+separator'.{hint} Factors: {', '.join(known)}"
         )
-    lookup("intervention", factor, known).parse(split_draw(level)[0])
+    cls = lookup("intervention", factor, known)
     _require_whole(factor, level)
+    cls.parse(split_draw(level)[0])
     return factor, level
 
 
 def probe_text(given: str | Any) -> str:
-    """A probe as a run names it, ``entropies`` or ``strongest:count=3``, from that text or from an instance.
+    """A probe as a run names it, ``entropies`` or ``NAME:PARAMETER=VALUE``, from that text or from an instance.
 
     Raises RegistryError for an unknown name or class, ParameterError for parameters that the probe does not take, or
     that no text gives back.
@@ -68,6 +72,14 @@ def probe_text(given: str | Any) -> str:
         f"{given!r} can't be written as text, since no text makes an equal one; give its parameters types that have a "
         "text (str, int, float, bool, Literal), and compare by value"
     )
+
+
+def made_of(given: Any) -> Any:
+    """An instance with its defaults of a class that was given; anything else as it is.
+
+    Raises ParameterError where a parameter has no default.
+    """
+    return from_text(given, "") if isinstance(given, type) and is_dataclass(given) else given
 
 
 def own_name(kind: str, given: Any) -> str:
@@ -132,10 +144,15 @@ def _registered_name(kind: str, given: Any, known: Mapping[str, Any]) -> str:
 
 
 def _require_whole(factor: str, level: str) -> None:
-    """Raise LevelError for a level that would end inside a cell's name."""
+    """Raise LevelError for a level that would end inside a cell's name, or that no file can hold."""
     if "|" in level:
         raise LevelError(
             f"{factor}={printable(level)!r} holds '|', which joins a cell's levels; leave it out"
+        )
+    if is_broken(level):
+        raise LevelError(
+            f"{factor}={level!a} holds a broken character (a lone surrogate), which no tokenizer can read and no run keep; "
+            "leave it out"
         )
 
 

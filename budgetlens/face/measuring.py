@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import is_dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -12,18 +11,16 @@ import pyarrow as pa
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.custom import ROWS
 from budgetlens.design.design import Design, Factor, crossed
-from budgetlens.design.intervention import Intervention, LevelError
-from budgetlens.face.levels import level_of, probe_text
+from budgetlens.design.intervention import Intervention, LevelError, available_interventions
+from budgetlens.face.arguments import layer_numbers, optional_number, several
+from budgetlens.face.levels import level_of, made_of, probe_text
 from budgetlens.face.model import Model
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import chosen_probes, read_probes
-from budgetlens.registry.names import name_of
-from budgetlens.registry.parameters import from_text
+from budgetlens.registry.names import RegistryError, name_of, nearest
 from budgetlens.runs.measuring import measured
 from budgetlens.runs.running import RunOptions
-
-Number = TypeVar("Number", int, int | None)
 
 #: A level as a person gives it: its text, or an instance of the intervention.
 Level = str | Intervention
@@ -51,7 +48,7 @@ def measure(
     Args:
         model: from ``bl.load_model`` or ``bl.wrap``.
         corpus: from ``bl.read_corpus`` or ``bl.corpus``; its seed is that of every random choice.
-        probes: names (``"budgets"``, ``"strongest:count=3"``), instances or classes, of a notebook as well;
+        probes: names (``"budgets"``, ``"entropies"``), instances or classes, of a notebook as well;
             None reads the answer's likelihood alone.
         rows: whose attention is read: ``predicting`` (the rows that predict the answer's tokens) or ``holding``.
         layers: decoder layers that are read, from 0; None reads all.
@@ -88,9 +85,9 @@ def measure(
     declared = {name_of(probe): probe.declares for probe in read}
     _require_own_columns(factors, declared.values())
     options = RunOptions(
-        seed=_corpus(corpus).seed,
+        seed=corpus_given(corpus).seed,
         layers=layer_numbers(layers),
-        batch_tokens=whole_number("batch_tokens", batch_tokens, 1),
+        batch_tokens=optional_number("batch_tokens", batch_tokens, 1),
         encoder_rows=encoder_rows,
     )
     seen = measured(design, loaded_of(model), corpus, read, known_rows(rows), options)
@@ -115,7 +112,8 @@ def loaded_of(model: Model) -> LoadedModel:
     return model.loaded
 
 
-def _corpus(given: Corpus) -> Corpus:
+def corpus_given(given: Corpus) -> Corpus:
+    """What ``bl.read_corpus`` or ``bl.corpus`` gave. ValueError for anything else."""
     if not isinstance(given, Corpus):
         raise ValueError(
             f"a corpus is what bl.read_corpus(name) or bl.corpus(rows) gives; got {type(given).__name__}"
@@ -128,25 +126,6 @@ def known_rows(rows: str) -> str:
     if rows not in ROWS:
         raise ValueError(f"rows is {rows!r}; expected one of {', '.join(ROWS)}")
     return rows
-
-
-def layer_numbers(layers: int | Sequence[int] | None) -> tuple[int, ...] | None:
-    """Layers, ascending; None for all. ValueError for what are no whole numbers, or none."""
-    if layers is None:
-        return None
-    numbers = [layers] if isinstance(layers, int) else list(layers)
-    if not numbers or not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
-        raise ValueError(
-            f"layers are whole numbers from 0, such as layers=[0, 3], or None for all; got {layers!r}"
-        )
-    return tuple(sorted(set(numbers)))
-
-
-def whole_number(name: str, value: Number, least: int) -> Number:
-    """A whole number of at least ``least``, or None where it need not be given. ValueError otherwise."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        raise ValueError(f"{name} is a whole number of at least {least}; got {value!r}")
-    return value
 
 
 def _require_own_columns(factors: Collection[str], declared: Iterable[Declaration]) -> None:
@@ -173,9 +152,16 @@ def design_of(factors: Mapping[str, Level | Sequence[Level]]) -> Design:
 
     Raises LevelError, RegistryError and ValueError (a level twice) that name the factor.
     """
+    known = available_interventions()
+    for name in factors:
+        if name not in known:
+            raise RegistryError(
+                f"{name!r} is neither an option nor an intervention.{nearest(name, known)} Every further keyword is a "
+                f"factor with its levels, one of {', '.join(known)}"
+            )
     return crossed(
         [
-            Factor(name, tuple(level_text(name, level) for level in _several(given, (str, Intervention))))
+            Factor(name, tuple(level_text(name, level) for level in several(given)))
             for name, given in factors.items()
         ]
     )
@@ -197,17 +183,12 @@ def probe_texts(probes: str | Any | Sequence[str | Any]) -> tuple[str, ...]:
     """Probes as a run names them, from names, instances and classes. ValueError for none."""
     texts = tuple(
         # A class stands for the probe with its defaults.
-        probe_text(from_text(given, "") if isinstance(given, type) and is_dataclass(given) else given)
-        for given in _several(probes, (str,))
+        probe_text(made_of(given))
+        for given in several(probes)
     )
     if not texts:
         raise ValueError("no probe is named; give one or more, such as probes=['likelihood', 'budgets']")
     return texts
-
-
-def _several(given: Any, single: tuple[type, ...]) -> Sequence[Any]:
-    """What was given as a sequence of its own, where it was one thing alone."""
-    return given if isinstance(given, list | tuple) and not isinstance(given, single) else (given,)
 
 
 def _long(name: str, declared: Declaration, records: pa.Table, design: Design) -> pa.Table:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from budgetlens.design.intervention import Intervention
+from budgetlens.face.arguments import path_given, text_given, whole_number
 from budgetlens.face.reading import Reading, Rows, read_texts
 from budgetlens.model import loading
 from budgetlens.model.in_memory import wrap_model
@@ -56,7 +57,7 @@ class Model:
         answer: str,
         query: str = "",
         prefix: str = "",
-        interventions: Sequence[str | Intervention] = (),
+        interventions: Sequence[str | Intervention] | None = (),
         probes: Sequence[str | Any] | None = None,
         rows: Rows = "predicting",
     ) -> Reading:
@@ -164,6 +165,8 @@ def load_model(
         >>> reading.nll > 0
         True
     """
+    # As it was written: a hub name is no path.
+    path_given("name", name)
     found = loading.load_model(
         model_path(str(name)),
         revision=revision,
@@ -201,12 +204,12 @@ def wrap(
         >>> bl.wrap(loaded.model, loaded.tokenizer, name="mine").name
         'mine'
     """
-    return Model(wrap_model(model, tokenizer, name=name, limits=_limits(max_encoder_tokens)))
+    return Model(
+        wrap_model(model, tokenizer, name=text_given("name", name), limits=_limits(max_encoder_tokens))
+    )
 
 
 def _limits(encoder_tokens: int | None) -> Limits | None:
     if encoder_tokens is None:
         return None
-    if isinstance(encoder_tokens, bool) or not isinstance(encoder_tokens, int) or encoder_tokens < 1:
-        raise ValueError(f"max_encoder_tokens is a whole number of at least 1; got {encoder_tokens!r}")
-    return Limits(encoder=encoder_tokens)
+    return Limits(encoder=whole_number("max_encoder_tokens", encoder_tokens, 1))

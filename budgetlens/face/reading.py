@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from budgetlens.design.intervention import Intervention
 from budgetlens.face.activations import Activations, save_trial
+from budgetlens.face.arguments import layer_numbers, optional_number, path_given, several
 from budgetlens.face.attention import Attention, attention_of
 from budgetlens.face.given import fed_texts
-from budgetlens.face.levels import own_name
+from budgetlens.face.levels import made_of, own_name
 from budgetlens.face.top_tokens import TopTokens, top_table
 from budgetlens.model.capture import Probing
 from budgetlens.model.loaded import LoadedModel
@@ -116,8 +117,8 @@ class Reading:
         A probe of answers has one row, without the first four; ``head`` is -1 of what comes from the mean over heads.
 
         Args:
-            probe: a probe's name, with parameters behind a colon as in ``strongest:count=3``, or an instance, such as
-                one of a class that the notebook defines. A name alone is the probe as it was asked for at first.
+            probe: a probe's name, as ``entropies``, with its parameters, if it has any, behind a colon; or an instance, such
+                as one of a class that the notebook defines. A name alone is the probe as it was asked for at first.
 
         Raises:
             RegistryError: an unknown name, or an instance of a class without the decorator.
@@ -163,6 +164,10 @@ class Reading:
         from budgetlens.face.pictures import probe_picture, token_picture
 
         if what == "tokens":
+            layer, head, row = (
+                optional_number(name, given, 0)
+                for name, given in (("layer", layer), ("head", head), ("row", row))
+            )
             return token_picture(self.loaded, self.trial, self.rows, layer=layer, head=head, row=row)
         if (layer, head, row) != (None, None, None):
             raise ValueError(f"layer, head and row are of plot('tokens'); plot({what!r}) shows all of them")
@@ -173,7 +178,7 @@ class Reading:
         self,
         path: str | Path,
         *,
-        layers: Sequence[int] | None = None,
+        layers: int | Sequence[int] | None = None,
         what: Collection[str] = ACTIVATIONS,
     ) -> Activations:
         """Save activations of chosen layers, of encoder and decoder, in one safetensors file.
@@ -190,7 +195,9 @@ class Reading:
             ValueError: layers that the model lacks, or activations that nobody knows.
             WriteError: the file can't be written.
         """
-        return save_trial(self.loaded, self.fed, Path(path), layers=layers, what=what)
+        return save_trial(
+            self.loaded, self.fed, path_given("path", path), layers=layer_numbers(layers), what=what
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -203,6 +210,7 @@ class Reading:
 
     def _chosen(self, given: str | Any) -> Any:
         """The probe that a name or an instance stands for: of a name alone, the one that was measured under it."""
+        given = made_of(given)
         if not isinstance(given, str):
             own_name("probe", given)
             return given
@@ -255,7 +263,7 @@ def read_texts(
     query: str,
     answer: str,
     prefix: str,
-    interventions: Sequence[str | Intervention],
+    interventions: Sequence[str | Intervention] | None,
     probes: Sequence[str | Any] | None,
     rows: Rows,
 ) -> Reading:
@@ -286,8 +294,7 @@ def read_texts(
 
 def _wanted(given: Sequence[str | Any]) -> tuple[Any, ...]:
     """The probes that are named or given, and the outcome, which every reading has."""
-    if isinstance(given, str):
-        raise ValueError(f"probes are a list; write [{given!r}]")
+    given = [made_of(each) for each in several(given)]
     texts = [each for each in given if isinstance(each, str)]
     own = [each for each in given if not isinstance(each, str)]
     names = [own_name("probe", each) for each in own]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,15 +14,14 @@ from budgetlens.design.analysis import CUSTOM, Analysis
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.custom import custom_analysis
 from budgetlens.design.design import Design, crossed
+from budgetlens.face.arguments import is_whole, layer_numbers, optional_number, path_given, seed_given
 from budgetlens.face.commands import command_of
 from budgetlens.face.finished import FinishedRun
 from budgetlens.face.measuring import (
     Level,
     design_of,
     known_rows,
-    layer_numbers,
     probe_texts,
-    whole_number,
 )
 from budgetlens.face.model import Model
 from budgetlens.model.loaded import LoadedModel
@@ -73,7 +73,7 @@ def run(
         probes: names, instances or classes, measured in place of the analysis's.
         layers, rows, encoder_rows, batch_tokens: as of ``bl.measure``; ``encoder_tokens`` cuts encoder inputs there.
         tokens: keeps the attention of so many first examples token by token, or of those with these identifiers.
-        report: False saves the tables alone; figures are drawn when they are asked for.
+        report: False, the fast way, saves the tables alone; figures are drawn when they are asked for.
         source: a finished run that a re-analysis (exp06) reads.
         factors: a design of one's own, as of ``bl.measure``: every effect that it can tell is tested.
 
@@ -95,15 +95,19 @@ def run(
         models=names,
         corpus=_named(corpus),
         n=_count(corpus, n),
-        out=None if out is None else Path(out),
-        source=source.path if isinstance(source, Run) else None if source is None else Path(source),
-        encoder_tokens=whole_number("encoder_tokens", encoder_tokens, 1),
+        out=None if out is None else path_given("out", out),
+        source=source.path
+        if isinstance(source, Run)
+        else None
+        if source is None
+        else path_given("source", source),
+        encoder_tokens=optional_number("encoder_tokens", encoder_tokens, 1),
         options=RunOptions(
             protocol=protocol or chosen.protocol,
             seed=_seed(corpus, seed, chosen),
             layers=layer_numbers(layers),
             rows=None if rows is None else known_rows(rows),
-            batch_tokens=whole_number("batch_tokens", batch_tokens, 1),
+            batch_tokens=optional_number("batch_tokens", batch_tokens, 1),
             encoder_rows=encoder_rows,
             probes=None if probes is None else probe_texts(probes),
         ),
@@ -132,7 +136,9 @@ def open_run(
         >>> str(run.conclusion) == str(made.conclusion)
         True
     """
-    return FinishedRun.open(path, corpus=None if corpus is None else str(corpus), made_by=analysis)
+    return FinishedRun.open(
+        path_given("path", path), corpus=None if corpus is None else str(corpus), made_by=analysis
+    )
 
 
 def analysis_given(given: Asked | None, factors: Mapping[str, Level | Sequence[Level]]) -> Analysis:
@@ -203,17 +209,17 @@ def _tokens(given: int | Sequence[str]) -> int | tuple[str, ...]:
     """A number of examples, or identifiers. ValueError for neither."""
     if isinstance(given, list | tuple) and given and all(isinstance(name, str) for name in given):
         return tuple(dict.fromkeys(given))
-    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+    if not is_whole(given) or given < 0:
         raise ValueError(
             f"tokens is a number of first examples, or a list of identifiers such as ['row-1']; got {given!r}"
         )
-    return given
+    return int(given)
 
 
 def _seed(corpus: Any, seed: int | None, analysis: Analysis) -> int:
     if not isinstance(corpus, Corpus):
-        return analysis.seed if seed is None else whole_number("seed", seed, 0)
-    if seed not in (None, corpus.seed):
+        return analysis.seed if seed is None else seed_given(seed)
+    if seed is not None and seed_given(seed) != corpus.seed:
         raise ValueError(
             f"the corpus was drawn with seed {corpus.seed}, which is its run's as well; read it with seed={seed}, or leave "
             "seed out"
@@ -222,6 +228,7 @@ def _seed(corpus: Any, seed: int | None, analysis: Analysis) -> int:
 
 
 def _count(corpus: Any, n: int | None) -> int | None:
+    n = optional_number("n", n, 1)
     if not isinstance(corpus, Corpus):
         return n
     if n not in (None, len(corpus.examples), corpus.asked_n):
@@ -254,7 +261,12 @@ def _carried_out(
         request = replace(request, out=default_run_path(request.analysis, loaded, corpus, request.options))
     request = replace(request, command=command_of(request, corpus, loaded))
     if request.is_sweep:
-        saving = partial(save, page=report)
+        saving = partial(save, page=report, on_step=_told)
         return FinishedRun.of(sweep(request, saving, lambda run: saving(with_cautions(run)), corpus))
     run = execute(request, corpus, loaded)
-    return FinishedRun.of(run, save(run, page=report))
+    return FinishedRun.of(run, save(run, page=report, on_step=_told))
+
+
+def _told(step: str) -> None:
+    """A line behind the bars: what they don't count takes its time as well."""
+    print(step, file=sys.stderr)

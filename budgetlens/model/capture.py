@@ -190,9 +190,15 @@ def _answer_observations(
     tokens = np.array([trial.answer_tokens for trial in batch.trials])
     found = []
     for probe in reading.of_answers:
+        seen = probe.observe_answer(answer)
+        for name, values in seen.items():
+            if values.shape != answer.losses.shape:
+                raise ValueError(
+                    f"the probe {name_of(probe)!r} gave {name!r} of shape {tuple(values.shape)}; expected one value per row "
+                    f"of the answers, {tuple(answer.losses.shape)} (batch × row)"
+                )
         by_row = {
-            name: _by_trial(values.double(), batch.answer).cpu().numpy()
-            for name, values in probe.observe_answer(answer).items()
+            name: _by_trial(values.double(), batch.answer).cpu().numpy() for name, values in seen.items()
         }
         sums = {
             name: np.array([row[:count].sum() for row, count in zip(table, tokens, strict=True)])

@@ -6,10 +6,11 @@ No torch: a run can be read, and its probes listed, where no model is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from budgetlens.registry.labels import Label
+from budgetlens.statistics.choices import Smallest
 from budgetlens.statistics.quantities import Quantity
 
 #: What a mean is of where a probe does not say it in words of its own.
@@ -92,6 +93,12 @@ class Declaration:
     def tested(self) -> Quantity | None:
         """The quantity whose differences are tested: the first with a smallest difference."""
         return next((each for each in self.quantities if each.smallest_difference is not None), None)
+
+    def with_smallest(self, smallest: Smallest) -> Declaration:
+        """The declaration with another smallest difference of what is tested. Raises ValueError for points of no whole."""
+        tested = self.tested
+        changed = tuple(smallest.of(each) if each is tested else each for each in self.quantities)
+        return replace(self, quantities=changed)
 
     def table(self, probe: str, kind: str) -> str:
         """The name of one of the probe's tables: ``cells``, ``totals``, ``effects`` or ``heads``."""

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from budgetlens.model.declaration import Declaration
 from budgetlens.registry.discovery import discover
-from budgetlens.registry.names import RegistryError, lookup, registered
+from budgetlens.registry.names import RegistryError, lookup
 from budgetlens.registry.parameters import from_text
+from budgetlens.registry.registering import registered
 
 if TYPE_CHECKING:
     # Annotations only: what is declared loads without torch.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
+from budgetlens.registry.characters import is_broken
 
 if TYPE_CHECKING:
     # Annotations only: what is fed is declared without torch.
@@ -78,6 +79,11 @@ class Segment:
             raise ValueError(
                 f"unknown role {self.role!r}; encoder roles are {ENCODER_ROLES}, "
                 f"decoder roles are {DECODER_ROLES}"
+            )
+        if self.text is not None and (not isinstance(self.text, str) or is_broken(self.text)):
+            raise ValueError(
+                f"the text of a segment with the role {self.role!r} is {self.text!a}; a text without broken characters "
+                "(lone surrogates) is expected"
             )
 
 

@@ -26,7 +26,7 @@ DISTRIBUTION = "budgetlens"
 _PLURALS: Mapping[str, str] = MappingProxyType({"analysis": "analyses"})
 
 #: What a class of a kind must have, besides being a frozen dataclass. Kinds not named here are functions.
-_REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "intervention": ("apply", "parse", "files", "sample_levels", "identity_levels"),
         "probe": ("declares", "categories", "observe"),
@@ -43,6 +43,13 @@ def discover(kind: str, group: str) -> Mapping[str, Any]:
     a name, where a thing can't be one of its kind, and for an entry point that can't be loaded or holds nothing of
     the kind; the message names the distribution. HiddenFolderError where another package hides one of our own.
     """
+    found = installed(kind, group)
+    _collect(kind, _of_notebook(kind, found), found)
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def installed(kind: str, group: str) -> dict[str, Any]:
+    """Everything registered as ``kind`` in what the entry points of ``group`` name, by name. Raises as :func:`discover`."""
     found: dict[str, Any] = {}
     named = entry_points(group=group)
     if not named:
@@ -57,8 +64,7 @@ def discover(kind: str, group: str) -> Mapping[str, Any]:
                 f"{_origin(entry_point)} holds nothing registered as {kind}; mark its class or function with "
                 f'@{kind}("name"), or correct the group {group!r}'
             )
-    _collect(kind, _of_notebook(kind, found), found)
-    return MappingProxyType(dict(sorted(found.items())))
+    return found
 
 
 def plugin_of(thing: Any, group: str) -> tuple[str, str] | None:
@@ -90,42 +96,43 @@ def _collect(kind: str, things: Iterable[Any], found: dict[str, Any]) -> int:
         other = found.setdefault(name, thing)
         if other is not thing:
             raise RegistryError(
-                f"two {_PLURALS.get(kind, f'{kind}s')} are called {name!r}: {_place(other)} and {_place(thing)}; "
+                f"two {_PLURALS.get(kind, f'{kind}s')} are called {name!r}: {place(other)} and {place(thing)}; "
                 "rename one of them"
             )
-        _require(kind, name, thing)
+        require(kind, name, thing)
     return count
 
 
-def _require(kind: str, name: str, thing: Any) -> None:
+def require(kind: str, name: str, thing: Any) -> None:
     """Raise RegistryError where ``thing`` can't be one of its kind."""
-    if kind not in _REQUIRED:
+    if kind not in REQUIRED:
         if isinstance(thing, type) or not callable(thing):
             raise RegistryError(
-                f"{kind} {name!r} ({_place(thing)}) is no function; register a function that makes it"
+                f"{kind} {name!r} ({place(thing)}) is no function; register a function that makes it"
             )
         return
-    expected = f"expected a frozen dataclass with {', '.join(_REQUIRED[kind])}"
+    expected = f"expected a frozen dataclass with {', '.join(REQUIRED[kind])}"
     if not isinstance(thing, type):
-        raise RegistryError(f"{kind} {name!r} ({_place(thing)}) is no class; {expected}")
+        raise RegistryError(f"{kind} {name!r} ({place(thing)}) is no class; {expected}")
     # The parameters of the class itself: a plain subclass of a frozen dataclass inherits its parent's.
     settings = vars(thing).get("__dataclass_params__")
     if settings is None or not settings.frozen:
         raise RegistryError(
-            f"{kind} {name!r} ({_place(thing)}) is not frozen; {expected}: write @dataclass(frozen=True) under "
+            f"{kind} {name!r} ({place(thing)}) is not frozen; {expected}: write @dataclass(frozen=True) under "
             f"@{kind}"
         )
     fields = {field.name for field in dataclasses.fields(thing)}
-    absent = [part for part in _REQUIRED[kind] if part not in fields and not hasattr(thing, part)]
+    absent = [part for part in REQUIRED[kind] if part not in fields and not hasattr(thing, part)]
     instead = _ALTERNATIVES.get(kind)
     if instead and all(hasattr(thing, part) for part in instead):
         absent = []
     absent += sorted(getattr(thing, "__abstractmethods__", frozenset()))
     if absent:
-        raise RegistryError(f"{kind} {name!r} ({_place(thing)}) has no {', '.join(absent)}; {expected}")
+        raise RegistryError(f"{kind} {name!r} ({place(thing)}) has no {', '.join(absent)}; {expected}")
 
 
-def _place(thing: Any) -> str:
+def place(thing: Any) -> str:
+    """Where a class or function is defined."""
     return f"{thing.__module__}.{thing.__qualname__}"
 
 

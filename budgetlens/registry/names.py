@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 Registered = TypeVar("Registered")
 
 MARK = "__registered_as__"
-
-#: Characters that would part a name from its levels, in cells and on the command line, stay out of names.
-_NAME = re.compile(r"[A-Za-z][\w.-]*")
 
 #: Names less similar than this (0 to 1) are not offered instead of one another.
 _SIMILAR = 0.5
@@ -21,24 +17,6 @@ _SIMILAR = 0.5
 
 class RegistryError(ValueError):
     """A name registered twice, a name that nothing has, or a registered thing that can't be one of its kind."""
-
-
-def registered(kind: str, name: str) -> Callable[[Registered], Registered]:
-    """Mark a class or function as the ``kind`` called ``name``; discovery finds it in its module.
-
-    Raises RegistryError for a name that does not start with a letter or holds more than letters, digits and ``_.-``.
-    """
-    if not _NAME.fullmatch(name):
-        raise RegistryError(
-            f"{name!r} is no name of a {kind}; a name starts with a letter and goes on with letters, digits, _ . or -"
-        )
-
-    def mark(thing: Registered) -> Registered:
-        # Kept on the thing itself, so that a subclass does not inherit the name of its parent.
-        setattr(thing, MARK, (kind, name, thing.__qualname__))  # type: ignore[attr-defined]
-        return thing
-
-    return mark
 
 
 def name_of(thing: Any) -> str:

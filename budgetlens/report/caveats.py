@@ -9,6 +9,7 @@ import pandas as pd
 from budgetlens.model.families import FAMILIES
 from budgetlens.registry.names import printable
 from budgetlens.runs.manifest import Manifest
+from budgetlens.statistics.decisions import CAUTIOUS_BELOW
 from budgetlens.tables.build import CUT_NAMED
 from budgetlens.tables.presentation import Table, shares_documents
 
@@ -191,10 +192,17 @@ def _of_the_effects(effects: Table | None, manifest: Manifest) -> Iterable[str]:
         warned = int(frame["caution"].fillna("").astype(str).ne("").sum())
         if warned:
             yield (
-                f"{warned} of {len(frame)} contrasts have heavier tails or more skew than this n supports: "
-                "their intervals may cover too little and p-values of the mean may be too small. The "
-                "column caution of the effects table marks them; the median and the trimmed mean stand beside."
+                f"{warned} of {len(frame)} contrasts rest on fewer than {CAUTIOUS_BELOW} independent examples. Their "
+                "intervals and p are made for tails that so small a sample need not show, and are longer and larger than "
+                "lighter tails would need; where few examples carry the mean, nothing is decided."
             )
+    families = frame.loc[frame["kind"].notna(), "family"].nunique() if "family" in frame else 1
+    if families > 1:
+        chance = 100 * (1 - 0.95**families)
+        yield (
+            f"The p of each of {families} families are corrected by themselves: if nothing had any effect at all, one or "
+            f"more of the families would show one in up to {chance:.0f} % of runs."
+        )
     if (frame["kind"] == "undecided").any():
         yield "Undecided is not the same as no effect: only the equivalence test speaks for no effect."
     undefined = int(frame["mean_difference"].isna().sum())

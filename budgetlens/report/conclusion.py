@@ -24,7 +24,7 @@ def clause(concluded: Concluded) -> str:
     decided = concluded.told[0]
     said = concluded.outcome or f"{decided.label.sentence[:1].upper()}{decided.label.sentence[1:]}"
     # Found, and too small to matter: the clause alone would say too much.
-    little = ", too little to matter" if decided.finding.small and decided.finding.decision.found else ""
+    little = ", too little to matter" if decided.finding.decision.little else ""
     return f"{said}{little}"
 
 

@@ -80,7 +80,6 @@ def headline_figures(
         of = f", the {len(first)} main ones of {len(first) + len(others)}" if len(others) else ""
         figures[effects] = effects_forest(
             first,
-            drawn.quantity.smallest_difference,
             quantity=what,
             unit=drawn.quantity.unit,
             better=drawn.quantity.better,
@@ -119,7 +118,6 @@ def outcome_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, F
         first, _ = main_effects(run.plan, tables[key])
         figures[key] = effects_forest(
             first,
-            tested.smallest_difference,
             quantity=tested.label,
             unit=tested.unit,
             better=tested.better,
@@ -168,7 +166,6 @@ def further_effects(drawn: Drawn, tables: Mapping[str, pd.DataFrame]) -> dict[st
     return {
         f"{key}_{number}": effects_forest(
             page,
-            drawn.quantity.smallest_difference,
             quantity=drawn.declared.label.sentence,
             unit=drawn.quantity.unit,
             better=drawn.quantity.better,

@@ -12,6 +12,7 @@ import pandas as pd
 from budgetlens.report.caveats import BY_MODEL, caveats, effects_of
 from budgetlens.report.page import Section, escaped, foreign, heading, slug
 from budgetlens.runs.manifest import Manifest
+from budgetlens.statistics.decisions import CARRIED, TAILS
 from budgetlens.statistics.findings import Finding, findings
 from budgetlens.statistics.verdicts import SLOPE
 from budgetlens.tables.digits import with_interval
@@ -137,21 +138,67 @@ def sentence(finding: Finding) -> str:
     signed, turned = _amounts(finding)
     count = f"n = {finding.n}"
     what = WHAT.get(finding.order, "the difference")
-    within = finding.quantity.within(finding.smallest_difference)
-    small = f", which lies {within}" if finding.small else ""
+    within = _within(finding)
+    small = f", which is small: {within}" if finding.small else ""
     subject = _subject(finding)
     if finding.kind == "none":
         return f"{what} is {signed} and lies {within} ({count})."
     if finding.kind == "undecided":
-        of = "" if finding.order == 1 else f"{what} is "
-        return f"the data do not decide: {of}{signed} ({count}{_power(finding)})."
+        return f"{_undecided(finding, what, signed)} ({count}{_power(finding)}){_median(finding)}."
     if finding.kind == "both":
         return f"{subject} rises in some layers and falls in others ({count})."
+    if finding.order == 2 and finding.first:
+        return f"{_happened(finding)}: {_meaning(finding)}, by {_size(finding)}{small} ({count})."
     if finding.order != 1:
         return f"{_meaning(finding)}: {signed}{small} ({count})."
     if finding.kind == "positive":
         return f"{subject} falls by {signed}{small} ({count})."
     return f"{subject} rises by {turned}{small} ({count})."
+
+
+def _within(finding: Finding) -> str:
+    """The bound in words; of one that is a part of the baseline's mean its size besides."""
+    within = finding.quantity.within(finding.bound)
+    if math.isnan(finding.smallest_share):
+        return within
+    scale, unit = _scale(finding)
+    return f"{within} of the baseline's mean, {scale * finding.smallest_difference:.2g} {unit}"
+
+
+def _undecided(finding: Finding, what: str, signed: str) -> str:
+    of = "" if finding.order == 1 else f"{what} is "
+    if finding.because == CARRIED:
+        few = "1 example carries" if finding.carriers == 1 else f"{finding.carriers} examples carry"
+        return f"the data do not decide, since {few} more than half of the mean: {of}{signed}"
+    if finding.because == TAILS:
+        return f"the data do not decide, since n is too small for tails like these: {of}{signed}"
+    return f"the data do not decide: {of}{signed}"
+
+
+def _median(finding: Finding) -> str:
+    """What can be said where the mean can't: the median, where its interval leaves out 0."""
+    if finding.because not in (CARRIED, TAILS) or not (finding.median_low > 0 or finding.median_high < 0):
+        return ""
+    scale, unit = _scale(finding)
+    own = with_interval(*(scale * end for end in (finding.median, finding.median_low, finding.median_high)))
+    return f"; the median is {own.replace('-', '−')} {unit}"
+
+
+def _happened(finding: Finding) -> str:
+    """What two treatments did alone and both, as changes of the quantity."""
+    scale, unit = _scale(finding)
+    amounts = (
+        f"{-scale * value:+.3g}".replace("-", "−")
+        for value in (finding.first_alone, finding.second_alone, finding.both)
+    )
+    first, second, both = amounts
+    return f"{finding.first} alone {first} {unit}, {finding.second} alone {second}, both {both}"
+
+
+def _size(finding: Finding) -> str:
+    """The interaction with its interval, without a sign: the words before it say which way."""
+    signed, turned = _amounts(finding)
+    return signed if finding.kind == "positive" else turned
 
 
 def _scale(finding: Finding) -> tuple[float, str]:
@@ -199,9 +246,19 @@ def _meaning(finding: Finding) -> str:
         return "with the second treatment the first one " + (
             "lowers it less, or raises it more" if positive else "lowers it more, or raises it less"
         )
-    help_less = positive == (finding.quantity.better == "lower")
-    more, less = ("less", "more") if help_less else ("more", "less")
-    return f"together the two help {more}, or hurt {less}, than the sum of each alone"
+    worse = positive == (finding.quantity.better == "lower")
+    helps = [
+        value * (1 if finding.quantity.better == "lower" else -1) > 0
+        for value in (finding.first_alone, finding.second_alone)
+    ]
+    if not finding.first:
+        more, less = ("less", "more") if worse else ("more", "less")
+        return f"together the two help {more}, or hurt {less}, than the sum of each alone"
+    if sum(helps) == 1:
+        return f"together they are {'worse' if worse else 'better'} than the sum of each alone"
+    if all(helps):
+        return f"together they help {'less' if worse else 'more'} than the sum of each alone"
+    return f"together they hurt {'more' if worse else 'less'} than the sum of each alone"
 
 
 def split_sentences(decomposition: Table | None) -> str:

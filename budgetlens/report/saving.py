@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,16 +60,22 @@ class Saved:
     page: Path | None = None
 
 
-def save(run: Run, *, page: bool = True) -> Saved:
+def save(run: Run, *, page: bool = True, on_step: Callable[[str], None] | None = None) -> Saved:
     """Tables of a run, with ``page`` its figures and report too: computed and saved.
+
+    ``on_step`` is told what is about to be made: statistics, figures, report.
 
     Raises RunError where another process writes to the run.
     """
+    told = on_step or (lambda step: None)
     with run.directory.locked(WAIT):
+        told("statistics")
         frames, presented = tables_of(run)
         run.directory.write_tables(frames)
         if not page:
             return Saved(frames, presented)
+        told("figures")
         drawn = draw_figures(run, frames)
         saved = save_figures(run, drawn)
+        told("report")
         return Saved(frames, presented, drawn, saved, write_report(run, presented, drawn, frames))

@@ -10,8 +10,9 @@ from pathlib import Path
 from budgetlens.report.conclusion import answer, clause
 from budgetlens.report.findings import size
 from budgetlens.runs.run import Run
+from budgetlens.statistics.decisions import TAILS
 from budgetlens.statistics.findings import Finding
-from budgetlens.statistics.verdicts import CAUTIONS, word
+from budgetlens.statistics.verdicts import CAUTIONS, UNDECIDED, word
 from budgetlens.tables.conclusions import Concluded
 from budgetlens.tables.digits import counted
 from budgetlens.tables.terminal_text import visible
@@ -82,9 +83,7 @@ def _names(models: Sequence[str]) -> str:
 def _notes(concluded: Sequence[Concluded]) -> Iterator[str]:
     """Within what small effects lie, and what stands against the intervals and tests that are shown, each once."""
     shown = [told.finding for own in concluded for told in own.told]
-    bounds = dict.fromkeys(
-        own.quantity.within(own.smallest_difference) for own in shown if own.small or own.kind == "none"
-    )
+    bounds = dict.fromkeys(own.quantity.within(own.bound) for own in shown if own.small or own.kind == "none")
     if bounds:
         yield f"{' and '.join(bounds).capitalize()} a difference is too small to matter."
     codes = dict.fromkeys(code for own in shown for code in own.cautions)
@@ -123,11 +122,12 @@ def _rows(concluded: Sequence[Concluded], width: int) -> Iterator[list[str]]:
 
 
 def _word(finding: Finding) -> str:
-    return f"{word(finding.decision, finding.order, finding.quantity)}{', small' if _little(finding) else ''}"
-
-
-def _little(finding: Finding) -> bool:
-    return finding.small and finding.decision.found
+    if finding.because == TAILS:
+        # What it is too small for is among the cautions.
+        return f"{UNDECIDED} (n too small)"
+    alone = (finding.first_alone, finding.second_alone)
+    found = word(finding.decision, finding.order, finding.quantity, alone=alone)
+    return f"{found}{', small' if finding.decision.little else ''}"
 
 
 def _end(run: Run, caveats: int, page: Path | None, width: int) -> Iterator[str]:

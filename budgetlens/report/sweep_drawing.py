@@ -8,7 +8,6 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 from budgetlens.runs.run import Run
-from budgetlens.statistics.verdicts import SMALLEST_EFFECT
 from figures import effects_forest, interaction_plot
 
 #: So many cells of the headline contrasts have room along the axis.
@@ -33,7 +32,6 @@ def sweep_figures(sweep: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, F
     drawn = {
         "model_effects": effects_forest(
             panels.assign(baseline="", treatment=""),
-            SMALLEST_EFFECT,
             unit="nats per token",
             title=f"Effects by model: {setting}",
         )

@@ -84,7 +84,8 @@ class Manifest:
     ``left_out`` tells, by identifier, why an example is in no cell. ``computed`` tells how the parts were: on which
     ``processors`` (parts by kind), and which in ``smaller_batches``. ``cautions`` are sentences about the design's levels
     that a reader must know. ``source`` is the run that a re-analysis reads.
-    ``content`` is the whole as it was written.
+    ``choices`` is what was chosen of the statistics (:mod:`budgetlens.statistics.choices`). ``content`` is the whole as it
+    was written.
     """
 
     analysis: str
@@ -104,6 +105,7 @@ class Manifest:
     computed: Mapping[str, Any] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
     source: str | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT
     content: Mapping[str, Any] = field(default_factory=dict)
 
@@ -283,6 +285,7 @@ def _parsed(content: Any) -> Manifest:
         computed=_table(content, "computed", needed=False),
         cautions=tuple(_texts(content, "cautions")),
         source=_maybe(_text, content, "source", ""),
+        choices=_table(content, "choices", needed=False),
         format=form,
         content=content,
     )

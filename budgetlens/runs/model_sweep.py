@@ -25,7 +25,7 @@ from budgetlens.runs.files import WriteError
 from budgetlens.runs.known_models import model_path
 from budgetlens.runs.manifest import MODELS, OVER
 from budgetlens.runs.memory import free_memory, is_out_of_memory
-from budgetlens.runs.request import RunRequest, execute, require_creatable, require_runnable
+from budgetlens.runs.request import RunRequest, chosen, execute, require_creatable, require_runnable
 from budgetlens.runs.run import Run
 from budgetlens.runs.running import corpus_details, design_details, file_hashes, keep_rows
 from budgetlens.runs.storage import RunDirectory
@@ -60,7 +60,9 @@ def sweep(
     names = request.chosen_models
     with directory.locked():
         directory.begin(identity, _details(request, corpus))
-        directory.renew(design_details(request.analysis, request.options.protocol))
+        directory.renew(
+            {**design_details(request.analysis, request.options.protocol), **chosen(request.choices)}
+        )
         keep_rows(directory, corpus)
         # Models of an earlier command stay: each has a row of its own, whoever else is swept.
         known = {one.name: one for one in swept_in(directory)}
@@ -87,7 +89,7 @@ def _require_sweep(request: RunRequest) -> None:
     analysis = request.analysis
     if analysis.reads and request.source is not None:
         raise ValueError(
-            f"--from re-analyses one run as it is; leave --model out, or run {analysis.reads} first"
+            f"source=… (--from) re-analyses one run as it is; leave model (--model) out, or run {analysis.reads} first"
         )
     require_runnable(replace(request, analysis=find_analysis(analysis.reads)) if analysis.reads else request)
     if request.revision is not None and len(request.chosen_models) > 1:

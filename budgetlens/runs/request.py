@@ -33,6 +33,7 @@ from budgetlens.runs.running import (
 )
 from budgetlens.runs.storage import RunDirectory
 from budgetlens.runs.tokens import save_token_attention, stored_examples
+from budgetlens.statistics.choices import Choices
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class RunRequest:
     ``models`` are hub names or directories; none takes the analysis's, or else the built-in one. ``corpus``, ``n``
     and ``encoder_tokens`` None take the analysis's. ``out`` None takes a directory under ``runs`` named after
     the run's identity. ``source`` is the finished run that a re-analysis reads.
-    ``tokens`` is the number of first examples whose attention is kept token by token, or the identifiers of some.
+    ``choices`` is what is chosen of the statistics. ``tokens`` is the number of first examples whose attention is kept
+    token by token, or the identifiers of some.
     """
 
     analysis: Analysis
@@ -56,6 +58,7 @@ class RunRequest:
     dtype: str = "auto"
     encoder_tokens: int | None = None
     options: RunOptions = field(default_factory=RunOptions)
+    choices: Choices = field(default_factory=Choices)
     tokens: int | tuple[str, ...] = 0
     quiet: bool = False
     command: Sequence[str] = ()
@@ -130,7 +133,9 @@ def execute(request: RunRequest, corpus: Corpus | None = None, model: LoadedMode
         command=request.command,
         progress=not request.quiet,
     )
-    _renew_details(directory, design_details(request.analysis, request.options.protocol))
+    _renew_details(
+        directory, {**design_details(request.analysis, request.options.protocol), **chosen(request.choices)}
+    )
     if request.tokens:
         _keep_tokens(request, model, corpus, directory)
     return Run.open(path, corpus=request.corpus, made_by=request.analysis)
@@ -163,19 +168,30 @@ def _read_again(request: RunRequest, corpus: Corpus | None, model: LoadedModel |
     else:
         out = None if request.out is None else request.out.with_name(f"{request.out.name}-{analysis.reads}")
         source = execute(replace(request, analysis=find_analysis(analysis.reads), out=out), corpus, model)
-    return read_again(analysis, source, request.out, request.command)
+    run = read_again(analysis, source, request.out, request.command)
+    _renew_details(run.directory, chosen(request.choices))
+    return Run.open(run.path)
+
+
+def chosen(choices: Choices) -> dict[str, Any]:
+    """The key of run.json that keeps what was chosen of the statistics."""
+    return {"choices": choices.to_mapping()}
 
 
 def _refuse_other(request: RunRequest, manifest: Manifest) -> None:
     """Raise ValueError where options ask for another run than the one that is read again."""
-    asked = {"--model": request.models or None, "--corpus": request.corpus, "--n": request.n}
+    asked = {
+        "model (--model)": request.models or None,
+        "corpus (--corpus)": request.corpus,
+        "n (--n)": request.n,
+    }
     given = [name for name, value in asked.items() if value is not None]
     if request.options.protocol == "published" and manifest.protocol != "published":
-        given.append("--protocol published")
+        given.append("protocol (--protocol)")
     if given:
         raise ValueError(
-            f"--from re-analyses a run as it is (protocol {manifest.protocol}, model {manifest.model.name}, corpus "
-            f"{manifest.corpus.name}, n {manifest.corpus.n}); leave {' and '.join(given)} out"
+            f"source=… (--from) re-analyses a run as it is (protocol {manifest.protocol}, model {manifest.model.name}, "
+            f"corpus {manifest.corpus.name}, n {manifest.corpus.n}); leave {' and '.join(given)} out"
         )
 
 
@@ -219,13 +235,13 @@ def require_creatable(path: Path) -> None:
         existing = existing.parent
     if not existing.is_dir():
         raise ValueError(
-            f"--out {path} is a file; give a directory, which need not exist yet"
+            f"{path} (out=… or --out) is a file; give a directory, which need not exist yet"
             if existing == path
-            else f"--out {path} can't be made, since {existing} is a file; give another directory"
+            else f"{path} (out=… or --out) can't be made, since {existing} is a file; give another directory"
         )
     if not os.access(existing, os.W_OK | os.X_OK):
         raise ValueError(
-            f"--out {path} can't be written: no permission in {existing}; give another directory"
+            f"{path} (out=… or --out) can't be written: no permission in {existing}; give another directory"
         )
     if existing == path and path != Path("runs") and RunDirectory(path).holds_something_else:
         raise RunError(f"{path} is not empty and holds no run.json; give an empty or new directory")
@@ -234,7 +250,9 @@ def require_creatable(path: Path) -> None:
 def require_runnable(request: RunRequest) -> None:
     """Raise ValueError for a ``source``, unknown names and levels, no device, and a design without anything to compare."""
     if request.source is not None:
-        raise ValueError(f"{request.analysis.name} runs a model and re-analyses no run; leave --from out")
+        raise ValueError(
+            f"{request.analysis.name} runs a model and re-analyses no run; leave source=… (--from) out"
+        )
     plan = request.analysis.plan(request.options.protocol)
     # Names first: a misspelt level is not cured by a second one.
     _ = plan.design.interventions

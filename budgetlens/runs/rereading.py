@@ -25,7 +25,7 @@ def read_again(analysis: Analysis, source: Run, out: Path | None, command: Seque
     manifest = source.manifest
     if manifest.is_sweep:
         raise ValueError(
-            f"{source.path} is a sweep over models; give one of its runs with --from, such as "
+            f"{source.path} is a sweep over models; give one of its runs with source=… or --from, such as "
             f"{next((one.place(source.path) for one in source.swept), source.path)}"
         )
     if manifest.analysis != analysis.reads:
@@ -36,7 +36,9 @@ def read_again(analysis: Analysis, source: Run, out: Path | None, command: Seque
     identity = {"analysis": analysis.name, "source": manifest.identity}
     directory = RunDirectory(out or _default_path(analysis.name, manifest.model.name, identity))
     if directory.path.resolve() == source.path.resolve():
-        raise ValueError(f"--out {directory.path} is the run that is re-analysed; give another directory")
+        raise ValueError(
+            f"{directory.path} (out=… or --out) is the run that is re-analysed; give another directory"
+        )
     with directory.locked():
         directory.begin(
             identity,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from budgetlens.runs.storage import EXAMPLES, ROWS, RunDirectory, part_name
 from budgetlens.runs.swept import Swept, swept_in
 from budgetlens.runs.texts import read_texts
 from budgetlens.statistics.budget_arrays import BudgetArray
+from budgetlens.statistics.choices import Choices
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.live import idle_in_every_example, same_in_every_example
 from budgetlens.statistics.quantities import Quantity
@@ -53,6 +54,8 @@ class Run:
     manifest: Manifest
     corpus: str | None = None
     made_by: Analysis | None = None
+    given: Choices | None = None
+    """What its reader chose of the statistics; None: what run.json says."""
 
     @classmethod
     def open(cls, path: str | Path, *, corpus: str | None = None, made_by: Analysis | None = None) -> Self:
@@ -89,12 +92,24 @@ class Run:
     def plan(self) -> Plan:
         """Its cells and what is compared, without contrasts that could not act in what was fed."""
         plan = self.analysis.plan(self.manifest.protocol)
+        if self.choices.correction is not None:
+            plan = replace(plan, correction=self.choices.correction)
         if "start" not in self.manifest.identity:
             # Runs that do not say how their decoder inputs start are of a time when all started with one token.
             plan = plan.without_forced_start()
         if TRIALS not in self.kinds:
             return plan
         return live_plan(plan, idle_in_every_example(self.trials), same_in_every_example(self.trials))
+
+    @cached_property
+    def choices(self) -> Choices:
+        """What was chosen of the statistics. Raises RunError where run.json names choices that there are not."""
+        if self.given is not None:
+            return self.given
+        try:
+            return Choices.from_mapping(self.manifest.choices)
+        except ValueError as error:
+            raise RunError(f"{self.path} {error}; give the options again with `budgetlens tables`") from error
 
     @property
     def seed(self) -> int:
@@ -118,9 +133,9 @@ class Run:
         if not RunDirectory(path).is_run:
             raise RunError(
                 f"{self.path} re-analyses {path}, where no run is any more; bring it back, or re-analyse it "
-                "where it is now with --from into another directory"
+                "where it is now with source=… or --from into another directory"
             )
-        source = Run.open(path)
+        source = replace(Run.open(path), given=self.choices)
         if source.manifest.identity != self.manifest.identity.get("source"):
             raise RunError(f"{path} is another run than the one that {self.path} re-analysed")
         return source
@@ -137,7 +152,8 @@ class Run:
         for one in self.swept:
             if not one.failure:
                 try:
-                    found[one.name] = type(self).open(one.place(self.path), corpus=self.corpus)
+                    own = type(self).open(one.place(self.path), corpus=self.corpus)
+                    found[one.name] = replace(own, given=self.choices)
                 except RunError as error:
                     found[one.name] = error
         return found
@@ -202,7 +218,21 @@ class Run:
         for name in dict.fromkeys((*asked, *self.kinds)):
             if name in self.kinds and (name in known or name in kept):
                 found[name] = known[name].declares if name in known else Declaration.from_mapping(kept[name])
-        return dict(sorted(found.items(), key=lambda item: not item[1].outcome))
+        return dict(sorted(self._chosen(found).items(), key=lambda item: not item[1].outcome))
+
+    def _chosen(self, found: Mapping[str, Declaration]) -> dict[str, Declaration]:
+        """The declarations with the smallest differences that were chosen. Raises ValueError for another probe."""
+        chosen = dict(found)
+        for name, smallest in self.choices.smallest.items():
+            probe = name or next((own for own, declared in found.items() if declared.outcome), "")
+            if probe not in found or found[probe].tested is None:
+                tested = [own for own, declared in found.items() if declared.tested is not None]
+                raise ValueError(
+                    f"--smallest-effect names the probe {name!r}, which tests no differences in {self.path}; those that do: "
+                    f"{', '.join(tested) or 'none'}"
+                )
+            chosen[probe] = found[probe].with_smallest(smallest)
+        return chosen
 
     @cached_property
     def outcome(self) -> str:
@@ -246,8 +276,9 @@ class Run:
 
     @cached_property
     def inference(self) -> Inference:
-        """How anything is inferred from this run: its seed, its plan's correction, its documents."""
-        return Inference(seed=self.seed, correction=self.plan.correction, clusters=self.documents)
+        """How anything is inferred from this run: its seed, its plan's correction, its documents, its outcome's bound."""
+        whole = Inference(seed=self.seed, correction=self.plan.correction, clusters=self.documents)
+        return whole.of(self.outcome_quantity)
 
     def arrays(self, kind: str, category: str, quantities: Sequence[str]) -> dict[str, list[BudgetArray]]:
         """Records of attention as dense arrays (:func:`budgetlens.runs.arrays.read_arrays`), per quantity.

@@ -123,7 +123,7 @@ class RunDirectory:
             if digest not in self._told_digests():
                 raise RunError(
                     f"{self.path} holds parts of a run, but neither {RUN} nor {COPY} is there and sound, and the parts are "
-                    "not those of this command; bring run.json back, or give another --out"
+                    "not those of this command; bring run.json back, or give another directory (out=… or --out)"
                 )
             print(
                 f"{self.manifest_path} and its copy were lost or damaged: they are written anew, since the parts are those "
@@ -144,11 +144,14 @@ class RunDirectory:
         """Let run.json tell other details than it does; its identity stays. To be called under the lock."""
         details = json.loads(json.dumps(details))
         content = self.manifest().content
-        if any(content.get(key) != value for key, value in details.items()):
+        # What is not there and what is empty say the same.
+        if any((content.get(key) or None) != (value or None) for key, value in details.items()):
             write_manifest(self.path, {**content, **details})
 
     @contextlib.contextmanager
-    def locked(self, remedy: str = "wait for it or give another --out") -> Iterator[None]:
+    def locked(
+        self, remedy: str = "wait for it or give another directory (out=… or --out)"
+    ) -> Iterator[None]:
         """Hold the directory for this process; RunError with ``remedy`` where another process holds it.
 
         The system lets go of it when the process ends, however it does.
@@ -361,12 +364,12 @@ def _refusal(path: Path, manifest: Manifest, ours: Mapping[str, Any]) -> str:
     if manifest.format != FORMAT:
         return (
             f"{path} holds a run of an earlier version (format {manifest.format}), which this version reads but can't "
-            "continue; give another --out"
+            "continue; give another directory (out=… or --out)"
         )
     theirs = manifest.identity
     differing = sorted(key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key))
     lines = "; ".join(_difference(key, theirs.get(key), ours.get(key)) for key in differing)
-    return f"{path} holds another run ({lines}); give another --out, or remove it"
+    return f"{path} holds another run ({lines}); give another directory (out=… or --out), or remove it"
 
 
 def _difference(key: str, theirs: Any, ours: Any) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
-Correction = Literal["holm", "bonferroni"]
+from budgetlens.statistics.correction_names import Correction
 
 
 def adjusted_p(p: NDArray[np.float64], correction: Correction = "holm") -> NDArray[np.float64]:
-    """Holm (1979) or Bonferroni p within one family.
+    """Holm (1979) or Bonferroni p within one family, Benjamini and Hochberg's (1995) q, or the p themselves.
 
     An undefined p stays NaN but still counts as a member: the family was declared before the data were seen.
     """
@@ -21,7 +19,14 @@ def adjusted_p(p: NDArray[np.float64], correction: Correction = "holm") -> NDArr
     undefined = np.isnan(values)
     known = np.where(undefined, 1.0, values)
     # By hand: statsmodels collects all garbage at every call, which took half of a small run's time.
-    if correction == "bonferroni":
+    if correction == "none":
+        adjusted = known
+    elif correction == "fdr":
+        order = np.argsort(-known, kind="stable")
+        steps = known[order] * known.size / np.arange(known.size, 0, -1)
+        adjusted = np.empty_like(known)
+        adjusted[order] = np.minimum(np.minimum.accumulate(steps), 1.0)
+    elif correction == "bonferroni":
         adjusted = np.minimum(known * known.size, 1.0)
     else:
         order = np.argsort(known, kind="stable")

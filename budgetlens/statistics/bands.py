@@ -11,32 +11,28 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special, stats
 
 from budgetlens.statistics.adjustment import adjusted_p, false_discovery_q
 from budgetlens.statistics.budget_arrays import BudgetArray, budget_arrays
-from budgetlens.statistics.contrasts import Contrast
-from budgetlens.statistics.decisions import TAILS, decide
+from budgetlens.statistics.contrasts import Contrast, reference_weights
+from budgetlens.statistics.decisions import coverage_cautions, decide, joined
 from budgetlens.statistics.inference import Inference
-from budgetlens.statistics.intervals import (
-    bca_interval,
-    column_cautions,
-    heavy_tails,
-    left_out_sums,
-    resampled_sums,
-)
 from budgetlens.statistics.permutations import max_statistic
 from budgetlens.statistics.quantities import Quantity
+from budgetlens.statistics.tails import TailedMeans, tailed, tailed_means
 from budgetlens.statistics.verdicts import verdict
 
 Budgets: TypeAlias = pd.DataFrame | BudgetArray | Sequence[BudgetArray]
 
-CELLS_TOGETHER = 16
-#: Most resamples and sign patterns of these many columns: more take minutes and move no interval that is read.
-RESAMPLES = 1_999
+#: Most sign patterns of these many columns: more take minutes and move no band that is read.
 SIGN_FLIPS = 4_999
 #: Rate under which a head of a map is discovered.
 FALSE_DISCOVERIES = 0.05
+#: Examples from which on a map of heads without any effect has a discovery in 6 % of samples at most
+#: (``python -m tests.simulation``): the smallest p of many heads lie far out in the tails.
+MAPPED_FROM = 200
+#: Columns that are computed together; bounds the memory.
+CHUNK = 4_096
 NAN = float("nan")
 ABSENT = "no example has this observation"
 #: Differences this small, beside what was subtracted, are rounding of the model's float32.
@@ -54,29 +50,21 @@ def as_arrays(budgets: Budgets) -> list[BudgetArray]:
 
 
 def share_table(budgets: Budgets, inference: Inference) -> pd.DataFrame:
-    """Mean share of each role in each layer and cell, averaged over heads, with a BCa interval over examples.
+    """Mean share of each role in each layer and cell, averaged over heads, with an interval over examples.
 
     Args:
         budgets: `budgets` records (columns example, cell, stack, block, layer, head, role, share) or arrays
             of them; averaged by document before where examples share one (`by_document`).
-        inference: its confidence is that of each interval by itself; no more than `RESAMPLES` are drawn.
+        inference: its confidence is that of each interval by itself.
 
     Returns:
         Columns cell, stack, block, layer, role, n, mean, sd (over examples), low, high, caution, reason.
     """
     frames = []
-    few = inference.at_most(RESAMPLES)
     for budget in as_arrays(budgets):
-        # Cells together share their resamples, which are dear to draw; not all, for the sake of memory.
-        for first in range(0, len(budget.cells), CELLS_TOGETHER):
-            cells = range(first, min(first + CELLS_TOGETHER, len(budget.cells)))
-            shares = [_head_means(budget, cell).reshape(len(budget.examples), -1) for cell in cells]
-            described = _described_columns(np.hstack(shares), few)
-            for position, cell in enumerate(cells):
-                width = shares[position].shape[1]
-                own = slice(position * width, (position + 1) * width)
-                found = {name: column[own] for name, column in described.items()}
-                frames.append(_labelled(budget, found, cell=budget.cells[cell]))
+        for cell, name in enumerate(budget.cells):
+            shares = _head_means(budget, cell).reshape(len(budget.examples), -1)
+            frames.append(_labelled(budget, _described_columns(shares, inference), cell=name))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -91,7 +79,8 @@ def share_differences(
     The statistic of a layer is |t|, that of the band its maximum over the layers of one role. Its null distribution
     comes from flipping the signs of whole examples, all layers together, which keeps the dependence between layers
     (Westfall and Young 1993, section 2.5; Nichols and Holmes 2002). The p flips the differences themselves; the band
-    flips their deviations from the mean.
+    flips their deviations from the mean. Sign flips know no skewed tails: band and p are made longer and larger by the
+    factor that Student's t needs for the same examples (:mod:`budgetlens.statistics.tails`).
 
     Args:
         budgets: as in `share_table`.
@@ -103,9 +92,9 @@ def share_differences(
 
     Returns:
         Columns contrast, family, order, stack, block, layer, role, n, mean, standard_error, band_low, band_high,
-        p (of the layer alone), p_simultaneous, smallest_effect, p_tost (equivalence, t-based, of the layer alone),
-        p_tost_holm (over the layers of the contrast and role), kind and verdict (of the layer), caution (as that of a paired
-        effect, of the layer alone), reason. An example counts where it has every layer of the role.
+        p (of the layer alone), p_simultaneous, smallest_effect, p_tost (equivalence, of the layer alone),
+        p_tost_holm (over the layers of the contrast and role), kind, because and verdict (of the layer), caution (as that
+        of a paired effect), reason. An example counts where it has every layer of the role.
     """
     few = inference.at_most(SIGN_FLIPS)
     frames = []
@@ -122,28 +111,36 @@ def share_differences(
                 family=contrast.family,
                 order=contrast.effect_order,
             )
-            frames.append(_with_verdicts(table, quantity, few))
+            bounds = few.bounds(_reference_shares(budget, contrast), len(table))
+            frames.append(_with_verdicts(table.assign(smallest_effect=bounds), quantity, few))
     return pd.concat(frames, ignore_index=True)
 
 
 def _with_verdicts(table: pd.DataFrame, quantity: Quantity, inference: Inference) -> pd.DataFrame:
     """The rows of one contrast with equivalence tests (Schuirmann 1987) and a verdict of every layer."""
-    mean, error, degrees = table["mean"], table["standard_error"], table["n"] - 1
-    smallest = inference.smallest_difference
-    above, under = (special.stdtr(degrees, (sign * mean - smallest) / error).to_numpy() for sign in (-1, 1))
-    table = table.assign(smallest_effect=smallest, p_tost=np.maximum(above, under))
+    mean, error, asymmetry = (
+        table[name].to_numpy(dtype=np.float64) for name in ("mean", "standard_error", "asymmetry")
+    )
+    means = TailedMeans(mean, error, asymmetry, table["n"].to_numpy())
+    student = table["p_student"]
+    table = table.drop(columns=["asymmetry", "p_student"]).assign(
+        p_tost=means.p_equivalence(table["smallest_effect"].to_numpy()), smallest_share=inference.stated.share
+    )
     table["p_tost_holm"] = table.groupby("role", sort=False)["p_tost"].transform(
         lambda p: adjusted_p(p.to_numpy())
     )
     columns = ("band_low", "band_high", "p_simultaneous", "p_tost_holm")
     decisions = [
-        decide(low, high, p, p_equivalence, inference.alpha)
-        for low, high, p, p_equivalence in zip(*(table[name] for name in columns), strict=True)
+        decide(low, high, p, p_equivalence, inference.alpha, p_student=p_student)
+        for low, high, p, p_equivalence, p_student in zip(
+            *(table[name] for name in columns), student, strict=True
+        )
     ]
     table["kind"] = [decision.kind for decision in decisions]
+    table["because"] = [decision.because for decision in decisions]
     table["verdict"] = [
-        verdict(decision, smallest, order, quantity)
-        for decision, order in zip(decisions, table["order"], strict=True)
+        verdict(decision, inference.bound(size), order, quantity)
+        for decision, size, order in zip(decisions, table["smallest_effect"], table["order"], strict=True)
     ]
     return _notes_last(table)
 
@@ -156,9 +153,9 @@ def _notes_last(table: pd.DataFrame) -> pd.DataFrame:
 def head_map(budgets: Budgets, contrasts: Sequence[Contrast]) -> pd.DataFrame:
     """Contrasts of shares for every layer and head, with the false discovery rate controlled.
 
-    p is of a one-sample t test over examples: with thousands of heads, a permutation p cannot get small
-    enough for the correction, and a share cannot have the tails of an NLL. q is Benjamini and Hochberg's
-    (1995), over all layers, heads and roles of a contrast.
+    p is of the mean over examples, made for long tails: with thousands of heads, a permutation p cannot get small
+    enough for the correction. q is Benjamini and Hochberg's (1995), over all layers, heads and roles of a contrast.
+    Under `MAPPED_FROM` examples no head is discovered, whatever its q.
 
     Args:
         budgets: as in `share_table`.
@@ -166,19 +163,19 @@ def head_map(budgets: Budgets, contrasts: Sequence[Contrast]) -> pd.DataFrame:
 
     Returns:
         Columns contrast, family, stack, block, layer, head, role, n, mean, standard_error, p, q,
-        discovered (q of at most `FALSE_DISCOVERIES`), caution (as that of a paired effect, of the head alone), reason.
+        discovered (q of at most `FALSE_DISCOVERIES`, and enough examples), caution (as that of a paired effect), reason.
     """
     frames = []
     for budget in as_arrays(budgets):
         extents = _extents(budget)
         for contrast in contrasts:
             values = _weighted_cells(budget, contrast)
-            found = _t_tested(
+            found = _tested(
                 values.reshape(len(budget.examples), -1), _extent(budget, extents, contrast).reshape(-1)
             )
             table = _labelled(budget, found, heads=True, contrast=contrast.name, family=contrast.family)
             table["q"] = false_discovery_q(table["p"].to_numpy())
-            table["discovered"] = table["q"] <= FALSE_DISCOVERIES
+            table["discovered"] = (table["q"] <= FALSE_DISCOVERIES) & (table["n"] >= MAPPED_FROM)
             frames.append(table)
     return _notes_last(pd.concat(frames, ignore_index=True))
 
@@ -209,8 +206,17 @@ def _contrast_shares(budget: BudgetArray, contrast: Contrast) -> NDArray[np.floa
     return _weighted_cells(budget, contrast).mean(axis=2, dtype=np.float64)
 
 
+def _reference_shares(budget: BudgetArray, contrast: Contrast) -> NDArray[np.float64]:
+    """Mean share in what a contrast starts from, by layer and role, flat as the rows of its table."""
+    weights = reference_weights(contrast)
+    total = sum(weight * _head_means(budget, budget.cells.index(cell)) for cell, weight in weights.items())
+    seen = np.isfinite(total)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (np.where(seen, total, 0.0).sum(axis=0) / seen.sum(axis=0)).reshape(-1)
+
+
 def _described_columns(values: NDArray[np.float64], inference: Inference) -> dict[str, NDArray]:
-    """n, mean, sd and BCa interval of every column over its own finite examples."""
+    """n, mean, sd and interval of every column over its own finite examples."""
     columns = values.shape[1]
     found = _blank(columns, "mean", "sd", "low", "high")
     for rows, chosen in _groups(np.isfinite(values)):
@@ -228,12 +234,9 @@ def _described_columns(values: NDArray[np.float64], inference: Inference) -> dic
         found["sd"][chosen] = part.std(axis=0, ddof=1)
         varies = _varies(part)
         found["reason"][chosen[~varies]] = CONSTANT
-        part = part[:, varies]
-        resampled = resampled_sums(part, seed=inference.seed, resamples=inference.resamples) / n
-        left_out = left_out_sums(part) / (n - 1)
-        low, high = bca_interval(part.mean(axis=0), resampled, left_out, inference.confidence)
+        low, high = tailed_means(part[:, varies], None, n).interval(inference.confidence)
         found["low"][chosen[varies]], found["high"][chosen[varies]] = low, high
-        found["caution"][chosen[varies][heavy_tails(part)]] = TAILS
+        found["caution"][chosen[varies]] = joined(*coverage_cautions(n))
     return found
 
 
@@ -245,7 +248,17 @@ def _banded(
     `values` has shape [example, layer, role]; `scale`, [layer, role], is the size of what was subtracted.
     """
     examples, layers, roles = values.shape
-    found = _blank(layers * roles, "mean", "standard_error", "band_low", "band_high", "p", "p_simultaneous")
+    names = (
+        "mean",
+        "standard_error",
+        "asymmetry",
+        "band_low",
+        "band_high",
+        "p",
+        "p_simultaneous",
+        "p_student",
+    )
+    found = _blank(layers * roles, *names)
     cube = {name: column.reshape(layers, roles) for name, column in found.items()}
     # A layer that nobody observed must not empty the role; one that some lack leaves those examples out.
     observed = np.asarray(np.isfinite(values).any(axis=0))
@@ -269,7 +282,7 @@ def _banded(
         role_of = np.tile(np.arange(chosen.size), layers)[usable]
         tested = max_statistic(flat[:, usable], role_of, inference)
         cautions = np.full(usable.size, "", dtype=object)
-        cautions[usable] = column_cautions(flat[:, usable])
+        cautions[usable] = joined(*coverage_cautions(n))
         cube["caution"][:, chosen] = cautions.reshape(layers, chosen.size)
         for name, column in tested.items():
             block = np.full(usable.size, NAN)
@@ -278,33 +291,31 @@ def _banded(
     return found
 
 
-def _t_tested(values: NDArray[np.float32], scale: NDArray[np.float32]) -> dict[str, NDArray]:
-    """n, mean, standard error and two-sided t-test p of every column over its finite examples.
+def _tested(values: NDArray[np.float32], scale: NDArray[np.float32]) -> dict[str, NDArray]:
+    """n, mean, standard error and two-sided p of every column over its finite examples.
 
     `scale` is the size of what was subtracted for each column.
     """
-    found = _blank(values.shape[1], "mean", "standard_error", "p")
-    n = np.isfinite(values).sum(axis=0)
-    found["n"][:] = n
-    found["reason"][n == 0] = ABSENT
-    found["reason"][n == 1] = "one example: no test"
-    found["reason"][(n > 1) & (n < values.shape[0])] = "some examples left out: not observed"
-    seen = np.flatnonzero(n > 0)
-    part = values[:, seen]
-    mean = np.asarray(np.nanmean(part, axis=0, dtype=np.float64))
-    found["mean"][seen] = mean
-    tested = n[seen] > 1
-    squares = np.asarray(np.nansum((part - mean.astype(np.float32)) ** 2, axis=0, dtype=np.float64))
-    extent = np.nanmax(np.abs(part), axis=0)
-    spread = np.nanmax(part, axis=0) - np.nanmin(part, axis=0)
-    constant = spread <= np.maximum(1e-6 * extent, ROUNDING * scale[seen])
-    found["reason"][seen[constant & tested]] = CONSTANT
-    tested &= ~constant
-    chosen = seen[tested]
-    error = np.sqrt(squares[tested] / (n[chosen] - 1) / n[chosen])
-    found["standard_error"][chosen] = error
-    found["p"][chosen] = 2 * stats.t.sf(np.abs(mean[tested]) / error, n[chosen] - 1)
-    found["caution"][chosen] = column_cautions(values[:, chosen].astype(np.float64))
+    examples, columns = values.shape
+    found = _blank(columns, "mean", "standard_error", "p")
+    for start in range(0, columns, CHUNK):
+        own = np.arange(start, min(start + CHUNK, columns))
+        part = values[:, own].astype(np.float64)
+        for rows, places in _groups(np.isfinite(part)):
+            chosen, n = own[places], int(rows.sum())
+            found["n"][chosen] = n
+            if n < 2:
+                found["mean"][chosen] = part[np.ix_(rows, places)].mean(axis=0) if n else NAN
+                found["reason"][chosen] = "one example: no test" if n else ABSENT
+                continue
+            seen = part[np.ix_(rows, places)]
+            means = tailed(seen.mean(axis=0), seen)
+            varies = _varies(seen, scale[chosen])
+            found["mean"][chosen] = means.estimate
+            found["standard_error"][chosen] = np.where(varies, means.error, NAN)
+            found["p"][chosen] = np.where(varies, means.p_difference, NAN)
+            found["caution"][chosen] = np.where(varies, joined(*coverage_cautions(n)), "")
+            found["reason"][chosen] = np.where(varies, _partly(n, examples), CONSTANT)
     return found
 
 

@@ -1,7 +1,7 @@
 """Means and splits of many quantities at once: a column per layer, head or role, a row per example.
 
 The statistics are those of :mod:`budgetlens.statistics.ratios`, for columns that each have a total of their own: a ratio
-of means with a paired bootstrap interval, withheld where the interval of its denominator holds 0.
+of means with its interval, withheld where the interval of its denominator holds 0.
 """
 
 from __future__ import annotations
@@ -13,24 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from budgetlens.statistics.decisions import TAILS
+from budgetlens.statistics.decisions import coverage_cautions, joined
 from budgetlens.statistics.inference import Inference
-from budgetlens.statistics.intervals import (
-    bca_interval,
-    column_cautions,
-    heavy_tails,
-    left_out_sums,
-    resampled_sums,
-    standard_errors,
-    unit_sums,
-)
 from budgetlens.statistics.paired_inputs import unit_labels
+from budgetlens.statistics.tails import tailed, tailed_means, unit_sums
 
 Floats = NDArray[np.float64]
 
-#: Most resamples of these many columns: more take minutes and move no interval that is read.
-RESAMPLES = 1_999
-#: Columns that are resampled together; bounds the memory.
+#: Columns that are computed together; bounds the memory.
 CHUNK = 256
 #: Differences of shares below this are rounding of float32, not effects.
 ROUNDING = 1e-5
@@ -43,7 +33,7 @@ ONE_DOCUMENT = "one document: no interval"
 
 @dataclass(frozen=True)
 class ColumnMeans:
-    """Per column: examples, independent units among them, mean, BCa interval of the mean, its standard error
+    """Per column: examples, independent units among them, mean, interval of the mean, its standard error
     (cluster-robust where examples share documents), what to be cautious of, and why something is NaN.
     """
 
@@ -77,7 +67,7 @@ class ColumnSplit:
 def means_of_columns(
     values: Floats, inference: Inference, *, clusters: Sequence[object] | NDArray | None = None
 ) -> ColumnMeans:
-    """Mean and BCa interval of every column over its finite examples.
+    """Mean and interval of every column over its finite examples.
 
     Args:
         values: shape [examples, columns]; NaN leaves an example out of its column.
@@ -99,8 +89,8 @@ def split_of_columns(
     Args:
         points: two or more arrays [examples, columns] of the same examples and columns.
         names: a name per step; step i is ``points[i] - points[i + 1]``.
-        inference: no more than `RESAMPLES` are drawn; the same serve every column, step and total.
-        clusters: label per example; examples of one label (a shared document) are resampled together.
+        inference: confidence of every interval.
+        clusters: label per example; examples of one label (a shared document) are one independent unit.
 
     Returns:
         Means of the steps and of the total over the examples that are finite at every point, and the ratio of
@@ -115,7 +105,6 @@ def split_of_columns(
     reasons, cautions = (np.full((len(names), columns), "", dtype=object) for _ in range(2))
     finite = np.logical_and.reduce([np.isfinite(point) for point in points])
     documents = unit_labels(clusters, len(finite))
-    few = inference.at_most(RESAMPLES)
     for rows, chosen in _chunks(finite):
         n = int(rows.sum())
         # Numbered anew: a document whose examples are all left out is no unit.
@@ -133,10 +122,10 @@ def split_of_columns(
                 means.reason[chosen] = why
             reasons[:, chosen] = why
             continue
-        drawn = _drawn(np.concatenate(list(steps), axis=1), labels, units, few)
-        _fill_means(blank, drawn, chosen)
+        found = _found(steps, labels, units, inference.confidence)
+        _fill_means(blank, found, chosen)
         shares[:, :, chosen], cautions[:, chosen], reasons[:, chosen] = _shares(
-            drawn, len(names), few.confidence
+            found, labels, units, inference.confidence
         )
     return ColumnSplit(
         total=blank[-1],
@@ -161,78 +150,74 @@ def _columns_of(points: Sequence[Floats], names: Sequence[str]) -> int:
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """Steps and total of columns beside each other: their means, on the data and over resamples, with intervals."""
+class _Found:
+    """Steps, and the total behind them, of some columns, shape [steps + 1, columns]."""
 
+    values: Floats
+    """Shape [steps + 1, examples, columns]."""
     mean: Floats
-    resampled: Floats
-    left_out: Floats
     low: Floats
     high: Floats
     error: Floats
     still: NDArray[np.bool_]
     """Columns that are 0 but for rounding."""
+    caution: str
 
 
-def _drawn(flat: Floats, labels: NDArray | None, units: int, inference: Inference) -> _Drawn:
-    """`flat` has shape [examples, (steps + total) · columns]; `labels` holds the unit, 0, 1, ..., of each example."""
-    summed = np.hstack([unit_sums(flat, labels, units), unit_sums(np.ones((len(flat), 1)), labels, units)])
-    resampled, left_out = (
-        sums[:, :-1] / sums[:, -1:]
-        for sums in (
-            resampled_sums(summed, seed=inference.seed, resamples=inference.resamples),
-            left_out_sums(summed),
-        )
+def _found(steps: Floats, labels: NDArray | None, units: int, confidence: float) -> _Found:
+    """`steps` has shape [steps + 1, examples, columns]; `labels` holds the unit, 0, 1, ..., of each example."""
+    means = [tailed_means(step, labels, units) for step in steps]
+    still = np.abs(steps).max(axis=1) <= ROUNDING
+    low, high = np.moveaxis(np.array([each.interval(confidence) for each in means]), 1, 0)
+    return _Found(
+        steps,
+        np.array([each.estimate for each in means]),
+        np.where(still, NAN, low),
+        np.where(still, NAN, high),
+        np.array([each.error for each in means]),
+        still,
+        joined(*coverage_cautions(units)),
     )
-    mean = flat.mean(axis=0)
-    low, high = bca_interval(mean, resampled, left_out, inference.confidence)
-    still = np.abs(flat).max(axis=0) <= ROUNDING
-    low, high = np.where(still, NAN, low), np.where(still, NAN, high)
-    return _Drawn(mean, resampled, left_out, low, high, standard_errors(flat, labels, units), still)
 
 
-def _fill_means(blank: Sequence[ColumnMeans], drawn: _Drawn, chosen: NDArray[np.int64]) -> None:
+def _fill_means(blank: Sequence[ColumnMeans], found: _Found, chosen: NDArray[np.int64]) -> None:
     """Write steps and total into the chosen columns."""
-    width = len(chosen)
     for number, means in enumerate(blank):
-        own = slice(number * width, (number + 1) * width)
-        still = drawn.still[own]
+        still = found.still[number]
         means.mean[chosen], means.low[chosen], means.high[chosen] = (
-            part[own] for part in (drawn.mean, drawn.low, drawn.high)
+            part[number] for part in (found.mean, found.low, found.high)
         )
-        means.standard_error[chosen] = np.where(still, NAN, drawn.error[own])
-        means.caution[chosen] = np.where(
-            np.isfinite(drawn.low[own]), column_cautions(drawn.left_out[:, own]), ""
-        )
+        means.standard_error[chosen] = np.where(still, NAN, found.error[number])
+        means.caution[chosen] = np.where(np.isfinite(found.low[number]), found.caution, "")
         means.reason[chosen] = np.where(still, EXACT, means.reason[chosen])
 
 
 def _shares(
-    drawn: _Drawn, steps: int, confidence: float
+    found: _Found, labels: NDArray | None, units: int, confidence: float
 ) -> tuple[Floats, NDArray[np.object_], NDArray[np.object_]]:
     """Every step over the total: share, low and high, shape [3, steps, columns], cautions, and why one is withheld."""
-    width = len(drawn.mean) // (steps + 1)
-    whole = slice(steps * width, None)
-    known = (drawn.low[whole] > 0) | (drawn.high[whole] < 0)
+    steps, n, width = len(found.mean) - 1, found.values.shape[1], found.mean.shape[1]
+    total = found.values[-1]
+    known = (found.low[-1] > 0) | (found.high[-1] < 0)
     withheld = np.where(
-        drawn.still[whole],
+        found.still[-1],
         "withheld: there is no total beyond rounding",
         "withheld: the interval of the total holds 0",
     )
     shares = np.full((3, steps, width), NAN)
     cautions = np.full((steps, width), "", dtype=object)
     for number in range(steps):
-        own = slice(number * width, (number + 1) * width)
         with np.errstate(divide="ignore", invalid="ignore"):
-            estimate = drawn.mean[own] / drawn.mean[whole]
-            left_out = drawn.left_out[:, own] / drawn.left_out[:, whole]
-            ends = bca_interval(
-                estimate, drawn.resampled[:, own] / drawn.resampled[:, whole], left_out, confidence
-            )
-        for row, found in enumerate((estimate, *ends)):
-            shares[row, number] = np.where(known, found, NAN)
-        cautioned = np.isfinite(shares[1, number]) & heavy_tails(left_out)
-        cautions[number] = np.where(cautioned, TAILS, "")
+            estimate = found.mean[number] / found.mean[-1]
+            influences = (found.values[number] - estimate * total) / found.mean[-1] / n
+            ratio = tailed(estimate, unit_sums(influences, labels, units) * units)
+            ends = ratio.interval(confidence)
+        # A share that every example has varies by rounding alone.
+        varies = ratio.error > 1e-12 * np.abs(estimate)
+        shares[0, number] = np.where(known, estimate, NAN)
+        for row, end in enumerate(ends, start=1):
+            shares[row, number] = np.where(known & varies, end, NAN)
+        cautions[number] = np.where(np.isfinite(shares[1, number]), found.caution, "")
     return shares, cautions, np.tile(np.where(known, "", withheld).astype(object), (steps, 1))
 
 

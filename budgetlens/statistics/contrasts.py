@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from budgetlens.statistics.products import product
 from budgetlens.statistics.verdicts import SLOPE
@@ -108,6 +109,86 @@ def factor_steps(contrast: Contrast) -> dict[str, tuple[str, str]]:
         if all(turned):
             steps[factor] = (ends[0], ends[1])
     return steps if len(steps) == contrast.effect_order else {}
+
+
+def reference_weights(contrast: Contrast) -> dict[str, float]:
+    """The cells that a contrast starts from, weighted to 1 together: of a difference its baseline.
+
+    Of an interaction the cells in which every factor that it crosses stands at the level it goes from; of one whose cells
+    have no canonical names its first cell.
+    """
+    positive = {cell: weight for cell, weight in contrast.weights.items() if weight > 0}
+    if contrast.effect_order >= 2:
+        steps = factor_steps(contrast)
+        starts = {
+            cell: weight
+            for cell, weight in contrast.weights.items()
+            if steps
+            and all(parse_cell(cell).get(factor, "") == start for factor, (start, _) in steps.items())
+        }
+        positive = {cell: abs(weight) for cell, weight in starts.items()} or {
+            next(iter(contrast.weights)): 1.0
+        }
+    total = sum(positive.values())
+    return {cell: weight / total for cell, weight in positive.items()}
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """The parts of an interaction: what two treatments do alone and both, as baseline - treatment of neither."""
+
+    first: str
+    """The first treatment, ``factor=level``."""
+    second: str
+    first_alone: float
+    second_alone: float
+    both: float
+
+
+def crossed_effects(cell_values: pd.DataFrame, contrast: Contrast) -> Crossed | None:
+    """The parts of an interaction of two factors, in means over the examples that have all of its cells; None of others.
+
+    ``first_alone + second_alone - both`` is the interaction's mean.
+    """
+    steps = list(factor_steps(contrast).items()) if contrast.effect_order == 2 else []
+    if len(steps) != 2:
+        return None
+    (first, (first_start, first_end)), (second, (second_start, second_end)) = steps
+    values = cell_values[list(contrast.weights)]
+    means = values[np.isfinite(values).all(axis=1)].mean()
+
+    def corner(*levels: str) -> float:
+        own = {
+            cell: abs(weight)
+            for cell, weight in contrast.weights.items()
+            if (parse_cell(cell).get(first, ""), parse_cell(cell).get(second, "")) == levels
+        }
+        return sum(weight * means[cell] for cell, weight in own.items()) / sum(own.values())
+
+    reference = corner(first_start, second_start)
+    return Crossed(
+        f"{first}={first_end}",
+        f"{second}={second_end}",
+        reference - corner(first_end, second_start),
+        reference - corner(first_start, second_end),
+        reference - corner(first_end, second_end),
+    )
+
+
+def reference_means(cell_values: pd.DataFrame, contrasts: Sequence[Contrast]) -> NDArray[np.float64]:
+    """Mean of what each contrast starts from, over the examples that have it, shape [contrasts].
+
+    Args:
+        cell_values: index example, one column per cell (see `wide_cells`).
+        contrasts: of these cells.
+    """
+    means = cell_values.where(np.isfinite(cell_values)).mean()
+    return np.array(
+        [
+            sum(weight * means[cell] for cell, weight in reference_weights(contrast).items())
+            for contrast in contrasts
+        ]
+    )
 
 
 def comparison(baseline: str, treatment: str, family: str, name: str | None = None) -> Contrast:

@@ -20,7 +20,9 @@ from budgetlens.statistics.contrasts import (
     Contrast,
     comparison,
     contrast_values,
+    crossed_effects,
     parse_cell,
+    reference_means,
     wide_cells,
 )
 from budgetlens.statistics.decisions import decide, joined
@@ -51,6 +53,10 @@ __all__ = [
 ]
 
 
+#: Columns of what an interaction is told by: the treatments, what each does alone and both, as baseline - treatment.
+ALONE = ("first", "second", "first_alone", "second_alone", "both")
+
+
 def effects_table(
     nll: pd.DataFrame,
     contrasts: Sequence[Contrast],
@@ -65,18 +71,20 @@ def effects_table(
         nll: columns example, cell, nll (mean over answer tokens, nats; or another quantity's column) and, for the
             token-weighted mean, answer_tokens; one row per example and cell.
         contrasts: comparisons, main effects, interactions; each is valued per example first.
-        inference: its correction "holm" corrects the sign-flip p, "bonferroni" the t-test p, as published; its
-            clusters give cluster-robust statistics.
+        inference: its correction corrects the p of the mean; "bonferroni" shows the t-test p corrected, as published,
+            and decides by the other; its clusters give cluster-robust statistics.
         quantity: what is compared; which way is better gives the verdict its words.
         missing: "refuse" raises on unpaired examples and gives NaN with a reason where a value is not finite;
             "drop" leaves such examples out and counts them in `reason`.
 
     Returns:
         Columns contrast, family, order (1 a difference, 2 an interaction, 3 a higher one, -1 a slope),
-        baseline, treatment, the fields of `PairedEffect`, p_holm or p_bonferroni
-        (of the difference), p_tost_holm or p_tost_bonferroni, stars (of the corrected p, at .001, .01,
+        baseline, treatment, the fields of `PairedEffect`, p_holm, p_bonferroni, p_fdr or p_none
+        (of the difference), p_tost_holm and so on, smallest_share (the part of the baseline's mean that smallest_effect
+        is; NaN where it is an amount), stars (of the corrected p, at .001, .01,
         .05), `small` (whether the corrected equivalence test holds, whatever the kind), kind
-        (:data:`budgetlens.statistics.decisions.Kind`) and verdict, its words.
+        (:data:`budgetlens.statistics.decisions.Kind`), because (why nothing is decided although Student's t would: a code)
+        and verdict, its words; of interactions first, second, first_alone, second_alone and both, by which they are told.
     """
     if not contrasts:
         raise ValueError("no contrasts given; name at least one comparison of two cells")
@@ -87,10 +95,19 @@ def effects_table(
     effects = one_sample_effects(
         contrast_values(wide, contrasts).to_numpy(),
         inference,
+        references=reference_means(wide, contrasts),
         weights=tokens,
         clusters=inference.labels(wide.index),
         missing=missing,
     )
+    table = _rows(contrasts, effects, wide)
+    if tokens_reason:
+        table["withheld"] = [joined(withheld, tokens_reason) for withheld in table["withheld"]]
+    return with_verdicts(table, inference, quantity)
+
+
+def _rows(contrasts: Sequence[Contrast], effects: Sequence[PairedEffect], wide: pd.DataFrame) -> pd.DataFrame:
+    """A row per contrast: what it is, its statistics, and what an interaction is told by."""
     rows = [
         {
             "contrast": contrast.name,
@@ -103,9 +120,11 @@ def effects_table(
         for contrast, effect in zip(contrasts, effects, strict=True)
     ]
     table = pd.DataFrame(rows)
-    if tokens_reason:
-        table["withheld"] = [joined(withheld, tokens_reason) for withheld in table["withheld"]]
-    return with_verdicts(table, inference, quantity)
+    # What two treatments do alone, by which an interaction is told.
+    parts = [crossed_effects(wide, contrast) for contrast in contrasts]
+    for name in ALONE:
+        table[name] = [getattr(own, name) if own else "" if name in ALONE[:2] else np.nan for own in parts]
+    return table
 
 
 def with_verdicts(table: pd.DataFrame, inference: Inference, quantity: Quantity = ANSWER_NLL) -> pd.DataFrame:
@@ -114,27 +133,47 @@ def with_verdicts(table: pd.DataFrame, inference: Inference, quantity: Quantity 
     A column `order` gives interactions words of their own; without it every row is a difference.
     """
     correction, alpha = inference.correction, inference.alpha
-    source = "p_sign_flip" if correction == "holm" else "p_t"
-    corrected, equivalence = f"p_{correction}", f"p_tost_{correction}"
-    table = table.assign(**{corrected: np.nan, equivalence: np.nan})
+    shown, equivalence = f"p_{correction}", f"p_tost_{correction}"
+    found = pd.DataFrame(
+        np.nan, index=table.index, columns=["p", "p_t", "p_tost"]
+    )  # corrected, by the column that they come from
     for _, rows in table.groupby("family", sort=False).groups.items():
-        table.loc[rows, corrected] = adjusted_p(table.loc[rows, source].to_numpy(), correction)
-        table.loc[rows, equivalence] = adjusted_p(table.loc[rows, "p_tost"].to_numpy(), correction)
-    table["stars"] = [stars(p) for p in table[corrected]]
+        for source in found:
+            found.loc[rows, source] = adjusted_p(table.loc[rows, source].to_numpy(), correction)
+    # Published p and stars are of the t test; what is decided never is.
+    table = table.assign(
+        **{shown: found["p_t" if correction == "bonferroni" else "p"], equivalence: found["p_tost"]}
+    )
+    table["stars"] = [stars(p) for p in table[shown]]
+    table["smallest_share"] = inference.stated.share
     table["small"] = np.where(
         table[equivalence].isna(), "", np.where(table[equivalence] < alpha, "yes", "no")
     )
     decisions = [
-        decide(low, high, p, p_equivalence, alpha)
-        for low, high, p, p_equivalence in zip(
-            table["low"], table["high"], table[corrected], table[equivalence], strict=True
+        decide(low, high, p, p_equivalence, alpha, p_student=p_student, carriers=int(carried))
+        for low, high, p, p_equivalence, p_student, carried in zip(
+            table["low"],
+            table["high"],
+            found["p"],
+            found["p_tost"],
+            found["p_t"],
+            table["carriers"],
+            strict=True,
         )
     ]
     table["kind"] = [decision.kind for decision in decisions]
+    table["because"] = [decision.because for decision in decisions]
     orders = table["order"] if "order" in table else [1] * len(table)
+    alone = (
+        list(zip(table["first_alone"], table["second_alone"], strict=True))
+        if "first_alone" in table
+        else [(np.nan, np.nan)] * len(table)
+    )
     table["verdict"] = [
-        verdict(decision, inference.smallest_difference, order, quantity)
-        for decision, order in zip(decisions, orders, strict=True)
+        verdict(decision, inference.bound(size), order, quantity, alone=parts)
+        for decision, size, order, parts in zip(
+            decisions, table["smallest_effect"], orders, alone, strict=True
+        )
     ]
     return table
 

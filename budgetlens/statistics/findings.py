@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from budgetlens.statistics.decisions import Decision, Kind, codes_of, decide_over_layers, surest_layer
-from budgetlens.statistics.quantities import Quantity
+from budgetlens.statistics.quantities import Bound, Quantity
 from budgetlens.statistics.verdicts import ANSWER_NLL, SLOPE, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
+NAN = float("nan")
+
 #: Corrected p of the difference, by the correction that a table was made with; its equivalence tests' have `p_tost_`.
-CORRECTED = ("p_holm", "p_bonferroni")
+CORRECTED = ("p_holm", "p_bonferroni", "p_fdr", "p_none")
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,39 @@ class Finding:
     """The layer that is told, of an effect over layers; its interval and p hold over all of them."""
     reason: str = ""
     """Why the estimate, its interval or its tests are undefined."""
+    because: str = ""
+    """Why nothing is decided although Student's t would: a code (:mod:`budgetlens.statistics.decisions`)."""
+    carriers: int = 0
+    """How many examples carry the mean, where they are too few to conclude from it."""
+    first: str = ""
+    """Of an interaction of two factors, the first treatment, ``factor=level``; empty of others."""
+    second: str = ""
+    first_alone: float = NAN
+    """Of an interaction, baseline - treatment of the first alone, in the unit."""
+    second_alone: float = NAN
+    both: float = NAN
+    smallest_share: float = NAN
+    """The part of the baseline's mean that ``smallest_difference`` is, where it is declared so."""
+    median: float = NAN
+    median_low: float = NAN
+    """Lower end of the interval of the median, which tails do not touch."""
+    median_high: float = NAN
 
     @property
     def decision(self) -> Decision:
-        """The kind, and whether it is small."""
-        return Decision(self.kind, self.small)
+        """The kind, whether it is small, and what forbids to decide."""
+        return Decision(self.kind, self.small, self.because, self.carriers)
 
     @property
     def verdict(self) -> str:
         """The decision in words."""
-        return verdict(self.decision, self.smallest_difference, self.order, self.quantity)
+        alone = (self.first_alone, self.second_alone)
+        return verdict(self.decision, self.bound, self.order, self.quantity, alone=alone)
+
+    @property
+    def bound(self) -> Bound:
+        """The smallest difference that matters."""
+        return Bound(self.smallest_difference, self.smallest_share)
 
     @property
     def better(self) -> bool | None:
@@ -114,7 +139,8 @@ def finding_over_layers(layers: pd.DataFrame, quantity: Quantity, category: str 
         return None
     surest = surest_layer(tested)
     decision = decide_over_layers(
-        *(tested[name].to_numpy() for name in ("band_low", "band_high", "p_simultaneous", "p_tost"))
+        *(tested[name].to_numpy() for name in ("band_low", "band_high", "p_simultaneous", "p_tost")),
+        because=list(tested["because"]),
     )
     n = int(surest["n"])
     return Finding(
@@ -136,6 +162,8 @@ def finding_over_layers(layers: pd.DataFrame, quantity: Quantity, category: str 
         cautions=tuple(dict.fromkeys(code for cell in tested["caution"] for code in codes_of(cell))),
         category=category,
         layer=int(surest["layer"]),
+        because=decision.because,
+        smallest_share=float(surest["smallest_share"]),
     )
 
 
@@ -148,23 +176,44 @@ def _finding(row: Mapping[str, Any], corrected: str, quantity: Quantity, estimat
         if column in row and not row[column] == row[column]:
             raise ValueError(f"effect {row['contrast']!r}: {column} is missing; expected a whole number")
     n = int(row["n"])
-    reason = row.get("reason", "")
     return Finding(
         effect=str(row["contrast"]),
         family=str(row.get("family", "")),
         quantity=quantity,
         order=int(row.get("order", SLOPE if estimate == "slope" else 1)),
-        estimate=float(row["mean_difference"]),
-        low=float(row["low"]),
-        high=float(row["high"]),
-        p=float(row[corrected]),
-        p_equivalence=float(row.get(f"p_tost_{corrected.removeprefix('p_')}", float("nan"))),
+        estimate=_number(row["mean_difference"]),
+        low=_number(row["low"]),
+        high=_number(row["high"]),
+        p=_number(row[corrected]),
+        p_equivalence=_number(row.get(f"p_tost_{corrected.removeprefix('p_')}", NAN)),
         n=n,
         units=int(row.get("clusters", n) or n),
         kind=row["kind"],
         small=row.get("small") == "yes",
-        smallest_difference=float(row.get("smallest_effect", float("nan"))),
-        detectable=float(row.get("minimum_detectable", float("nan"))),
+        smallest_difference=_number(row.get("smallest_effect", NAN)),
+        detectable=_number(row.get("minimum_detectable", NAN)),
         cautions=codes_of(row.get("caution")),
-        reason=reason if isinstance(reason, str) else "",
+        reason=_words(row.get("reason")),
+        because=_words(row.get("because")),
+        carriers=int(row.get("carriers", 0) or 0),
+        first=_words(row.get("first")),
+        second=_words(row.get("second")),
+        first_alone=_number(row.get("first_alone", NAN)),
+        second_alone=_number(row.get("second_alone", NAN)),
+        both=_number(row.get("both", NAN)),
+        smallest_share=_number(row.get("smallest_share", NAN)),
+        median=_number(row.get("median", NAN)),
+        median_low=_number(row.get("median_low", NAN)),
+        median_high=_number(row.get("median_high", NAN)),
     )
+
+
+def _number(value: Any) -> float:
+    """The number; of what is none always the same one, so that equal findings are equal."""
+    found = float(value)
+    return NAN if found != found else found
+
+
+def _words(cell: object) -> str:
+    """The text of a cell; empty where it has none."""
+    return cell if isinstance(cell, str) else ""

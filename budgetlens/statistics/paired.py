@@ -1,40 +1,35 @@
 """Statistics of one paired comparison: a difference per example, and what may be said about its mean.
 
-The differences of answer NLL are heavy-tailed (a few examples carry much of the mean), so that the mean
-stands beside a median and a trimmed mean, its interval is a BCa bootstrap, and its p-value a sign-flip
-permutation.
+The differences of answer NLL are heavy-tailed (a few examples carry much of the mean), so that interval and p of the mean
+are made for such tails (:mod:`budgetlens.statistics.tails`), and median and trimmed mean stand beside it with inference of
+their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import stats
 
-from budgetlens.statistics.decisions import coverage_cautions, joined
+from budgetlens.statistics.decisions import carriers, coverage_cautions, joined
 from budgetlens.statistics.inference import Inference
-from budgetlens.statistics.intervals import (
-    bca_interval,
-    detectable_shift,
-    hedges_factor,
-    left_out_sums,
-    resampled_sums,
-    standard_errors,
-    unit_sums,
-)
+from budgetlens.statistics.intervals import detectable_shift, hedges_factor
+from budgetlens.statistics.locations import TRIMMED_FROM, Locations, locations
 from budgetlens.statistics.paired_inputs import numbers, token_weights, unit_labels
 from budgetlens.statistics.permutations import sign_flip_p
-from budgetlens.statistics.products import product
+from budgetlens.statistics.tails import TailedMeans, tailed, tailed_means, unit_sums
 
 Floats = NDArray[np.float64]
 Missing = Literal["refuse", "drop"]
 
 LARGEST_SHARE = 0.05
+#: Units from which on the interval of d_z, whose spread has tails of its own, covers what it promises.
+D_Z_FROM = 5_000
 NAN = float("nan")
 
 
@@ -51,11 +46,19 @@ class PairedEffect:
     """Independent units: documents where several examples share one, else n."""
     mean_difference: float = NAN
     low: float = NAN
-    """Lower end of the BCa interval of the mean."""
+    """Lower end of the interval of the mean, which is made for long tails."""
     high: float = NAN
+    p: float = NAN
+    """Two-sided, of the mean against 0, made for long tails: below alpha exactly where the interval leaves out 0."""
     median: float = NAN
+    median_low: float = NAN
+    """Lower end of the interval of the median, from order statistics."""
+    median_high: float = NAN
     trimmed_mean: float = NAN
     """Mean without the 10 % smallest and the 10 % largest differences."""
+    trimmed_low: float = NAN
+    """Lower end of the interval of the trimmed mean, by its winsorised variance; from 200 examples on."""
+    trimmed_high: float = NAN
     win_percent: float = NAN
     """Share of strictly positive differences, 0 to 100."""
     tie_percent: float = NAN
@@ -68,19 +71,26 @@ class PairedEffect:
     """mean/sd (published as d)."""
     d_z_hedges: float = NAN
     d_z_low: float = NAN
-    """Lower end of the BCa interval of d_z (without the Hedges correction)."""
+    """Lower end of the interval of d_z (without the Hedges correction); from 5,000 units on."""
     d_z_high: float = NAN
     p_sign_flip: float = NAN
+    """Of sign flips: exact where baseline and treatment are exchangeable, too small for a mean of 0 with a skewed tail."""
+    p_sign: float = NAN
+    """Sign test of the median."""
+    p_trimmed: float = NAN
+    """Of the trimmed mean; from 200 examples on."""
     p_wilcoxon: float = NAN
     p_t: float = NAN
     """One-sample t (published); cluster-robust where examples share a document."""
     p_tost: float = NAN
-    """Larger of the two one-sided p against -smallest_effect and +smallest_effect."""
+    """Equivalence with 0 within ±smallest_effect: below alpha exactly where the interval lies within it."""
     smallest_effect: float = NAN
     minimum_detectable: float = NAN
-    """Mean that a two-sided t test finds with power 0.8 at this n and sd."""
+    """Mean that the test of the mean finds with power 0.8 at this n and sd."""
     share_of_largest: float = NAN
     """Part of the summed difference that the 5 % of examples with the largest |difference| carry."""
+    carriers: int = 0
+    """How many examples carry the mean, where they are too few to conclude from it (`decisions.carriers`); else 0."""
     token_weighted_mean: float = NAN
     token_weighted_low: float = NAN
     token_weighted_high: float = NAN
@@ -89,7 +99,8 @@ class PairedEffect:
     reason: str = ""
     """Why the mean, its interval or its tests are undefined, or rest on fewer examples than there are."""
     withheld: str = ""
-    """Why one of the further statistics is not there: Wilcoxon's p, the share of the largest, the token-weighted mean."""
+    """Why one of the further statistics is not there: Wilcoxon's p, an interval of d_z, of the median or of the trimmed
+    mean, the share of the largest, the token-weighted mean."""
 
     def as_row(self) -> dict[str, object]:
         """Field name to value, one table row."""
@@ -126,14 +137,22 @@ def paired_effect(
         )
     with np.errstate(invalid="ignore"):
         difference = before - after
-    values = difference[:, None]
-    return one_sample_effects(values, inference, weights=weights, clusters=clusters, missing=missing)[0]
+    finite = np.isfinite(difference)
+    return one_sample_effects(
+        difference[:, None],
+        inference,
+        references=np.array([before[finite].mean() if finite.any() else NAN]),
+        weights=weights,
+        clusters=clusters,
+        missing=missing,
+    )[0]
 
 
 def one_sample_effects(
     values: ArrayLike,
     inference: Inference,
     *,
+    references: Floats | None = None,
     weights: ArrayLike | None = None,
     clusters: Sequence[object] | NDArray | None = None,
     sign_flips: bool = True,
@@ -141,8 +160,9 @@ def one_sample_effects(
 ) -> list[PairedEffect]:
     """The statistics of `paired_effect` for every column of values, shape [examples, columns].
 
-    Columns share their resamples and sign patterns, and each gives what it would give alone. Without `sign_flips`
-    `p_sign_flip` is NaN, which saves the time where means and intervals alone are wanted.
+    Columns share their sign patterns, and each gives what it would give alone. Without `sign_flips`
+    `p_sign_flip` is NaN, which saves the time where means and intervals alone are wanted. `references` holds the mean of
+    what each column is compared with, which a smallest difference may be a part of.
     """
     differences = np.asarray(values, dtype=np.float64)
     if differences.ndim != 2:
@@ -150,6 +170,7 @@ def one_sample_effects(
     if missing not in ("refuse", "drop"):
         raise ValueError(f"missing is {missing!r}; expected 'refuse' or 'drop'")
     n, columns = differences.shape
+    bounds = inference.bounds(references, columns)
     known_weights = None if weights is None else token_weights(weights, n)
     labels = unit_labels(clusters, n)
     finite = np.isfinite(differences)
@@ -159,16 +180,13 @@ def one_sample_effects(
         chosen = np.flatnonzero(members.reshape(-1) == index)
         left_out = int(n - pattern.sum())
         if left_out and missing == "refuse":
-            bad = PairedEffect(
-                n=n,
-                smallest_effect=inference.smallest_difference,
-                reason=f"{left_out} of {n} examples are NaN or infinite; repair them or use missing='drop'",
-            )
+            why = f"{left_out} of {n} examples are NaN or infinite; repair them or use missing='drop'"
             for column in chosen:
-                effects[column] = bad
+                effects[column] = PairedEffect(n=n, smallest_effect=float(bounds[column]), reason=why)
             continue
         found = _finite_effects(
             differences[np.ix_(pattern, chosen)],
+            bounds[chosen],
             None if known_weights is None else known_weights[pattern],
             # Numbered anew: a document whose examples are all left out is no unit.
             None if labels is None else pd.factorize(labels[pattern])[0],
@@ -183,85 +201,114 @@ def one_sample_effects(
 
 def _finite_effects(
     values: Floats,
+    bounds: Floats,
     weights: Floats | None,
     labels: NDArray | None,
     inference: Inference,
     sign_flips: bool,
 ) -> list[PairedEffect]:
     """Statistics of columns without missing values; `labels` are unit numbers 0, 1, ... per example."""
-    n, columns = values.shape
-    blank = PairedEffect(n=n, smallest_effect=inference.smallest_difference)
+    n = len(values)
     if n == 0:
-        return [replace(blank, reason="no examples")] * columns
+        return [PairedEffect(n=n, smallest_effect=float(bound), reason="no examples") for bound in bounds]
     units = n if labels is None else int(labels.max()) + 1
-    described = _described(replace(blank, clusters=units), values)
+    middle = locations(values, inference.confidence)
+    described = _described(values, bounds, units, middle)
     # A spread this small beside the values is rounding of equal differences, not variation.
     varies = np.ptp(values, axis=0) > 1e-12 * np.abs(values).max(axis=0)
     if units < 2:
         why = "one example: no interval, no test" if n == 1 else "one document: no interval, no test"
         return [replace(effect, reason=why) for effect in described]
-    usable = np.flatnonzero(varies)
     effects = [
         replace(effect, reason="all differences are equal: nothing to estimate an interval or a test from")
         for effect in described
     ]
+    usable = np.flatnonzero(varies)
     if usable.size == 0:
         return effects
     chosen = values[:, usable]
-    intervals = _bootstrap(chosen, weights, labels, units, inference)
+    means = tailed_means(chosen, labels, units)
     flipped = np.full(usable.size, NAN)
     if sign_flips:
         sums = unit_sums(chosen, labels, units)
         flipped = sign_flip_p(sums, seed=inference.seed, permutations=inference.resamples)
-    errors = standard_errors(chosen, labels, units)
-    shapes = _shapes(chosen)
-    unit_shapes = (
-        shapes if labels is None else _shapes(unit_sums(chosen - chosen.mean(axis=0), labels, units))
-    )
-    detectable = detectable_shift(units - 1, alpha=inference.alpha)
+    found = {
+        "p_sign_flip": flipped,
+        **_of_the_mean(means, bounds[usable], inference),
+        **_standardised(chosen, labels, units, inference),
+        **_weighted(chosen, weights, labels, units, inference),
+        "skewness": stats.skew(chosen, axis=0),
+        "kurtosis": stats.kurtosis(chosen, axis=0),
+    }
     for position, column in enumerate(usable):
-        if errors[position] == 0:
+        if not means.error[position] > 0:
             # Examples differ, and their documents, which are the units, do not.
             effects[column] = replace(
                 described[column],
                 reason="all documents have equal differences: nothing to estimate an interval or a test from",
             )
             continue
-        effects[column] = _tested(
-            replace(
-                described[column],
-                skewness=float(shapes[0][position]),
-                kurtosis=float(shapes[1][position]),
-                minimum_detectable=detectable * float(errors[position]),
-                caution=joined(*coverage_cautions(units, unit_shapes[0][position], unit_shapes[1][position])),
-            ),
-            values[:, column],
-            standard_error=float(errors[position]),
-            p_sign_flip=float(flipped[position]),
-            intervals={
-                name: (float(ends[0][position]), float(ends[1][position])) for name, ends in intervals.items()
-            },
-            weights=weights,
-        )
+        own: dict[str, Any] = {name: float(column_[position]) for name, column_ in found.items()}
+        effects[column] = _tested(replace(described[column], **own), values[:, column], middle, int(column))
     return effects
 
 
-def _shapes(values: Floats) -> tuple[Floats, Floats]:
-    """Skewness and excess kurtosis of every column."""
-    return np.asarray(stats.skew(values, axis=0)), np.asarray(stats.kurtosis(values, axis=0))
+def _of_the_mean(means: TailedMeans, bounds: Floats, inference: Inference) -> dict[str, NDArray]:
+    """Interval and tests of the means, by field of `PairedEffect`."""
+    low, high = means.interval(inference.confidence)
+    degrees = int(means.units) - 1
+    # Power is of one side alone: that on which the interval is longer.
+    longer = np.maximum(means.lower_factor, means.upper_factor) - 1
+    critical = float(stats.t.ppf(1 - inference.alpha / 2, degrees))
+    detectable = detectable_shift(degrees, alpha=inference.alpha) + longer * critical
+    return {
+        "low": low,
+        "high": high,
+        "p": means.p_difference,
+        "p_t": means.p_student,
+        "p_tost": means.p_equivalence(bounds),
+        "minimum_detectable": detectable * means.error,
+    }
 
 
-def _described(effect: PairedEffect, values: Floats) -> list[PairedEffect]:
+def _standardised(
+    values: Floats, labels: NDArray | None, units: int, inference: Inference
+) -> dict[str, NDArray]:
+    """d_z with its interval, which comes from the influence of each unit on mean and standard deviation together."""
+    n = len(values)
+    mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
+    found = {"sd": sd, "d_z": mean / sd, "d_z_hedges": hedges_factor(n - 1) * mean / sd}
+    if units < D_Z_FROM:
+        return found
+    standard = (values - mean) / sd
+    influences = unit_sums(standard - mean / sd / 2 * (standard**2 - 1), labels, units) * units / n
+    low, high = tailed(found["d_z"], influences).interval(inference.confidence)
+    return found | {"d_z_low": low, "d_z_high": high}
+
+
+def _weighted(
+    values: Floats, weights: Floats | None, labels: NDArray | None, units: int, inference: Inference
+) -> dict[str, NDArray]:
+    """The token-weighted mean with its interval; nothing without weights."""
+    if weights is None:
+        return {}
+    means = tailed_means(values, labels, units, weights)
+    low, high = means.interval(inference.confidence)
+    return {"token_weighted_mean": means.estimate, "token_weighted_low": low, "token_weighted_high": high}
+
+
+def _described(values: Floats, bounds: Floats, units: int, middle: Locations) -> list[PairedEffect]:
     """Fill in, per column, what needs no variation."""
-    mean, median = values.mean(axis=0), np.median(values, axis=0)
-    trimmed = stats.trim_mean(values, 0.1, axis=0)
+    mean = values.mean(axis=0)
     wins, ties = (values > 0).mean(axis=0), (values == 0).mean(axis=0)
     return [
-        replace(
-            effect,
+        PairedEffect(
+            n=len(values),
+            clusters=units,
+            smallest_effect=float(bounds[column]),
             mean_difference=float(mean[column]),
-            median=float(median[column]),
-            trimmed_mean=float(trimmed[column]),
+            median=float(middle.median[column]),
+            trimmed_mean=float(middle.trimmed[column]),
             win_percent=float(100 * wins[column]),
             tie_percent=float(100 * ties[column]),
         )
@@ -269,57 +316,37 @@ def _described(effect: PairedEffect, values: Floats) -> list[PairedEffect]:
     ]
 
 
-def _tested(
-    effect: PairedEffect,
-    values: Floats,
-    *,
-    standard_error: float,
-    p_sign_flip: float,
-    intervals: dict[str, tuple[float, float]],
-    weights: Floats | None,
-) -> PairedEffect:
-    """Fill in intervals and tests of one column that varies."""
-    n, units = effect.n, effect.clusters
-    degrees = units - 1
-    mean, sd = effect.mean_difference, float(values.std(ddof=1))
-    low, high = intervals["mean"]
+def _tested(effect: PairedEffect, values: Floats, middle: Locations, column: int) -> PairedEffect:
+    """Fill in what takes one column that varies, and what is withheld of it."""
     withheld = []
     share = NAN
-    if low > 0 or high < 0:
+    if effect.low > 0 or effect.high < 0:
         share = _share_of_largest(values)
     else:
         withheld.append("share of the largest withheld: the interval of the mean holds 0")
-    wilcoxon = NAN
-    if units < n:
-        withheld.append("Wilcoxon withheld: examples share documents")
+    further: dict[str, Any] = {}
+    if effect.clusters < effect.n:
+        withheld.append("Wilcoxon, median and trimmed mean untested: examples share documents")
     else:
-        wilcoxon = float(stats.wilcoxon(values).pvalue)
-    bound = effect.smallest_effect
-    # P(T <= x) of Student's t; the upper tail of x is the lower one of -x.
-    above = special.stdtr(degrees, -(mean + bound) / standard_error)
-    under = special.stdtr(degrees, (mean - bound) / standard_error)
-    weighted, weighted_ends = NAN, (NAN, NAN)
-    if weights is not None:
-        weighted = float(product(weights, values) / weights.sum())
-        weighted_ends = intervals["weighted"]
+        further = {
+            "p_wilcoxon": float(stats.wilcoxon(values).pvalue),
+            "p_sign": float(middle.p_sign[column]),
+            "median_low": float(middle.median_low[column]),
+            "median_high": float(middle.median_high[column]),
+            "trimmed_low": float(middle.trimmed_low[column]),
+            "trimmed_high": float(middle.trimmed_high[column]),
+            "p_trimmed": float(middle.p_trimmed[column]),
+        }
+        if effect.n < TRIMMED_FROM:
+            withheld.append(f"interval of the trimmed mean withheld: fewer than {TRIMMED_FROM} examples")
+    if effect.clusters < D_Z_FROM:
+        withheld.append(f"interval of d_z withheld: fewer than {D_Z_FROM:,} independent examples")
     return replace(
         effect,
-        low=low,
-        high=high,
-        sd=sd,
-        d_z=mean / sd,
-        d_z_hedges=hedges_factor(n - 1) * mean / sd,
-        d_z_low=intervals["d_z"][0],
-        d_z_high=intervals["d_z"][1],
-        p_sign_flip=p_sign_flip,
-        p_wilcoxon=wilcoxon,
-        p_t=float(2 * special.stdtr(degrees, -abs(mean) / standard_error)),
-        p_tost=float(max(above, under)),
+        **further,
         share_of_largest=share,
-        token_weighted_mean=weighted,
-        token_weighted_low=weighted_ends[0],
-        token_weighted_high=weighted_ends[1],
-        reason="too few distinct examples for a BCa interval" if np.isnan(low) else "",
+        carriers=carriers(values, effect.clusters),
+        caution=joined(*coverage_cautions(effect.clusters)),
         withheld=joined(*withheld),
     )
 
@@ -328,40 +355,3 @@ def _share_of_largest(values: Floats) -> float:
     count = max(1, round(LARGEST_SHARE * values.size))
     largest = np.argsort(-np.abs(values), kind="stable")[:count]
     return float(values[largest].sum() / values.sum())
-
-
-def _bootstrap(
-    values: Floats,
-    weights: Floats | None,
-    labels: NDArray | None,
-    units: int,
-    inference: Inference,
-) -> dict[str, tuple[Floats, Floats]]:
-    """BCa intervals of the mean, of d_z and of the weighted mean of every column."""
-    n, k = values.shape
-    # Centred, because the sum of squares of uncentred values would cancel.
-    centre = values.mean(axis=0)
-    centred = values - centre
-    weight = np.ones(n) if weights is None else weights
-    columns = np.hstack([centred, centred**2, weight[:, None] * centred, weight[:, None], np.ones((n, 1))])
-    summed = unit_sums(columns, labels, units)
-
-    def statistics(sums: Floats) -> dict[str, Floats]:
-        size = sums[:, -1:]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = sums[:, :k] / size
-            variance = (sums[:, k : 2 * k] - size * mean**2) / (size - 1)
-            # A resample of equal examples has no spread but rounding.
-            variance = np.where(variance > 1e-14 * (centred**2).mean(axis=0), variance, np.nan)
-            found = {"mean": centre + mean, "d_z": (centre + mean) / np.sqrt(variance)}
-            if weights is not None:
-                found["weighted"] = centre + sums[:, 2 * k : 3 * k] / sums[:, -2:-1]
-        return found
-
-    estimates = statistics(summed.sum(axis=0, keepdims=True))
-    resampled = statistics(resampled_sums(summed, seed=inference.seed, resamples=inference.resamples))
-    left_out = statistics(left_out_sums(summed))
-    return {
-        name: bca_interval(estimates[name][0], resampled[name], left_out[name], inference.confidence)
-        for name in estimates
-    }

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.intervals import rows_per_block
 from budgetlens.statistics.products import product
+from budgetlens.statistics.tails import asymmetries, length_factor
 
 Floats = NDArray[np.float64]
 
@@ -64,18 +65,26 @@ def sign_flip_p(columns: Floats, *, seed: int, permutations: int) -> Floats:
 def max_statistic(
     values: NDArray[np.float64], groups: NDArray[np.int64], inference: Inference
 ) -> dict[str, NDArray[np.float64]]:
-    """Sign-flip distribution of the maximal |t| within each group of columns."""
+    """Sign-flip distribution of the maximal |t| within each group of columns, with the length that tails need.
+
+    Returns:
+        By name, shape [columns]: standard_error, asymmetry, p of the column alone, p_simultaneous within its group,
+        p_student the same without the length that tails need, and ends of a band that holds the means of a whole group.
+    """
     n, columns = values.shape
     mean = values.mean(axis=0)
     error = values.std(axis=0, ddof=1) / np.sqrt(n)
-    observed = np.abs(mean) / error
+    asymmetry = asymmetries(values)
+    below, above = length_factor(-asymmetry, n), length_factor(asymmetry, n)
+    student = np.abs(mean) / error
+    observed = student / np.where(mean > 0, below, above)
     # Unit scale lets float32 carry the products, which halves their time.
     scale = np.sqrt((values**2).sum(axis=0))
     scaled = (values / scale).astype(np.float32)
     ratio, spread = mean / scale, (n - 1) * (error * np.sqrt(n) / scale) ** 2
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     reached = np.zeros(columns)
-    reached_maximum = np.zeros(columns)
+    reached_maximum, reached_student = np.zeros((2, columns))
     maxima: list[list[NDArray[np.float64]]] = [[] for _ in members]
     drawn = 0
     patterns = sign_blocks(n, seed=inference.seed, permutations=inference.resamples, dtype=np.float32)
@@ -87,9 +96,9 @@ def max_statistic(
         tolerated = observed * (1 - 1e-5)
         reached += (flipped >= tolerated).sum(axis=0)
         for number, chosen in enumerate(members):
-            reached_maximum[chosen] += (flipped[:, chosen].max(axis=1)[:, None] >= tolerated[chosen]).sum(
-                axis=0
-            )
+            largest = flipped[:, chosen].max(axis=1)[:, None]
+            reached_maximum[chosen] += (largest >= tolerated[chosen]).sum(axis=0)
+            reached_student[chosen] += (largest >= student[chosen] * (1 - 1e-5)).sum(axis=0)
             maxima[number].append(centred[:, chosen].max(axis=1))
         drawn += signs.shape[0]
     width = np.empty(columns)
@@ -98,10 +107,12 @@ def max_statistic(
         width[chosen] = np.sort(np.concatenate(maxima[number]))[rank] * error[chosen]
     return {
         "standard_error": error,
-        "band_low": mean - width,
-        "band_high": mean + width,
+        "asymmetry": asymmetry,
+        "band_low": mean - below * width,
+        "band_high": mean + above * width,
         "p": (reached + 1) / (drawn + 1),
         "p_simultaneous": (reached_maximum + 1) / (drawn + 1),
+        "p_student": (reached_student + 1) / (drawn + 1),
     }
 
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 Direction = Literal["lower", "higher", ""]
 """Which way is better; empty where neither is."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The smallest difference that matters, of one contrast or of all that a table holds."""
+
+    size: float
+    """In the quantity's unit; NaN where it is a part of a mean and told of several contrasts."""
+    share: float = math.nan
+    """Part of the baseline's mean that it is, where it is declared so; else NaN."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,9 @@ class Quantity:
     """Whether lower or higher is better, or neither."""
     smallest_difference: float | None = None
     """Smallest difference that matters, in the unit; None where its differences are not tested."""
+    smallest_relative: bool = False
+    """Whether that is a part of the baseline's mean and no amount: of an interaction, of the cell at which every factor
+    stands at its reference."""
     part_of_whole: bool = False
     """Whether values are parts of one whole, 0 to 1: they are told in percent, and their differences in points."""
     short_unit: str = ""
@@ -49,8 +63,15 @@ class Quantity:
 
         object.__setattr__(self, "short_unit", self.short_unit or self.unit)
 
-    def within(self, bound: float) -> str:
-        """The bound of an equivalence in words: `within ±1 point`, `within ±0.1 nats`."""
+    def size(self, bound: Bound | float) -> str:
+        """The smallest difference in words: `5 %`, `1 point`, `0.1 nats`."""
+        own = bound if isinstance(bound, Bound) else Bound(bound)
+        if not math.isnan(own.share):
+            return f"{100 * own.share:g} %"
         if self.part_of_whole:
-            return f"within ±{100 * bound:g} point{'' if 100 * bound == 1 else 's'}"
-        return f"within ±{bound:g}{f' {self.bound_unit}' if self.bound_unit else ''}"
+            return f"{100 * own.size:g} point{'' if 100 * own.size == 1 else 's'}"
+        return f"{own.size:g}{f' {self.bound_unit}' if self.bound_unit else ''}"
+
+    def within(self, bound: Bound | float) -> str:
+        """The bound of an equivalence in words: `within ±5 %`, `within ±1 point`, `within ±0.1 nats`."""
+        return f"within ±{self.size(bound)}"

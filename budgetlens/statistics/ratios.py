@@ -1,40 +1,37 @@
 """Ratios of means and splits of an effect into parts.
 
-A ratio of two d_z is unstable and a d_z does not add up; ratios and splits here are of mean differences,
-with a bootstrap interval that resamples examples once for numerator and denominator together.
+A ratio of two d_z is unstable and a d_z does not add up; ratios and splits here are of mean differences. The interval of
+a ratio comes from the influence of each unit on numerator and denominator together (Cochran 1977, section 6.4), and is
+made for long tails as every interval of a mean is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from budgetlens.statistics.contrasts import Contrast, contrast_values, factor_steps, wide_cells
-from budgetlens.statistics.decisions import TAILS, joined
-from budgetlens.statistics.inference import Inference
-from budgetlens.statistics.intervals import (
-    bca_interval,
-    heavy_tails,
-    left_out_sums,
-    resampled_sums,
-    unit_sums,
+from budgetlens.statistics.contrasts import (
+    Contrast,
+    contrast_values,
+    factor_steps,
+    reference_means,
+    wide_cells,
 )
+from budgetlens.statistics.decisions import coverage_cautions, joined
+from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired_inputs import unit_labels
+from budgetlens.statistics.tails import tailed, tailed_means, unit_sums
 
 NAN = float("nan")
-
-Means: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Means of columns over resamples, shape [resamples, columns], and with one unit left out, [units, columns]."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """mean(numerator)/mean(denominator), paired bootstrap interval; NaN with a reason where withheld."""
+    """mean(numerator)/mean(denominator) with an interval; NaN with a reason where withheld."""
 
     n: int = 0
     clusters: int = 0
@@ -63,18 +60,21 @@ def ratio_of_means(
     denominator_values: ArrayLike,
     inference: Inference,
     *,
+    reference: float = NAN,
     clusters: Sequence[object] | NDArray | None = None,
 ) -> Ratio:
     """Ratio of two mean differences over the same examples, e.g. structural fraction (random/oracle).
 
     Args:
         numerator_values, denominator_values: one contrast value per example, same order, shape [examples].
-        inference: seed, confidence of both intervals, resamples.
-        clusters: label per example; examples of one label (a shared document) are resampled together.
+        inference: confidence of both intervals, and the smallest difference that matters.
+        reference: mean of what the denominator's treatment is compared with; NaN looks for no smallest difference.
+        clusters: label per example; examples of one label (a shared document) are one independent unit.
 
     Returns:
-        The ratio with its BCa interval. Ratio and interval are NaN, with a reason, where the interval of the
-        denominator's mean holds 0: the ratio could then be anything, of either sign.
+        The ratio with its interval. Ratio and interval are NaN, with a reason, where the interval of the
+        denominator's mean holds 0: the ratio could then be anything, of either sign; and where that mean is smaller than
+        the smallest difference that matters.
 
     Raises:
         ValueError: the two have different lengths.
@@ -85,7 +85,7 @@ def ratio_of_means(
             f"numerator {top.shape} and denominator {bottom.shape} must be paired, both of shape [examples]"
         )
     labels = unit_labels(clusters, top.size)
-    return _ratios(top[:, None], bottom, inference, labels)[0]
+    return _ratios(top[:, None], bottom, inference, labels, reference)[0]
 
 
 def _ratios(
@@ -93,77 +93,62 @@ def _ratios(
     bottom: NDArray[np.float64],
     inference: Inference,
     labels: NDArray | None = None,
-    drawn: Means | None = None,
+    reference: float = NAN,
 ) -> list[Ratio]:
-    """One ratio per column of `tops`, all over the same denominator and the same resamples.
+    """One ratio per column of `tops`, all over the same denominator.
 
-    `labels` holds the document, 0, 1, ..., of each example where some share one; `drawn` the resampled and
-    left-out means of [tops, bottom] where they are known already.
+    `labels` holds the document, 0, 1, ..., of each example where some share one; `reference` as in `ratio_of_means`.
     """
     n, k = tops.shape
     units = n if labels is None or n == 0 else int(labels.max()) + 1
-    everything = np.column_stack([tops, bottom])
-    bad = int((~np.isfinite(everything)).any(axis=1).sum())
+    bad = int((~np.isfinite(np.column_stack([tops, bottom]))).any(axis=1).sum())
     if n == 0 or bad:
         why = "no examples" if n == 0 else f"{bad} of {n} examples are NaN or infinite"
         return [Ratio(n=n, clusters=units, reason=why)] * k
-    means = everything.mean(axis=0)
-    known = Ratio(n=n, clusters=units, denominator_mean=float(means[-1]))
+    numerators, denominator = tops.mean(axis=0), float(bottom.mean())
+    known = Ratio(n=n, clusters=units, denominator_mean=denominator)
     if units == 1:
         why = "one example: no interval" if n == 1 else "one document: no interval"
-        return [replace(known, numerator_mean=float(mean), reason=why) for mean in means[:-1]]
-    resampled, left_out = drawn or _resampled_means(everything, labels, inference)
-    bottom_low, bottom_high = (
-        float(end[0])
-        for end in bca_interval(means[-1:], resampled[:, -1:], left_out[:, -1:], inference.confidence)
+        return [replace(known, numerator_mean=float(mean), reason=why) for mean in numerators]
+    low, high = (
+        float(end[0]) for end in tailed_means(bottom[:, None], labels, units).interval(inference.confidence)
     )
-    constant = np.ptp(bottom) <= 1e-12 * np.abs(bottom).max()
-    known = replace(
-        known,
-        denominator_low=bottom_low,
-        denominator_high=bottom_high,
-        denominator_caution=TAILS if np.isfinite(bottom_low) and heavy_tails(left_out[:, -1:])[0] else "",
-    )
-    if constant or not (bottom_low > 0 or bottom_high < 0):
-        why = (
-            "withheld: the denominator does not vary, so that no interval tells it from 0"
-            if constant or np.isnan(bottom_low)
-            else f"withheld: the interval of the denominator, {bottom_low:.3g} to {bottom_high:.3g}, holds 0"
-        )
-        return [replace(known, numerator_mean=float(mean), reason=why) for mean in means[:-1]]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        estimate = means[:-1] / means[-1]
-        jackknife = left_out[:, :-1] / left_out[:, -1:]
-        drawn_ratios = resampled[:, :-1] / resampled[:, -1:]
-        low, high = bca_interval(estimate, drawn_ratios, jackknife, inference.confidence)
-    cautions = [TAILS if heavy else "" for heavy in heavy_tails(jackknife)]
+    caution = joined(*coverage_cautions(units))
+    known = replace(known, denominator_low=low, denominator_high=high, denominator_caution=caution)
+    bound = np.nan if np.isnan(reference) else inference.bounds(np.array([reference]), 1)[0]
+    why = _withheld(bottom, low, high, float(bound))
+    if why:
+        return [replace(known, numerator_mean=float(mean), reason=why) for mean in numerators]
+    estimates = numerators / denominator
+    influences = (tops - estimates * bottom[:, None]) / denominator / n
+    ratios = tailed(estimates, unit_sums(influences, labels, units) * units)
+    # A ratio that every example has varies by rounding alone.
+    varies = ratios.error > 1e-12 * np.abs(estimates)
+    lows, highs = ratios.interval(inference.confidence)
     return [
         replace(
             known,
-            ratio=float(estimate[column]),
-            low=float(low[column]),
-            high=float(high[column]),
-            numerator_mean=float(means[column]),
-            caution=cautions[column] if np.isfinite(low[column]) else "",
-            reason="" if np.isfinite(low[column]) else "no interval: the ratio does not vary over resamples",
+            ratio=float(estimates[column]),
+            low=float(lows[column]) if varies[column] else NAN,
+            high=float(highs[column]) if varies[column] else NAN,
+            numerator_mean=float(numerators[column]),
+            caution=caution if varies[column] else "",
+            reason="" if varies[column] else "no interval: the ratio is the same in every example",
         )
         for column in range(k)
     ]
 
 
-def _resampled_means(values: NDArray[np.float64], labels: NDArray | None, inference: Inference) -> Means:
-    """Means of every column over resamples, and with one unit left out.
-
-    `labels` holds the document, 0, 1, ..., of each example where some share one: documents are the units.
-    """
-    n, seed, resamples = values.shape[0], inference.seed, inference.resamples
-    if labels is None:
-        return resampled_sums(values, seed=seed, resamples=resamples) / n, left_out_sums(values) / (n - 1)
-    units = int(labels.max()) + 1
-    summed = unit_sums(np.column_stack([values, np.ones(n)]), labels, units)
-    resampled, left_out = resampled_sums(summed, seed=seed, resamples=resamples), left_out_sums(summed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return resampled[:, :-1] / resampled[:, -1:], left_out[:, :-1] / left_out[:, -1:]
+def _withheld(bottom: NDArray[np.float64], low: float, high: float, bound: float) -> str:
+    """Why no ratio is given over a denominator with this interval and smallest difference; empty where one is."""
+    if np.ptp(bottom) <= 1e-12 * np.abs(bottom).max() or np.isnan(low):
+        return "withheld: the denominator does not vary, so that no interval tells it from 0"
+    if not (low > 0 or high < 0):
+        return f"withheld: the interval of the denominator, {low:.3g} to {high:.3g}, holds 0"
+    mean = float(bottom.mean())
+    if abs(mean) < bound:
+        return f"withheld: the denominator, {mean:.3g}, is smaller than the smallest difference that matters, {bound:.3g}"
+    return ""
 
 
 def decomposition(
@@ -187,7 +172,7 @@ def decomposition(
         One row per part and one for the total: contrast, part, order (of the total: 1 a difference, 2 a difference
         of differences), effect_of, at_baseline and at_treatment (of a difference of differences: which effect, and
         the levels of the other factor between which it differs), n, clusters (independent units), mean_difference,
-        low, high (of the mean, BCa), share, share_low, share_high (of the total; 1 = all of it), caution (of either
+        low, high (of the mean), share, share_low, share_high (of the total; 1 = all of it), caution (of either
         interval), reason.
 
     Raises:
@@ -202,47 +187,16 @@ def decompositions(
     inference: Inference,
     value: str = "nll",
 ) -> pd.DataFrame:
-    """`decomposition` of several (total, parts), one below the other; they share their resamples.
-
-    `value` is the column that is split.
-    """
+    """`decomposition` of several (total, parts), one below the other. `value` is the column that is split."""
     frames = []
-    ready = []
-    labels = []
     for total, parts in splits:
         _check_parts(total, parts)
         wide = wide_cells(nll[nll["cell"].isin(total_cells(total, parts))], value)
         values = contrast_values(wide, [total, *parts])
-        ready.append((total, parts, values))
-        labels.append(unit_labels(inference.labels(values.index), len(values)))
-    drawn = _shared_means([values for _, _, values in ready], labels, inference)
-    for (total, parts, values), own, means in zip(ready, labels, drawn, strict=True):
-        frames.append(_split(total, parts, values.to_numpy(), own, means, inference))
+        labels = unit_labels(inference.labels(values.index), len(values))
+        (reference,) = reference_means(wide, [total])
+        frames.append(_split(total, parts, values.to_numpy(), labels, inference, float(reference)))
     return pd.concat(frames, ignore_index=True)
-
-
-def _shared_means(
-    tables: Sequence[pd.DataFrame], labels: Sequence[NDArray | None], inference: Inference
-) -> list[Means | None]:
-    """Resampled means of every table; those over the same examples are drawn at once. None: nothing to draw.
-
-    `labels` holds each table's units, as in `_resampled_means`.
-    """
-    found: list[Means | None] = [None] * len(tables)
-    groups: dict[tuple, list[int]] = {}
-    for number, values in enumerate(tables):
-        if len(values) > 1 and np.isfinite(values.to_numpy()).all():
-            groups.setdefault(tuple(values.index), []).append(number)
-    for members in groups.values():
-        # Equal examples have equal documents.
-        own = labels[members[0]]
-        matrices = [tables[number].to_numpy() for number in members]
-        resampled, left_out = _resampled_means(np.hstack(matrices), own, inference)
-        ends = np.cumsum([matrix.shape[1] for matrix in matrices])[:-1]
-        parts = zip(np.split(resampled, ends, axis=1), np.split(left_out, ends, axis=1), strict=True)
-        for number, part in zip(members, parts, strict=True):
-            found[number] = part
-    return found
 
 
 def _split(
@@ -250,20 +204,16 @@ def _split(
     parts: Sequence[Contrast],
     matrix: NDArray[np.float64],
     labels: NDArray | None,
-    means: Means | None,
     inference: Inference,
+    reference: float,
 ) -> pd.DataFrame:
     """One split; the first column of `matrix` is the total."""
     n = matrix.shape[0]
     low = high = np.full(matrix.shape[1], NAN)
-    cautions = [""] * matrix.shape[1]
-    drawn = None
-    if means is not None:
-        resampled, left_out = means
-        drawn = np.hstack([resampled, resampled[:, :1]]), np.hstack([left_out, left_out[:, :1]])
-        low, high = bca_interval(matrix.mean(axis=0), resampled, left_out, inference.confidence)
-        cautions = [TAILS if heavy else "" for heavy in heavy_tails(left_out)]
-    ratios = _ratios(matrix, matrix[:, 0], inference, labels, drawn)
+    ratios = _ratios(matrix, matrix[:, 0], inference, labels, reference)
+    if ratios[0].clusters > 1 and np.isfinite(matrix).all():
+        low, high = tailed_means(matrix, labels, ratios[0].clusters).interval(inference.confidence)
+    caution = joined(*coverage_cautions(ratios[0].clusters))
     effect_of, at_baseline, at_treatment = _difference_of_differences(total)
     rows = []
     for column, (part, ratio) in enumerate(zip([total, *parts], ratios, strict=True)):
@@ -284,7 +234,7 @@ def _split(
                 "share": ratio.ratio,
                 "share_low": NAN if whole else ratio.low,
                 "share_high": NAN if whole else ratio.high,
-                "caution": joined(cautions[column] if np.isfinite(low[column]) else "", ratio.caution),
+                "caution": joined(caution if np.isfinite(low[column]) else "", ratio.caution),
                 "reason": ratio.reason if not whole or np.isnan(ratio.ratio) else "",
             }
         )

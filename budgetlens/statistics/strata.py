@@ -10,17 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from budgetlens.statistics.decisions import TAILS
+from budgetlens.statistics.decisions import coverage_cautions, joined
 from budgetlens.statistics.inference import Inference
-from budgetlens.statistics.intervals import (
-    bca_interval,
-    heavy_tails,
-    left_out_sums,
-    resampled_sums,
-    rows_per_block,
-)
+from budgetlens.statistics.intervals import rows_per_block
 from budgetlens.statistics.paired import PairedEffect, one_sample_effects
 from budgetlens.statistics.products import product
+from budgetlens.statistics.tails import tailed
 
 NAN = float("nan")
 
@@ -82,6 +77,7 @@ def strata_table(
     strata: pd.Series,
     inference: Inference,
     *,
+    reference: float = NAN,
     sign_flips: bool = True,
 ) -> pd.DataFrame:
     """The statistics of one contrast in each stratum.
@@ -89,6 +85,7 @@ def strata_table(
     Args:
         values: per-example contrast values, index example.
         strata: ordered categorical over the same examples; examples without a stratum are left out.
+        reference: mean of what is compared with, which a smallest difference may be a part of.
         sign_flips: as in `one_sample_effects`.
 
     Returns:
@@ -108,6 +105,7 @@ def strata_table(
         effect = one_sample_effects(
             values.loc[members].to_numpy(dtype=np.float64)[:, None],
             inference,
+            references=np.array([reference]),
             clusters=inference.labels(members),
             sign_flips=sign_flips,
         )[0]
@@ -126,7 +124,7 @@ class Trend:
     low: float = NAN
     high: float = NAN
     p: float = NAN
-    """Two-sided p, studentised permutation."""
+    """Two-sided p: the larger of a studentised permutation's and of one for long tails."""
     caution: str = ""
     reason: str = ""
 
@@ -138,7 +136,8 @@ class Trend:
 def trend_test(values: pd.Series, strata: pd.Series, inference: Inference) -> Trend:
     """Linear trend of the mean over ordered strata; for two strata, their difference.
 
-    The interval is a BCa bootstrap over examples. The p permutes examples over strata with a statistic
+    The interval comes from the influence of each example on the slope, and is made for long tails. The p is the larger
+    of its own and of one that permutes examples over strata with a statistic
     studentised for unequal variances (DiCiccio and Romano 2017, section 2): short answers vary far more
     than long ones, and a plain permutation would mistake that for a trend. Where examples share documents, the
     document is the unit: the mean of its examples' values against the mean position of their strata.
@@ -147,7 +146,7 @@ def trend_test(values: pd.Series, strata: pd.Series, inference: Inference) -> Tr
 
 
 def trend_tests(pairs: Sequence[tuple[pd.Series, pd.Series]], inference: Inference) -> list[Trend]:
-    """`trend_test` of several (values, strata); those of equal size share their resamples."""
+    """`trend_test` of several (values, strata); those of equal strata share their permutations."""
     trends: list[Trend] = []
     ready: dict[tuple[int, bytes], list[tuple[int, NDArray[np.float64], NDArray[np.float64]]]] = {}
     for number, (values, strata) in enumerate(pairs):
@@ -163,15 +162,15 @@ def trend_tests(pairs: Sequence[tuple[pd.Series, pd.Series]], inference: Inferen
         p = _permuted_p(np.sort(moved[:, 0]), centred, moved, inference)
         slopes = _slopes(moved, centred, inference)
         for position, (number, _, _) in enumerate(group):
-            slope, low, high, caution = (column[position] for column in slopes)
+            slope, low, high, p_tails, caution = (column[position] for column in slopes)
             trends[number] = replace(
                 trends[number],
                 slope=float(slope),
                 low=float(low),
                 high=float(high),
-                p=float(p[position]),
+                p=float(np.fmax(p[position], p_tails)),
                 caution=caution,
-                reason="" if np.isfinite(low) else "no interval: a resample held a single stratum",
+                reason="" if np.isfinite(low) else "no interval: a stratum holds a single example",
             )
     return trends
 
@@ -208,24 +207,18 @@ def _slopes(
     moved: NDArray[np.float64],
     centred: NDArray[np.float64],
     inference: Inference,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], list[str]]:
-    """Least-squares slope of every column, its BCa interval and a caution about it."""
-    n, k = centred.shape
-    columns = np.hstack([moved, centred, moved * centred, moved**2, np.ones((n, 1))])
-
-    def slope(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y, xy, xx = (sums[:, part * k : (part + 1) * k] for part in range(4))
-        size = sums[:, -1:]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return (xy - x * y / size) / (xx - x**2 / size)
-
-    estimate = slope(columns.sum(axis=0, keepdims=True))[0]
-    jackknife = slope(left_out_sums(columns))
-    resampled = slope(resampled_sums(columns, seed=inference.seed, resamples=inference.resamples))
-    low, high = bca_interval(estimate, resampled, jackknife, inference.confidence)
-    # The influence of single examples on the slope has the tails that its interval must bear.
-    cautions = [TAILS if heavy else "" for heavy in heavy_tails(jackknife)]
-    return estimate, low, high, cautions
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], list[str]]:
+    """Least-squares slope of every column, its interval, its p for long tails and a caution about it."""
+    squares = (moved**2).sum(axis=0)
+    estimate = (moved * centred).sum(axis=0) / squares
+    leverage = moved**2 / squares + 1 / len(moved)
+    # Left out, an example moves the slope by its residual, the larger the more it had drawn the line to itself.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        residuals = (centred - estimate * moved) / (1 - leverage)
+        slopes = tailed(estimate, len(moved) * moved * residuals / squares)
+        low, high = slopes.interval(inference.confidence)
+    caution = joined(*coverage_cautions(len(moved)))
+    return estimate, low, high, slopes.p_difference, [caution] * len(estimate)
 
 
 def _permuted_p(
@@ -272,23 +265,26 @@ class SeedEffect:
         return {**self.effect.as_row(), **own}
 
 
-def seed_effect(values: pd.DataFrame, inference: Inference) -> SeedEffect:
+def seed_effect(values: pd.DataFrame, inference: Inference, reference: float = NAN) -> SeedEffect:
     """Effect over examples and random seeds, seeds as a random factor within examples.
 
-    Every example draws its own fill from each seed, so that seeds are nested in examples: resampling whole
-    examples (cluster bootstrap) carries both sources of variation into the interval.
+    Every example draws its own fill from each seed, so that seeds are nested in examples: with whole examples as
+    units both sources of variation are in the interval.
 
     Args:
         values: contrast values, index example, one column per seed (`contrast_values` with one contrast per
             seed).
         inference: where its clusters name shared documents, documents are the independent units.
+        reference: as in `strata_table`.
     """
     matrix = values.to_numpy(dtype=np.float64)
     examples, seeds = matrix.shape
     documents = inference.labels(values.index)
     units = np.arange(examples) if documents is None else documents
     labels = np.repeat(units, seeds) if seeds > 1 or documents is not None else None
-    effect = one_sample_effects(matrix.reshape(-1, 1), inference, clusters=labels)[0]
+    effect = one_sample_effects(
+        matrix.reshape(-1, 1), inference, references=np.array([reference]), clusters=labels
+    )[0]
     complete = matrix[np.isfinite(matrix).all(axis=1)]
     if np.isnan(effect.mean_difference) or not len(complete):
         return SeedEffect(effect, seeds, NAN, NAN, NAN, NAN)

@@ -1,23 +1,24 @@
 """Words that a table may use, fixed by rule.
 
 What is found is :mod:`budgetlens.statistics.decisions`'; here it is put into words, and nothing reads the words back:
-*helps* and *hurts* for an effect, *no effect within ±x* where equivalence was shown, *helps, within ±x* for an effect that
-is too small to matter.
+*helps* and *hurts* for an effect, *no effect within ±x* where equivalence was shown, *helps, small (below
+x)* for an effect that is too small to matter.
 
-An interaction is no help and no harm, so that it has words of its own. With differences taken as baseline -
-treatment, a positive difference of differences means that two treatments together help less than the sum of
-what each does alone (*sub-additive*), a negative one that they help more (*super-additive*); this reads the
-same from either factor. Of a contrast of three factors, baseline minus treatment of the third is taken of the
-two others' interaction: positive means that the third factor makes it smaller (*interaction falls*).
+An interaction is told by what happened: where two treatments help alone, less help together than the sum is
+*sub-additive* and more *super-additive*; where both hurt alone, the same words are of harm; where one helps and one hurts,
+together they are *worse* or *better than the sum*. This reads the same from either factor. Of a contrast of three factors,
+baseline minus treatment of the third is taken of the two others' interaction: positive means that the third factor makes it
+smaller (*interaction falls*).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from budgetlens.statistics.decisions import DOCUMENT_MEANS, REGRESSION, SKEW, TAILS, Decision
-from budgetlens.statistics.quantities import Quantity
+from budgetlens.statistics.decisions import CARRIED, DOCUMENT_MEANS, REGRESSION, SKEW, TAILS, Decision
+from budgetlens.statistics.quantities import Bound, Quantity
 
 HELPS = "helps"
 HURTS = "hurts"
@@ -25,7 +26,7 @@ UNDECIDED = "undecided"
 
 
 SMALLEST_EFFECT = 0.05
-"""Smallest effect on the answer's NLL that would matter, in nats per token."""
+"""Smallest effect on the answer's NLL that would matter, as a part of the NLL that it is an effect on."""
 
 ANSWER_NLL = Quantity(
     "nll",
@@ -33,6 +34,7 @@ ANSWER_NLL = Quantity(
     "nats per answer token",
     better="lower",
     smallest_difference=SMALLEST_EFFECT,
+    smallest_relative=True,
     short_unit="nats",
 )
 """The outcome where none is named."""
@@ -64,8 +66,11 @@ CHANGE_OF_CHANGE = Words("falls less", "falls more", "changes alike")
 SLOPE = -1
 
 CAUTIONS = {
-    TAILS: "few examples for these tails: the interval may cover less than it promises",
-    SKEW: "few examples for this skew: p of the mean may be too small",
+    TAILS: (
+        "few examples for tails like these: the interval is longer for tails that a sample this small need not show, and "
+        "covers more than it promises where tails are lighter"
+    ),
+    SKEW: "few examples for this skew: a p of Student's t may be too small",
     REGRESSION: (
         "baseline - treatment holds the baseline, so that strata of its own NLL show a trend under no effect at all "
         "(regression to the mean), whereas strata of the mean of both sides do not (Oldham 1962)"
@@ -75,8 +80,8 @@ CAUTIONS = {
 """The words of the codes of cautions."""
 
 CAUTION_RULE = (
-    "cautions: tails where n is below 20 (kurtosis + 3), skew where n is below 25 skewness²; "
-    "without one, simulations find the 95 % interval covering 93 to 97 %"
+    "caution tails: fewer than 500 independent examples; intervals and p are made for the tails of real differences of "
+    "NLL, of which resampled ones with a mean of 0 were found in 6 % of samples at most, at any number of examples"
 )
 
 
@@ -94,49 +99,85 @@ def words(order: int, quantity: Quantity = ANSWER_NLL) -> Words:
     return difference if order < 2 else interaction
 
 
-def no_effect_within(smallest_effect: float, order: int = 1, quantity: Quantity = ANSWER_NLL) -> str:
-    """The wording of an equivalence, with the bound it holds for."""
-    return f"{words(order, quantity).small} {quantity.within(smallest_effect)}"
+def interaction_words(quantity: Quantity, first: float, second: float) -> Words:
+    """The words of an interaction, by what its treatments do alone (baseline - treatment): help, harm, or one of each.
+
+    More harm than the sum of two harms is no *less than the sum*: it is super-additive too.
+    """
+    own = words(2, quantity)
+    if not quantity.better or math.isnan(first) or math.isnan(second):
+        return own
+    helps = [value * (1 if quantity.better == "lower" else -1) > 0 for value in (first, second)]
+    if all(helps):
+        return own
+    if not any(helps):
+        return Words(own.negative, own.positive, own.small)
+    worse, better = "together worse than the sum", "together better than the sum"
+    return Words(worse, better, own.small) if quantity.better == "lower" else Words(better, worse, own.small)
 
 
 def verdict(
-    decision: Decision, smallest_effect: float, order: int = 1, quantity: Quantity = ANSWER_NLL
+    decision: Decision,
+    smallest_effect: Bound | float,
+    order: int = 1,
+    quantity: Quantity = ANSWER_NLL,
+    *,
+    alone: tuple[float, float] = (math.nan, math.nan),
 ) -> str:
     """A decision in words.
 
     Args:
         decision: of one contrast, or of one contrast over layers.
-        smallest_effect: smallest effect of interest, in the quantity's unit.
+        smallest_effect: smallest effect of interest; a number is in the quantity's unit.
         order: 1 for a difference, 2 for an interaction, 3 and more for a higher one, SLOPE for a slope.
         quantity: what is compared; which way is better gives the words.
+        alone: of an interaction, what each treatment does alone, as baseline - treatment; NaN where it is not known.
 
     Returns:
         "helps", "hurts", "no effect within ±x" or "undecided"; for an interaction "sub-additive",
-        "super-additive", "additive within ±x" or "undecided"; for a higher one "interaction falls",
-        "interaction rises", "interaction unchanged within ±x" or "undecided"; for a slope "grows", "shrinks",
-        "steady within ±x" or "undecided"; for what is neither better nor worse "falls", "rises", "falls less" and so on,
-        "rises and falls" where layers differ. What was found has ", within ±x" behind it where it is small.
+        "super-additive" (of help where both help alone, of harm where both hurt), "together worse than the sum" or
+        "together better than the sum" (where one helps and one hurts), "additive within ±x" or "undecided"; for a higher one
+        "interaction falls", "interaction rises", "interaction unchanged within ±x" or "undecided"; for a slope "grows",
+        "shrinks", "steady within ±x" or "undecided"; for what is neither better nor worse "falls", "rises", "falls less" and
+        so on, "rises and falls" where layers differ. What was found has ", small (below x)" behind it where it is small.
     """
-    found = word(decision, order, quantity)
-    within = quantity.within(smallest_effect)
+    found = word(decision, order, quantity, alone=alone)
     if decision.kind == "none":
-        return f"{found} {within}"
-    return f"{found}, {within}" if decision.found and decision.small else found
+        return f"{found} {quantity.within(smallest_effect)}"
+    return f"{found}, {small(smallest_effect, quantity)}" if decision.little else found
 
 
-def word(decision: Decision, order: int = 1, quantity: Quantity = ANSWER_NLL) -> str:
+def word(
+    decision: Decision,
+    order: int = 1,
+    quantity: Quantity = ANSWER_NLL,
+    *,
+    alone: tuple[float, float] = (math.nan, math.nan),
+) -> str:
     """A decision without the bound that it holds for, which stands elsewhere then; arguments as of :func:`verdict`."""
-    own = words(order, quantity)
+    own = words(order, quantity) if order != 2 else interaction_words(quantity, *alone)
     return {
         "positive": own.positive,
         "negative": own.negative,
         "both": f"{own.negative} and {own.positive}",
         "none": own.small,
-    }.get(decision.kind, UNDECIDED)
+    }.get(decision.kind, undecided(decision))
+
+
+def small(smallest_effect: Bound | float, quantity: Quantity = ANSWER_NLL) -> str:
+    """What follows the word of an effect that is too small to matter: *small (below 5 %)*."""
+    return f"small (below {quantity.size(smallest_effect)})"
+
+
+def undecided(decision: Decision) -> str:
+    """*undecided*, and why, where Student's t would have decided."""
+    if decision.because == CARRIED:
+        return f"{UNDECIDED} (carried by {decision.carriers} example{'' if decision.carriers == 1 else 's'})"
+    return f"{UNDECIDED} (n too small for tails like these)" if decision.because == TAILS else UNDECIDED
 
 
 def layers_rule(
-    smallest_effect: float, quantity: Quantity, alpha: float = 0.05, orders: Iterable[int] = (1,)
+    smallest_effect: Bound | float, quantity: Quantity, alpha: float = 0.05, orders: Iterable[int] = (1,)
 ) -> str:
     """The rule of `verdict_over_layers` in one sentence, for a caption; `orders` are those of the contrasts."""
     kinds = list(dict.fromkeys(words(order, quantity) for order in sorted(set(orders))))
@@ -146,18 +187,19 @@ def layers_rule(
         HIGHER_INTERACTION: " (with the third factor's treatment)",
     }
     found = ", ".join(f"{own.positive} / {own.negative}{meanings.get(own, '')}" for own in kinds)
-    small = ", ".join(own.small for own in kinds)
+    little = ", ".join(own.small for own in kinds)
     bound = quantity.within(smallest_effect)
     return (
         f"{found}: in some layer the band leaves out 0 and p is below {alpha:g}, and both words where layers differ "
-        f"in sign; {small} {bound}: in no layer, and in every layer tested the equivalence test is below {alpha:g}; "
-        f"a word followed by {bound}: the same test holds in every layer although a band leaves out 0; "
+        f"in sign; {little} {bound}: in no layer, and in every layer tested the equivalence test is below {alpha:g}; "
+        f"a word followed by {small(smallest_effect, quantity)}: the same test holds in every layer although a band "
+        f"leaves out 0; "
         f"{UNDECIDED}: everything else"
     )
 
 
 def rule(
-    smallest_effect: float,
+    smallest_effect: Bound | float,
     alpha: float = 0.05,
     orders: Iterable[int] = (1,),
     quantity: Quantity = ANSWER_NLL,
@@ -167,7 +209,8 @@ def rule(
     for own in dict.fromkeys(words(order, quantity) for order in sorted(orders)):
         meaning = {
             INTERACTION: (
-                " (two treatments together help less, or hurt more / help more, or hurt less than the sum of each alone)"
+                " (two treatments together less / more than the sum of what each does alone, of help where both help and "
+                "of harm where both hurt; where one helps and one hurts: together worse / better than the sum)"
             ),
             HIGHER_INTERACTION: " (with the third factor's treatment)",
             TREND: " (the effect, along the quantity)",
@@ -175,11 +218,11 @@ def rule(
         found = f"{own.positive} / {own.negative}{meaning}"
         parts.append((found, f"{own.small} {quantity.within(smallest_effect)}"))
     found = ", ".join(part[0] for part in parts)
-    small = ", ".join(part[1] for part in parts)
+    little = ", ".join(part[1] for part in parts)
     return (
         f"{found}: the interval leaves out 0 and the corrected p is below {alpha:g}; "
-        f"{small}: neither, and the corrected equivalence test is below {alpha:g}; "
-        f"a word followed by {quantity.within(smallest_effect)}: both, an effect too small to matter; "
+        f"{little}: neither, and the corrected equivalence test is below {alpha:g}; "
+        f"a word followed by {small(smallest_effect, quantity)}: both, an effect too small to matter; "
         f"{UNDECIDED}: everything else"
     )
 

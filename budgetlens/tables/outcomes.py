@@ -7,7 +7,6 @@ of variance, strata and seeds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import pandas as pd
 
@@ -20,7 +19,6 @@ from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.live import idle_in_every_example, live_cells, same_in_every_example
 from budgetlens.statistics.paired import Missing, one_sample_effects
-from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.ratios import decompositions
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.captions import Captions
@@ -45,7 +43,7 @@ def outcome_tables(run: Run) -> dict[str, pd.DataFrame]:
             tables[declared.table(name, "effects")] = effects_table(
                 records,
                 run.plan.contrasts,
-                bounded(run.inference, tested),
+                run.inference.of(tested),
                 quantity=tested,
                 missing=_missing(declared),
             )
@@ -58,7 +56,7 @@ def outcome_tables(run: Run) -> dict[str, pd.DataFrame]:
 def _of_the_outcome(run: Run, effects: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
     """What the plan splits, analysis of variance, strata with their trends, and seeds; empty where there are none."""
     plan, records, trials, quantity = run.plan, run.outcomes, run.trials, run.outcome_quantity
-    inference, factors = bounded(run.inference, quantity), run.manifest.factors
+    inference, factors = run.inference.of(quantity), run.manifest.factors
     tables: dict[str, pd.DataFrame] = {}
     if plan.splits:
         splits = [(split.total, split.parts) for split in plan.splits]
@@ -77,11 +75,6 @@ def _live(factors: Mapping[str, Mapping[str, str]], trials: pd.DataFrame) -> Map
     return live_cells(factors, idle_in_every_example(trials), same_in_every_example(trials))
 
 
-def bounded(inference: Inference, tested: Quantity) -> Inference:
-    """The inference with the smallest difference that matters of what is tested."""
-    return replace(inference, smallest_difference=float(tested.smallest_difference or 0.0))
-
-
 def _missing(declared: Declaration) -> Missing:
     """What a value that is not there does: every trial has an outcome; of others the example is left out and counted."""
     return "refuse" if declared.outcome else "drop"
@@ -90,7 +83,7 @@ def _missing(declared: Declaration) -> Missing:
 def by_cell(
     records: pd.DataFrame, declared: Declaration, cells: Sequence[CellFacts], inference: Inference
 ) -> pd.DataFrame:
-    """Means of every quantity by cell over examples, with BCa intervals.
+    """Means of every quantity by cell over examples, with intervals.
 
     Columns cell, alias, factors, quantity (where there are several), n, clusters (independent units), mean, low, high,
     sd, median, trimmed_mean, token_weighted_mean (of a probe ``by_token``), caution (of the interval) and reason.
@@ -155,7 +148,7 @@ def presented_outcome(
                 for quantity in declared.quantities
             ),
             notes=(
-                "95 % BCa bootstrap intervals over examples",
+                "95 % intervals over examples, made for long tails",
                 *documents_resampled(shares_documents(frame)),
                 CAUTION_RULE,
             ),
@@ -175,7 +168,7 @@ def presented_outcome(
     if effects in tables and tested is not None:
         presented[effects] = effects_presentation(
             tables[effects],
-            bounded(inference, tested),
+            inference.of(tested),
             quantity=tested,
             title="Paired effects" if declared.outcome else f"Paired effects on {tested.label}",
         )

@@ -24,17 +24,20 @@ from budgetlens.statistics.verdicts import ANSWER_NLL, CAUTION_RULE, CAUTIONS, r
 from budgetlens.tables.digits import counted, number, with_interval
 from budgetlens.tables.escapes import latex, markdown
 from budgetlens.tables.formats import FORMATS, SUFFIXES
+from budgetlens.tables.stating import correction_words
 from budgetlens.tables.terminal_text import visible, visible_lines
 
 NOTED = ("caution", "reason", "withheld", "unlike")
 """Columns of sentences: a letter in the column stands for each, and the sentences follow the table."""
 
 DOCUMENTS_RESAMPLED = (
-    "examples that share a document are one independent unit: documents are resampled, not examples"
+    "examples that share a document are one independent unit: documents are counted, not examples"
 )
 """What a caption says where the statistics of its table allow for shared documents."""
 
 INTERVALS = {
+    "median": ("median_low", "median_high"),
+    "trimmed_mean": ("trimmed_low", "trimmed_high"),
     "mean_difference": ("low", "high"),
     "mean": ("low", "high"),
     "ratio": ("low", "high"),
@@ -63,6 +66,8 @@ HEADINGS = {
     "p_t": "p (t)",
     "p_holm": "p (Holm)",
     "p_bonferroni": "p (Bonferroni)",
+    "p_fdr": "q (Benjamini-Hochberg)",
+    "p_none": "p (uncorrected)",
     "p_tost": "p (TOST)",
     "p_tost_holm": "p (TOST, Holm)",
     "p_tost_bonferroni": "p (TOST, Bonferroni)",
@@ -93,6 +98,8 @@ TESTED_COLUMNS = (
     "win_percent",
     "p_holm",
     "p_bonferroni",
+    "p_fdr",
+    "p_none",
     "verdict",
     "caution",
 )
@@ -106,6 +113,8 @@ EFFECT_COLUMNS = (
     "win_percent",
     "p_holm",
     "p_bonferroni",
+    "p_fdr",
+    "p_none",
     "stars",
     "verdict",
     "caution",
@@ -115,6 +124,9 @@ EFFECT_COLUMNS = (
     "trimmed_mean",
     "p_tost_holm",
     "p_tost_bonferroni",
+    "p_tost_fdr",
+    "p_tost_none",
+    "smallest_effect",
     "minimum_detectable",
     "share_of_largest",
 )
@@ -347,14 +359,13 @@ def effects_presentation(
     """The caption that belongs to the rows of `effects_table`; the unit is the quantity's where none is given."""
     sizes = frame.groupby("family", sort=False).size()
     family = ", ".join(f"{name or 'unnamed'} ({size})" for name, size in sizes.items())
-    correction, smallest = inference.correction, inference.smallest_difference
-    source = "sign-flip p" if correction == "holm" else "t-test p"
+    correction = inference.correction
     notes = [
-        f"{100 * inference.confidence:g} % BCa bootstrap intervals over examples",
+        f"{100 * inference.confidence:g} % intervals over examples, made for long tails",
         CAUTION_RULE,
     ]
     notes += documents_resampled(shares_documents(frame))
-    if columns is not None and correction == "holm":
+    if columns is not None and correction != "bonferroni":
         # Stars are the published habit; they are shown with the published correction.
         columns = [name for name in columns if name != "stars"]
     return Table(
@@ -364,11 +375,11 @@ def effects_presentation(
         unit=quantity.unit if unit is None else unit,
         n=_sample_of(frame),
         family=family,
-        correction=f"{correction.capitalize()} on the {source} within each family",
+        correction=correction_words(correction),
         seed=inference.seed,
         notes=tuple(notes),
         columns=None if columns is None else tuple(columns),
-        rule=rule(smallest, inference.alpha, frame.get("order", (1,)), quantity),
+        rule=rule(inference.stated, inference.alpha, frame.get("order", (1,)), quantity),
         allows_for_documents=True,
     )
 

@@ -60,7 +60,7 @@ def _of_the_outcome(
                 estimand="mean over examples of each part; share = ratio of means, part over total",
                 unit=quantity.unit,
                 notes=(
-                    "95 % BCa bootstrap intervals over examples",
+                    "95 % intervals over examples, made for long tails",
                     *documents_resampled(shares_documents(tables["decomposition"])),
                     "shares are withheld where the interval of the total holds 0",
                     "a share below 0 or above 1 means that the parts have opposite signs",
@@ -100,7 +100,7 @@ def _anova(captions: Captions, declared: Declaration, frame: pd.DataFrame) -> It
                 notes=(
                     f"{counted(left_out, 'cell')} outside this crossing left out; draws of one level averaged per example",
                     "values of ε below 1 say how far sphericity fails; with two levels it is 1",
-                    "F supposes near-normal differences: where the effects table cautions, trust its sign-flip p",
+                    "F supposes near-normal differences: where the effects table cautions, trust its p of the mean",
                 ),
                 columns=(
                     "effect",

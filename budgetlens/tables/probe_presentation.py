@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from budgetlens.model.declaration import Declaration
+from budgetlens.statistics.bands import MAPPED_FROM
 from budgetlens.statistics.decisions import decide_over_layers, joined, surest_layer
-from budgetlens.statistics.quantities import Quantity
+from budgetlens.statistics.quantities import Bound, Quantity
 from budgetlens.statistics.verdicts import CAUTION_RULE, UNDECIDED, layers_rule, verdict
 from budgetlens.tables.captions import Captions
 from budgetlens.tables.digits import counted, with_interval
 from budgetlens.tables.presentation import Table
+from budgetlens.tables.stating import stated
 
 #: Places in the depth of a stack that the tables show (protocol: 0, L/6, L/3, L/2, 2L/3, L-1).
 DEPTHS = (0.0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 1.0)
@@ -76,7 +78,7 @@ def cell_tables(
             _intervals(chosen, declared),
             unit=", ".join(units),
             notes=(
-                f"95 % BCa bootstrap intervals over examples; chosen layers, {name}.csv has every one",
+                f"95 % intervals over examples, made for long tails; chosen layers, {name}.csv has every one",
                 UNIT_OF_SHARES,
                 COUNTS_UNITS,
                 CAUTION_RULE,
@@ -164,9 +166,10 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
                         *(
                             tested[name].to_numpy()
                             for name in ("band_low", "band_high", "p_simultaneous", "p_tost")
-                        )
+                        ),
+                        because=list(tested["because"]),
                     ),
-                    float(surest["smallest_effect"]),
+                    Bound(float(surest["smallest_effect"]), float(surest["smallest_share"])),
                     int(surest["order"]),
                     quantity,
                 ),
@@ -184,7 +187,7 @@ def band_table(captions: Captions, declared: Declaration, effects: pd.DataFrame)
         rows.append(row)
     frame = _without_constants(pd.DataFrame(rows))
     what = quantity.label
-    smallest = float(effects["smallest_effect"].iloc[0])
+    smallest = stated(effects)
     return Table(
         frame=frame,
         title=f"Differences in {what} over layers",
@@ -244,7 +247,7 @@ def head_table(captions: Captions, name: str, declared: Declaration, heads: pd.D
         unit=f"{declared.tested.unit if declared.tested else 'none'}; L2H5 is head 5 of layer 2",
         n=captions.n,
         family=f"every layer, head and {axis} of one contrast",
-        correction="Benjamini-Hochberg, false discovery rate 0.05, on the t-test p",
+        correction=f"Benjamini-Hochberg, false discovery rate 0.05, on the p of the mean; from {MAPPED_FROM} examples on",
         seed=None,
         notes=(
             f"not shown: {counted(silent, 'pair')} of contrast and {axis} without a discovery; "

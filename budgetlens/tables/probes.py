@@ -56,8 +56,7 @@ def _tables(run: Run, name: str, declared: Declaration) -> dict[str, pd.DataFram
     contrasts = plan.share_contrasts if declared.every_contrast else headline_shares(plan)
     if not contrasts:
         return tables
-    bounded = replace(inference, smallest_difference=float(tested.smallest_difference or np.nan))
-    differences = share_differences([*observed, *totals], contrasts, bounded, tested)
+    differences = share_differences([*observed, *totals], contrasts, inference.of(tested), tested)
     tables[declared.table(name, "effects")] = differences.rename(columns={"role": declared.axis})
     if declared.head_maps and not declared.averages_heads:
         mapped = head_map(observed, headline_shares(plan)).rename(columns={"role": declared.axis})
@@ -93,7 +92,7 @@ def sums_of(arrays: Sequence[BudgetArray], declared: Declaration) -> list[Budget
 def _cell_table(
     arrays: dict[str, list[BudgetArray]], declared: Declaration, inference: Inference
 ) -> pd.DataFrame:
-    """Means by cell, layer and category: heads averaged per example, then examples, with BCa intervals.
+    """Means by cell, layer and category: heads averaged per example, then examples, with intervals.
 
     One quantity has the columns cell, stack, block, layer, the axis, n, mean, sd, low, high, caution, reason. Of
     several each has its own columns NAME, NAME_low, NAME_high; n, the standard deviation NAME_sd and the reason are

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from budgetlens.statistics.contrasts import Contrast, contrast_values, wide_cells
+from budgetlens.statistics.contrasts import Contrast, contrast_values, reference_means, wide_cells
 from budgetlens.statistics.crossings import contrasts_by_draw, full_crossings
 from budgetlens.statistics.decisions import DOCUMENT_MEANS, REGRESSION, decide, joined
 from budgetlens.statistics.effects import adjusted_p, with_verdicts
@@ -101,6 +101,7 @@ def strata_tables(
     wide = wide_cells(likelihood, quantity.name, missing="drop")
     values = contrast_values(wide, contrasts)
     values.columns = range(len(contrasts))
+    references = reference_means(wide, contrasts)
     tokens = likelihood.groupby("example", observed=True)["answer_tokens"].first().reindex(wide.index)
     few = inference.at_most(RESAMPLES)
     strata = _strata(wide, values, contrasts, tokens, trials)
@@ -114,6 +115,7 @@ def strata_tables(
                 effects = one_sample_effects(
                     values.loc[members, columns].to_numpy(),
                     few,
+                    references=references[columns],
                     weights=tokens[members].to_numpy(),
                     clusters=few.labels(wide.index[members]),
                 )
@@ -238,7 +240,8 @@ def seeds_table(
     wide = wide_cells(likelihood, quantity.name, missing="drop")
     rows = []
     for contrast, by_draw in pairs:
-        effect = seed_effect(contrast_values(wide, list(by_draw.values())), inference)
+        (reference,) = reference_means(wide, [contrast])
+        effect = seed_effect(contrast_values(wide, list(by_draw.values())), inference, float(reference))
         rows.append(
             {
                 "contrast": contrast.name,

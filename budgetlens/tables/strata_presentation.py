@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from budgetlens.statistics.adjustment import Correction
 from budgetlens.statistics.decisions import joined
 from budgetlens.statistics.verdicts import CAUTION_RULE, rule, trend_rule
 from budgetlens.tables.digits import counted, with_interval
 from budgetlens.tables.presentation import Table, documents_resampled, shares_documents
+from budgetlens.tables.stating import correction_words, stated
 
 _NAMES = {
     "answer length": "strata_answer_length",
@@ -72,7 +74,7 @@ def strata_presented(
                 correction="Holm on the permutation p of the slope",
                 seed=seed,
                 notes=(
-                    "95 % BCa bootstrap intervals over examples",
+                    "95 % intervals over examples, made for long tails",
                     *documents_resampled(shares_documents(own)),
                     f"a letter stands for any stratum of its row; strata.csv has tests ({correction}) and verdicts "
                     "of every stratum, trends.csv the trends",
@@ -84,7 +86,7 @@ def strata_presented(
         )
 
 
-def seeds_presented(frame: pd.DataFrame, *, seed: int, correction: str) -> Table:
+def seeds_presented(frame: pd.DataFrame, *, seed: int, correction: Correction) -> Table:
     """Contrasts over several random seeds, pooled, with the spread over the seeds."""
     sizes = frame.groupby("family", sort=False).size()
     units = sorted(set(frame["clusters"]))
@@ -96,15 +98,14 @@ def seeds_presented(frame: pd.DataFrame, *, seed: int, correction: str) -> Table
         n=" to ".join(str(count) for count in dict.fromkeys((units[0], units[-1])))
         + " independent examples (or documents), each with every draw",
         family=", ".join(f"{name} ({size})" for name, size in sizes.items()),
-        correction=f"{correction.capitalize()} on the {'sign-flip p' if correction == 'holm' else 't-test p'} within "
-        "each family, all its contrasts counted, as in the table of paired effects",
+        correction=f"{correction_words(correction)}, all its contrasts counted, as in the table of paired effects",
         seed=seed,
         notes=(
-            "95 % BCa intervals: cluster bootstrap, an example with all its draws is one unit",
+            "95 % intervals made for long tails: an example with all its draws is one unit",
             "variance between draws: its part of the variance of a single difference, 0 to 1",
             CAUTION_RULE,
         ),
-        rule=rule(float(frame["smallest_effect"].iloc[0]), orders=frame["order"]),
+        rule=rule(stated(frame), orders=frame["order"]),
         allows_for_documents=True,
         columns=(
             "contrast",

@@ -35,6 +35,8 @@ EFFECTS = (
     "d_z",
     "p_holm",
     "p_bonferroni",
+    "p_fdr",
+    "p_none",
     "verdict",
     "caution",
     "reason",
@@ -69,7 +71,9 @@ def models_presented(sweep: Run, frame: pd.DataFrame) -> Table:
     )
 
 
-def effects_presented(sweep: Run, effects: pd.DataFrame, headline: Sequence[str]) -> Table:
+def effects_presented(
+    sweep: Run, effects: pd.DataFrame, headline: Sequence[str], inference: Inference
+) -> Table:
     """Every effect by model, of which the headline contrasts are shown, contrast by contrast.
 
     p and verdict are those that are corrected over models; the frame of the file has both.
@@ -83,9 +87,7 @@ def effects_presented(sweep: Run, effects: pd.DataFrame, headline: Sequence[str]
             **{name: effects[f"{name}_over_models"] for name in ("small", "kind", "verdict")},
         }
     )
-    table = effects_presentation(
-        shown, Inference(seed=sweep.seed, correction=correction), title="Effects by model", columns=EFFECTS
-    )
+    table = effects_presentation(shown, inference, title="Effects by model", columns=EFFECTS)
     notes = (
         *table.notes,
         "a family is the contrasts of one family in all models; model_effects.csv also has p and verdict within a model",
@@ -113,7 +115,12 @@ def likelihood_presented(sweep: Run, frame: pd.DataFrame) -> Table:
         family="none",
         correction="none",
         seed=sweep.seed,
-        notes=("95 % BCa intervals", TOKENIZERS, *documents_resampled(shares_documents(frame)), CAUTION_RULE),
+        notes=(
+            "95 % intervals made for long tails",
+            TOKENIZERS,
+            *documents_resampled(shares_documents(frame)),
+            CAUTION_RULE,
+        ),
         allows_for_documents=True,
         columns=("model", "condition", "n", "mean", "per_character", "caution", "reason"),
     )

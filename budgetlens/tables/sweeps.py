@@ -7,7 +7,7 @@ likelihood per character of the answer. Tests are corrected over models as well 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -92,7 +92,11 @@ def sweep_tables(
             f"{sweep.path} is a sweep over models of which none is finished; give the command that made it again "
             "(run.json tells it)"
         )
-    effects = _effects(members, Inference(seed=sweep.seed, correction=sweep.plan.correction))
+    # What each model's effects are judged by, over all of them.
+    judged = replace(
+        members[0].records.inference, seed=sweep.seed, correction=sweep.plan.correction, clusters=None
+    )
+    effects = _effects(members, judged)
     likelihoods = pd.concat([_likelihood(member) for member in members], ignore_index=True)
     frames = {
         "models": _models(sweep, members, likelihoods),
@@ -101,7 +105,7 @@ def sweep_tables(
     }
     presented = {
         "models": models_presented(sweep, frames["models"]),
-        "model_effects": effects_presented(sweep, effects, headline_names(members)),
+        "model_effects": effects_presented(sweep, effects, headline_names(members), judged),
         "model_likelihood": likelihood_presented(sweep, likelihoods),
     }
     for name, table in {**_shares(sweep, members), **_own(members, own_tables)}.items():
