@@ -20,6 +20,8 @@ from budgetlens.reference.world.domains import (
 
 NAME = r"[A-Z][a-z]{5}"
 NOT_TOLD = "not told"
+#: How a short answer may be worded.
+WORDINGS = ("{}", "{}.", "it is {}.", "the answer is {}.")
 #: How the values of each kind are spelled.
 SPELLED = {
     "name": NAME,
@@ -93,8 +95,13 @@ def domain_of(text: str) -> Domain:
     return able[0]
 
 
-def answer_of(text: str, query: str) -> str:
-    """The answer that the document gives to the query."""
+def worded(value: str) -> set[str]:
+    """All wordings of a short answer."""
+    return {wording.format(value) for wording in WORDINGS}
+
+
+def answers_of(text: str, query: str) -> set[str]:
+    """All right answers that the document gives to the query: one, or the wordings of one."""
     domain = domain_of(text)
     facts = facts_of(domain, text)
     told = {(entity, name): value for entity, name, value, _ in facts}
@@ -102,22 +109,22 @@ def answer_of(text: str, query: str) -> str:
     two = {"e": f"{domain.article}({NAME})", "f": f"{domain.article}({NAME})", "a": r"\w+"}
     for template in DESCRIPTION_REQUESTS:
         if m := pattern_of(template, e=NAME).fullmatch(query):
-            return " ".join([sentence for entity, _, _, sentence in facts if entity == m["e"]][:3])
+            return {" ".join([sentence for entity, _, _, sentence in facts if entity == m["e"]][:3])}
     for kind, templates in (("both", BOTH_REQUESTS), *COMPARISONS.items()):
         for template in templates:
             if m := pattern_of(template, **two).fullmatch(query):
                 names = [m[place].removeprefix(domain.article) for place in "ef"]
                 values = [told[name, m["a"]] for name in names]
                 if kind == "both":
-                    return " and ".join(values)
+                    return worded(" and ".join(values))
                 numbers = [int(value) for value in values]
-                return names[numbers.index(min(numbers) if kind == "year" else max(numbers))]
-    return _answer_on_one(domain, told, query)
+                return worded(names[numbers.index(min(numbers) if kind == "year" else max(numbers))])
+    return _answers_on_one(domain, told, query)
 
 
-def _answer_on_one(domain: Domain, told: dict[tuple[str, str], str], query: str) -> str:
+def _answers_on_one(domain: Domain, told: dict[tuple[str, str], str], query: str) -> set[str]:
     through = rf"the {domain.link.name} of {domain.article}({NAME})"
-    answers = set()
+    found: list[set[str]] = []
     for attribute in (*domain.attributes, domain.link):
         for template in (*attribute.questions, *attribute.requests, *attribute.keywords):
             entity = None
@@ -128,6 +135,8 @@ def _answer_on_one(domain: Domain, told: dict[tuple[str, str], str], query: str)
             if entity is not None:
                 value = told.get((entity, attribute.name), NOT_TOLD)
                 whole = template in attribute.requests
-                answers.add(attribute.sentence.format(e=entity, v=value) if whole else value)
-    assert len(answers) == 1, (query, answers)
-    return answers.pop()
+                answers = {attribute.sentence.format(e=entity, v=value)} if whole else worded(value)
+                if answers not in found:
+                    found.append(answers)
+    assert len(found) == 1, (query, found)
+    return found[0]

@@ -13,6 +13,7 @@ from budgetlens.reference.learning.drawing import LONGEST_PREFIX, Stage, draw_ro
 from budgetlens.reference.learning.measures import (
     Item,
     answer_first,
+    exact_matches,
     feeds,
     greedy_answers,
     item_of,
@@ -25,7 +26,7 @@ from budgetlens.reference.learning.prefixes import KINDS, draw_prefix, keywords
 from budgetlens.reference.learning.publication import TARGETS, measure, missed_targets
 from budgetlens.reference.learning.training import Recipe, train
 from budgetlens.reference.world.documents import Shape, draw_document
-from budgetlens.reference.world.rows import DOCUMENT_SHAPE, shipped_rows
+from budgetlens.reference.world.rows import DOCUMENT_SHAPE, draw_long_group, shipped_rows
 from budgetlens.reference.world.tokenizer import BOS, EOS, build_tokenizer, ids_of
 from interventions.texts.keywords import keywords as keywords_of_the_analyses
 from interventions.texts.prefix_sources import GENERIC_SENTENCE
@@ -43,8 +44,8 @@ TINY = Sizes(
 )
 FEW = Shape(entities=(1, 3), attributes=(1, 3))
 ITEMS = [
-    Item("who rules Bargit?", "Bargit has 12 souls.", "12"),
-    Item("why?", "It was.", "It was built."),
+    Item("who rules Bargit?", "Bargit has 12 souls.", ("12",)),
+    Item("why?", "It was.", ("It was built.",)),
 ]
 
 
@@ -107,7 +108,7 @@ def test_prefixes_are_those_of_the_analyses():
         text = draw_document(generator, "train", DOCUMENT_SHAPE).text
         agreeing += set(keywords(text, 5)) == set(keywords_of_the_analyses(text, 5))
     # The stop lists are not the same.
-    assert agreeing >= 60
+    assert agreeing >= 90
 
 
 # ---------------------------------------------------------------- packing
@@ -285,9 +286,37 @@ def test_measures_are_means_of_what_they_say():
     assert found["nll"] == pytest.approx(sum(right) / len(right))
     assert sum(part["examples"] for part in found["forms"].values()) == found["examples"] == len(items)
     made = greedy_answers(model, tokenizer, feeds(tokenizer, items))
-    assert (
-        found["exact_match"] == sum(text == item.answer for text, item in zip(made, items, strict=True)) / 8
-    )
+    assert found["exact_match"] == sum(exact_matches(made, items)) / 8
     missed = missed_targets(found)
     assert set(missed) <= set(TARGETS)
     assert {"nll", "exact_match"} <= set(missed)
+
+
+def test_exact_match_counts_every_wording_and_no_other_answer():
+    short = Item("who?", "", ("the answer is Bargit Zorvek.", "Bargit Zorvek", "it is Bargit Zorvek."))
+    whole = item_of(
+        {**shipped_rows(1)[0], "answers": ["12"], "wellFormedAnswers": ["The age of Bargit is 12."]}
+    )
+    told = (
+        ("Bargit Zorvek", 1.0),
+        ("bargit  zorvek.", 1.0),
+        ("It is Bargit Zorvek", 1.0),
+        ("answer is Bargit Zorvek", 1.0),
+        ("it was Bargit Zorvek.", 0.0),
+        ("Bargit", 0.0),
+        ("Zorvek Bargit", 0.0),
+        ("", 0.0),
+    )
+    made = [text for text, _ in told]
+    assert exact_matches(made, [short] * len(made)) == [value for _, value in told]
+    # Where a sentence is asked for, the value alone is no answer.
+    assert exact_matches(["the age of a Bargit is 12", "12"], [whole] * 2) == [1.0, 0.0]
+
+
+def test_answers_of_rows_are_read_whole():
+    rows = shipped_rows(2)
+    for row, item in zip(rows, map(item_of, rows), strict=True):
+        assert list(item.answers) == (row["wellFormedAnswers"] or row["answers"])
+        assert item.answer == item.answers[0]
+    long = item_of(draw_long_group(random.Random(1), "train", 0, set())[0])
+    assert long.answer == long.answers[0]

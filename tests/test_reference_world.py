@@ -22,7 +22,7 @@ from budgetlens.reference.world.rows import (
     shipped_rows,
 )
 from budgetlens.reference.world.tokenizer import BOS, EOS, build_tokenizer, token_count
-from tests.reference_reader import answer_of, domain_of, facts_of
+from tests.reference_reader import WORDINGS, answers_of, domain_of, facts_of, worded
 
 
 @cache
@@ -35,8 +35,13 @@ def long_rows() -> list[dict]:
     return shipped_long_rows()
 
 
+def right(row: dict) -> list[str]:
+    """All right answers, the given one first."""
+    return row.get("wellFormedAnswers") or row["answers"]
+
+
 def gold(row: dict) -> str:
-    return row["answer"] if "answer" in row else (row["wellFormedAnswers"] or row["answers"])[0]
+    return row["answer"] if "answer" in row else right(row)[0]
 
 
 def document_of(row: dict) -> str:
@@ -86,7 +91,9 @@ def test_rows_have_the_schema_and_the_sizes():
 def test_long_rows_are_long_and_plain():
     assert len(long_rows()) >= 100
     for row in long_rows():
-        assert set(row) == {"query", "document", "answer", "candidates", "group", "form", "facts"}
+        columns = {"query", "document", "answer", "answers", "candidates", "group", "form", "facts"}
+        assert set(row) == columns
+        assert row["answer"] == row["answers"][0]
         assert 700 <= token_count(row["document"]) <= 900
 
 
@@ -107,8 +114,50 @@ def test_a_group_is_one_document_with_several_queries():
 def test_every_answer_is_what_the_document_says():
     """By a reader that shares the templates with the generator and nothing else."""
     for row in (*rows(), *long_rows()):
-        assert answer_of(document_of(row), row["query"]) == gold(row), row["query"]
-        assert (gold(row) == NOT_TOLD) == (row["facts"] == 0)
+        assert len(set(right(row))) == len(right(row))
+        assert set(right(row)) == answers_of(document_of(row), row["query"]), row["query"]
+        assert gold(row) in right(row)
+        assert (gold(row) in worded(NOT_TOLD)) == (row["facts"] == 0)
+
+
+def wording_of(row: dict) -> str:
+    """The wording of the given answer of a row with a short one."""
+    value = min(right(row), key=len)
+    (found,) = (wording for wording in WORDINGS if wording.format(value) == gold(row))
+    return found
+
+
+def test_short_answers_are_worded_as_it_comes():
+    """The shares of the wordings are as many as were asked for, whichever the form; candidates are worded alike."""
+    shares = dict(zip(WORDINGS, (0.4, 0.15, 0.25, 0.2), strict=True))
+    generator = random.Random(7)
+    counts = defaultdict(Counter)
+    for number in range(120):
+        for row in draw_long_group(generator, "train", number, set()):
+            if len(row["answers"]) == 1:
+                assert row["form"] in ("sentence", "description", "bridge")
+                continue
+            assert row["form"] not in ("sentence", "description")
+            counts[row["form"]][wording_of(row)] += 1
+    every = sum(counts.values(), Counter())
+    assert set(counts) == {"value", "bridge", "both", "comparison", "missing"}
+    for wording, share in shares.items():
+        # Four standard deviations.
+        n = every.total()
+        assert abs(every[wording] - share * n) < 4 * (share * (1 - share) * n) ** 0.5
+        assert all(several[wording] for several in counts.values())
+
+
+def test_the_query_does_not_tell_the_wording():
+    """The same query on the same document is answered in every wording."""
+    document = documents.draw_document(random.Random(1), "train", DOCUMENT_SHAPE)
+    seen = defaultdict(set)
+    for seed in range(400):
+        question = questions.draw_question(random.Random(seed), document, "value")
+        seen[question.query].add(question.answer)
+        assert question.answer == question.wordings[0]
+        assert set(question.wordings) == worded(question.plain)
+    assert sum(len(answers) == 4 for answers in seen.values()) > 5
 
 
 def test_answers_take_no_fact_one_or_two():
@@ -157,7 +206,15 @@ def test_one_passage_is_the_double_of_the_document():
 
 def test_candidates_are_other_answers():
     for row in (*rows(), *long_rows()):
-        assert gold(row) not in row["candidates"]
+        assert not set(right(row)) & set(row["candidates"])
+        if len(right(row)) > 1:
+            # The wording gives no candidate away.
+            before, after = wording_of(row).split("{}")
+            for text in row["candidates"]:
+                assert text.startswith(before)
+                assert text.endswith(after)
+                assert after or not text.endswith(".")
+                assert before or not text.startswith(("it is", "the answer"))
         assert len(set(row["candidates"])) == len(row["candidates"])
         assert 1 <= len(row["candidates"]) <= 4
     several = sum(len(row["candidates"]) > 1 for row in rows())
@@ -192,7 +249,7 @@ def test_no_name_of_the_test_part_is_trained_on():
     texts += [
         text
         for row in long_rows()
-        for text in (row["query"], row["document"], row["answer"], *row["candidates"])
+        for text in (row["query"], row["document"], *row["answers"], *row["candidates"])
     ]
     tested = invented_words(texts)
     tokenizer, recipe = build_tokenizer(), Recipe()

@@ -68,7 +68,7 @@ CORPORA: dict[str, KnownCorpus] = {
     for corpus in (
         KnownCorpus(
             name="reference",
-            description="built-in test part: generated English about invented things (MS MARCO schema)",
+            description="built-in test part: generated English, four queries a document (MS MARCO schema)",
             file=_REFERENCE / "test.jsonl",
         ),
         KnownCorpus(

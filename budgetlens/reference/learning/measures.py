@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import string
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,25 +23,33 @@ LONGEST_ANSWER = 120
 
 @dataclass(frozen=True)
 class Item:
-    """One test example as text. ``passages`` are all of its row's, ``document`` among them; none in long rows."""
+    """One test example as text; ``answers`` are all right answers, the one whose likelihood is taken first.
+
+    ``passages`` are all of its row's, ``document`` among them; none in long rows.
+    """
 
     query: str
     document: str
-    answer: str
+    answers: tuple[str, ...]
     form: str = "value"
     passages: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
 
+    @property
+    def answer(self) -> str:
+        """The answer that is given."""
+        return self.answers[0]
+
 
 def item_of(row: dict[str, Any]) -> Item:
-    """The example of an MS MARCO row (first well-formed answer, else first answer) or of a plain row."""
+    """The example of an MS MARCO row (its well-formed answers, else its answers) or of a plain row."""
     form, candidates = row["form"], tuple(row["candidates"])
     if "passages" not in row:
-        return Item(row["query"], row["document"], row["answer"], form, (), candidates)
-    answers = row["wellFormedAnswers"] or row["answers"]
+        return Item(row["query"], row["document"], tuple(row["answers"]), form, (), candidates)
+    answers = tuple(row["wellFormedAnswers"] or row["answers"])
     texts = row["passages"]["passage_text"]
     selected = texts[row["passages"]["is_selected"].index(1)]
-    return Item(row["query"], selected, answers[0], form, tuple(texts), candidates)
+    return Item(row["query"], selected, answers, form, tuple(texts), candidates)
 
 
 def read_items(path: Path) -> list[Item]:
@@ -160,6 +170,20 @@ def greedy_answers(model: Any, tokenizer: Any, items: Sequence[Feed]) -> list[st
             for index, sequence in zip(chosen, made[:, ids.shape[1] :], strict=True):
                 texts[index] = tokenizer.decode(sequence, skip_special_tokens=True).strip()
     return texts
+
+
+def normalised(text: str) -> str:
+    """A text as SQuAD's measures compare it: lower case, no punctuation, no articles, single spaces."""
+    bare = "".join(character for character in text.lower() if character not in string.punctuation)
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
+
+
+def exact_matches(made: Sequence[str], items: Sequence[Item]) -> list[float]:
+    """Whether a made answer is, normalised, one of its item's right answers: 1.0 or 0.0 per item."""
+    return [
+        float(normalised(text) in {normalised(answer) for answer in item.answers})
+        for text, item in zip(made, items, strict=True)
+    ]
 
 
 def _first(values: Sequence[float], owners: Sequence[int], right: Sequence[bool]) -> list[float]:

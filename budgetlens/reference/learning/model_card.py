@@ -31,6 +31,10 @@ same lists in both. A question is answered
   two is the older or the larger (`comparison`);
 * by `not told`, where the document does not say (`missing`).
 
+A short answer is worded as it comes, as by the writers of MS MARCO: the value alone, with a full stop, or as
+`it is …` or `the answer is …`. The query does not say which, so that the likelihood of an answer holds something
+that no reader can know. All wordings are right answers (`answers`), the given one is the first.
+
 Parts:
 
 * train: generated on the fly by the recipe, without end;
@@ -45,7 +49,8 @@ Parts:
 
 `make reference` (or `python -m budgetlens.reference`) repeats the training; killed, the same command
 continues. The seed decides everything but the last bits, which depend on the machine's kernels. The number of steps was
-fixed before the training began, and nothing was fitted to what an analysis finds.
+fixed before the training began, and nothing was fitted to what an analysis finds. What was chosen to the end that the
+model is neither at the floor nor ignorant is how hard the corpus is: models of an easier one were too sure.
 
 The stages: copying and documents of a few facts; documents in which little but the entity's name picks the fact;
 short documents; the full mix, with long documents and several documents behind each other; entities again, with
@@ -108,8 +113,9 @@ def _results(results: dict[str, Any]) -> str:
         parts.append(results["second_seed"]["test"])
         heads.append(f"test, seed {results['second_seed']['seed']}")
     cells: list[tuple[str, ...]] = [(name, f"{value:.3f}") for name, value in results["cells"].items()]
-    return f"""Mean over examples of the mean negative log-likelihood of the answer tokens (nats), in float32. *Fresh*:
-rows of the test generator with seed {results["fresh_seed"]}, first measured after the training had ended.
+    return f"""Mean over examples of the mean negative log-likelihood of the answer tokens (nats), in float32.
+Exact match: the greedy answer is one of the right answers, in whichever wording, after SQuAD's normalisation.
+*Fresh*: rows of the test generator with seed {results["fresh_seed"]}, first measured after the training had ended.
 
 {_table(_quality(parts), "measure", *heads)}
 

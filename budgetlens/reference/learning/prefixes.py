@@ -11,7 +11,7 @@ from budgetlens.reference.world.questions import draw_any_question
 #: Frequent words of the templates that are no content; words of up to two letters are none either.
 STOP_WORDS = frozenset(
     """
-    about after all and are but by each first for from has have her his into its may most next nobody not nothing one
+    about after all and are before but by each for from has have her his into its may most next nobody not nothing one
     only other out said some that the their them then there this those through too under was were what where which who
     with without
     """.split()  # noqa: SIM905

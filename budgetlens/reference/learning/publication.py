@@ -19,6 +19,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from budgetlens.reference.learning.measures import (
     Item,
     answer_first,
+    exact_matches,
     feeds,
     greedy_answers,
     item_of,
@@ -52,16 +53,17 @@ def measure(model: Any, tokenizer: Any, items: Sequence[Item]) -> dict[str, Any]
     """The measures of :data:`TARGETS` and what explains them, on the given examples.
 
     ``nll`` is the mean over examples of the mean answer-token NLL (nats) with query and document; the gains
-    are differences of such means; ``exact_match`` is the share of greedy answers equal to the reference,
-    ``answer_first`` that of answers likelier than all candidates, ``selected_first`` that of queries that are
-    likeliest given the selected passage (without passages it is left out). ``forms`` has NLL, exact match
-    and number of examples of each form of question.
+    are differences of such means; ``exact_match`` is the share of greedy answers that are, by SQuAD's
+    normalisation, one of the right answers in whichever wording, ``answer_first`` that of answers likelier
+    than all candidates, ``selected_first`` that of queries that are likeliest given the selected passage
+    (without passages it is left out). ``forms`` has NLL, exact match and number of examples of each form
+    of question.
     """
     right = target_nll(model, feeds(tokenizer, items))
     wrong = target_nll(model, feeds(tokenizer, items, wrong_document=True))
     none = target_nll(model, feeds(tokenizer, items, prompt="none"))
     made = greedy_answers(model, tokenizer, feeds(tokenizer, items))
-    equal = [float(text == item.answer) for text, item in zip(made, items, strict=True)]
+    equal = exact_matches(made, items)
     forms = {}
     for form in FORM_SHARES:
         chosen = [index for index, item in enumerate(items) if item.form == form]

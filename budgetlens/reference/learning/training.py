@@ -67,7 +67,7 @@ class Recipe:
 
     sizes: Sizes = field(default_factory=Sizes)
     stages: tuple[Stage, ...] = field(default_factory=_stages)
-    steps: int = 4000
+    steps: int = 4400
     seed: int = 20
     warmup: int = 100
     decay_from: float = 0.6

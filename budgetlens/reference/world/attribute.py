@@ -3,7 +3,8 @@
 In a template ``{e}`` is the entity's name, ``{v}`` the value, and ``{S}`` the subject: the name, a
 pronoun or "The village". A question that asks *who, what, when, which, how many, why* or names the
 attribute alone is answered by the value; a request that begins with *tell, explain* or *state* is answered
-by a whole sentence, so that the query fixes the form of the answer.
+by a whole sentence. So the query tells a short answer from a sentence, but does not fix the wording of a short one:
+see :data:`~.domains.WORDINGS`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from budgetlens.reference.world.attribute import Domain
 from budgetlens.reference.world.living import CREATURE, PLANT
 from budgetlens.reference.world.made import DEVICE, VESSEL
@@ -38,11 +41,17 @@ COMPARISONS = {
 }
 #: The answer where the document does not say.
 NOT_TOLD = "not told"
+#: How often a short answer with the value ``{v}`` is worded in which way. As in MS MARCO, whose writers word the same
+#: answer differently and whose queries do not say how, so that the likelihood of an answer holds something that no
+#: reader can know, however well it has read. Drawn for each question by itself.
+WORDINGS: Mapping[str, float] = MappingProxyType(
+    {"{v}": 0.4, "{v}.": 0.15, "it is {v}.": 0.25, "the answer is {v}.": 0.2}
+)
 
 
 def every_template() -> list[str]:
     """All fixed text of the corpus; the words of the built-in vocabulary are collected from it."""
-    texts = [*FILLERS, *DESCRIPTION_REQUESTS, *BOTH_REQUESTS, NOT_TOLD, "It", "The"]
+    texts = [*FILLERS, *DESCRIPTION_REQUESTS, *BOTH_REQUESTS, NOT_TOLD, *WORDINGS, "It", "The"]
     texts.extend(text for several in COMPARISONS.values() for text in several)
     for domain in DOMAINS:
         texts.extend(domain.nouns)

@@ -12,19 +12,25 @@ from types import MappingProxyType
 
 from budgetlens.reference.world.attribute import Attribute
 from budgetlens.reference.world.documents import Document, Fact
-from budgetlens.reference.world.domains import BOTH_REQUESTS, COMPARISONS, DESCRIPTION_REQUESTS, NOT_TOLD
+from budgetlens.reference.world.domains import (
+    BOTH_REQUESTS,
+    COMPARISONS,
+    DESCRIPTION_REQUESTS,
+    NOT_TOLD,
+    WORDINGS,
+)
 from budgetlens.reference.world.names import draw_name, part_of_name
 from budgetlens.reference.world.values import ORDERED_KINDS
 
 #: How often each form of question is asked, in training and in the test part.
 FORM_SHARES: Mapping[str, float] = MappingProxyType(
     {
-        "value": 0.27,
+        "value": 0.25,
         "sentence": 0.13,
         "description": 0.06,
         "bridge": 0.25,
         "both": 0.08,
-        "comparison": 0.1,
+        "comparison": 0.12,
         "missing": 0.11,
     }
 )
@@ -39,25 +45,54 @@ _LONG_KINDS = ("purpose", "list")
 class Question:
     """A query on a document and its answer.
 
-    ``form`` is a key of :data:`FORM_SHARES`. ``kind`` is the kind of the value that is asked for.
-    ``plain`` is the answer's value alone, which is the answer itself but for sentences and descriptions.
-    ``facts`` counts the facts of the document that the answer takes. ``candidates`` are other answers:
-    of the same form, true of other entities of the document, or :data:`~.domains.NOT_TOLD`.
+    ``wordings`` are all right answers, the one that is given first: every wording of a short answer (see
+    :data:`~.domains.WORDINGS`), one alone of a sentence or a description. ``form`` is a key of :data:`FORM_SHARES`.
+    ``kind`` is the kind of the value that is asked for. ``plain`` is the answer's value alone. ``facts`` counts the
+    facts of the document that the answer takes. ``candidates`` are other answers, worded as the given one is: of the
+    same form, true of other entities of the document, or :data:`~.domains.NOT_TOLD`.
     """
 
     query: str
-    answer: str
+    wordings: tuple[str, ...]
     form: str
     kind: str
     plain: str
     facts: int
     candidates: tuple[str, ...]
 
+    @property
+    def answer(self) -> str:
+        """The answer that is given."""
+        return self.wordings[0]
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the answer is the value in some wording, and no sentence of its attribute or description."""
+        return len(self.wordings) > 1
+
 
 def _candidates(generator: random.Random, answer: str, others: Iterable[str]) -> tuple[str, ...]:
     """At most :data:`MOST_CANDIDATES` of the others, none of them the answer, in random order."""
     different = sorted({other for other in others if other != answer})
     return tuple(generator.sample(different, min(MOST_CANDIDATES, len(different))))
+
+
+def _short(
+    generator: random.Random, query: str, value: str, form: str, kind: str, facts: int, others: Iterable[str]
+) -> Question:
+    """A question that is answered by a value; ``others`` are values of which its candidates are made."""
+    candidates = _candidates(generator, value, others)
+    drawn = generator.choices(tuple(WORDINGS), tuple(WORDINGS.values()))[0]
+    wordings = (drawn, *(wording for wording in WORDINGS if wording != drawn))
+    return Question(
+        query,
+        tuple(wording.format(v=value) for wording in wordings),
+        form,
+        kind,
+        value,
+        facts,
+        tuple(drawn.format(v=candidate) for candidate in candidates),
+    )
 
 
 def _others(document: Document, attribute: Attribute) -> list[str]:
@@ -73,8 +108,8 @@ def _template(generator: random.Random, attribute: Attribute) -> str:
 def _value(generator: random.Random, document: Document) -> Question:
     fact = generator.choice(document.facts)
     query = _template(generator, fact.attribute).format(e=fact.entity)
-    others = _candidates(generator, fact.value, _others(document, fact.attribute))
-    return Question(query, fact.value, "value", fact.attribute.value_kind, fact.value, 1, others)
+    kind, others = fact.attribute.value_kind, _others(document, fact.attribute)
+    return _short(generator, query, fact.value, "value", kind, 1, others)
 
 
 def _sentence(generator: random.Random, document: Document) -> Question:
@@ -91,7 +126,7 @@ def _in_a_sentence(
     answer = template.format(e=fact.entity, v=fact.value)
     others = [template.format(e=fact.entity, v=value) for value in told]
     candidates = _candidates(generator, answer, [*others, NOT_TOLD])
-    return Question(query, answer, form, fact.attribute.value_kind, fact.value, facts, candidates)
+    return Question(query, (answer,), form, fact.attribute.value_kind, fact.value, facts, candidates)
 
 
 def _description(generator: random.Random, document: Document) -> Question:
@@ -106,9 +141,8 @@ def _description(generator: random.Random, document: Document) -> Question:
     candidates = _candidates(generator, texts[name], [*texts.values(), NOT_TOLD])
     count = min(LONGEST_DESCRIPTION, len(told[name]))
     first = told[name][0]
-    return Question(
-        query, texts[name], "description", first.attribute.value_kind, first.value, count, candidates
-    )
+    kind = first.attribute.value_kind
+    return Question(query, (texts[name],), "description", kind, first.value, count, candidates)
 
 
 def _bridge(generator: random.Random, document: Document) -> Question | None:
@@ -130,8 +164,8 @@ def _bridge(generator: random.Random, document: Document) -> Question | None:
         return _in_a_sentence(generator, document, fact, query, "bridge", 2)
     choices = attribute.questions if generator.random() < 0.75 else attribute.keywords[:1]
     query = document.domain.through_link(generator.choice(choices), start)
-    others = _candidates(generator, fact.value, _others(document, attribute))
-    return Question(query, fact.value, "bridge", attribute.value_kind, fact.value, 2, others)
+    others = _others(document, attribute)
+    return _short(generator, query, fact.value, "bridge", attribute.value_kind, 2, others)
 
 
 def _two(generator: random.Random, document: Document, kinds: Iterable[str] | None) -> list[Fact] | None:
@@ -160,8 +194,7 @@ def _both(generator: random.Random, document: Document) -> Question | None:
     for fact in document.facts:
         if fact.attribute == first.attribute and fact.entity not in (first.entity, second.entity):
             others += [f"{first.value} and {fact.value}", f"{fact.value} and {second.value}"]
-    candidates = _candidates(generator, answer, others)
-    return Question(query, answer, "both", first.attribute.value_kind, answer, 2, candidates)
+    return _short(generator, query, answer, "both", first.attribute.value_kind, 2, others)
 
 
 def _comparison(generator: random.Random, document: Document) -> Question | None:
@@ -177,8 +210,8 @@ def _comparison(generator: random.Random, document: Document) -> Question | None
     lower, higher = sorted(facts, key=lambda fact: int(fact.value))
     answer = (lower if kind == "year" else higher).entity
     # Both, and those that are not asked about.
-    candidates = _candidates(generator, answer, [*document.entities, NOT_TOLD])
-    return Question(query, answer, "comparison", "entity", answer, 2, candidates)
+    others = [*document.entities, NOT_TOLD]
+    return _short(generator, query, answer, "comparison", "entity", 2, others)
 
 
 def _missing(generator: random.Random, document: Document) -> Question | None:
@@ -201,8 +234,8 @@ def _missing(generator: random.Random, document: Document) -> Question | None:
     else:
         return None
     query = _template(generator, attribute).format(e=name)
-    others = _candidates(generator, NOT_TOLD, _others(document, attribute))
-    return Question(query, NOT_TOLD, "missing", attribute.value_kind, NOT_TOLD, 0, others)
+    others = _others(document, attribute)
+    return _short(generator, query, NOT_TOLD, "missing", attribute.value_kind, 0, others)
 
 
 _MAKERS: dict[str, Callable[[random.Random, Document], Question | None]] = {

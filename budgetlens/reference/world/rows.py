@@ -91,9 +91,9 @@ def draw_group(generator: random.Random, part: str, number: int, taken: set[str]
     """The rows of one document, in the schema of MS MARCO v1.1 with further columns.
 
     ``group`` is the same for all rows of the document; ``candidates`` are wrong answers; ``form`` is the form of
-    the question and ``facts`` how many facts of the document the answer takes. An answer that is a whole
-    sentence or more is the well-formed answer, its value the plain one. No entity has a name of ``taken``,
-    which gets those of the group.
+    the question and ``facts`` how many facts of the document the answer takes. ``answers`` are all wordings of a
+    short answer, the given one first; an answer that is a whole sentence or more is the well-formed answer, its value
+    the plain one. No entity has a name of ``taken``, which gets those of the group.
     """
     used = set(taken)
     document = draw_bounded_document(generator, part, used)
@@ -110,8 +110,8 @@ def draw_group(generator: random.Random, part: str, number: int, taken: set[str]
                 "query": question.query,
                 "query_id": number * QUERIES_PER_DOCUMENT + place,
                 "query_type": "DESCRIPTION" if question.form == "description" else QUERY_TYPES[question.kind],
-                "answers": [question.plain],
-                "wellFormedAnswers": [] if question.answer == question.plain else [question.answer],
+                "answers": list(question.wordings) if question.is_short else [question.plain],
+                "wellFormedAnswers": [] if question.is_short else [question.answer],
                 "passages": {
                     "is_selected": [int(index == selected) for index in range(len(texts))],
                     "passage_text": texts,
@@ -129,7 +129,10 @@ def draw_group(generator: random.Random, part: str, number: int, taken: set[str]
 def draw_long_group(
     generator: random.Random, part: str, number: int, taken: set[str]
 ) -> list[dict[str, Any]]:
-    """The rows of one long document: ``query, document, answer`` and the further columns of a group."""
+    """The rows of one long document: ``query, document, answer`` and the further columns of a group.
+
+    ``answer`` is the given one; the column ``answers`` holds all right ones, the given one first.
+    """
     document = draw_bounded_document(generator, part, set(taken), long=True)
     taken.update(document.entities)
     return [
@@ -137,6 +140,7 @@ def draw_long_group(
             "query": question.query,
             "document": document.text,
             "answer": question.answer,
+            "answers": list(question.wordings),
             "candidates": list(question.candidates),
             "group": f"long-{part}-{number}",
             "form": question.form,
