@@ -136,7 +136,7 @@ def test_random_keys_of_the_same_attention_fill_it_as_far_as_keys_fit(keys: str)
             assert got <= aim + 1e-6
             left = ~taken[head, row] & ~hidden(call)[head, row]
             assert left.any()
-            # In four rounds, none is left that would have fitted: a call of 17 keys.
+            # No key that is left would have fitted.
             assert own[left].min() > aim - got - 1e-6
         assert not taken[:, [0, 3]].any()
 

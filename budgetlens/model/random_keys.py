@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ALIKE = ("number", "mass")
 
 #: How often the keys that are left are gone through for those that still fit.
-ROUNDS = 4
+ROUNDS = 8
 
 #: Of splitmix64 (Steele, Lea and Flood 2014), as signed numbers of 64 bits.
 _STEP = -7046029254386353131
