@@ -22,7 +22,7 @@ import pyarrow.parquet as parquet
 from budgetlens.command.main import main as budgetlens
 from budgetlens.runs.engines.engine import Part, Result
 from budgetlens.runs.engines.processes import ProcessPool
-from budgetlens.runs.engines.scheduling import Event, Ready, scheduled
+from budgetlens.runs.engines.scheduling import Event, Ready, scheduled, told
 from budgetlens.runs.engines.wire import packed
 from budgetlens.runs.storage import PartFacts, RunDirectory, part_name
 
@@ -79,7 +79,7 @@ def scaled(workers: int, records: dict[str, pa.Table], directory: RunDirectory) 
     process, count = psutil.Process(), workers * ROUNDS
     before, spent = process.memory_info().rss, process.cpu_times()
     peak = before
-    for result in scheduled(pool, [Part(index, ()) for index in range(count)], workers, {}):
+    for result in scheduled(pool, [Part(index, ()) for index in range(count)], workers, {}, told):
         directory.write_part(part_name(result.index), result.records, result.facts)
         peak = max(peak, process.memory_info().rss)
     took = time.perf_counter() - pool.since

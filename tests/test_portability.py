@@ -132,9 +132,9 @@ OWN = ("_pslinux.py", "_psposix.py")
 class Missing:
     def find_spec(self, name, path=None, target=None):
         frame = sys._getframe(1)
-        while "importlib" in frame.f_code.co_filename:
+        while frame and "importlib" in frame.f_code.co_filename:
             frame = frame.f_back
-        if name in {POSIX_MODULES} and not frame.f_code.co_filename.endswith(OWN):
+        if name in {POSIX_MODULES} and not (frame and frame.f_code.co_filename.endswith(OWN)):
             raise ModuleNotFoundError(f"No module named {{name!r}}: this system is no POSIX", name=name)
 
 # Built-in ones are found before any other, but not before this.

@@ -21,7 +21,7 @@ from budgetlens.model.loaded import LoadedModel
 from budgetlens.runs.engines.engine import Part, Results, Task
 from budgetlens.runs.engines.frames import read_frame, write_frame
 from budgetlens.runs.engines.model_source import source_of
-from budgetlens.runs.engines.scheduling import Died, Done, Event, Failed, Ready, Started, scheduled
+from budgetlens.runs.engines.scheduling import Died, Done, Event, Failed, Ready, Started, scheduled, told
 from budgetlens.runs.engines.versions import versions_here
 from budgetlens.runs.engines.worker import thread_variables
 
@@ -56,7 +56,7 @@ class Processes:
             return cloudpickle.dumps((replace(source, device=place), task))
 
         pool = ProcessPool(given, max(1, torch.get_num_threads() // self.workers))
-        return scheduled(pool, parts, self.workers, versions_here())
+        return scheduled(pool, parts, self.workers, versions_here(), told)
 
     def _places(self) -> list[str]:
         """The devices that workers take in turn."""

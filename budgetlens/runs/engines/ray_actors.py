@@ -16,7 +16,7 @@ from budgetlens.model.loaded import LoadedModel
 from budgetlens.runs.engines.choice import Engine
 from budgetlens.runs.engines.engine import Part, Results, Task
 from budgetlens.runs.engines.model_source import ModelSource, source_of
-from budgetlens.runs.engines.scheduling import Died, Done, Event, Failed, Ready, Started, scheduled
+from budgetlens.runs.engines.scheduling import Died, Done, Event, Failed, Ready, Started, scheduled, told
 from budgetlens.runs.engines.sizes import Size, size_of
 from budgetlens.runs.engines.versions import versions_here
 from budgetlens.runs.engines.worker import Worker, thread_variables
@@ -50,7 +50,7 @@ class Cluster:
         """Results as they come."""
         source = source_of(model, self.size.device, self.dtype)
         pool = ActorPool(source, model, task, self.size.threads, self.size.gpus)
-        return scheduled(pool, parts, self.size.workers, versions_here())
+        return scheduled(pool, parts, self.size.workers, versions_here(), told)
 
 
 @contextlib.contextmanager

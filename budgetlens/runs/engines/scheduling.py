@@ -9,6 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from tqdm import tqdm
+
 from budgetlens.runs.engines.engine import Part, Results
 from budgetlens.runs.engines.versions import differences
 from budgetlens.runs.engines.wire import unpacked
@@ -119,7 +121,7 @@ def scheduled(
     parts: Sequence[Part],
     count: int,
     versions: Mapping[str, str],
-    tell: Callable[[str], None] = lambda words: print(words, file=sys.stderr),
+    tell: Callable[[str], None],
 ) -> Results:
     """The results of all parts, from ``count`` workers at most; the pool is closed behind it.
 
@@ -127,8 +129,8 @@ def scheduled(
     kind of processor is another than the first one's, is refused: ``tell`` is told so. Parts are given out as results
     are taken, so that nothing piles up where they are written slower than they are computed.
 
-    Raises RunError where no worker is left, and where one part after another worker's death is found to be the cause; and
-    what a part or the loading of the model raises.
+    Raises RunError where no worker is left and where a part has ended three of them, and what a part or the loading of the
+    model raises.
     """
     state = _State(deque(parts))
     with closing(pool):
@@ -154,6 +156,11 @@ def scheduled(
                     raise event.error
                 case Died() as event:
                     _bury(pool, state, event, tell)
+
+
+def told(words: str) -> None:
+    """Tell something on the standard error, above a bar that may stand there."""
+    tqdm.write(words, file=sys.stderr)
 
 
 def _feed(pool: Pool, state: _State) -> None:
