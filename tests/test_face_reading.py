@@ -220,7 +220,8 @@ def test_contributions_are_the_records_of_all_measures(loaded: Loaded, family: s
         assert np.allclose(sums, 1, atol=1e-4)
     assert set(found.loc[found["measure"] == "weighted", "head"]) > {0, 1}
     joint = found[found["block"] == "joint"]
-    assert set(joint["measure"]) == (set() if family == "t5gemma2" else {"norm", "projection"})
+    both = {"norm", "projection", "alti", "alti_in_layer"}
+    assert set(joint["measure"]) == (set() if family == "t5gemma2" else both)
 
 
 def test_a_logit_over_heads_is_their_sum(runs: Callable[[str], tuple[Run, str]]) -> None:
