@@ -14,10 +14,12 @@ from figures.ledger import budget_ledger
 from figures.published import published_beside_measured
 from figures.sinks import sink_audit
 from figures.splits import split_bars
+from figures.token_measures import TokenMeasure
 from figures.tokens import token_view
 
 __all__ = [
     "NoBrowser",
+    "TokenMeasure",
     "budget_differences",
     "budget_ledger",
     "described",

@@ -160,14 +160,6 @@ def black_or_white(scale: Scale, place: float) -> str:
     return "#000000" if (light + 0.05) ** 2 >= 0.05 * 1.05 else "#FFFFFF"
 
 
-def readable_on(share: float, largest: float, dark: bool) -> str:
-    """Black or white, whichever is better read on the token view's shade of a share."""
-    if np.isnan(share):
-        return page(dark).ink
-    scale = SEQUENTIAL_DARK if dark else SEQUENTIAL
-    return black_or_white(scale, float(np.sqrt(min(max(share / largest, 0.0), 1.0))))
-
-
 def template(dark: bool = False) -> go.layout.Template:
     """The plotly template of every figure: fonts, sizes, grids and margins for screen and print."""
     style = page(dark)

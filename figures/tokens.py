@@ -12,13 +12,15 @@ from plotly.subplots import make_subplots
 from figures import theme
 from figures.columns import checked, chosen, named
 from figures.labels import cell_labels, escaped, panel_title, unmarked
-from figures.ledger import known_roles, legend_of, legend_titles
+from figures.ledger import known_roles, legend_titles
 from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, colour_bar, dressed, panel_heading
 from figures.token_layout import Piece, character_grid, laid_out, shown_token
+from figures.token_marks import HIDDEN, hatched, role_marks, role_strip, struck_through
+from figures.token_measures import SHARE, TokenMeasure
 
-TOKEN_COLUMNS = ("cell", "block", "layer", "head", "row", "row_token", "key", "key_token", "role", "share")
+TOKEN_COLUMNS = ("cell", "block", "layer", "head", "row", "row_token", "key", "key_token", "role")
 CHARACTER_WIDTH = 7.0
 LINE_HEIGHT = 19
 TEXT_SIZE = 11
@@ -29,7 +31,6 @@ GAP = 34
 GAP_BETWEEN = 74
 #: Characters in a line of text, by how many cells stand beside each other; on a phone none does.
 ACROSS, NARROW_ACROSS = {1: 124, 2: 66}, 40
-HIDDEN = "hidden from the decoder"
 
 
 @redrawable
@@ -41,6 +42,7 @@ def token_view(
     row: int | None = None,
     cells: Sequence[str] | None = None,
     largest: float | None = None,
+    measure: TokenMeasure = SHARE,
     title: str | None = None,
     dark: bool = False,
     narrow: bool = False,
@@ -54,14 +56,15 @@ def token_view(
 
     Args:
         tokens: columns cell, block, layer, head, row (index of the answer row), row_token (its text), key
-            (position of the key, in drawing order), key_token, role (of the key), share; one example. A true
+            (position of the key, in drawing order), key_token, role (of the key), the measure's; one example. A true
             `hidden` says that the decoder does not see the key.
         layer: which layer.
         head: which head; None: the mean over heads.
         row: which answer row shades the text; None: the mean over rows.
         cells: one cell, or two side by side (on a phone below each other); by default the first two of the
             table.
-        largest: share with the deepest shade; by default the largest one drawn.
+        largest: size of the value with the deepest shade; by default the largest one drawn.
+        measure: what is drawn: share of attention, or what rows take from keys.
         title: heading.
         dark: dark page.
         narrow: for a phone.
@@ -77,11 +80,12 @@ def token_view(
     table = checked(
         tokens,
         name,
-        required=TOKEN_COLUMNS,
-        numbers=("layer", "head", "row", "key", "share"),
+        required=(*TOKEN_COLUMNS, measure.column),
+        numbers=("layer", "head", "row", "key", measure.column),
         keys=("cell", "block", "layer", "head", "row", "key"),
     )
     table["cell"] = table["cell"].astype(str)
+    table["value"] = table[measure.column]
     order = chosen(table["cell"], cells, name, "cells")
     order = order if cells else order[:2]
     if len(order) > 2:
@@ -96,13 +100,13 @@ def token_view(
     if table.empty:
         raise ValueError(f"{name}: no rows for cells {named(order)}, layer {layer}, head {head}")
     roles = known_roles(list(table["role"]), name)
-    matrices = {cell: matrix(table[table["cell"] == cell]) for cell in order}
+    matrices = {cell: matrix(table[table["cell"] == cell], measure) for cell in order}
     shades = {cell: shade_of(shares, row) for cell, (shares, _) in matrices.items()}
     drawn = [
         *(shares.to_numpy() for shares, _ in matrices.values()),
         *(s.to_numpy() for s in shades.values()),
     ]
-    top = largest or max(float(np.nanmax(part, initial=0.0)) for part in drawn) or 1.0
+    top = largest or max(float(np.nanmax(np.abs(part), initial=0.0)) for part in drawn) or 1.0
     across = NARROW_ACROSS if narrow else ACROSS[len(order)]
     frame = Frame(
         width=round(96 + 100 + len(order) * across * CHARACTER_WIDTH + 60 * (len(order) - 1)),
@@ -118,7 +122,7 @@ def token_view(
         column, top_row = (1, 3 * place + 1) if narrow else (place + 1, 1)
         shares, row_tokens = matrices[cell]
         lines = max(piece.line for piece in laid[cell]) + 1
-        for trace in text_traces(keys[cell], laid[cell], shades[cell], cell, across, top, dark):
+        for trace in text_traces(keys[cell], laid[cell], shades[cell], cell, across, top, measure, dark):
             figure.add_trace(trace, row=top_row, col=column)
         for trace in role_marks(keys[cell], laid[cell], roles, cell):
             trace.showlegend = trace.name not in in_legend
@@ -126,7 +130,9 @@ def token_view(
             figure.add_trace(trace, row=top_row, col=column)
         for strip in role_strip(keys[cell], cell):
             figure.add_trace(strip, row=top_row + 1, col=column)
-        figure.add_trace(share_map(shares, row_tokens, keys[cell], cell), row=top_row + 2, col=column)
+        figure.add_trace(
+            value_map(shares, row_tokens, keys[cell], cell, measure), row=top_row + 2, col=column
+        )
         if keys[cell]["hidden"].any():
             struck = struck_through(keys[cell], laid[cell], cell, dark)
             struck.showlegend = HIDDEN not in in_legend
@@ -160,18 +166,18 @@ def token_view(
         )
         heading = panel_title(labels[cell], across - 4, 1)
         annotations.append(panel_heading(figure, top_row, column, heading, hover=escaped(cell), dark=dark))
-    figure.update_layout(coloraxis=shade_axis(top, figure, frame, dark), width=frame.width, bargap=0)
+    figure.update_layout(coloraxis=shade_axis(top, measure, figure, frame, dark), width=frame.width, bargap=0)
     rows_word = "mean over the rows that see a key" if row is None else f"answer row {row}"
-    heads_word = f"mean over {table['head'].nunique()} heads" if head is None else f"head {head}"
-    missing = missing_rows(table, "share", ("cell", "role"), "row")
+    heads_word = f"{over_heads(measure)} {table['head'].nunique()} heads" if head is None else f"head {head}"
+    missing = missing_rows(table, "value", ("cell", "role"), "row")
     blocks = list(dict.fromkeys(table["block"].astype(str)))
     counts = " and ".join(f"{len(matrices[cell][0])} rows × {len(keys[cell])} keys" for cell in order)
     hidden_word = f"struck through, hatched: {HIDDEN} | " if HIDDEN in in_legend else ""
     return dressed(
         figure,
-        title=escaped(title) if title else f"Where the answer looks: layer {layer}, {heads_word}",
+        title=escaped(title) if title else f"{heading_of(measure)}: layer {layer}, {heads_word}",
         subtitle=f"n = 1 example, {counts} | text: {rows_word}, underlined by role | {hidden_word}"
-        + ("one softmax over all keys" if blocks == ["merged"] else "self and cross each sum to 100 %"),
+        + whole_of(measure, blocks),
         notes=[missing_note(missing, ("cell", "role"), "row", labels)],
         frame=frame,
         dark=dark,
@@ -181,14 +187,32 @@ def token_view(
     )
 
 
-def matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
-    """Shares as a table [answer row, key], the mean over the heads given, and the text of each row.
+def matrix(table: pd.DataFrame, measure: TokenMeasure) -> tuple[pd.DataFrame, pd.Series]:
+    """Values as a table [answer row, key], the mean (or sum) over the heads given, and the text of each row.
 
-    A mean with an undefined share in it is undefined.
+    A mean with an undefined value in it is undefined.
     """
     ordered = table.sort_values(["row", "key"])
-    mean = ordered.groupby(["row", "key"])["share"].mean(skipna=False)
-    return mean.unstack("key"), ordered.groupby("row")["row_token"].first()
+    mean = ordered.groupby(["row", "key"])["value"].mean(skipna=False)
+    heads = table["head"].nunique() if measure.adds_heads else 1
+    return (heads * mean).unstack("key"), ordered.groupby("row")["row_token"].first()
+
+
+def over_heads(measure: TokenMeasure) -> str:
+    """What is done over heads."""
+    return "sum over" if measure.adds_heads else "mean over"
+
+
+def heading_of(measure: TokenMeasure) -> str:
+    """The heading of a view that is given none."""
+    return "Where the answer looks" if measure == SHARE else f"What the answer takes ({measure.label})"
+
+
+def whole_of(measure: TokenMeasure, blocks: Sequence[str]) -> str:
+    """What values of a row are parts of."""
+    if measure != SHARE:
+        return f"{measure.label}; purple: below 0" if measure.signed else measure.label
+    return "one softmax over all keys" if list(blocks) == ["merged"] else "self and cross each sum to 100 %"
 
 
 def shade_of(shares: pd.DataFrame, row: int | None) -> pd.Series:
@@ -259,15 +283,10 @@ def cell_heights(lines: int, rows: int) -> tuple[int, int, int]:
     return lines * LINE_HEIGHT, STRIP_HEIGHT, max(rows * MATRIX_ROW, 60)
 
 
-def shade_axis(top: float, figure: go.Figure, frame: Frame, dark: bool) -> dict:
-    """The colour axis of text and matrix: colour follows the square root of the share."""
-    scale = theme.SEQUENTIAL_DARK if dark else theme.SEQUENTIAL
-    return {
-        "colorscale": [[stop**2, colour] for stop, colour in scale],
-        "cmin": 0,
-        "cmax": top,
-        "colorbar": colour_bar(figure, frame, ["share (%)"], length=180, tickformat=".1~%"),
-    }
+def shade_axis(top: float, measure: TokenMeasure, figure: go.Figure, frame: Frame, dark: bool) -> dict:
+    """The colour axis of text and matrix: colour follows the square root of the size."""
+    bar = colour_bar(figure, frame, measure.bar_title, length=180, tickformat=measure.bar_format)
+    return {**measure.colour_axis(top, dark), "colorbar": bar}
 
 
 def text_traces(
@@ -277,6 +296,7 @@ def text_traces(
     cell: str,
     across: int,
     top: float,
+    measure: TokenMeasure,
     dark: bool,
 ) -> list[go.Heatmap | go.Scatter]:
     """The shaded text: a map of characters, and the tokens on it."""
@@ -289,11 +309,11 @@ def text_traces(
     text = [escaped(shown_token(token)) for token in keys["key_token"]]
     hover = [
         f"<b>{text[i][:200]}</b><br>key {keys['key'][i]:g}, {keys['role'][i]}<br>"
-        + share_words(shares[i], keys["hidden"][i])
+        + (HIDDEN if keys["hidden"][i] else measure.words(shares[i]))
         for i in range(len(keys))
     ]
     hovers = np.where(inside, np.array(hover, dtype=object)[where], "")
-    ink = [theme.readable_on(shares[piece.token], top, dark) for piece in pieces]
+    ink = [measure.ink(shares[piece.token], top, dark) for piece in pieces]
     return [
         go.Heatmap(
             x=np.arange(across) + 0.5,
@@ -322,109 +342,14 @@ def text_traces(
     ]
 
 
-def share_words(share: float, hidden: bool) -> str:
-    """A share for a hover; of a hidden key that it is hidden."""
-    if hidden:
-        return HIDDEN
-    return "share undefined" if np.isnan(share) else f"share {100 * share:.3f} %"
-
-
 def with_spaces(text: str) -> str:
     """Escaped text whose spaces keep their width."""
     return unmarked(text.replace(" ", "\N{NO-BREAK SPACE}"))
 
 
-def role_marks(
-    keys: pd.DataFrame, pieces: Sequence[Piece], roles: Sequence[str], cell: str
-) -> list[go.Scatter]:
-    """A line under every token in the colour of its role, one trace per role."""
-    marks = []
-    for role in roles:
-        under = [piece for piece in pieces if keys["role"][piece.token] == role]
-        if not under:
-            continue
-        marks.append(
-            go.Scatter(
-                x=[value for piece in under for value in (piece.start + 0.1, piece.end - 0.1, None)],
-                y=[value for piece in under for value in (piece.line + 0.93, piece.line + 0.93, None)],
-                mode="lines",
-                line={"color": theme.ROLE_COLOURS[role], "width": 3},
-                hoverinfo="skip",
-                name=role,
-                legendrank=theme.ROLES.index(role),
-                legend=legend_of(role, roles),
-                legendgroup=role,
-                meta={"cell": cell, "what": "role", "role": role},
-            )
-        )
-    return marks
-
-
-def struck_through(keys: pd.DataFrame, pieces: Sequence[Piece], cell: str, dark: bool) -> go.Scatter:
-    """A line through every hidden token."""
-    hidden = [piece for piece in pieces if keys["hidden"][piece.token]]
-    return go.Scatter(
-        x=[value for piece in hidden for value in (piece.start + 0.05, piece.end - 0.05, None)],
-        y=[value for piece in hidden for value in (piece.line + 0.55, piece.line + 0.55, None)],
-        mode="lines",
-        line={"color": theme.page(dark).ink, "width": 1.3},
-        hoverinfo="skip",
-        name="hidden",
-        legend="legend",
-        legendgroup=HIDDEN,
-        meta={"cell": cell, "what": "struck"},
-    )
-
-
-def hatched(keys: pd.DataFrame, rows: int, cell: str, dark: bool) -> go.Bar:
-    """Hatching over the columns of the matrix that belong to hidden keys, a bar per run of them."""
-    runs = (keys["hidden"] != keys["hidden"].shift()).cumsum()
-    hidden = [run.index for _, run in keys.groupby(runs, sort=False) if run["hidden"].iloc[0]]
-    style = theme.page(dark)
-    return go.Bar(
-        x=[run[0] + (len(run) - 1) / 2 for run in hidden],
-        y=[rows for _ in hidden],
-        base=-0.5,
-        width=[len(run) for run in hidden],
-        marker={
-            "color": style.paper,
-            "line": {"width": 0},
-            "pattern": {
-                "shape": "/",
-                "fgcolor": style.zero,
-                "bgcolor": style.paper,
-                "size": 5,
-                "solidity": 0.25,
-            },
-        },
-        hoverinfo="skip",
-        showlegend=False,
-        legendgroup=HIDDEN,
-        meta={"cell": cell, "what": "hatched"},
-    )
-
-
-def role_strip(keys: pd.DataFrame, cell: str) -> list[go.Bar]:
-    """The roles of the keys above the matrix: a bar per run of keys with the same role."""
-    runs = (keys["role"] != keys["role"].shift()).cumsum()
-    strips = []
-    for _, run in keys.groupby(runs, sort=False):
-        role = str(run["role"].iloc[0])
-        strips.append(
-            go.Bar(
-                x=[run.index[0] + (len(run) - 1) / 2],
-                y=[1],
-                width=[len(run)],
-                marker={"color": theme.ROLE_COLOURS[role], "line": {"width": 0}},
-                hovertemplate=f"{role}: {len(run)} tokens<extra></extra>",
-                showlegend=False,
-                meta={"cell": cell, "what": "strip", "role": role},
-            )
-        )
-    return strips
-
-
-def share_map(shares: pd.DataFrame, row_tokens: pd.Series, keys: pd.DataFrame, cell: str) -> go.Heatmap:
+def value_map(
+    shares: pd.DataFrame, row_tokens: pd.Series, keys: pd.DataFrame, cell: str, measure: TokenMeasure
+) -> go.Heatmap:
     """The matrix of answer rows by keys."""
     words = [
         f"{escaped(shown_token(token))[:120]} ({role})"
@@ -444,6 +369,6 @@ def share_map(shares: pd.DataFrame, row_tokens: pd.Series, keys: pd.DataFrame, c
         ],
         coloraxis="coloraxis",
         hoverongaps=True,
-        hovertemplate="%{text}<br>share %{z:.3%}<extra></extra>",
+        hovertemplate=f"%{{text}}<br>{escaped(measure.label)} %{{z:{measure.hover_format}}}<extra></extra>",
         meta={"cell": cell, "what": "matrix"},
     )

@@ -220,7 +220,8 @@ def test_contributions_are_the_records_of_all_measures(loaded: Loaded, family: s
         assert np.allclose(sums, 1, atol=1e-4)
     assert set(found.loc[found["measure"] == "weighted", "head"]) > {0, 1}
     joint = found[found["block"] == "joint"]
-    assert set(joint["measure"]) == (set() if family == "t5gemma2" else {"norm", "projection"})
+    both = {"norm", "projection", "alti", "alti_in_layer"}
+    assert set(joint["measure"]) == (set() if family == "t5gemma2" else both)
 
 
 def test_a_logit_over_heads_is_their_sum(runs: Callable[[str], tuple[Run, str]]) -> None:
@@ -487,6 +488,14 @@ def test_pictures(loaded: Loaded, family: str) -> None:
     means = own[own["block"] == block].groupby("layer")["share"].mean()
     assert np.allclose(drawn.y, means)
     assert reading.plot("entropies").data
+    signed = reading.plot(layer=2, head=1, measure="projection")
+    assert signed.layout.coloraxis.cmin < 0
+    assert "Projections of contributions, layer 2, head 1" in signed.layout.title.text
+    assert "ALTI+" in reading.plot(measure="alti").layout.title.text
+    with pytest.raises(
+        ValueError, match=r"'entropies' is no measure of what rows take from keys; those are alti, "
+    ):
+        reading.plot(measure="entropies")
     with pytest.raises(ValueError, match=r"plot\('budgets'\) shows all"):
         reading.plot("budgets", layer=1)
     with pytest.raises(ValueError, match="no probe is called 'budget'"):

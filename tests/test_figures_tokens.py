@@ -10,6 +10,7 @@ import pytest
 import figures
 from figures import theme
 from figures.token_layout import character_grid, character_width, laid_out, shown_token
+from figures.token_measures import SHARE, TokenMeasure
 from tests.figure_tables import CELLS, tokens_table
 
 ONE, TWO = CELLS[6], CELLS[7]
@@ -226,5 +227,41 @@ def test_token_text_keeps_its_contrast_on_every_shade(dark: bool) -> None:
         rgb = np.array([np.interp(place, stops, colours[:, k]) for k in range(3)])
         linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
         light = float(linear @ [0.2126, 0.7152, 0.0722])
-        ink = {"#000000": 0.0, "#FFFFFF": 1.0}[theme.readable_on(float(share), 1.0, dark)]
+        ink = {"#000000": 0.0, "#FFFFFF": 1.0}[SHARE.ink(float(share), 1.0, dark)]
         assert (max(light, ink) + 0.05) / (min(light, ink) + 0.05) >= 4.5
+
+
+SIGNED = TokenMeasure(
+    column="effect", label="part of the logit", unit="logits", percent=False, signed=True, adds_heads=True
+)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_signed_measure_has_a_diverging_scale_around_zero_and_adds_heads(dark: bool) -> None:
+    table = tokens_table(document=10)
+    table["effect"] = 0.5 - table["share"] * 3
+    figure = figures.token_view(table, layer=5, cells=[ONE], measure=SIGNED, dark=dark)
+    axis = figure.layout.coloraxis
+    assert axis.cmin == -axis.cmax
+    scale = theme.DIVERGING_DARK if dark else theme.DIVERGING
+    assert [colour for _, colour in axis.colorscale] == [colour for _, colour in scale]
+    assert [place for place, _ in axis.colorscale] == [0.0, 0.375, 0.5, 0.625, 1.0]
+    both = [chosen(table, ONE, 5, head)["effect"].to_numpy() for head in (0, 3)]
+    drawn = np.asarray(traces(figure, "matrix")[ONE][0].z)
+    np.testing.assert_allclose(drawn[~np.isnan(drawn)], both[0] + both[1])
+    assert axis.cmax == pytest.approx(np.nanmax(np.abs(drawn)))
+    assert "sum over 2 heads" in figure.layout.title.text
+    assert "logits" in axis.colorbar.title.text
+    assert "share" not in traces(figure, "matrix")[ONE][0].hovertemplate
+
+
+def test_a_measure_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match="effect"):
+        figures.token_view(tokens_table(document=10), layer=5, measure=SIGNED)
+
+
+@pytest.mark.parametrize(("value", "place"), [(0.0, 0.0), (0.25, 0.5), (1.0, 1.0), (2.0, 1.0)])
+def test_shades_follow_the_square_root_of_the_size(value: float, place: float) -> None:
+    assert SHARE.place(value, 1.0) == pytest.approx(place)
+    assert SIGNED.place(value, 1.0) == pytest.approx(0.5 + place / 2 if value else 0.5)
+    assert SIGNED.place(-value, 1.0) == pytest.approx(0.5 - place / 2)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from budgetlens.command.main import main
 from budgetlens.model.capture import Capture, Probing, capture
-from budgetlens.model.edits import EditError, HideKeys
+from budgetlens.model.edits import EditError, HideKeys, ZeroValues
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import prepare_model
 from budgetlens.model.observation import available_probes
@@ -176,7 +176,7 @@ def test_columns_roles_and_texts(loaded: Loaded) -> None:
     example = Example("x", query, document, answer)
     trial = model.trial_tokenizer(Trial.bare(example))
     frame = token_attention(model, trial, layers=[0], cell="prefix=none")
-    assert tuple(frame.columns) == COLUMNS == (*TOKEN_COLUMNS, "hidden")
+    assert tuple(frame.columns) == COLUMNS == (*TOKEN_COLUMNS, "share", "hidden")
     assert set(frame["cell"]) == {"prefix=none"}
     keys = frame.drop_duplicates("key").sort_values("key")
     assert tuple(keys["role"]) == (*trial.encoder_roles, *trial.decoder_roles)
@@ -200,6 +200,62 @@ def test_texts_of_special_tokens_and_of_parts_of_characters() -> None:
     texts = token_texts(tokenizer, ids)
     assert (texts[0], texts[-1]) == ("<s>", "</s>")
     assert "".join(texts[1:-1]).replace(" \n", "\n") == " a b\n c"
+
+
+#: All probes of contributions, as they are found.
+MEASURES = {name: made() for name, made in available_probes().items() if made.declares.contributes}
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["plain", "values zeroed"])
+@pytest.mark.parametrize("family", ["t5gemma2", "t5", "bart"])
+def test_every_measure_by_token_sums_to_its_records_by_role(
+    loaded: Loaded, family: str, edited: bool
+) -> None:
+    """One capture tells tokens apart, the other adds them up; rows are averaged behind either. Twins of keys are one key."""
+    model, trial = loaded(family), trial_of(PREFIXED)
+    edits = (ZeroValues(frozenset({"document"}), rows=frozenset({"predicting"}), heads=frozenset({1})),)
+    edits = edits if edited else ()
+    frame = token_attention(model, trial, measures=tuple(MEASURES.values()), edits=edits)
+    captured = capture(model, batch_of([trial]), Probing(tuple(MEASURES.values())), edits)
+    compared = set()
+    for observation in captured.observations:
+        declared = MEASURES[observation.probe].declares
+        values = observation.values[(declared.tested or declared.quantities[0]).name][0]
+        own = frame[frame["layer"] == observation.site.layer]
+        if observation.site.block != "joint":
+            own = own[own["block"] == observation.site.block]
+        elif not observation.probe.startswith("alti"):
+            # Where each block has numbers of its own, those are shown.
+            continue
+        for head, by_category in enumerate(values):
+            part = own[own["head"] == head]
+            sums = part.groupby("role")[observation.probe].sum() / max(1, part["row"].nunique())
+            shown = [
+                (by_category[place], sums[role])
+                for place, role in enumerate(observation.categories)
+                if role in sums.index
+            ]
+            if shown:
+                compared.add(observation.probe)
+                records, tokens = zip(*shown, strict=True)
+                # Sums of float32 products, taken over all keys of a role or key by key.
+                within(tokens, records, of=4 * least_unit(values), what=observation.probe)
+    assert compared == MEASURES.keys()
+
+
+def test_measures_are_kept_beside_shares_where_a_run_reads_them(loaded: Loaded, tmp_path: Path) -> None:
+    model, trial = loaded("t5"), trial_of("bare")
+    directory = RunDirectory(tmp_path / "run")
+    directory.path.mkdir()
+    write_manifest(directory.path, report_pages.manifest().content)
+    measure = MEASURES["norm"]
+    (path,) = save_token_attention(directory, model, [Fed("one", trial)], layers=[1], measures=(measure,))
+    found = read_token_attention(path, cells=["one"], layer=1)
+    assert {*COLUMNS, "norm", "example"} == set(found.columns)
+    # A sublayer's norms add heads before: every head's rows have the same.
+    assert found.groupby(["block", "row", "key"])["norm"].nunique().max() == 1
+    whole = found[found["head"] == 0].groupby(["block", "row"])["norm"].sum()
+    np.testing.assert_allclose(whole, 1, atol=1e-6)
 
 
 def test_the_probe_is_not_offered_to_runs() -> None:

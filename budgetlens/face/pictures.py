@@ -7,10 +7,13 @@ from plotly.graph_objects import Figure
 
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.observation import AnyProbe, available_probes
 from budgetlens.model.token_attention import token_attention
 from budgetlens.model.tokenization import TokenizedTrial
+from budgetlens.registry.names import name_of
 from budgetlens.tables.probe_maps import records_map
-from figures import token_view
+from figures import TokenMeasure, token_view
+from figures.token_measures import SHARE
 
 #: The one cell of a reading's figures.
 _CELL = "these texts"
@@ -24,13 +27,38 @@ def token_picture(
     layer: int | None,
     head: int | None,
     row: int | None,
+    measure: AnyProbe | None,
 ) -> Figure:
-    """The token view of one layer, the last by default. Raises ValueError for a layer, head or row that is not there."""
+    """The token view of one layer, the last by default: of attention, or of what a probe of contributions measures.
+
+    Raises ValueError for a layer, head or row that is not there, and for a probe of anything but contributions.
+    """
     layer = model.trial_tokenizer.depths["decoder"] - 1 if layer is None else layer
-    tokens = token_attention(model, trial, layers=[layer], rows=rows, cell=_CELL)
-    heads = "mean over heads" if head is None else f"head {head}"
-    return token_view(
-        tokens, layer=layer, head=head, row=row, title=f"Where the answer looks, layer {layer}, {heads}"
+    measures = () if measure is None else (measure,)
+    what, drawn = ("Where the answer looks", SHARE) if measure is None else _drawn(measure)
+    tokens = token_attention(model, trial, layers=[layer], rows=rows, cell=_CELL, measures=measures)
+    over = "sum" if drawn.adds_heads else "mean"
+    heads = f"{over} over heads" if head is None else f"head {head}"
+    title = f"{what}, layer {layer}, {heads}"
+    return token_view(tokens, layer=layer, head=head, row=row, measure=drawn, title=title)
+
+
+def _drawn(measure: AnyProbe) -> tuple[str, TokenMeasure]:
+    """What a probe of contributions is called, and how its tested quantity is drawn."""
+    declared = measure.declares
+    if not declared.contributes:
+        known = [name for name, made in available_probes().items() if made.declares.contributes]
+        raise ValueError(
+            f"{name_of(measure)!r} is no measure of what rows take from keys; those are {', '.join(known)}"
+        )
+    quantity = declared.tested or declared.quantities[0]
+    return declared.label.short, TokenMeasure(
+        column=name_of(measure),
+        label=quantity.label,
+        unit=quantity.unit,
+        percent=quantity.part_of_whole,
+        signed=not quantity.part_of_whole,
+        adds_heads=declared.adds_heads,
     )
 
 

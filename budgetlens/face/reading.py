@@ -171,6 +171,7 @@ class Reading:
         layer: int | None = None,
         head: int | None = None,
         row: int | None = None,
+        measure: str | Any = None,
     ) -> Figure:
         """A figure: ``tokens``, where the answer looks in one layer, or a probe's records by layer, such as ``budgets``.
 
@@ -179,9 +180,12 @@ class Reading:
             layer: of the token view; the last one by default.
             head: of the token view; the mean over heads by default.
             row: which answer token's row shades the text; the mean by default.
+            measure: of the token view; what keys are shaded by: a probe of contributions, such as ``norm``, by its name or
+                an instance; share of attention by default. Signed measures are drawn in a diverging scale.
 
         Raises:
-            ValueError: a layer, head or row that is not there, or one for a probe's figure, which shows all.
+            ValueError: a layer, head or row that is not there, or one for a probe's figure, which shows all; a measure that
+                is of no contributions.
             RegistryError: no probe of that name.
         """
         from budgetlens.face.pictures import probe_picture, token_picture
@@ -191,9 +195,14 @@ class Reading:
                 optional_number(name, given, 0)
                 for name, given in (("layer", layer), ("head", head), ("row", row))
             )
-            return token_picture(self.loaded, self.trial, self.rows, layer=layer, head=head, row=row)
-        if (layer, head, row) != (None, None, None):
-            raise ValueError(f"layer, head and row are of plot('tokens'); plot({what!r}) shows all of them")
+            drawn = None if measure is None else self._chosen(measure)
+            return token_picture(
+                self.loaded, self.trial, self.rows, layer=layer, head=head, row=row, measure=drawn
+            )
+        if (layer, head, row, measure) != (None, None, None, None):
+            raise ValueError(
+                f"layer, head, row and measure are of plot('tokens'); plot({what!r}) shows all of its own"
+            )
         probe = self._chosen(what)
         return probe_picture(what, probe.declares, self._records_of(probe))
 

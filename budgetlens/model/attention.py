@@ -7,7 +7,7 @@ for only, so that the model keeps its fast attention and no rows × keys × laye
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from budgetlens.model.masks import rows_of_mask, twins_together
 from budgetlens.model.roles import PREDICTING, ROLE_CODES, ROLES, roles_of
 
 #: Scores (batch × head × row × key) that one row block may hold; bounds the extra memory of a capture.
@@ -27,16 +28,25 @@ LEAST_SHIFTED = -1e4
 
 @dataclass(frozen=True)
 class Site:
-    """Which attention call: ``stack`` encoder or decoder, ``block`` self, cross or merged, ``layer`` from 0."""
+    """Which attention call: ``stack`` encoder or decoder, ``block`` self, cross or merged, ``layer`` from 0.
+
+    ``tokens`` names the keys one by one, in their order, where a trial is read token by token: each is then a role.
+    """
 
     stack: str
     block: str
     layer: int
+    tokens: tuple[str, ...] | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
         """The roles that keys of this call can have."""
-        return roles_of(self.stack, self.block)
+        return roles_of(self.stack, self.block) if self.tokens is None else self.tokens
+
+    @cached_property
+    def columns(self) -> Mapping[str, int]:
+        """The place of every role in sums by role."""
+        return ROLE_CODES if self.tokens is None else {name: place for place, name in enumerate(self.tokens)}
 
     def __str__(self) -> str:
         return f"{self.stack} {self.block} layer {self.layer}"
@@ -101,7 +111,11 @@ class AttentionCall:
     @cached_property
     def members(self) -> Float[Tensor, "batch key role"]:
         """Which role every key has, as one column per role; twins of a key count once."""
-        return role_members(self.key_roles[:, : self.key_roles.shape[1] // self.copies])
+        keys = self.key_roles.shape[1] // self.copies
+        if self.site.tokens is None:
+            return role_members(self.key_roles[:, :keys])
+        each = torch.eye(keys, len(self.site.tokens), device=self.key_roles.device)
+        return each.expand(len(self.key_roles), -1, -1)
 
     def keys_with(self, roles: frozenset[str]) -> Bool[Tensor, "batch key"]:
         """Which keys have one of ``roles``."""
@@ -274,7 +288,7 @@ class AttentionCall:
             keys = torch.arange(key.shape[2], device=rows.device)
             hidden = keys > rearrange(rows, "batch row -> batch 1 row 1")
         if self.copies > 1 and hidden is not None:
-            scores, hidden = _twins_together(scores, hidden, self.copies)
+            scores, hidden = twins_together(scores, hidden, self.copies)
         return replace(
             RowAttention.from_scores(self.site, scores, hidden, self.members), call=self, rows=rows
         )
@@ -291,23 +305,6 @@ def _with_roles(
 
 def _of_batch(tensor: Tensor, chosen: Int[Tensor, " part"]) -> Tensor:
     return tensor if tensor.shape[0] == 1 else tensor[chosen]
-
-
-def _twins_together(scores: Tensor, hidden: Tensor, copies: int) -> tuple[Tensor, Tensor]:
-    """Scores and visibility of every key, from those of its twins, of which a row sees one or none."""
-    hidden = hidden.expand(scores.shape)
-    twins = "batch head row (copy key) -> copy batch head row key"
-    visible = rearrange(scores.masked_fill(hidden, -math.inf), twins, copy=copies)
-    return visible.amax(dim=0), rearrange(hidden, twins, copy=copies).all(dim=0)
-
-
-def rows_of_mask(mask: Tensor, rows: Int[Tensor, "batch chosen"]) -> Tensor:
-    """The chosen rows of a mask or bias whose batch, head or row axis may have length one."""
-    mask = mask[(None,) * (4 - mask.dim())]
-    if mask.shape[2] == 1:
-        return mask
-    index = rearrange(rows, "batch row -> batch 1 row 1")
-    return torch.take_along_dim(mask, index, dim=2)
 
 
 @dataclass(frozen=True)
@@ -358,7 +355,7 @@ class RowAttention:
 
     def mass(self, groups: tuple[tuple[str, ...], ...]) -> Float[Tensor, "batch head row group"]:
         """Share of each row's attention that goes to each group of roles, between 0 and 1."""
-        return _regrouped(self.role_mass, groups)
+        return self._regrouped(self.role_mass, groups)
 
     def entropy(self, groups: tuple[tuple[str, ...], ...]) -> Float[Tensor, "batch head row group"]:
         """Entropy in nats of each row's attention, normalised within each group of roles.
@@ -367,14 +364,19 @@ class RowAttention:
         """
         mass = self.mass(groups)
         # Σ p log p = Σ p·shifted − log_normaliser · m, without a logarithm of every probability.
-        negative = _regrouped(self._role_weighted, groups) - self.log_normaliser * mass
+        negative = self._regrouped(self._role_weighted, groups) - self.log_normaliser * mass
         return torch.where(mass > 0, mass.log() - negative / mass, math.nan).clamp_min(0.0)
 
     def sums(
         self, values: Float[Tensor, "batch head row key"], groups: tuple[tuple[str, ...], ...]
     ) -> Tensor:
         """Sums of any quantity of the keys over each group of roles: batch × head × row × group."""
-        return _regrouped(self._by_role(values), groups)
+        return self._regrouped(self._by_role(values), groups)
+
+    def _regrouped(self, by_role: Tensor, groups: tuple[tuple[str, ...], ...]) -> Tensor:
+        """Sums over groups of roles, from sums over roles."""
+        chosen = [by_role[..., [self.site.columns[role] for role in roles]] for roles in groups]
+        return torch.stack([part.sum(dim=-1) for part in chosen], dim=-1)
 
     def _by_role(self, values: Float[Tensor, "batch head row key"]) -> Float[Tensor, "batch head row role"]:
         heads = values.shape[1]
@@ -388,9 +390,3 @@ def role_members(key_roles: Int[Tensor, "batch key"]) -> Float[Tensor, "batch ke
     """One column per role of :data:`ROLES`, 1 where the key has it; a padded key has none."""
     roles = torch.arange(len(ROLES), device=key_roles.device)
     return (rearrange(key_roles, "batch key -> batch key 1") == roles).float()
-
-
-def _regrouped(by_role: Tensor, groups: tuple[tuple[str, ...], ...]) -> Tensor:
-    """Sums over groups of roles, from sums over roles."""
-    chosen = [by_role[..., [ROLE_CODES[role] for role in roles]] for roles in groups]
-    return torch.stack([part.sum(dim=-1) for part in chosen], dim=-1)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from budgetlens.model.roles import PADDING, PREDICTING, ROLE_CODES, ROLES
@@ -173,6 +173,18 @@ def make_batch(
         ),
         **{name: tensor.to(device) for name, tensor in tensors.items()},
     )
+
+
+def by_trial(values: Float[Tensor, "lane row"], rows: Rows) -> Float[Tensor, "trial row"]:
+    """The rows of each trial in their order, NaN where a trial has fewer than the longest."""
+    real = rows.owner >= 0
+    owner, own = rows.owner[real], values[real]
+    # A trial's rows adjoin, so that its first row tells the place of the others.
+    _, inverse, counts = torch.unique_consecutive(owner, return_inverse=True, return_counts=True)
+    place = torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[inverse]
+    table = values.new_full((rows.count, int(counts.max())), torch.nan)
+    table[owner, place] = own
+    return table
 
 
 def _lanes(trials: Sequence[TokenizedTrial], trial_pass: Sequence[int]) -> list[list[int]]:

@@ -19,11 +19,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from budgetlens.model.attention import Site, Tokens
-from budgetlens.model.batching import Batch, Rows, with_donors
+from budgetlens.model.batching import Batch, by_trial, with_donors
 from budgetlens.model.decoder_inputs import decoder_inputs, position_rows
 from budgetlens.model.edit_words import edit_words
 from budgetlens.model.edits import EditError, OutputEdit
+from budgetlens.model.lenses import behind_final_norm, layer_logits, layer_observation
 from budgetlens.model.loaded import LoadedModel, at_path
+from budgetlens.model.mixing_reading import MixingFollower, followed
 from budgetlens.model.observation import AnswerLogits, AnswerObservation, Observation, Probing
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
@@ -61,12 +63,14 @@ def capture(model: LoadedModel, batch: Batch, reading: Probing, edits: Sequence[
     _require_matches(model, batch, edits)
     with torch.inference_mode():
         states, encoder = _encode(model, batch, reading, edits)
-        losses, decoder, answers = _decode(model, batch, states, reading, edits)
+        follower = None if encoder.follower is None else encoder.follower.of_decoder(batch)
+        answer, decoder = _decode(model, batch, states, reading, edits, follower)
+        layers = tuple(_layer_observations(model, batch, reading, edits, (encoder, decoder)))
     owners = batch.trial_pass if batch.encoder_owners is None else batch.encoder_owners
     return Capture(
-        token_losses=losses,
-        observations=(*encoder.observations(owners), *decoder.observations(None)),
-        answers=answers,
+        token_losses=by_trial(answer.losses, batch.answer).cpu().numpy(),
+        observations=(*encoder.observations(owners), *decoder.observations(None), *layers),
+        answers=_answer_observations(reading, answer, batch),
         activations={
             (visitor.stack, *key): tensor
             for visitor in (encoder, decoder)
@@ -126,7 +130,7 @@ def _encode(
     encoder_places = _places(batch.encoder_ids)
     visitor = StackVisitor(
         model,
-        reading if reading.encoder else replace(reading, probes=()),
+        reading if reading.encoder else replace(reading, probes=reading.of_layers),
         [
             _besides(own, edits) if number < batch.decoded else own
             for number, own in enumerate(batch.pass_edits)
@@ -137,6 +141,7 @@ def _encode(
         key_roles={"self": batch.pass_roles},
         tokens={"self": Tokens(batch.encoder_ids, encoder_places, batch.encoder_ids, encoder_places)},
         rows=batch.encoder_rows,
+        follower=followed(batch, reading.tokens) if reading.of_mixing else None,
     )
     encoder = model.model.get_encoder()
     if not visitor.has_work:
@@ -149,8 +154,13 @@ def _encode(
 
 
 def _decode(
-    model: LoadedModel, batch: Batch, states: Tensor, reading: Probing, edits: tuple[Edit, ...]
-) -> tuple[np.ndarray, StackVisitor, tuple[AnswerObservation, ...]]:
+    model: LoadedModel,
+    batch: Batch,
+    states: Tensor,
+    reading: Probing,
+    edits: tuple[Edit, ...],
+    follower: MixingFollower | None = None,
+) -> tuple[AnswerLogits, StackVisitor]:
     visitor = StackVisitor(
         model,
         reading,
@@ -167,6 +177,7 @@ def _decode(
         rows=batch.chosen,
         predicting=batch.predicting,
         answer=batch.answer,
+        follower=follower,
     )
     inputs = decoder_inputs(model, batch, states)
     moves_table = model.family.positions == "table" and batch.shifted
@@ -181,8 +192,29 @@ def _decode(
         logits = model.envoy.output.logits.save()
     answer = AnswerLogits(logits, batch.targets, batch.answer.owner >= 0)
     visitor.read_stream(answer)
-    answers = _answer_observations(reading, answer, batch)
-    return _by_trial(answer.losses, batch.answer).cpu().numpy(), visitor, answers
+    return answer, visitor
+
+
+def _layer_observations(
+    model: LoadedModel,
+    batch: Batch,
+    reading: Probing,
+    edits: tuple[Edit, ...],
+    visited: tuple[StackVisitor, StackVisitor],
+) -> Iterator[Observation]:
+    """What probes read of the answer behind the layers of the encoder and of the decoder."""
+    encoder, decoder = visited
+    for visitor in visited:
+        probes = [probe for probe in reading.of_layers if probe.reads_stack == visitor.stack]
+        for layer, states in visitor.layer_states.items():
+            if visitor is decoder:
+                logits = layer_logits(model, states)
+                answer = AnswerLogits(logits, batch.targets, batch.answer.owner >= 0)
+            else:
+                final = encoder.final_states(behind_final_norm(model, "encoder", states))
+                answer, _ = _decode(model, batch, final, Probing(), edits)
+            for probe in probes:
+                yield layer_observation(probe, layer, answer, batch)
 
 
 def _answer_observations(
@@ -200,7 +232,7 @@ def _answer_observations(
                     f"of the answers, {tuple(answer.losses.shape)} (batch × row)"
                 )
         by_row = {
-            name: _by_trial(values.double(), batch.answer).cpu().numpy() for name, values in seen.items()
+            name: by_trial(values.double(), batch.answer).cpu().numpy() for name, values in seen.items()
         }
         sums = {
             name: np.array([row[:count].sum() for row, count in zip(table, tokens, strict=True)])
@@ -227,18 +259,6 @@ def _decoder_tokens(batch: Batch) -> dict[str, Tokens]:
             own, own_places, torch.cat([own, other], dim=1), torch.cat([own_places, other_places], dim=1)
         ),
     }
-
-
-def _by_trial(values: Float[Tensor, "lane row"], rows: Rows) -> Float[Tensor, "trial row"]:
-    """The rows of each trial in their order, NaN where a trial has fewer than the longest."""
-    real = rows.owner >= 0
-    owner, own = rows.owner[real], values[real]
-    # A trial's rows adjoin, so that its first row tells the place of the others.
-    _, inverse, counts = torch.unique_consecutive(owner, return_inverse=True, return_counts=True)
-    place = torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[inverse]
-    table = values.new_full((rows.count, int(counts.max())), torch.nan)
-    table[owner, place] = own
-    return table
 
 
 def _path_of(model: LoadedModel, module: torch.nn.Module) -> str:

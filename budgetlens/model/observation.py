@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from budgetlens.model.declaration import Declaration
+from budgetlens.model.roles import TokenKeys
 from budgetlens.registry.discovery import discover
 from budgetlens.registry.names import RegistryError, lookup
 from budgetlens.registry.parameters import from_text
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from budgetlens.model.attention import RowAttention, Site
+    from budgetlens.model.mixing_reading import Mixing
     from budgetlens.model.stream import Stream
     from budgetlens.model.sublayer import Sublayer
 
@@ -153,6 +155,46 @@ class StreamProbe(Protocol):
         ...
 
 
+class MixingProbe(Protocol):
+    """Reads what rows are made of behind every layer's attention, followed down to the input tokens."""
+
+    @property
+    def declares(self) -> Declaration:
+        """What its records are, and what may be said of them."""
+        ...
+
+    def categories(self, site: Site) -> tuple[str, ...]:
+        """The categories of the last axis at this site; that of a layer with two blocks is ``joint``."""
+        ...
+
+    def observe_mixing(self, mixing: Mixing) -> Mapping[str, Tensor]:
+        """The declared quantities by name, each batch × 1 × row × category."""
+        ...
+
+
+class LayerProbe(Protocol):
+    """Reads the answer as if a stack ended behind one of its layers: behind every layer of ``reads_stack``.
+
+    Of the decoder's layers the answer is read through the final norm and head; of the encoder's, the decoder runs on their
+    states, once more for each.
+    """
+
+    reads_stack: ClassVar[str]
+
+    @property
+    def declares(self) -> Declaration:
+        """What its records are: one row per example, cell and layer, with one category."""
+        ...
+
+    def categories(self, site: Site) -> tuple[str, ...]:
+        """The only category."""
+        ...
+
+    def observe_layer(self, answer: AnswerLogits) -> Mapping[str, Tensor]:
+        """The declared quantities by name, each batch × row. A trial's value is the mean over its answer's rows."""
+        ...
+
+
 class AnswerProbe(Protocol):
     """Reads the logits that predict the answer and yields quantities per answer token."""
 
@@ -180,7 +222,7 @@ class AtSite:
 
 
 #: A probe of any kind.
-AnyProbe: TypeAlias = AttentionProbe | SublayerProbe | StreamProbe | AnswerProbe
+AnyProbe: TypeAlias = AttentionProbe | SublayerProbe | StreamProbe | MixingProbe | LayerProbe | AnswerProbe
 
 
 @dataclass(frozen=True)
@@ -237,6 +279,8 @@ class Observation:
 class Probing:
     """Which probes read which sites: ``layers`` None means all; ``encoder`` asks for the document rows.
 
+    ``tokens`` asks for what probes sum by role, of a batch of one trial, token by token: each is a role by itself.
+
     ``activations`` are kept of these layers as they are, in both stacks: some of :data:`ACTIVATIONS`.
     """
 
@@ -244,6 +288,7 @@ class Probing:
     layers: frozenset[int] | None = None
     encoder: bool = False
     activations: frozenset[str] = frozenset()
+    tokens: TokenKeys | None = None
 
     @property
     def of_attention(self) -> tuple[AttentionProbe, ...]:
@@ -261,6 +306,16 @@ class Probing:
         return tuple(probe for probe in self.probes if hasattr(probe, "observe_stream"))  # type: ignore[misc]
 
     @property
+    def of_mixing(self) -> tuple[MixingProbe, ...]:
+        """The probes that read what rows are made of."""
+        return tuple(probe for probe in self.probes if hasattr(probe, "observe_mixing"))  # type: ignore[misc]
+
+    @property
+    def of_layers(self) -> tuple[LayerProbe, ...]:
+        """The probes that read the answer behind every layer of a stack."""
+        return tuple(probe for probe in self.probes if hasattr(probe, "observe_layer"))  # type: ignore[misc]
+
+    @property
     def of_answers(self) -> tuple[AnswerProbe, ...]:
         """The probes that read the answer's logits."""
         return tuple(probe for probe in self.probes if hasattr(probe, "observe_answer"))  # type: ignore[misc]
@@ -272,6 +327,10 @@ class Probing:
     def reads_sublayer(self, site: Site) -> bool:
         """Whether any probe reads what the sublayer at ``site`` writes."""
         return bool(self.of_sublayers) and self.has(site.layer)
+
+    def reads_layer(self, stack: str, layer: int) -> bool:
+        """Whether any probe reads the answer behind a layer of a stack."""
+        return any(probe.reads_stack == stack for probe in self.of_layers) and self.has(layer)
 
     def keeps(self, layer: int, what: str) -> bool:
         """Whether an activation of a layer is kept."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from budgetlens.registry.labels import Label
 
 #: Encoder roles, in the order in which they stand in the input.
@@ -44,6 +46,22 @@ def roles_of(stack: str, block: str) -> tuple[str, ...]:
     raise ValueError(
         f"no attention block {block!r} in stack {stack!r}; blocks are self, cross, merged and joint"
     )
+
+
+@dataclass(frozen=True)
+class TokenKeys:
+    """The numbers of a trial's input tokens, of which each key is one: the encoder's from 0, then the decoder's."""
+
+    encoder: int
+    decoder: int
+
+    def of(self, stack: str, block: str) -> tuple[str, ...]:
+        """The tokens that are keys of a block, in their order there; the decoder's come first where there are both."""
+        own = range(self.encoder, self.encoder + self.decoder)
+        other = range(self.encoder)
+        if stack == "encoder" or block == "cross":
+            return tuple(map(str, other))
+        return tuple(map(str, own if block == "self" else (*own, *other)))
 
 
 def parse_roles(text: str, known: tuple[str, ...] = ENCODER_ROLES) -> frozenset[str]:

@@ -93,6 +93,8 @@ class Direction:
 class AddDirection(StateEdit):
     """Add ``strength`` × a direction to every position: steering. The direction is taken as it is, unscaled."""
 
+    replaces = False
+
     direction: Direction = Direction(Path())
     strength: float = 1.0
 

@@ -17,9 +17,9 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from budgetlens.model.attention import BLOCK_SCORES, AttentionCall, RowAttention, Site, rows_of_mask
+from budgetlens.model.attention import BLOCK_SCORES, AttentionCall, RowAttention, Site
+from budgetlens.model.masks import rows_of_mask
 from budgetlens.model.norms import HeldNorm, NormMap
-from budgetlens.model.roles import ROLE_CODES
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class ProjectedValues:
         found = []
         seen = self.call.members.bool().any(dim=0).cpu()
         for role in self.call.site.roles:
-            places = seen[:, ROLE_CODES[role]].nonzero()
+            places = seen[:, self.call.site.columns[role]].nonzero()
             if len(places):
                 found.append((role, slice(int(places[0]), int(places[-1]) + 1)))
         return tuple(found)
@@ -119,7 +119,7 @@ class Mixture:
         found = torch.zeros(shape, device=call.value.device)
         grouped = "batch (key_head group) row key -> batch key_head (group row) key"
         for role, span in self.values.role_spans:
-            members = call.members[:, span, ROLE_CODES[role]]
+            members = call.members[:, span, call.site.columns[role]]
             for shares, values in zip(self.slots, self.values.values, strict=True):
                 own = shares[..., span] * rearrange(members, "batch key -> batch 1 1 key")
                 mixed = rearrange(own, grouped, group=call.group) @ values[:, :, span]
@@ -259,7 +259,11 @@ def product(
 def joint_site(sublayers: Sequence[Sublayer]) -> Site:
     """The site of one sublayer, or that of both of a layer together, whose block is ``joint``."""
     first = sublayers[0].site
-    return first if len(sublayers) == 1 else Site(first.stack, JOINT, first.layer)
+    if len(sublayers) == 1:
+        return first
+    named = [sublayer.site.tokens for sublayer in sublayers]
+    tokens = None if None in named else tuple(name for own in named for name in own or ())
+    return Site(first.stack, JOINT, first.layer, tokens)
 
 
 #: Block of both attention sublayers of a layer together, where each has a softmax of its own.

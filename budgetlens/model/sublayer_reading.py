@@ -80,6 +80,12 @@ class SublayerReader:
         """Whether a sublayer is looked at."""
         return self.follows or self.reading.reads_sublayer(site)
 
+    def closing_norm(self, site: Site) -> tuple[NormMap | None, bool]:
+        """The norm that closes a sublayer, if any, and whether it norms the stream and the output together."""
+        block = self._block(site)
+        closed = block in self.model.family.stream.norms
+        return (self._map(site.layer, block) if closed else None), self._on_stream
+
     def residual(self, site: Site) -> Tensor:
         """The stream before a sublayer; to be called before the sublayer runs."""
         states = self._module(site.layer, self.model.family.stream.reads[self._block(site)]).input

@@ -23,9 +23,12 @@ from budgetlens.model.capture import Probing, capture
 from budgetlens.model.contract import pad_token
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.observation import probe
+from budgetlens.model.observation import AnyProbe, probe
+from budgetlens.model.roles import TokenKeys
+from budgetlens.model.sublayer import JOINT
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
+from budgetlens.registry.names import name_of
 from budgetlens.statistics.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -45,6 +48,9 @@ COLUMNS = (
     "hidden",
 )
 
+#: The column of attention itself.
+SHARE = "share"
+
 #: Pieces of words that follow a space begin with one of these in vocabularies (SentencePiece, byte-level).
 _SPACES = ("\u2581", "\u0120")
 _UNDECODABLE = "\ufffd"
@@ -53,11 +59,7 @@ _UNDECODABLE = "\ufffd"
 @probe("token_shares")
 @dataclass(frozen=True)
 class _TokenShares:
-    """Share of every key by itself. It knows the keys of one trial, so that it is no probe for a run."""
-
-    stack: str
-    encoder_keys: int
-    decoder_keys: int
+    """Share of every key by itself, where a trial is read token by token."""
 
     declares = Declaration(
         title="Shares of single keys",
@@ -66,16 +68,13 @@ class _TokenShares:
     )
 
     def categories(self, site: Site) -> tuple[str, ...]:
-        """The keys of a site of the stack, as the model orders them: the decoder's before the encoder's."""
-        if site.stack != self.stack:
-            return ()
-        own = {"encoder": self.encoder_keys, "decoder": self.decoder_keys}
-        counts = {"merged": sum(own.values()), "self": own[site.stack], "cross": self.encoder_keys}
-        return tuple(map(str, range(counts[site.block])))
+        """The keys, as the model orders them: the decoder's before the encoder's."""
+        return site.roles
 
     def observe(self, attention: RowAttention) -> Mapping[str, Tensor]:
         """``share``: batch × head × row × key, between 0 and 1, exactly 0 at hidden keys."""
-        return {"share": attention.probabilities}
+        # Behind the trial's own keys there may be padding.
+        return {"share": attention.probabilities[..., : len(attention.site.roles)]}
 
 
 def token_attention(
@@ -86,6 +85,7 @@ def token_attention(
     rows: str = "predicting",
     edits: Sequence[Edit] = (),
     cell: str = "trial",
+    measures: Sequence[AnyProbe] = (),
 ) -> pd.DataFrame:
     """Attention of every answer row over every key, per decoder layer and head: what `figures.token_view` draws.
 
@@ -98,23 +98,36 @@ def token_attention(
         rows: ``predicting`` reads the rows that predict the answer's tokens, ``holding`` those that hold them.
         edits: further edits of attention calls.
         cell: what the trial is called in the column ``cell``.
+        measures: probes whose records are by role; of each, its tested quantity key by key is a column of its name.
 
     Returns:
         One row per block, layer, head, answer row and key. ``row`` counts the answer's tokens from 0 and
         ``row_token`` is that token's text, which the row predicts or holds; ``key`` counts the encoder's
         positions from 0 and then the decoder's; ``role`` is the key's; ``share`` (0 to 1, float32) sums to 1 over
         the keys of one block, and is exactly 0 where a key is hidden; ``hidden`` says of which keys the trial hides
-        from the decoder.
+        from the decoder. A measure that no head has by itself stands in every head's rows; where it is of both blocks
+        of a layer alone, in those of either.
 
     Raises:
         ValueError: a layer that the decoder does not have, or unknown rows.
         EditError: an edit matches no attention call.
     """
-    found = shares_by_site(model, tokenized_trial, layers=layers, rows=rows, edits=edits)
+    names = [name_of(measure) for measure in measures]
+    found = _by_site(model, tokenized_trial, (_TokenShares(), *measures), "decoder", layers, rows, edits)
     keys = key_table(model.tokenizer, tokenized_trial)
     answer = tokenized_trial.decoder_ids[-tokenized_trial.answer_tokens :]
     row_tokens = token_texts(model.tokenizer, answer)
-    frames = [_frame(site, shares, keys_of(site, keys), row_tokens, cell) for site, shares in found.items()]
+    frames = []
+    for site, own in found.items():
+        if SHARE in own:
+            shares, of_site = own[SHARE], keys_of(site, keys)
+            frame = _frame(site, shares, of_site, row_tokens, cell)
+            both = found.get(Site(site.stack, JOINT, site.layer), {})
+            for name in names:
+                # Of both blocks together a block has the columns of its own keys.
+                values = own[name] if name in own else both[name][..., of_site["key"].to_numpy()]
+                frame[name] = np.broadcast_to(values, shares.shape).reshape(-1)
+            frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 
@@ -132,37 +145,58 @@ def shares_by_site(
     In the decoder the rows are the answer's, ``predicting`` or ``holding``; in the encoder every position.
     Raises as :func:`token_attention` does.
     """
+    found = _by_site(model, tokenized_trial, (_TokenShares(),), stack, layers, rows, edits)
+    return {site: values[SHARE] for site, values in found.items()}
+
+
+def _by_site(
+    model: LoadedModel,
+    trial: TokenizedTrial,
+    probes: tuple[AnyProbe, ...],
+    stack: str,
+    layers: Iterable[int] | None,
+    rows: str,
+    edits: Sequence[Edit],
+) -> dict[Site, dict[str, Float[np.ndarray, "head row key"]]]:
+    """What probes read key by key at every site of a stack, by their names; of :class:`_TokenShares` under ``share``."""
     wanted = _checked_layers(model, stack, layers)
-    batch = make_batch([tokenized_trial], pad_token=pad_token(model), rows=rows, device=model.device)
-    encoder, decoder = len(tokenized_trial.encoder_ids), len(tokenized_trial.decoder_ids)
+    batch = make_batch([trial], pad_token=pad_token(model), rows=rows, device=model.device)
+    keys = TokenKeys(len(trial.encoder_ids), len(trial.decoder_ids))
     # Only the rows of this stack are owners of their own; the others have no reader.
     if stack == "encoder":
-        owners = _arange_like(batch.encoder_ids[:, :encoder])
+        owners = _arange_like(batch.encoder_ids[:, : keys.encoder])
         owner = rearrange(owners, "row -> 1 row").repeat(len(batch.encoder_ids), 1)
         index = owner.clone()
         # Passes behind the first are donors.
         owner[1:] = -1
-        batch = replace(batch, encoder_rows=Rows(index, owner, encoder), encoder_owners=owners)
+        batch = replace(batch, encoder_rows=Rows(index, owner, keys.encoder), encoder_owners=owners)
     else:
-        index = batch.chosen.index
-        owner = rearrange(_arange_like(index), "row -> 1 row")
-        batch = replace(batch, chosen=Rows(index, owner, index.shape[1]))
-    reading = Probing((_TokenShares(stack, encoder, decoder),), layers=wanted, encoder=stack == "encoder")
-    return {
-        observation.site: _in_drawing_order(observation.site, observation.values["share"], encoder, decoder)
-        for observation in capture(model, batch, reading, edits).observations
-        if observation.site.stack == stack
-    }
+        batch = replace(batch, chosen=_each_row(batch.chosen), answer=_each_row(batch.answer))
+    reading = Probing(probes, layers=wanted, encoder=stack == "encoder", tokens=keys)
+    found: dict[Site, dict[str, Float[np.ndarray, "head row key"]]] = {}
+    for observation in capture(model, batch, reading, edits).observations:
+        site = Site(observation.site.stack, observation.site.block, observation.site.layer)
+        tokens = observation.site.tokens or ()
+        # Parts that are no token, as biases are, have no place among the keys.
+        if site.stack == stack and set(tokens) & set(observation.categories):
+            declared = next(one.declares for one in probes if name_of(one) == observation.probe)
+            values = observation.values[(declared.tested or declared.quantities[0]).name]
+            name = SHARE if observation.probe == name_of(_TokenShares) else observation.probe
+            found.setdefault(site, {})[name] = _in_drawing_order(tokens, observation.categories, values)
+    return found
+
+
+def _each_row(rows: Rows) -> Rows:
+    """The rows of one trial, each an owner of its own."""
+    return Rows(rows.index, rearrange(_arange_like(rows.index), "row -> 1 row"), rows.index.shape[1])
 
 
 def _in_drawing_order(
-    site: Site, shares: Float[np.ndarray, "row head key"], encoder: int, decoder: int
+    tokens: Sequence[str], categories: Sequence[str], values: Float[np.ndarray, "row head category"]
 ) -> Float[np.ndarray, "head row key"]:
-    """Shares without padding, the encoder's keys before the decoder's, which the model has in front."""
-    counts = {"merged": encoder + decoder, "self": decoder, "cross": encoder}
-    count = encoder if site.stack == "encoder" else counts[site.block]
-    order = np.roll(np.arange(count), encoder) if site.block == "merged" else np.arange(count)
-    return rearrange(shares[..., order], "row head key -> head row key").astype(np.float32)
+    """Values by key, the encoder's keys before the decoder's, which the model has in front."""
+    order = [categories.index(name) for name in sorted(tokens, key=int)]
+    return rearrange(values[..., order], "row head key -> head row key").astype(np.float32)
 
 
 def token_texts(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:

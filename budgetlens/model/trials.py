@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
 from budgetlens.registry.characters import is_broken
@@ -162,6 +162,9 @@ class StateEdit(ABC):
     the decoder is given. ``donors`` are trials whose encoder states at the same place the edit may read.
     In the decoder, ``predicting`` (:mod:`budgetlens.model.roles`) may stand among the roles, and there are no donors.
     """
+
+    #: Whether the new states take the place of the old ones, so that these have no part in them.
+    replaces: ClassVar[bool] = True
 
     roles: frozenset[str]
     stack: str

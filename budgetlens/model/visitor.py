@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
@@ -15,15 +15,19 @@ from budgetlens.model.attention import AttentionCall, Site, Tokens
 from budgetlens.model.batching import Rows, StateChange
 from budgetlens.model.edits import CallEdit, OutputEdit
 from budgetlens.model.loaded import LoadedModel, at_path, site_path
+from budgetlens.model.mixing_reading import MixingFollower
 from budgetlens.model.observation import (
     ACTIVATIONS,
     AnswerLogits,
     AnyProbe,
     AttentionProbe,
+    MixingProbe,
     Observation,
     Probing,
     SublayerProbe,
 )
+from budgetlens.model.owner_sums import OwnerSums, means_of
+from budgetlens.model.sublayer import JOINT
 from budgetlens.model.sublayer_reading import SublayerReader
 from budgetlens.model.trials import Edit
 from budgetlens.registry.names import name_of
@@ -36,7 +40,7 @@ PlacedEdits = tuple[Int[Tensor, " part"] | None, tuple[Edit, ...]]
 
 
 #: A probe that yields what it reads of some rows of a site.
-_OfRows: TypeAlias = AttentionProbe | SublayerProbe
+_OfRows: TypeAlias = AttentionProbe | SublayerProbe | MixingProbe
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class StackVisitor:
 
     ``edits`` are those of every entry of the batch (pass or lane). ``key_roles`` and ``tokens`` are
     by block. ``changes`` of the other stack are left out. ``answer``: the decoder's rows whose logits predict the answer,
-    which ``predicting`` marks.
+    which ``predicting`` marks. ``follower`` follows what tokens become of each other, where a probe asks.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class StackVisitor:
         rows: Rows,
         predicting: Bool[Tensor, "batch row"] | None = None,
         answer: Rows | None = None,
+        follower: MixingFollower | None = None,
     ) -> None:
         self.model = model
         self.reading = reading
@@ -82,6 +87,7 @@ class StackVisitor:
         self.rows = rows
         self.predicting = predicting
         self.answer = answer
+        self.follower = follower
         self.sublayers = SublayerReader(
             model, reading, stack=stack, rows=rows.index, predicting=None if answer is None else answer.index
         )
@@ -90,34 +96,44 @@ class StackVisitor:
         self.sites = tuple(
             site
             for site in sites
-            if self.edits[site] or reading.reads(site) or self._keeps_call(site) or self.sublayers.wants(site)
+            if self.edits[site] or reading.reads(site) or self._keeps_call(site) or self._looks_at(site)
         )
         self.changes = [change for change in changes if change.edit.stack == stack]
         self.parts: list[_Part] = []
         self._sums: dict[tuple[int, Site], tuple[_OfRows, dict[str, Tensor]]] = {}
         #: By site, or by layer for the residual stream, and what it is.
         self.activations: dict[tuple[Site | int, str], Tensor] = {}
-        self._tables: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
+        #: States behind layers that probes read: of the decoder, those of the rows that predict the answer.
+        self.layer_states: dict[int, Tensor] = {}
+        self._by_owner = OwnerSums()
 
     @property
     def has_work(self) -> bool:
         """Whether anything in the stack is read or edited."""
         layers = range(self.model.trial_tokenizer.depths[self.stack])
-        keeps = any(self.reading.keeps(layer, "residual") for layer in layers)
+        keeps = any(
+            self.reading.keeps(layer, "residual") or self.reading.reads_layer(self.stack, layer)
+            for layer in layers
+        )
         return bool(self.sites or self.changes or keeps)
 
     def visit_layers(self) -> None:
         """Edit and read every layer in the order of the forward. To be called inside a trace."""
         for layer in range(self.model.trial_tokenizer.depths[self.stack]):
-            for site in self.sites:
-                if site.layer == layer:
-                    self._visit_site(site)
+            if self.follower is not None:
+                self.follower.begin_layer()
+            sites = [site for site in self.sites if site.layer == layer]
+            for site in sites:
+                self._visit_site(site)
             self.sublayers.read_layer(self._take)
+            if self.follower is not None:
+                self._read_mixing(self.follower, sites[-1])
             self._close_layer()
             self.sublayers.visit_feed_forward(layer)
             changes = [change for change in self.changes if change.edit.layer == layer]
             keeps = self.reading.keeps(layer, "residual")
-            if changes or keeps or self.sublayers.follows:
+            reads = self.reading.reads_layer(self.stack, layer)
+            if changes or keeps or reads or self.sublayers.follows:
                 family = self.model.family
                 path = family.encoder_layers if self.stack == "encoder" else family.decoder_layers
                 module = at_path(self.model.envoy, f"{path}.{layer}")
@@ -130,10 +146,15 @@ class StackVisitor:
                 if keeps:
                     # A layer behind may write where it reads.
                     self.activations[layer, "residual"] = states.clone()
+                if reads:
+                    self.layer_states[layer] = self._answer_rows(states)
+                self._lose(changes)
 
     def final_states(self, states: Float[Tensor, "batch position width"]) -> Tensor:
         """The states behind the last layer and norm, with the edits that concern them."""
-        return changed_states(states, [change for change in self.changes if change.edit.layer is None])
+        changes = [change for change in self.changes if change.edit.layer is None]
+        self._lose(changes)
+        return changed_states(states, changes)
 
     def read_stream(self, answer: AnswerLogits) -> None:
         """Let probes read the stream up to the logits, once these are there. To be called behind the trace."""
@@ -146,10 +167,10 @@ class StackVisitor:
                 if self.reading.has(own.site.layer):
                     whole = slice(0, self.answer.index.shape[1])
                     sums = {
-                        name: self._sums_by_owner(values, whole, self.answer)
+                        name: self._by_owner(values, whole, self.answer)
                         for name, values in own.values.items()
                     }
-                    means = _means(sums, self.answer)
+                    means = means_of(sums, self.answer)
                     self.parts.append(_Part(probe, own.site, own.categories, not own.by_head, means))
 
     def observations(self, index: Int[Tensor, " trial"] | None) -> list[Observation]:
@@ -172,7 +193,7 @@ class StackVisitor:
     def _visit_site(self, site: Site) -> None:
         calls = _of_kind(CallEdit, self.edits[site])
         outputs = _of_kind(OutputEdit, self.edits[site])
-        looks = self.sublayers.wants(site)
+        looks = self._looks_at(site)
         residual = self.sublayers.residual(site) if looks else None
         if looks or calls or self.reading.reads(site) or self._keeps_call(site):
             operation = getattr(self.model.attention_envoy(site).source, self.model.operations[site])
@@ -187,8 +208,40 @@ class StackVisitor:
             edited = _edited_output(output, outputs) if outputs else output
             if outputs:
                 projection.output = edited
-            if residual is not None:
+            if residual is not None and self.sublayers.wants(site):
                 self.sublayers.visit(call, residual, output, edited)
+            if residual is not None and self.follower is not None:
+                norm, on_stream = self.sublayers.closing_norm(site)
+                self.follower.visit(call, residual, edited, norm, on_stream=on_stream)
+
+    def _looks_at(self, site: Site) -> bool:
+        return self.follower is not None or self.sublayers.wants(site)
+
+    def _read_mixing(self, follower: MixingFollower, site: Site) -> None:
+        """Let probes read what the chosen rows are made of behind a layer whose last sublayer is at ``site``."""
+        if not self.reading.has(site.layer) or (self.stack == "encoder" and not self.reading.encoder):
+            return
+        block = JOINT if site.block == "cross" else site.block
+        mixing = follower.mixing(self._by_token(Site(site.stack, block, site.layer)), self.rows.index)
+        for probe in self.reading.of_mixing:
+            whole = slice(0, self.rows.index.shape[1])
+            self._take(probe, mixing.site, probe.observe_mixing(mixing), whole)
+
+    def _by_token(self, site: Site) -> Site:
+        """The site with its keys one by one, where a trial is read like that."""
+        keys = self.reading.tokens
+        return site if keys is None else replace(site, tokens=keys.of(site.stack, site.block))
+
+    def _lose(self, changes: Sequence[StateChange]) -> None:
+        for change in changes:
+            if self.follower is not None:
+                self.follower.lose(change)
+
+    def _answer_rows(self, states: Float[Tensor, "batch position width"]) -> Tensor:
+        """A copy of the states of the rows that predict the answer; of all where there is no answer."""
+        if self.answer is None:
+            return states.clone()
+        return torch.take_along_dim(states, rearrange(self.answer.index, "lane row -> lane row 1"), dim=1)
 
     def _visit_call(
         self, site: Site, inputs: tuple[tuple, dict], edits: Sequence[PlacedEdits]
@@ -218,7 +271,7 @@ class StackVisitor:
         own_causal = keywords.get("is_causal")
         causal = getattr(module, "is_causal", True) if own_causal is None else own_causal
         return AttentionCall(
-            site=site,
+            site=self._by_token(site),
             query=query,
             key=key,
             value=value,
@@ -253,7 +306,7 @@ class StackVisitor:
         """Add what a probe read of a block of rows to what it read of the others."""
         _, total = self._sums.setdefault((id(probe), site), (probe, {}))
         for name, values in found.items():
-            own = self._sums_by_owner(values, block, self.rows)
+            own = self._by_owner(values, block, self.rows)
             total[name] = total[name] + own if name in total else own
 
     def _close_layer(self) -> None:
@@ -265,32 +318,10 @@ class StackVisitor:
                     site,
                     probe.categories(site),
                     probe.declares.averages_heads,
-                    _means(total, self.rows),
+                    means_of(total, self.rows),
                 )
             )
         self._sums.clear()
-
-    def _sums_by_owner(
-        self, values: Float[Tensor, "lane head row category"], block: slice, of: Rows
-    ) -> Float[Tensor, "owner head category"]:
-        """Sums in float64 over the rows of each owner, always in the same order.
-
-        Adding rows to their owners' cells in parallel would leave the order to the device; a table of each
-        owner's rows does not.
-        """
-        place = (id(of), block.start, block.stop)
-        if place not in self._tables:
-            self._tables[place] = _rows_of_owners(of.owner[:, block], of.count)
-        table, filled = self._tables[place]
-        rows = rearrange(values, "lane head row category -> (lane row) head category")[table]
-        absent = rearrange(~filled, "owner row -> owner row 1 1")
-        return rows.masked_fill(absent, 0.0).sum(dim=1, dtype=torch.float64)
-
-
-def _means(sums: Mapping[str, Tensor], rows: Rows) -> dict[str, Tensor]:
-    """Means over the rows of every owner, from their sums."""
-    counts = torch.bincount(rows.owner[rows.owner >= 0], minlength=rows.count)
-    return {name: value / rearrange(counts, "owner -> owner 1 1") for name, value in sums.items()}
 
 
 def changed_states(
@@ -344,21 +375,3 @@ def _edited_output(output: Tensor, placed: Sequence[PlacedEdits]) -> Tensor:
             assert isinstance(edit, OutputEdit)
             edited[chosen] = edit.apply_to_output(edited[chosen])
     return edited
-
-
-def _rows_of_owners(
-    owner: Int[Tensor, "lane row"], count: int
-) -> tuple[Int[Tensor, "owner row"], Bool[Tensor, "owner row"]]:
-    """For every owner, the places of its rows among all rows, and which entries of that table are filled."""
-    flat = owner.reshape(-1)
-    order = torch.argsort(flat, stable=True)
-    order = order[flat[order] >= 0]
-    owners = flat[order]
-    counts = torch.bincount(owners, minlength=count)
-    # Rows are sorted by owner, so that an owner's first row tells the place of the others.
-    column = torch.arange(len(owners), device=flat.device) - (counts.cumsum(0) - counts)[owners]
-    table = flat.new_zeros((count, max(1, int(counts.max()))))
-    filled = torch.zeros_like(table, dtype=torch.bool)
-    table[owners, column] = order
-    filled[owners, column] = True
-    return table, filled

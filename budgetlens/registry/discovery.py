@@ -39,6 +39,8 @@ _ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
             ("declares", "observe_answer"),
             ("declares", "categories", "observe_sublayers"),
             ("declares", "categories", "keep", "observe_stream"),
+            ("declares", "categories", "observe_mixing"),
+            ("declares", "categories", "reads_stack", "observe_layer"),
         )
     }
 )

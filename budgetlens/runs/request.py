@@ -17,7 +17,7 @@ from budgetlens.design.reach import require_feasible
 from budgetlens.model.devices import chosen_device
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import limited, load_model, load_trial_tokenizer
-from budgetlens.model.observation import read_probes
+from budgetlens.model.observation import chosen_probes, read_probes
 from budgetlens.model.tokenization import Limits, TrialTokenizer
 from budgetlens.registry.names import printable
 from budgetlens.runs.known_models import model_path
@@ -222,7 +222,8 @@ def _keep_tokens(request: RunRequest, model: LoadedModel, corpus: Corpus, direct
             for item in unit.fed
             if item.example in wanted and item.example not in there
         ]
-        save_token_attention(directory, model, missing, layers=layers, rows=manifest.rows)
+        measures = [own for own in chosen_probes(manifest.probes) if own.declares.contributes]
+        save_token_attention(directory, model, missing, layers=layers, rows=manifest.rows, measures=measures)
 
 
 def require_creatable(path: Path) -> None:

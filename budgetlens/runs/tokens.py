@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.observation import AnyProbe
 from budgetlens.model.token_attention import token_attention
 from budgetlens.runs.parquet_files import reading
 from budgetlens.runs.records import Fed
@@ -24,6 +25,7 @@ def save_token_attention(
     *,
     layers: Iterable[int] | None = None,
     rows: str = "predicting",
+    measures: Sequence[AnyProbe] = (),
 ) -> list[Path]:
     """Token-level records of some trials, kept with their run: ``RUN/tokens/*.parquet``, one file per example.
 
@@ -40,7 +42,8 @@ def save_token_attention(
     paths = []
     for example, items in by_example.items():
         frames = [
-            token_attention(model, item.trial, layers=chosen, rows=rows, cell=item.cell) for item in items
+            token_attention(model, item.trial, layers=chosen, rows=rows, cell=item.cell, measures=measures)
+            for item in items
         ]
         paths.append(_write(directory, example, pd.concat(frames, ignore_index=True)))
     return paths
