@@ -11,6 +11,7 @@ from figures.heads import head_map
 from figures.interaction import interaction_plot
 from figures.layers import effect_map, shift_by_layer
 from figures.ledger import budget_ledger
+from figures.look_and_use import look_and_use
 from figures.published import published_beside_measured
 from figures.sinks import sink_audit
 from figures.splits import split_bars
@@ -33,6 +34,7 @@ __all__ = [
     "interaction_plot",
     "keyword_curve",
     "length_curves",
+    "look_and_use",
     "published_beside_measured",
     "shift_by_layer",
     "sink_audit",
