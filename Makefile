@@ -20,7 +20,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS)
 
 test-slow: $(READY)
-	OMP_NUM_THREADS=1 	$(BIN)/python -m pytest -m slow -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(WORKERS)
 
 # A Chromium for the tests that need one (and for pictures of figures): Debian's, where it may be installed.
 browser:
