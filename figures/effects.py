@@ -176,14 +176,14 @@ def effects_forest(
     )
     missing = missing_rows(rows, "mean_difference", ("family", "contrast"))
     means = {"lower": "helps", "higher": "hurts"}.get(better, "lowers it")
-    subtitle = f"{count_label(rows['n'])} | right of 0: the treatment {means}"
+    subtitle = f"{count_label(rows['n'])} · right of 0: the treatment {means}"
     if better and (rows["order"].eq(2) & rows["kind"].isin(("positive", "negative"))).any():
         together = "less help, or more harm" if better == "lower" else "more help, or less harm"
         subtitle += f"; of an interaction: {together}, together"
     if rows["smallest"].notna().any():
         same = rows["smallest"].nunique() == 1
         size = f": within ±{rows['smallest'].max():.3g} {escaped(unit)}" if same else ""
-        subtitle += f" | shaded: too small to matter{size}"
+        subtitle += f" · shaded: too small to matter{size}"
     return dressed(
         figure,
         title=escaped(title) if title else f"Effects on {escaped(quantity)}",

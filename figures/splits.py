@@ -142,7 +142,7 @@ def split_bars(
     return dressed(
         figure,
         title=escaped(title) if title else f"Effects on {escaped(quantity)}, split into their parts",
-        subtitle=f"{count_label(rows['n'])} | parts add up to the total; lines: intervals",
+        subtitle=f"{count_label(rows['n'])} · parts add up to the total; lines: intervals",
         notes=[
             missing_note(missing, ("contrast", "part")),
             "Shares withheld: " + "; ".join(reasons[:4]) + ("; …" if len(reasons) > 4 else "") + "."

@@ -166,11 +166,11 @@ def token_view(
     missing = missing_rows(table, "share", ("cell", "role"), "row")
     blocks = list(dict.fromkeys(table["block"].astype(str)))
     counts = " and ".join(f"{len(matrices[cell][0])} rows × {len(keys[cell])} keys" for cell in order)
-    hidden_word = f"struck through, hatched: {HIDDEN} | " if HIDDEN in in_legend else ""
+    hidden_word = f"struck through, hatched: {HIDDEN} · " if HIDDEN in in_legend else ""
     return dressed(
         figure,
         title=escaped(title) if title else f"Where the answer looks: layer {layer}, {heads_word}",
-        subtitle=f"n = 1 example, {counts} | text: {rows_word}, underlined by role | {hidden_word}"
+        subtitle=f"n = 1 example, {counts} · text: {rows_word}, underlined by role · {hidden_word}"
         + ("one softmax over all keys" if blocks == ["merged"] else "self and cross each sum to 100 %"),
         notes=[missing_note(missing, ("cell", "role"), "row", labels)],
         frame=frame,

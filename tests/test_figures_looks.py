@@ -12,8 +12,8 @@ import pytest
 
 import figures
 from figures import theme
-from figures.export import html_fragment, page_script, stored_looks
-from figures.looks import LOOKS, as_json, changed, difference, digest, has_looks, looks
+from figures.export import html_fragment, page_script
+from figures.looks import LOOKS, as_json, changed, difference
 from figures.panels import NARROW_WIDTH, Frame, folded, level_ticks
 from tests import figure_tables as tables
 
