@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ HOVER_CHARACTERS = 600
 
 
 #: What readers see of ids, while figures are drawn for them.
-_words: ContextVar[Mapping[str, str]] = ContextVar("words", default={})
+_words: ContextVar[Mapping[str, str]] = ContextVar("words", default=MappingProxyType({}))
 
 
 @contextmanager

@@ -121,7 +121,9 @@ def effect_map(
         )
         if numbered:
             figure.add_trace(
-                _numbers(part, x, y, levels, heading, percent, largest, around_zero, dark), row=row, col=column
+                _numbers(part, x, y, levels, heading, percent, largest, around_zero, dark),
+                row=row,
+                col=column,
             )
         if "marked" in part.columns:
             figure.add_trace(_frames(part, x, y, levels, heading, dark), row=row, col=column)

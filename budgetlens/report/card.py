@@ -90,7 +90,8 @@ def _said(concluded: Sequence[Concluded]) -> tuple[Said, ...]:
             told.append(Said(models, NOTHING, "", "", "undecided"))
             continue
         finding = of[0].told[0].finding
-        numbers = sentence(finding) if len(of) == 1 else ""
+        # A count stays together: n = 24.
+        numbers = sentence(finding).replace(" = ", "\u00a0=\u00a0") if len(of) == 1 else ""
         said = words.rstrip(".") + "."
         told.append(
             Said(models, said, numbers[:1].upper() + numbers[1:], short_verdict(finding), colour(finding))

@@ -55,6 +55,10 @@ class Behind:
     drawn: Mapping[str, str] = field(default_factory=dict)
 
 
+#: Of a page of tables and figures alone.
+NOTHING_MORE = Behind()
+
+
 def write_report(
     run: Run,
     tables: Mapping[str, Table],
@@ -89,7 +93,7 @@ def report_page(
     manifest: Manifest,
     tables: Mapping[str, Table],
     figures: Mapping[str, Figure],
-    behind: Behind = Behind(),  # noqa: B008
+    behind: Behind = NOTHING_MORE,
 ) -> str:
     """The page as text. Every piece of text that comes from a model, corpus or user is escaped.
 

@@ -48,7 +48,7 @@ def evidence_of(
 ) -> Evidence:
     """What the page shows open behind the answer; of a run without records its main figure alone."""
     hero = next((own.figure for own in concluded), "")
-    if not run.has_records:
+    if not run.has_records or not run.declarations:
         return Evidence(figures=(hero,))
     deciding = _deciding(run, concluded)
     pictures = [*_all_effects(run, frames, words, hero), *_budgets(run, deciding, frames, words)]
@@ -77,8 +77,10 @@ def _all_effects(
     key = run.declarations[run.outcome].table(run.outcome, "effects")
     if hero != key or key not in frames or not 0 < len(frames[key]) <= MOST_EFFECTS:
         return []
-    rows = [Row(words.get(own.effect, own.effect), own) for own in findings(frames[key], run.outcome_quantity)]
-    return [Picture("Every effect on the outcome", slug("table", key), interval_pictures(rows, run.manifest.question, foot_of(run.manifest)))]
+    found = findings(frames[key], run.outcome_quantity)
+    rows = [Row(words.get(own.effect, own.effect), own) for own in found]
+    looks = interval_pictures(rows, run.manifest.question, foot_of(run.manifest))
+    return [Picture("Every effect on the outcome", slug("table", key), looks)]
 
 
 def _budgets(
@@ -102,6 +104,10 @@ def _budgets(
             own = frames[key]
             own = own[own["stack"] == DECODER] if "stack" in own else own
             if set(sides) <= set(own["cell"]):
-                looks = mirrored_pictures(own, (pair[0], pair[1]), run.manifest.question, foot_of(run.manifest))
-                found.append(Picture("Where the answer’s attention goes, layer by layer", slug("table", key), looks))
+                looks = mirrored_pictures(
+                    own, (pair[0], pair[1]), run.manifest.question, foot_of(run.manifest)
+                )
+                found.append(
+                    Picture("Where the answer’s attention goes, layer by layer", slug("table", key), looks)
+                )
     return found[:1]

@@ -45,7 +45,7 @@ class Form:
     narrow: bool
 
 
-WIDE = Form(width=1000, left=330, right=770, values=792, row=46, characters=50, narrow=False)
+WIDE = Form(width=1000, left=330, right=770, values=792, row=42, characters=50, narrow=False)
 NARROW = Form(width=350, left=8, right=342, values=0, row=80, characters=50, narrow=True)
 
 
@@ -64,7 +64,9 @@ def _picture(rows: Sequence[Row], heading: str, foot: str, form: Form) -> Markup
     for own in _by_unit(rows):
         panels.append(_panel(own, top, form))
         top = panels[-1]["bottom"] + 12
-    bounds = dict.fromkeys(row.finding.quantity.within(row.finding.bound) for row in rows if _half(row.finding))
+    bounds = dict.fromkeys(
+        row.finding.quantity.within(row.finding.bound) for row in rows if _half(row.finding)
+    )
     above = folded(heading, int(form.width / 8.2))
     below = folded(foot, int(form.width / 6.2))
     return render(
@@ -103,7 +105,7 @@ def _panel(rows: Sequence[Row], top: int, form: Form) -> dict[str, Any]:
     drawn, y = [], begin
     for row in rows:
         finding, lines = row.finding, lines_of(row.words, form.characters)[:3]
-        height = form.row + 15 * max(len(lines) - 2, 0) + (0 if form.narrow or len(lines) > 1 else -6)
+        height = form.row + 15 * max(len(lines) - 2, 0)
         half = scale * _half(finding)
         middle = y + (15 * len(lines) + 14 if form.narrow else height / 2)
         text, _ = size(finding)

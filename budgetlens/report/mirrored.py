@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from budgetlens.model.roles import ROLE_LABELS
 from budgetlens.report.page import render
-from figures.ledger import BLOCK_WORDS, known_roles
 from figures.labels import lines_of
+from figures.ledger import BLOCK_WORDS, known_roles
 from figures.panels import folded
 from figures.theme import ROLE_COLOURS
 
@@ -61,9 +61,7 @@ def mirrored_pictures(
     return tuple(_picture(shares, sides, heading, foot, form) for form in (WIDE, NARROW))  # type: ignore[return-value]
 
 
-def _picture(
-    shares: pd.DataFrame, sides: tuple[Side, Side], heading: str, foot: str, form: Form
-) -> Markup:
+def _picture(shares: pd.DataFrame, sides: tuple[Side, Side], heading: str, foot: str, form: Form) -> Markup:
     wanted = shares[shares["cell"].isin([side.cell for side in sides])]
     present = wanted.groupby("role", observed=True)["mean"].max()
     roles = [role for role in known_roles(list(wanted["role"]), "mirrored budgets") if present[role] > 0]

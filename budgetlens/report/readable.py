@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 from budgetlens.design.labels import Labels, level_label
 from budgetlens.model.roles import ROLE_LABELS
@@ -41,12 +40,13 @@ def words_of(run: Run) -> dict[str, str]:
 
 def _of_one(run: Run) -> dict[str, str]:
     labels = Labels({cell.name: cell.factors for cell in run.manifest.cells})
-    cells = _told_apart({cell.name: labels.cell(cell.name).long for cell in run.manifest.cells})
+    names = [cell.name for cell in run.manifest.cells]
+    cells = _told_apart({name: (labels.cell(name).long, name) for name in names})
     aliases = {cell.alias: cells[cell.name] for cell in run.manifest.cells if cell.alias}
     plan = run.plan
     compared = [*plan.contrasts, *plan.share_contrasts]
     compared += [own for split in plan.splits for own in (split.total, *split.parts)]
-    contrasts = {own.name: labels.effect(own).long for own in compared}
+    contrasts = {own.name: (labels.effect(own).long, frozenset(own.weights.items())) for own in compared}
     levels = {
         level: level_label(factor, level).long
         for cell in run.manifest.cells
@@ -68,12 +68,13 @@ def _of_one(run: Run) -> dict[str, str]:
     return {**roles, **factors, **levels, **pairs, **_told_apart(contrasts), **aliases, **cells}
 
 
-def _told_apart(words: Mapping[str, str]) -> dict[str, str]:
-    """Words that several ids have, such as draws of one level, with a number behind them."""
-    several = {told for told, count in Counter(words.values()).items() if count > 1}
-    seen: Counter[str] = Counter()
-    found = {}
-    for name, told in words.items():
-        seen[told] += 1
-        found[name] = f"{told} ({seen[told]})" if told in several else told
-    return found
+def _told_apart(words: Mapping[str, tuple[str, Hashable]]) -> dict[str, str]:
+    """Words that are of several things, such as draws of one level, with a number behind them."""
+    things: dict[str, list[Hashable]] = {}
+    for told, thing in words.values():
+        own = things.setdefault(told, [])
+        own.extend([thing] if thing not in own else [])
+    return {
+        name: told if len(things[told]) == 1 else f"{told} ({things[told].index(thing) + 1})"
+        for name, (told, thing) in words.items()
+    }

@@ -10,7 +10,6 @@ from pathlib import Path
 from budgetlens.report.conclusion import answer, clause
 from budgetlens.report.findings import short_verdict, size
 from budgetlens.runs.run import Run
-from budgetlens.statistics.findings import Finding
 from budgetlens.statistics.verdicts import CAUTIONS
 from budgetlens.tables.conclusions import Concluded
 from budgetlens.tables.digits import counted
