@@ -189,7 +189,9 @@ def effects_forest(
         title=escaped(title) if title else f"Effects on {escaped(quantity)}",
         subtitle=subtitle,
         notes=[
-            f"p: {CORRECTIONS[corrected]}. d_z and wins: at the marks and in the table." if narrow else "",
+            f"p: {CORRECTIONS[corrected]}. d<sub>z</sub> and wins: at the marks and in the table."
+            if narrow
+            else "",
             missing_note(missing, ("family", "contrast")),
         ],
         frame=frame,

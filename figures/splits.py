@@ -135,7 +135,7 @@ def split_bars(
     missing = missing_rows(rows, "mean_difference", ("contrast", "part"))
     withheld = rows[rows["share"].isna() & rows["reason"].ne("")]
     reasons = [
-        f"{escaped(contrast)}: {escaped(', '.join(part['part']))} "
+        f"{escaped(contrast)}: {', '.join(map(escaped, part['part']))} "
         f"({escaped(str(reason).removeprefix('withheld: '))})"
         for (contrast, reason), part in withheld.groupby(["contrast", "reason"], sort=False)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,29 +104,9 @@ def _panel(rows: Sequence[Row], top: int, form: Form) -> dict[str, Any]:
     begin = top + 15 * len(heading) + (22 if all(row.finding.order == 1 for row in rows) else 6)
     drawn, y = [], begin
     for row in rows:
-        finding, lines = row.finding, lines_of(row.words, form.characters)[:3]
-        height = form.row + 15 * max(len(lines) - 2, 0)
-        half = scale * _half(finding)
-        middle = y + (15 * len(lines) + 14 if form.narrow else height / 2)
-        text, _ = size(finding)
-        drawn.append(
-            {
-                "y": y,
-                "height": height if not form.narrow else 15 * len(lines) + 48,
-                "lines": lines,
-                "middle": middle,
-                "colour": colour(finding),
-                "hollow": finding.small or finding.kind not in ("positive", "negative", "both"),
-                "known": not math.isnan(finding.estimate),
-                "mark": place(scale * finding.estimate),
-                "low": place(scale * finding.low),
-                "high": place(scale * finding.high),
-                "band": (place(-half), place(half)) if half else None,
-                "text": text,
-                "verdict": short_verdict(finding),
-            }
-        )
-        y += drawn[-1]["height"]
+        own, height = _row(row, y, scale, place, form)
+        drawn.append(own)
+        y += height
     return {
         "heading": heading,
         "top": top,
@@ -138,6 +118,31 @@ def _panel(rows: Sequence[Row], top: int, form: Form) -> dict[str, Any]:
         "ticks": [(place(tick), _tick(tick)) for tick in _ticks(low, high)],
         "rows": drawn,
     }
+
+
+def _row(
+    row: Row, y: int, scale: float, place: Callable[[float], float], form: Form
+) -> tuple[dict[str, Any], int]:
+    """What the template needs of one row that begins at ``y``, and how high it is."""
+    finding, lines = row.finding, lines_of(row.words, form.characters)[:3]
+    height = 15 * len(lines) + 48 if form.narrow else form.row + 15 * max(len(lines) - 2, 0)
+    half = scale * _half(finding)
+    drawn = {
+        "y": y,
+        "height": height,
+        "lines": lines,
+        "middle": y + (15 * len(lines) + 14 if form.narrow else height / 2),
+        "colour": colour(finding),
+        "hollow": finding.small or finding.kind not in ("positive", "negative", "both"),
+        "known": not math.isnan(finding.estimate),
+        "mark": place(scale * finding.estimate),
+        "low": place(scale * finding.low),
+        "high": place(scale * finding.high),
+        "band": (place(-half), place(half)) if half else None,
+        "text": size(finding)[0],
+        "verdict": short_verdict(finding),
+    }
+    return drawn, height
 
 
 def _half(finding: Finding) -> float:

@@ -11,6 +11,8 @@ from budgetlens.runs.run import Run
 
 #: Characters that ids have and words have not.
 INTERNAL = frozenset("_#=|+@")
+#: What a table calls an effect in standard deviations of its differences.
+STATISTICS = {"d_z": "dz"}
 
 
 def in_words(words: Mapping[str, str]) -> Callable[[str], str]:
@@ -32,7 +34,7 @@ def words_of(run: Run) -> dict[str, str]:
     Levels have words of their own where their id could be taken for nothing else.
     """
     runs = [own for own in run.of_models.values() if isinstance(own, Run)] if run.manifest.is_sweep else [run]
-    found: dict[str, str] = {}
+    found = dict(STATISTICS)
     for own in runs:
         found |= _of_one(own.source or own)
     return found

@@ -107,6 +107,6 @@ def further_tables(tables: Mapping[str, str], altered: Sequence[str]) -> list[Fu
     for name, content in tables.items():
         frame = pd.read_csv(io.StringIO(content), dtype=str) if content else pd.DataFrame()
         packed_csv = _download(name, guarded_csv(content) if content else content, len(frame))
-        columns = ", ".join(heading(str(column)) for column in frame.columns)
+        columns = ", ".join(_heading(heading(str(column))) for column in frame.columns)
         found.append(FurtherTable(name.replace("_", " "), columns, packed_csv))
     return found

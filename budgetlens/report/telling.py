@@ -99,7 +99,7 @@ def _texts(run: Run) -> dict[str, tuple[tuple[str, str], ...]]:
             )
             for example in corpus.examples
         }
-    found = {}
+    found: dict[str, tuple[tuple[str, str], ...]] = {}
     for example in run.shown_examples():
         roles: dict[str, str] = {}
         for cell in example.get("cells", []):
@@ -107,8 +107,8 @@ def _texts(run: Run) -> dict[str, tuple[tuple[str, str], ...]]:
             for text, role, _ in [*cell.get("encoder", []), *cell.get("decoder", [])]:
                 own[role] = own.get(role, "") + text
             roles |= {role: text for role, text in own.items() if role not in roles}
-        told = [(role, shortened(roles[role])) for role in ("document", "answer") if role in roles]
-        found[str(example.get("example", ""))] = tuple(told)
+        told = tuple((role, shortened(roles[role])) for role in ("document", "answer") if role in roles)
+        found[str(example.get("example", ""))] = told
     return found
 
 
