@@ -32,7 +32,7 @@ from budgetlens.report.document import Behind, report_page, write_report
 from budgetlens.report.figures import table_anchor
 from budgetlens.report.findings import colour, sentence, short_verdict, size, split_sentences
 from budgetlens.report.intervals import Row, interval_pictures
-from budgetlens.report.mirrored import Side, mirrored_pictures
+from budgetlens.report.mirrored import Side, ink_on, mirrored_pictures
 from budgetlens.report.page import slug
 from budgetlens.report.readable import in_words
 from budgetlens.report.telling import chosen_examples
@@ -601,6 +601,17 @@ def test_mirrored_bands_have_the_widths_of_their_shares_and_changes_in_points() 
         most = [own.loc[own.abs().idxmax()] for _, own in change.groupby(level="layer")]
         told = re.findall(r'font-weight="600"[^>]*>([+−][\d.]+)<', picture)
         assert [float(text.replace("−", "-")) for text in told] == pytest.approx(most, abs=0.051)
+
+
+def test_numbers_on_bands_are_read_on_every_role() -> None:
+    """WCAG's 4.5 : 1, worked out from its formula."""
+    for colour_of_role in ROLE_COLOURS.values():
+        lights = []
+        for hexadecimal in (colour_of_role, ink_on(colour_of_role)):
+            channels = [int(hexadecimal[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+            linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+            lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+        assert (max(lights) + 0.05) / (min(lights) + 0.05) >= 4.5
 
 
 def test_telling_examples_are_the_largest_the_median_and_the_contrary() -> None:

@@ -14,7 +14,7 @@ from budgetlens.report.page import render
 from figures.labels import lines_of
 from figures.ledger import BLOCK_WORDS, known_roles
 from figures.panels import folded
-from figures.theme import ROLE_COLOURS
+from figures.theme import ROLE_COLOURS, luminance, mixed
 
 #: Layers of one block that have a row each; of more, every n-th has.
 MOST_LAYERS = 32
@@ -142,8 +142,8 @@ def _bands(shares: Mapping[str, float], sign: int, form: Form) -> list[dict[str,
         begin = form.centre + sign * (GUTTER + used) - (width if sign < 0 else 0.0)
         bands.append(
             {
-                "role": role,
                 "colour": ROLE_COLOURS[role],
+                "ink": ink_on(ROLE_COLOURS[role]),
                 "x": round(begin, 1),
                 "width": round(width, 1),
                 "number": f"{100 * share:.0f}" if width >= NUMBERED else "",
@@ -152,6 +152,12 @@ def _bands(shares: Mapping[str, float], sign: int, form: Form) -> list[dict[str,
         )
         used += width
     return bands
+
+
+def ink_on(colour: str) -> str:
+    """Black or white, whichever is better read on a #RRGGBB colour."""
+    light = luminance(*mixed(((0.0, colour), (1.0, colour)), 0.0))
+    return "#000000" if (light + 0.05) ** 2 >= 0.05 * 1.05 else "#ffffff"
 
 
 def _points(change: float) -> str:
