@@ -212,7 +212,7 @@ def curve_panels(
     return dressed(
         figure,
         title=escaped(title),
-        subtitle=f"{count_label(rows['n'])} per point | bands: intervals of the means",
+        subtitle=f"{count_label(rows['n'])} per point · bands: intervals of the means",
         notes=[missing_note(missing, tuple(factors) or keys, note_along), missing_note(absent, ("name",))],
         frame=frame,
         dark=dark,

@@ -176,20 +176,22 @@ def effects_forest(
     )
     missing = missing_rows(rows, "mean_difference", ("family", "contrast"))
     means = {"lower": "helps", "higher": "hurts"}.get(better, "lowers it")
-    subtitle = f"{count_label(rows['n'])} | right of 0: the treatment {means}"
+    subtitle = f"{count_label(rows['n'])} · right of 0: the treatment {means}"
     if better and (rows["order"].eq(2) & rows["kind"].isin(("positive", "negative"))).any():
         together = "less help, or more harm" if better == "lower" else "more help, or less harm"
         subtitle += f"; of an interaction: {together}, together"
     if rows["smallest"].notna().any():
         same = rows["smallest"].nunique() == 1
         size = f": within ±{rows['smallest'].max():.3g} {escaped(unit)}" if same else ""
-        subtitle += f" | shaded: too small to matter{size}"
+        subtitle += f" · shaded: too small to matter{size}"
     return dressed(
         figure,
         title=escaped(title) if title else f"Effects on {escaped(quantity)}",
         subtitle=subtitle,
         notes=[
-            f"p: {CORRECTIONS[corrected]}. d_z and wins: at the marks and in the table." if narrow else "",
+            f"p: {CORRECTIONS[corrected]}. d<sub>z</sub> and wins: at the marks and in the table."
+            if narrow
+            else "",
             missing_note(missing, ("family", "contrast")),
         ],
         frame=frame,

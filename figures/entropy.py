@@ -122,7 +122,7 @@ def entropy_against_mass(
     return dressed(
         figure,
         title=escaped(title) if title else f"Entropy of the {escaped(stack)}'s attention against its mass",
-        subtitle=" | ".join(subtitle),
+        subtitle=" · ".join(subtitle),
         notes=[missing_note(missing, ("cell", "part"), "layer", labels)],
         frame=frame,
         dark=dark,

@@ -133,7 +133,7 @@ def example_scatter(
     return dressed(
         figure,
         title=escaped(title) if title else f"{escaped(quantity[:1].upper() + quantity[1:])} of every example",
-        subtitle=f"n = {drawn:,} examples | below the diagonal: less in {escaped(labels[y])}",
+        subtitle=f"n = {drawn:,} examples · below the diagonal: less in {escaped(labels[y])}",
         notes=[note],
         frame=frame,
         dark=dark,
@@ -214,7 +214,7 @@ def example_slopes(
     return dressed(
         figure,
         title=escaped(title or f"{quantity[:1].upper() + quantity[1:]} of every example, cell by cell"),
-        subtitle=f"n = {len(wide):,} examples | thick line: mean of the {len(whole):,} that have every cell",
+        subtitle=f"n = {len(wide):,} examples · thick line: mean of the {len(whole):,} that have every cell",
         notes=[note],
         frame=frame,
         dark=dark,

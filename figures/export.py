@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import hashlib
 import html
 import json
 import os
@@ -15,7 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from figures import theme
 from figures.labels import visible_text
-from figures.looks import as_json, difference, digest, has_looks, looks
+from figures.looks import as_json, content, difference, follows_theme, narrow_look
 
 PICTURE_FORMATS = ("png", "svg", "pdf")
 BROWSERS = (
@@ -44,9 +47,9 @@ class NoBrowser(RuntimeError):
     """A picture was asked for, and no Chrome or Chromium was found."""
 
 
-def div_id(figure: go.Figure) -> str:
-    """Identifier of a figure in a page: the same figure always gets the same one."""
-    return f"figure-{digest(figure)[:16]}"
+def div_id(stored: str) -> str:
+    """Identifier of a stored figure in a page: the same figure always gets the same one."""
+    return f"figure-{hashlib.sha256(stored.encode()).hexdigest()[:16]}"
 
 
 def html_fragment(figure: go.Figure, *, with_plotly: bool = False) -> str:
@@ -58,31 +61,57 @@ def html_fragment(figure: go.Figure, *, with_plotly: bool = False) -> str:
         with_plotly: whether plotly.js and the script that draws are part of it; a page needs them once, before
             the first figure.
     """
-    identifier = div_id(figure)
-    scripts = f"<script>{get_plotlyjs()}</script>\n<script>{page_script()}</script>\n" if with_plotly else ""
+    scripts = f"<script>{get_plotlyjs()}</script>\n{drawing_script()}\n" if with_plotly else ""
+    return scripts + _shown(figure)
+
+
+def _shown(figure: go.Figure) -> str:
+    stored = stored_figure(figure)
+    identifier = div_id(stored)
     return (
-        f'{scripts}<div id="{identifier}" class="plotly-graph-div" style="height: {figure_height(figure)}px; '
+        f'<div id="{identifier}" class="plotly-graph-div" style="height: {figure_height(figure)}px; '
         'width: 100%"></div>\n'
-        f'<script type="application/json" id="{identifier}-looks">{stored_looks(figure)}</script>\n'
+        f'<script type="application/json" id="{identifier}-stored">{stored}</script>\n'
         f'<script>budgetlensFigures.show("{identifier}")</script>'
     )
 
 
-def stored_looks(figure: go.Figure) -> str:
-    """A figure, the differences of its other looks, and plotly's configuration, as JSON that no markup ends."""
-    drawn = {name: as_json(look) for name, look in looks(figure).items()}
+def stored_figure(figure: go.Figure) -> str:
+    """A figure, what its narrow look changes, and plotly's configuration, as JSON that no markup ends.
+
+    Kept with the figure while that stays as it is: a run's figures are stored as files and in its report.
+    """
+    shown = content(figure)
+    kept = getattr(figure, "_stored", None)
+    if kept is not None and kept[0] == shown:
+        return str(kept[1])
+    wide, narrow = as_json(figure), narrow_look(figure)
     stored = {
-        "figure": drawn["light"],
-        "looks": {name: difference(drawn["light"], look) for name, look in drawn.items()},
+        "figure": wide,
+        "narrow": None if narrow is None else difference(wide, as_json(narrow)),
+        "themed": follows_theme(figure),
         "config": CONFIG,
     }
-    text = json.dumps(stored)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    text = json.dumps(stored, separators=(",", ":"))
+    text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    figure._stored = (shown, text)
+    return text
+
+
+def packed(text: str) -> str:
+    """Text as base64 of gzip, the same bytes each time; a page's script inflates it."""
+    return base64.b64encode(gzip.compress(text.encode("utf-8"), 9, mtime=0)).decode("ascii")
 
 
 def page_script() -> str:
     """The script that draws the figures of a page."""
-    return (files("figures") / "page.js").read_text(encoding="utf-8")
+    script = (files("figures") / "page.js").read_text(encoding="utf-8")
+    return script.replace("'the colours'", json.dumps(dict(theme.DARKENED)))
+
+
+def drawing_script() -> str:
+    """The same as an element."""
+    return f"<script>{page_script()}</script>"
 
 
 def figure_height(figure: go.Figure) -> int:
@@ -119,10 +148,18 @@ def write_html(figure: go.Figure, path: str | os.PathLike[str]) -> Path:
     return write_whole(target, page_html(figure).encode("utf-8"))
 
 
-def page_html(figure: go.Figure) -> str:
-    """A figure as one page with plotly.js inside, as :func:`write_html` writes it."""
+def page_html(figure: go.Figure, *, plotly: str = "") -> str:
+    """A figure as one page, as :func:`write_html` writes it.
+
+    ``plotly`` is the file of plotly.js beside the page, which several share; by default it is inside.
+    """
+    drawn = (
+        f'<script src="{html.escape(plotly)}"></script>\n{drawing_script()}\n{_shown(figure)}'
+        if plotly
+        else html_fragment(figure, with_plotly=True)
+    )
     light = figure.layout.paper_bgcolor or figure.layout.template.layout.paper_bgcolor or "#FFFFFF"
-    dark = theme.DARK.paper if has_looks(figure) else light
+    dark = theme.DARK.paper if follows_theme(figure) else light
     title = html.escape(visible_text(figure.layout.title.text or "Figure"))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -135,7 +172,7 @@ def page_html(figure: go.Figure) -> str:
         f".page > div {{ min-width: {min(figure_width(figure), 900)}px; }} "
         ".page > [data-look$=narrow] { min-width: 0; }</style>\n"
         '</head>\n<body>\n<div class="page">\n'
-        f"{html_fragment(figure, with_plotly=True)}\n</div>\n</body>\n</html>\n"
+        f"{drawn}\n</div>\n</body>\n</html>\n"
     )
 
 

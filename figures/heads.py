@@ -121,7 +121,7 @@ def head_map(
     return dressed(
         figure,
         title=escaped(title) if title else f"{what}, by layer and head",
-        subtitle=" | ".join(subtitle),
+        subtitle=" · ".join(subtitle),
         notes=[missing_note(missing, (by, "role"), "layer", labels)],
         frame=frame,
         dark=dark,

@@ -150,7 +150,7 @@ def interaction_plot(
     return dressed(
         figure,
         title=escaped(title) if title else f"{escaped(quantity[:1].upper() + quantity[1:])} by cell",
-        subtitle=f"{count_label(rows['n'])} | bars: intervals of the means | {escaped(reading)}",
+        subtitle=f"{count_label(rows['n'])} · bars: intervals of the means · {escaped(reading)}",
         notes=[missing_note(missing, factors)],
         frame=frame,
         dark=dark,

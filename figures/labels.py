@@ -5,7 +5,10 @@ from __future__ import annotations
 import html
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -15,6 +18,27 @@ UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 
 HOVER_WIDTH = 80
 HOVER_CHARACTERS = 600
+
+
+#: What readers see of ids, while figures are drawn for them.
+_words: ContextVar[Mapping[str, str]] = ContextVar("words", default=MappingProxyType({}))
+
+
+@contextmanager
+def reading(words: Mapping[str, str]) -> Iterator[None]:
+    """Within it, figures show these words in place of the ids that tables hold, also when they are drawn again."""
+    token = _words.set(words)
+    try:
+        yield
+    finally:
+        _words.reset(token)
+
+
+def readable(text: str) -> str:
+    """The words for an id, or for one behind the name of what it is of (`contrast: …`); any other text as it is."""
+    words = _words.get()
+    kind, colon, rest = text.partition(": ")
+    return words.get(text) or (f"{kind}: {words[rest]}" if colon and rest in words else text)
 
 
 def escaped(text: object) -> str:
@@ -32,7 +56,7 @@ def unmarked(text: str) -> str:
 
 def visible(text: object) -> str:
     """Text on one line, with control and direction characters written out so that they cannot act."""
-    return written_out(" ".join(str(text).split()))
+    return written_out(" ".join(readable(str(text)).split()))
 
 
 def written_out(text: str) -> str:

@@ -120,9 +120,10 @@ def effect_map(
             col=column,
         )
         if numbered:
-            shades = scale_of(around_zero, dark)
             figure.add_trace(
-                _numbers(part, x, y, levels, heading, percent, largest, shades), row=row, col=column
+                _numbers(part, x, y, levels, heading, percent, largest, around_zero, dark),
+                row=row,
+                col=column,
             )
         if "marked" in part.columns:
             figure.add_trace(_frames(part, x, y, levels, heading, dark), row=row, col=column)
@@ -161,7 +162,7 @@ def effect_map(
     return dressed(
         figure,
         title=escaped(title or f"{quantity} by {y} and {x}"),
-        subtitle=" | ".join(part for part in said if part),
+        subtitle=" · ".join(part for part in said if part),
         notes=[missing_note(missing, names, x)],
         frame=frame,
         dark=dark,
@@ -235,10 +236,11 @@ def _numbers(
     heading: str,
     percent: bool,
     largest: float,
-    scale: theme.Scale,
+    around_zero: bool,
+    dark: bool,
 ) -> go.Scatter:
     """The means as text on the map, in black or white: plotly's own choice is too weak on middle shades."""
-    around_zero = scale in (theme.DIVERGING, theme.DIVERGING_DARK)
+    scales = (scale_of(around_zero, False), scale_of(around_zero, True))
     means = _cells(part, x, y, levels, "mean").to_numpy(dtype=float)
     places = [(down, across) for down in range(len(levels[y])) for across in range(len(levels[x]))]
     below = -largest if around_zero else 0.0
@@ -250,7 +252,7 @@ def _numbers(
         textfont={
             "size": theme.SMALL_SIZE,
             "color": [
-                theme.black_or_white(scale, (means[place] - below) / (largest - below)) for place in places
+                theme.on_shade(*scales, (means[place] - below) / (largest - below), dark) for place in places
             ],
         },
         hoverinfo="skip",
@@ -410,7 +412,7 @@ def shift_by_layer(
     return dressed(
         figure,
         title=escaped(title or f"Parts of the {quantity}, layer by layer"),
-        subtitle=" | ".join(part for part in said if part),
+        subtitle=" · ".join(part for part in said if part),
         notes=[missing_note(missing, (facet, "part"), "layer")],
         frame=frame,
         dark=dark,

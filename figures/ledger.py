@@ -193,7 +193,7 @@ def budget_ledger(
     return dressed(
         figure,
         title=escaped(title) if title else f"Attention budget of the {escaped(stack)} by role and layer",
-        subtitle=" | ".join(subtitle),
+        subtitle=" · ".join(subtitle),
         notes=[missing_note(missing, ("cell", "block", "role"), "layer", labels)],
         frame=frame,
         dark=dark,

@@ -1,18 +1,20 @@
 """The same figure for other pages: dark, and as narrow as a phone.
 
-A page holds a figure once, and of every other look only what differs from it.
+A page holds a figure once. Its dark look is its light one in other colours; of the narrow one it holds what differs.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypedDict
 
 import plotly.graph_objects as go
+
+from figures.theme import DARKENED
 
 Parameters = ParamSpec("Parameters")
 
@@ -38,7 +40,7 @@ class _Drawing:
     """How a figure was drawn: again, with other looks, and what it was then."""
 
     draw: Callable[..., go.Figure]
-    digest: str
+    content: str
 
 
 def redrawable(draw: Callable[Parameters, go.Figure]) -> Callable[Parameters, go.Figure]:
@@ -47,45 +49,59 @@ def redrawable(draw: Callable[Parameters, go.Figure]) -> Callable[Parameters, go
     @wraps(draw)
     def drawn(*args: Parameters.args, **kwargs: Parameters.kwargs) -> go.Figure:
         figure = draw(*args, **kwargs)
+        context = copy_context()
 
         def again(**look: bool) -> go.Figure:
             given: dict[str, Any] = {**kwargs, **look}
-            return draw(*args, **given)
+            return context.run(draw, *args, **given)
 
         # Who asks for a look gets this look alone.
         if not kwargs.get("dark") and not kwargs.get("narrow"):
-            figure._drawing = _Drawing(again, digest(figure))
+            figure._drawing = _Drawing(again, content(figure))
         return figure
 
     return drawn
 
 
-def digest(figure: go.Figure) -> str:
-    """A hash of everything that a figure shows."""
-    return hashlib.sha256(str(figure.to_json()).encode()).hexdigest()
+def content(figure: go.Figure) -> str:
+    """Everything that a figure shows, as plotly writes it."""
+    return str(figure.to_json())
 
 
-def has_looks(figure: go.Figure) -> bool:
-    """Whether a figure can be drawn in every look.
+def follows_theme(figure: go.Figure) -> bool:
+    """Whether a figure's colours are those of our theme, which has a dark one for each of them."""
+    return getattr(figure, "_drawing", None) is not None
 
-    One that was changed after it was drawn can't: its other looks would lack the change.
+
+def narrow_look(figure: go.Figure) -> go.Figure | None:
+    """The same figure for a phone.
+
+    None of one that was drawn elsewhere, and of one that was changed after it was drawn: it would lack the change.
     """
     drawing = getattr(figure, "_drawing", None)
-    return drawing is not None and bool(drawing.digest == digest(figure))
-
-
-def looks(figure: go.Figure) -> dict[str, go.Figure]:
-    """A figure in every look, by name; as *light* alone, whatever it is, where it can't be drawn again."""
-    if not has_looks(figure):
-        return {"light": figure}
-    others = {name: figure._drawing.draw(**look) for name, look in LOOKS.items() if any(look.values())}
-    return {"light": figure} | others
+    if drawing is None or drawing.content != content(figure):
+        return None
+    return drawing.draw(narrow=True)
 
 
 def as_json(figure: go.Figure) -> dict[str, Any]:
     """A figure as plotly.js reads it: `data` and `layout`, numbers packed as plotly packs them."""
-    content: dict[str, Any] = json.loads(str(figure.to_json()))
-    return {"data": content["data"], "layout": content["layout"]}
+    read: dict[str, Any] = json.loads(content(figure))
+    return {"data": read["data"], "layout": read["layout"]}
+
+
+def recoloured(value: Any) -> Any:
+    """A figure's JSON with every colour of the light page turned into the dark page's; figures/page.js does the same."""
+    if isinstance(value, dict):
+        return {name: recoloured(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [recoloured(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    channels, sheer, rest = value.partition(",0.") if value.startswith("rgba(") else ("", "", "")
+    if channels in DARKENED:
+        return f"{DARKENED[channels]}{sheer}{rest}"
+    return DARKENED.get(value, value)
 
 
 def difference(before: Any, after: Any) -> Any:

@@ -77,7 +77,7 @@ def published_beside_measured(
     return dressed(
         figure,
         title=escaped(title) if title else "Published beside measured",
-        subtitle=f"measured: {count_label(rows['n'])} | lines: intervals of the measured figures; "
+        subtitle=f"measured: {count_label(rows['n'])} · lines: intervals of the measured figures; "
         "published figures are taken as exact",
         notes=[missing_note([{**m, "first": m["label"]} for m in missing], ("first", "quantity"))],
         frame=frame,

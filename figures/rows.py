@@ -77,7 +77,7 @@ def row_panels(
         figure.update_xaxes(showticklabels=True)
     annotations = [] if frame.narrow else column_headings(columns, frame, dark)
     for row, (group, entries) in enumerate(zip(groups, labels, strict=True), start=1):
-        heading = f"<b>{panel_title(group, 46 if frame.narrow else 60, 1)}</b>"
+        heading = f"<b>{panel_title(group, 46 if frame.narrow else 84, 1)}</b>"
         annotations.append(panel_heading(figure, row, 1, heading, hover=escaped(group), dark=dark))
         figure.update_yaxes(
             tickvals=list(range(len(entries))),

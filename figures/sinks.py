@@ -107,11 +107,11 @@ def sink_audit(
     )
     outer_titles(figure, filled, f"{stack} layer", "share (%)")
     missing = missing_rows(rows, "mean", ("cell", "block", "role"), "layer")
-    cell_note = f"{escaped(labels[order[0]])} | " if len(order) == 1 else ""
+    cell_note = f"{escaped(labels[order[0]])} · " if len(order) == 1 else ""
     return dressed(
         figure,
         title=escaped(title) if title else "Sink audit: shares after hiding, measured and predicted",
-        subtitle=f"{count_label(rows['n'])} | {cell_note}predicted: A / (1 − m), "
+        subtitle=f"{count_label(rows['n'])} · {cell_note}predicted: A / (1 − m), "
         "hiding mass m and nothing else",
         notes=[missing_note(missing, ("cell", "block", "role"), "layer", labels)],
         frame=frame,

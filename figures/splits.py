@@ -135,14 +135,14 @@ def split_bars(
     missing = missing_rows(rows, "mean_difference", ("contrast", "part"))
     withheld = rows[rows["share"].isna() & rows["reason"].ne("")]
     reasons = [
-        f"{escaped(contrast)}: {escaped(', '.join(part['part']))} "
+        f"{escaped(contrast)}: {', '.join(map(escaped, part['part']))} "
         f"({escaped(str(reason).removeprefix('withheld: '))})"
         for (contrast, reason), part in withheld.groupby(["contrast", "reason"], sort=False)
     ]
     return dressed(
         figure,
         title=escaped(title) if title else f"Effects on {escaped(quantity)}, split into their parts",
-        subtitle=f"{count_label(rows['n'])} | parts add up to the total; lines: intervals",
+        subtitle=f"{count_label(rows['n'])} · parts add up to the total; lines: intervals",
         notes=[
             missing_note(missing, ("contrast", "part")),
             "Shares withheld: " + "; ".join(reasons[:4]) + ("; …" if len(reasons) > 4 else "") + "."

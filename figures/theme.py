@@ -101,6 +101,19 @@ DARK = Page(
 )
 
 
+#: Text on a shade, as the light page has it and as the dark one has it at the same place. Every pair has colours of its
+#: own, so that the one gives the other, and none is the page's white.
+ON_SHADE = MappingProxyType(
+    {
+        (True, True): ("#000000", "#000000"),
+        (True, False): ("#000001", "#FFFFFE"),
+        (False, False): ("#FFFFFD", "#FFFFFD"),
+        (False, True): ("#FFFFFC", "#000002"),
+    }
+)
+"""Colours by whether black is read better on the light page and on the dark one."""
+
+
 @dataclass(frozen=True)
 class LevelStyle:
     """How one level of a factor (a line, a condition) is drawn: colour, marker and dash all differ."""
@@ -140,6 +153,11 @@ def with_opacity(colour: str, opacity: float) -> str:
     return f"rgba({red},{green},{blue},{opacity:g})"
 
 
+def channels(colour: str) -> str:
+    """What a #RRGGBB colour begins with where it is sheer: `rgba(red,green,blue`."""
+    return with_opacity(colour, 0).rpartition(",")[0]
+
+
 def mixed(scale: Scale, place: float) -> tuple[float, float, float]:
     """The colour of a scale at a place from 0 to 1, as red, green and blue from 0 to 1."""
     stops = [stop for stop, _ in scale]
@@ -154,10 +172,17 @@ def luminance(red: float, green: float, blue: float) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def black_or_white(scale: Scale, place: float) -> str:
-    """Black or white, whichever is better read on a scale's colour at a place; beyond its ends, at the end."""
-    light = luminance(*mixed(scale, min(max(float(np.nan_to_num(place)), 0.0), 1.0)))
-    return "#000000" if (light + 0.05) ** 2 >= 0.05 * 1.05 else "#FFFFFF"
+def on_shade(light: Scale, dark: Scale, place: float, dark_page: bool) -> str:
+    """Black or white, whichever is better read on a scale's colour at a place; beyond its ends, at the end.
+
+    Args:
+        light, dark: the scale on the light page and on the dark one.
+        place: from 0 to 1; NaN is the beginning.
+        dark_page: which of the two is asked for.
+    """
+    inside = min(max(float(np.nan_to_num(place)), 0.0), 1.0)
+    black = [(luminance(*mixed(scale, inside)) + 0.05) ** 2 >= 0.05 * 1.05 for scale in (light, dark)]
+    return ON_SHADE[black[0], black[1]][dark_page]
 
 
 def template(dark: bool = False) -> go.layout.Template:
@@ -209,3 +234,19 @@ def template(dark: bool = False) -> go.layout.Template:
             "colorway": [ROLE_COLOURS[role] for role in ROLES],
         }
     )
+
+
+_BOTH = [
+    (LIGHT.paper, DARK.paper),
+    (LIGHT.ink, DARK.ink),
+    (LIGHT.muted, DARK.muted),
+    (LIGHT.grid, DARK.grid),
+    (LIGHT.zero, DARK.zero),
+    (LIGHT.band, DARK.band),
+    (channels(LIGHT.ink), channels(DARK.ink)),
+    *((light, dark) for (_, light), (_, dark) in zip(SEQUENTIAL, SEQUENTIAL_DARK, strict=True)),
+    *((light, dark) for (_, light), (_, dark) in zip(DIVERGING, DIVERGING_DARK, strict=True)),
+    *ON_SHADE.values(),
+]
+DARKENED = MappingProxyType(dict(_BOTH))
+"""The dark page's colour for every colour of the light page; roles, levels and verdicts keep theirs."""

@@ -67,7 +67,7 @@ class TokenMeasure:
         """Black or white, whichever is better read on the value's shade."""
         if np.isnan(value):
             return theme.page(dark).ink
-        return theme.black_or_white(self.scale(dark), self.place(value, largest))
+        return theme.on_shade(self.scale(False), self.scale(True), self.place(value, largest), dark)
 
     def colour_axis(self, largest: float, dark: bool) -> dict:
         """Colours by value: their stops are moved so that shades follow the square root."""

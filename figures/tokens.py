@@ -172,11 +172,11 @@ def token_view(
     missing = missing_rows(table, "value", ("cell", "role"), "row")
     blocks = list(dict.fromkeys(table["block"].astype(str)))
     counts = " and ".join(f"{len(matrices[cell][0])} rows × {len(keys[cell])} keys" for cell in order)
-    hidden_word = f"struck through, hatched: {HIDDEN} | " if HIDDEN in in_legend else ""
+    hidden_word = f"struck through, hatched: {HIDDEN} · " if HIDDEN in in_legend else ""
     return dressed(
         figure,
         title=escaped(title) if title else f"{heading_of(measure)}: layer {layer}, {heads_word}",
-        subtitle=f"n = 1 example, {counts} | text: {rows_word}, underlined by role | {hidden_word}"
+        subtitle=f"n = 1 example, {counts} · text: {rows_word}, underlined by role · {hidden_word}"
         + whole_of(measure, blocks),
         notes=[missing_note(missing, ("cell", "role"), "row", labels)],
         frame=frame,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
@@ -53,11 +53,17 @@ class Truncate(Intervention):
         told = [role for role in ENCODER_ROLES if role in own.roles]
         if {"prefix", "separator"} <= own.roles:
             told.remove("separator")
+        others = _hidden([role for role in told if role not in ("prefix", "separator")])
         if "prefix" in own.roles and "separator" not in own.roles:
             told[told.index("prefix")] = "prefix without its separator"
-        words = " and ".join(ROLE_LABELS[role].short if role in ROLE_LABELS else role for role in told)
-        return Label(f"{words} hidden")
+        whole = _hidden(told)
+        return replace(whole, needs="prefix", alone=others) if whole != others else whole
 
     def apply(self, trial: Trial, context: Context) -> Trial:
         """The trial with these roles hidden as well."""
         return trial.hiding(self.roles)
+
+
+def _hidden(told: list[str]) -> Label:
+    words = " and ".join(ROLE_LABELS[role].short if role in ROLE_LABELS else role for role in told)
+    return Label(f"{words} hidden") if told else Label("", "nothing hidden", rest=True)

@@ -75,8 +75,8 @@ def start(
         os.dup2(handle, 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         torch.set_num_threads(1)
-        # One look of each figure in place of four: the others touch no file.
-        figures_export.stored_looks = lambda figure: str(figure.to_json())  # type: ignore[assignment]
+        # One look of each figure: the narrow one touches no file.
+        figures_export.stored_figure = lambda figure: str(figure.to_json())  # type: ignore[assignment]
         if not figures:
             saving.draw_figures = lambda run, frames: {}  # type: ignore[assignment]
         if limit is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,15 @@ import pandas as pd
 from plotly.graph_objects import Figure
 
 import figures
+from budgetlens.registry.labels import Label
+from budgetlens.report.document import Behind
+from budgetlens.report.evidence import Evidence, Picture
+from budgetlens.report.intervals import Row, interval_pictures
+from budgetlens.report.mirrored import Side, mirrored_pictures
+from budgetlens.report.telling import Telling, Token
 from budgetlens.runs.manifest import Manifest
+from budgetlens.statistics.findings import findings
+from budgetlens.tables.conclusions import Concluded, Told
 from budgetlens.tables.presentation import Table
 from tests import figure_tables
 
@@ -135,6 +143,45 @@ def examples(marked: str = "", count: int = 2) -> list[dict[str, Any]]:
     return [{"example": f"{number}{marked}", "cells": cells} for number in range(count)]
 
 
-def headline(frame: pd.DataFrame, places: Sequence[int] = (0, 6)) -> list[str]:
-    """Names of some contrasts."""
-    return [str(frame["contrast"].iloc[place]) for place in places]
+def concluded(marked: str = "") -> list[Concluded]:
+    """Three effects that carry an answer, of different kinds."""
+    found = findings(effects_frame(marked))
+    told = tuple(Told(found[place], Label(f"effect {place}{marked}")) for place in (0, 6, 12))
+    return [Concluded(told, f"A prefix helps{marked}", "effects")]
+
+
+def behind(marked: str = "", **more: Any) -> Behind:
+    """What a page shows besides tables and figures: a conclusion, pictures, three telling examples, texts."""
+    shares = figure_tables.shares_table(figure_tables.CELLS[:2], layers=3)
+    sides = tuple(
+        Side(cell, f"cell {i}{marked}", f"NLL: {i}") for i, cell in enumerate(figure_tables.CELLS[:2])
+    )
+    rows = [Row(told.label.long, told.finding) for told in concluded(marked)[0].told]
+    pictures = (
+        Picture(
+            "Every effect", "table-effects", interval_pictures(rows, f"Question{marked}", f"model{marked}")
+        ),
+        Picture(
+            "Attention", "tables", mirrored_pictures(shares, (sides[0], sides[1]), f"Q{marked}", f"m{marked}")
+        ),
+    )
+    token = Token(f"lamp{marked}", "document, 3.0 %", 0.5)
+    telling = (
+        Telling(
+            "Largest",
+            f"7{marked}",
+            "+1 nats",
+            ((f"bare{marked}", "2"), ("query", "1")),
+            (),
+            ((f"bare{marked}", (token,)),),
+        ),
+        Telling("Median", "8", "+0.5 nats", (), (("query", f"What colour?{marked}"),), ()),
+    )
+    given: dict[str, Any] = {
+        "concluded": concluded(marked),
+        "evidence": Evidence(pictures, telling, f"a prefix{marked}", ("interaction",)),
+        "examples": examples(marked),
+        "drawn": {"interaction": "likelihood", "splits": "decomposition"},
+        **more,
+    }
+    return Behind(**given)

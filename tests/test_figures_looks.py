@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +13,10 @@ import plotly.graph_objects as go
 import pytest
 
 import figures
-from figures import theme
-from figures.export import html_fragment, page_script, stored_looks
-from figures.looks import LOOKS, as_json, changed, difference, digest, has_looks, looks
+from figures import effects, theme
+from figures.export import drawing_script, html_fragment, packed, page_html, page_script, stored_figure
+from figures.labels import readable, reading
+from figures.looks import LOOKS, as_json, changed, difference, follows_theme, narrow_look, recoloured
 from figures.panels import NARROW_WIDTH, Frame, folded, level_ticks
 from tests import figure_tables as tables
 
@@ -76,18 +79,40 @@ def drawn_numbers(figure: go.Figure) -> list[tuple[str, list[Any]]]:
 def test_every_look_draws_the_same_numbers(name: str) -> None:
     draw = DRAWINGS[name]
     wide = draw()
-    every = looks(wide)
-    assert list(every) == list(LOOKS)
     expected = drawn_numbers(wide)
-    for look, figure in every.items():
-        assert digest(figure) == digest(draw(**LOOKS[look]))
+    for look in LOOKS.values():
+        figure = draw(**look)
         found = drawn_numbers(figure)
         assert [meta for meta, _ in found] == [meta for meta, _ in expected]
         for (meta, values), (_, before) in zip(found, expected, strict=True):
             for one, other in zip(values, before, strict=True):
                 np.testing.assert_array_equal(one, other, err_msg=f"{look} {meta}")
         assert figure.layout.meta["missing"] == wide.layout.meta["missing"]
-        assert (figure.layout.meta["width"] == NARROW_WIDTH) == look.endswith("narrow")
+        assert (figure.layout.meta["width"] == NARROW_WIDTH) == look["narrow"]
+
+
+@pytest.mark.parametrize("name", list(DRAWINGS))
+def test_a_page_turns_the_stored_figure_into_every_look(name: str) -> None:
+    """The light wide figure and what the narrow one changes give what drawing anew gives, colours included."""
+    draw = DRAWINGS[name]
+    stored = json.loads(stored_figure(draw()))
+    assert stored["figure"] == as_json(draw())
+    assert stored["themed"]
+    narrow = changed(stored["figure"], stored["narrow"])
+    assert narrow == as_json(draw(narrow=True))
+    assert recoloured(stored["figure"]) == as_json(draw(dark=True))
+    assert recoloured(narrow) == as_json(draw(dark=True, narrow=True))
+
+
+def test_no_colour_of_a_role_level_or_verdict_changes_with_the_page() -> None:
+    fixed = {*theme.ROLE_COLOURS.values(), effects.HELP[0], effects.HARM[0], effects.LESS, effects.MORE}
+    assert not fixed & set(theme.DARKENED)
+    # Nothing is darkened twice, and every dark colour comes from one light one.
+    assert len(theme.DARKENED) == len(set(theme.DARKENED))
+    assert recoloured({"a": [theme.LIGHT.ink, "none", 3, None], theme.LIGHT.ink: 1}) == {
+        "a": [theme.DARK.ink, "none", 3, None],
+        theme.LIGHT.ink: 1,
+    }
 
 
 @pytest.mark.parametrize("name", list(DRAWINGS))
@@ -203,33 +228,59 @@ def test_what_is_the_same_is_not_stored_again() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["effects", "ledger in blocks", "tokens"])
-def test_a_page_holds_every_look(name: str) -> None:
-    figure = DRAWINGS[name]()
-    stored = json.loads(stored_looks(figure))
-    assert stored["figure"] == as_json(figure)
-    for look, wanted in looks(figure).items():
-        assert changed(stored["figure"], stored["looks"][look]) == as_json(wanted)
-
-
-def test_stored_looks_end_no_markup() -> None:
+def test_stored_figures_end_no_markup() -> None:
     shares = tables.shares_table(tables.CELLS[:1], layers=2)
     figure = figures.budget_ledger(shares, title="</script><!-- \u202e &amp;")
-    stored = stored_looks(figure)
-    assert not set("<>&\u202e") & set(stored)
+    assert not set("<>&\u202e") & set(stored_figure(figure))
 
 
-def test_a_figure_that_was_changed_or_drawn_for_one_look_has_no_others() -> None:
+def test_a_figure_that_was_changed_has_its_change_in_every_look_that_it_has() -> None:
     figure = DRAWINGS["splits"]()
-    assert has_looks(figure)
+    assert narrow_look(figure) is not None
+    assert json.loads(stored_figure(figure))["narrow"]
     figure.update_layout(height=99)
-    assert not has_looks(figure)
-    assert list(looks(figure)) == ["light"]
-    assert not has_looks(DRAWINGS["splits"](dark=True))
-    assert not has_looks(go.Figure())
+    assert narrow_look(figure) is None
+    stored = json.loads(stored_figure(figure))
+    assert stored["narrow"] is None
+    assert stored["figure"]["layout"]["height"] == 99
+    assert follows_theme(figure)
+    assert narrow_look(DRAWINGS["splits"](dark=True)) is None
+    assert not follows_theme(DRAWINGS["splits"](dark=True))
+    assert not follows_theme(go.Figure())
+    assert not json.loads(stored_figure(go.Figure()))["themed"]
+
+
+def test_ids_are_words_in_a_figure_and_in_its_narrow_look() -> None:
+    effects_of = tables.effects_table()
+    name = str(effects_of["contrast"].iloc[0])
+    with reading({name: "the query"}):
+        figure = figures.effects_forest(effects_of)
+    for drawn in (figure, narrow_look(figure)):
+        assert drawn is not None
+        text = drawn.to_json()
+        assert "the query" in text
+        assert json.dumps(name)[1:-1] not in text
+    assert readable(name) == name
+    with reading({"a": "b"}):
+        assert (readable("a"), readable("factor: a"), readable("aa")) == ("b", "factor: b", "aa")
+
+
+def test_pages_that_share_plotly_name_its_file_and_hold_it_not() -> None:
+    figure = DRAWINGS["splits"]()
+    page = page_html(figure, plotly="plotly.min.js")
+    assert '<script src="plotly.min.js"></script>' in page
+    assert len(page) < 100_000 < len(page_html(figure))
+    assert page.count(page_script()) == page_html(figure).count(page_script()) == 1
+
+
+def test_what_is_packed_is_the_same_each_time() -> None:
+    text = "x" * 1000 + "⟨é⟩"
+    assert packed(text) == packed(text)
+    assert gzip.decompress(base64.b64decode(packed(text))).decode() == text
 
 
 def test_the_page_script_is_there_once() -> None:
     figure = DRAWINGS["splits"]()
-    assert html_fragment(figure, with_plotly=True).count(page_script()) == 1
+    assert html_fragment(figure, with_plotly=True).count(drawing_script()) == 1
     assert page_script() not in html_fragment(figure)
+    assert "'the colours'" not in page_script()

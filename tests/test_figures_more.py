@@ -62,7 +62,7 @@ def test_differences_are_the_rows_of_the_table() -> None:
     assert {axis.title.text for axis in figure.select_xaxes()} == {"decoder layer", None}
     low, high = next(figure.select_yaxes()).range
     assert low < table["band_low"].min() < table["band_high"].max() < high
-    assert "n = 600 examples | baseline − treatment" in figure.layout.title.subtitle.text
+    assert "n = 600 examples · baseline − treatment" in figure.layout.title.subtitle.text
 
 
 def test_differences_name_gaps_and_select() -> None:

@@ -55,7 +55,7 @@ def test_cells_are_told_by_the_levels_that_vary() -> None:
     plan = find_analysis("exp01").plan("corrected")
     labels = labels_of(plan)
     by_alias = {cell.alias: labels.cell(cell.name) for cell in plan.design.cells}
-    assert by_alias["bare"].short == "no prefix · prefix hidden · prompt: the query"
+    assert by_alias["bare"].short == "no prefix · prompt: the query"
     assert by_alias["oracle_trunc_nq_masked"].sentence == (
         "the query as prefix and prefix hidden and no prompt and a prefix that only moves the document"
     )
@@ -77,7 +77,15 @@ def test_effects_are_told_by_what_changes_and_what_is_held() -> None:
     )
     steps = effect(prompt=("random-text", "query"), prefix="none", hidden=hidden).contrast(cells)
     assert labels.effect(steps).sentence == (
-        "the query in the prompt instead of random text in the prompt, with no prefix and prefix hidden"
+        "the query in the prompt instead of random text in the prompt, with no prefix"
+    )
+    assert labels.effect(steps).short == "prompt: the query instead of random text · no prefix"
+    # What is hidden besides a prefix is told where there is no prefix.
+    bos = effect(hidden=(hidden, "bos+prefix+separator"), prefix="none", prompt="query").contrast(cells)
+    assert labels.effect(bos).short == "BOS hidden · no prefix · prompt: the query"
+    both = effect(hidden=(hidden, "bos+prefix+separator"), prefix="oracle", prompt="query").contrast(cells)
+    assert labels.effect(both).short == (
+        "BOS and prefix hidden instead of prefix hidden · prefix: the query · prompt: the query"
     )
     both = effect(prefix=("none", "oracle"), prompt=("none", "query"), hidden=hidden).contrast(cells)
     assert labels.effect(both).short == "prefix: the query × prompt: the query · prefix hidden"

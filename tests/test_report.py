@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import html
 import json
 import math
 import re
@@ -16,18 +17,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from plotly.offline import get_plotlyjs
 
 import figures
 from budgetlens.model.edits import HideKeys
+from budgetlens.model.roles import ROLE_LABELS
 from budgetlens.model.states import CycleStates
 from budgetlens.model.tokenization import Limits, TrialTokenizer
 from budgetlens.model.trials import Example, Segment, Trial
+from budgetlens.report.card import latex
 from budgetlens.report.caveats import caveats
-from budgetlens.report.document import report_page, write_report
-from budgetlens.report.examples import examples_section
-from budgetlens.report.figures import table_link
-from budgetlens.report.findings import colour, sentence, split_sentences
-from budgetlens.report.tables import table_markup, tables_section
+from budgetlens.report.cells import cells_html, strips
+from budgetlens.report.document import Behind, report_page, write_report
+from budgetlens.report.figures import table_anchor
+from budgetlens.report.findings import colour, sentence, short_verdict, size, split_sentences
+from budgetlens.report.intervals import Row, interval_pictures
+from budgetlens.report.mirrored import Side, ink_on, mirrored_pictures
+from budgetlens.report.page import slug
+from budgetlens.report.readable import in_words
+from budgetlens.report.telling import chosen_examples
 from budgetlens.runs.examples_shown import cut, examples_text, notes_on, notes_on_input, shown_examples
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.manifest_files import write_manifest
@@ -42,6 +50,8 @@ from budgetlens.statistics.findings import Finding, findings
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.verdicts import ANSWER_NLL
+from figures.looks import as_json
+from figures.theme import ROLE_COLOURS
 from tests import figure_tables, report_pages
 from tests.reference import tiny_models
 from tests.report_pages import HOSTILE, LONG_WORD
@@ -94,14 +104,17 @@ class Outline(HTMLParser):
             self.cells[-1].append("".join(self._words))
 
 
+def unpacked(page: str, identifier: str) -> str:
+    """What a page holds packed."""
+    packed = re.search(rf'<script type="text/plain" id="{identifier}" data-packed>([^<]*)</script>', page)
+    assert packed is not None
+    return gzip.decompress(base64.b64decode(packed.group(1))).decode("utf-8")
+
+
 def csvs(page: str) -> dict[str, str]:
     """Every CSV in a page, by the name under which it is saved."""
-    found = {}
-    for anchor, name in re.findall(r'data-csv="([^"]+)" data-name="([^"]+)"', page):
-        packed = re.search(rf'<script type="text/plain" id="{anchor}">([^<]*)</script>', page)
-        assert packed is not None
-        found[name] = gzip.decompress(base64.b64decode(packed.group(1))).decode("utf-8")
-    return found
+    found = re.findall(r'data-csv="([^"]+)" data-name="([^"]+)"', page)
+    return {name: unpacked(page, anchor) for anchor, name in found}
 
 
 def whole_page(marked: str = "", **changes: Any) -> str:
@@ -109,8 +122,7 @@ def whole_page(marked: str = "", **changes: Any) -> str:
         report_pages.manifest(marked, **changes),
         report_pages.report_tables(marked),
         report_pages.report_figures(marked),
-        examples=report_pages.examples(marked),
-        drawn={"interaction": "likelihood", "splits": "decomposition"},
+        report_pages.behind(marked),
     )
 
 
@@ -137,10 +149,20 @@ def without_scripts(page: str) -> str:
 def test_page_is_balanced_loads_nothing_and_holds_plotly_once(page: str) -> None:
     outline = Outline(page)
     assert outline.loads == []
-    assert page.count("plotly.js v") == 1
+    assert page.count("plotly.js v") == 0
+    assert unpacked(page, "plotly") == get_plotlyjs()
     assert "default-src 'none'" in page.replace("&#x27;", "'")
     assert outline.tags.count("main") == outline.tags.count("header") == outline.tags.count("nav") == 1
-    assert len(page) < 10_000_000
+    assert len(page) < 3_000_000
+
+
+def test_a_figure_is_stored_once_and_in_no_look_but_the_light_one(page: str) -> None:
+    for name, figure in report_pages.report_figures().items():
+        (anchor,) = re.findall(
+            rf'id="figure-{slug("", name)[1:]}-plot"[^>]*><div id="(figure-[0-9a-f]+)"', page
+        )
+        assert page.count(f'id="{anchor}-stored"') == 1
+        assert json.loads(unpacked(page, f"{anchor}-stored"))["figure"] == as_json(figure)
 
 
 def test_every_link_leads_to_an_anchor_and_anchors_are_unique(page: str) -> None:
@@ -149,8 +171,8 @@ def test_every_link_leads_to_an_anchor_and_anchors_are_unique(page: str) -> None
     inside = [link for link in outline.links if link.startswith("#")]
     assert inside == outline.links
     assert {link[1:] for link in inside} <= set(outline.ids)
-    for name in ("summary", "design", "fed", "figures", "tables", "manifest"):
-        assert f"#{name}" in inside
+    for name in ("answer", "evidence", "cautions", "appendix", "design", "fed", "tables", "manifest"):
+        assert f"#{name}" in inside or name == "answer"
     assert "#table-effects" in inside
     assert "#figure-budgets-decoder" in inside
 
@@ -169,8 +191,8 @@ def test_every_table_comes_as_csv_with_every_digit(page: str) -> None:
     for name, table in tables.items():
         assert found[f"{name}.csv"] == table.frame.to_csv(index=False, lineterminator="\n")
     assert found["shares.csv"] == 'cell,mean\na,0.5\n"b\nc",0.25\n'
-    assert "Download shares.csv (2 rows)" in page
-    assert "Download likelihood.csv (12 rows)" in page
+    assert 'aria-label="Download shares.csv">Download CSV (2 rows)' in page
+    assert 'aria-label="Download likelihood.csv">Download CSV (12 rows)' in page
 
 
 def test_same_tables_same_bytes() -> None:
@@ -184,7 +206,7 @@ def test_figures_stand_beside_their_tables_and_are_told_in_words() -> None:
         ("figure-interaction", "table-likelihood"),
         ("figure-splits", "table-decomposition"),
     ):
-        figure = page[page.index(f'<h3 id="{anchor}"') :]
+        figure = page[page.index(f' id="{anchor}"') :]
         assert f'href="#{table}"' in figure[: figure.index("</figcaption>")]
     text = without_scripts(page)
     assert "13 panels. Across: decoder layer; up: share (%). Series: bos, prefix, separator" in text
@@ -209,7 +231,7 @@ def test_hostile_text_is_shown_as_text() -> None:
 
 
 def test_long_words_are_cut_and_say_so() -> None:
-    text = examples_section(report_pages.manifest(cells=[]), report_pages.examples()).content
+    text = cells_html(report_pages.examples(), {}, False)
     assert "x" * 401 not in text
     assert text.count("[9,400 characters left out]") == 2
     assert text.count("[as above]") >= 2
@@ -221,15 +243,60 @@ def test_long_words_are_cut_and_say_so() -> None:
 
 
 def test_hidden_text_is_struck_through_and_roles_are_told(page: str) -> None:
-    text = examples_section(report_pages.manifest(), report_pages.examples(count=1)).content
-    struck = re.findall(r'role-(\w+)" title="([^"]*)">.*?</span>(<s|<bdi)', text)
+    text = cells_html(report_pages.examples(count=1), {}, False)
+    struck = re.findall(r'class="run role-(\w+)" title="([^"]*)">.*?</span>(<s|<bdi)', text)
     assert ("prefix", "prefix, hidden from the decoder", "<s") in struck
     assert ("bos", "bos", "<bdi") in struck
     assert {role for role, _, kind in struck if kind == "<s"} == {"prefix", "separator"}
 
 
 def test_report_without_texts_says_where_they_are() -> None:
-    assert "budgetlens show" in examples_section(report_pages.manifest(), []).content
+    assert "budgetlens show" in cells_html([], {}, False)
+    assert "own run shows the texts" in cells_html([], {}, True)
+
+
+def test_a_cell_is_told_as_its_difference_from_the_first() -> None:
+    """Every state that a role can have, of cells written by hand."""
+
+    def cell(name: str, *encoder: tuple[str, str, bool], prompt: str = "") -> dict[str, Any]:
+        decoder = [
+            ["<s>", "start", True],
+            *([[prompt, "prompt", True]] if prompt else []),
+            ["v", "answer", True],
+        ]
+        return {"cell": name, "encoder": [list(run) for run in encoder], "decoder": decoder, "notes": []}
+
+    bos, document = ("<b>", "bos", True), ("The lamp.", "document", True)
+    base = cell("base", bos, document, prompt="what")
+    told = strips(
+        [
+            base,
+            cell("prefix", bos, ("q", "prefix", False), document, prompt="else"),
+            cell("sink", ("<b>", "bos", False), document),
+        ],
+        {"sink": "BOS hidden"},
+    )
+    states = [{chip.role: chip.state for chip in (*one.encoder, *one.decoder)} for one in told]
+    assert set(states[0].values()) == {""}
+    assert states[1] == {
+        "bos": "same",
+        "prefix": "new",
+        "document": "same",
+        "start": "same",
+        "prompt": "other text",
+        "answer": "same",
+    }
+    assert states[2] | {"start": "", "answer": "", "document": ""} == {
+        "bos": "hidden",
+        "prefix": "",
+        "document": "",
+        "start": "",
+        "prompt": "left out",
+        "answer": "",
+    }
+    assert [one.words for one in told] == ["base", "prefix", "BOS hidden"]
+    (prefix,) = [chip for chip in told[1].encoder if chip.role == "prefix"]
+    assert prefix.hidden
 
 
 @pytest.fixture(scope="module")
@@ -461,31 +528,127 @@ def test_findings_are_the_rows_of_a_table_of_effects() -> None:
         findings(table.drop(columns="kind"))
 
 
-def test_summary_counts_every_verdict_and_tells_the_headlines_first() -> None:
+def test_the_card_says_question_answer_verdict_and_what_was_measured() -> None:
+    """In this order, before everything else, and with the numbers of the table."""
+    page = whole_page()
+    card = page[page.index('id="answer"') : page.index('id="evidence"')]
     frame = report_pages.effects_frame()
-    names = report_pages.headline(frame)
-    text = report_page(
-        report_pages.manifest(), {"effects": report_pages.report_tables()["effects"]}, {}, headline=names
-    )
-    for verdict, count in frame["verdict"].value_counts().items():
-        assert f"{verdict}</span> {count} of 13" in text
-    top = text[text.index('class="findings"') : text.index("<details")]
-    assert top.count("<li>") == 2
-    assert all(name in top for name in names)
-    assert "The other 11 contrasts" in text
+    places = [
+        card.index(words)
+        for words in ("Is a query worth its content?", "A prefix helps", "600", "some/model")
+    ]
+    assert places == sorted(places)
+    assert sentence(findings(frame)[0])[1:] in html.unescape(card).replace("\u00a0", " ")
+    for place in (0, 6, 12):
+        row = findings(frame)[place]
+        assert f">{size(row)[0]}<" in card
+        assert f">{short_verdict(row)}<" in card
+    assert "<script" not in card
+    # One picture for a desk and one for a phone, and nothing hidden in them but what a copy has besides.
+    assert card.count("<svg") == 2
+    assert "\\toprule" in card
+
+
+def test_a_page_without_a_conclusion_says_so() -> None:
+    page = report_page(report_pages.manifest(), report_pages.report_tables(), {})
+    assert "Nothing was compared." in page
+    Outline(page)
+
+
+def test_marks_and_bands_of_a_drawn_interval_stand_at_their_numbers() -> None:
+    """Pixels turned back into numbers by the ticks, which carry theirs as text."""
+    given = [finding("positive"), finding("undecided", -0.1, 0.3), finding("none", 0.01, 0.02, small=True)]
+    for picture in interval_pictures([Row(f"row {own.kind}", own) for own in given], "h", "f"):
+        ticks = re.findall(r'x="([\d.]+)"[^>]*text-anchor="middle"[^>]*>(−?[\d.]+)<', picture)
+        (x0, first), *_, (x1, last) = [(float(x), float(text.replace("−", "-"))) for x, text in ticks]
+        marks = [float(x) for x in re.findall(r'<circle class="[^"]*" cx="([\d.]+)"', picture)]
+        lines = re.findall(r'<path class="mark-\w+" d="M([\d.]+) [\d.]+H([\d.]+)"', picture)
+        bands = re.findall(r'<rect class="band" x="([\d.]+)" y="[-\d.]+" width="([\d.]+)"', picture)[
+            : len(given)
+        ]
+
+        def number(
+            x: float, x0: float = x0, x1: float = x1, first: float = first, last: float = last
+        ) -> float:
+            return first + (x - x0) / (x1 - x0) * (last - first)
+
+        for own, mark, (low, high), (left, width) in zip(given, marks, lines, bands, strict=True):
+            found = [number(mark), number(float(low)), number(float(high))]
+            assert found == pytest.approx([own.estimate, own.low, own.high], abs=0.006)
+            edges = [number(float(left)), number(float(left) + float(width))]
+            assert edges == pytest.approx([-own.smallest_difference, own.smallest_difference], abs=0.006)
+        assert picture.count('class="open mark-undecided"') == 1
+        assert picture.count('class="full mark-helps"') == 1
+
+
+def test_mirrored_bands_have_the_widths_of_their_shares_and_changes_in_points() -> None:
+    shares = figure_tables.shares_table(figure_tables.CELLS[:2], layers=3)
+    first, second = figure_tables.CELLS[:2]
+    for picture in mirrored_pictures(shares, (Side(first, "a", ""), Side(second, "b", "")), "", ""):
+        bands = re.findall(
+            r'width="([\d.]+)" height="\d+" fill="(#\w+)"><title>([\w ]+) ([\d.]+) %<', picture
+        )
+        by_role = {(words, colour) for _, colour, words, _ in bands}
+        assert by_role <= {(ROLE_LABELS[role].short, colour) for role, colour in ROLE_COLOURS.items()}
+        widths = np.array([float(width) for width, *_ in bands])
+        percent = np.array([float(share) for *_, share in bands])
+        scale = (widths / percent)[percent > 5]
+        np.testing.assert_allclose(scale, scale[0], rtol=0.02)
+        expected = 100 * shares[shares["cell"].isin([first, second])]["mean"]
+        np.testing.assert_allclose(np.sort(percent), np.sort(expected[expected > 0]), atol=0.051)
+        wide = shares.pivot_table(index=["layer", "role"], columns="cell", values="mean").fillna(0.0)
+        change = 100 * (wide[second] - wide[first])
+        most = [own.loc[own.abs().idxmax()] for _, own in change.groupby(level="layer")]
+        told = re.findall(r'font-weight="600"[^>]*>([+−][\d.]+)<', picture)
+        assert [float(text.replace("−", "-")) for text in told] == pytest.approx(most, abs=0.051)
+
+
+def test_numbers_on_bands_are_read_on_every_role() -> None:
+    """WCAG's 4.5 : 1, worked out from its formula."""
+    for colour_of_role in ROLE_COLOURS.values():
+        lights = []
+        for hexadecimal in (colour_of_role, ink_on(colour_of_role)):
+            channels = [int(hexadecimal[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+            linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+            lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+        assert (max(lights) + 0.05) / (min(lights) + 0.05) >= 4.5
+
+
+def test_telling_examples_are_the_largest_the_median_and_the_contrary() -> None:
+    differences = pd.Series({"a": 5.0, "b": 1.0, "c": 0.9, "d": -2.0, "e": 0.2})
+    assert chosen_examples(differences) == {"Largest": "a", "Median": "c", "Contrary": "d"}
+    # Of an effect below 0 the largest is the lowest.
+    assert chosen_examples(-differences) == {"Largest": "a", "Median": "c", "Contrary": "d"}
+    assert chosen_examples(differences.drop("d")) == {"Largest": "a", "Median": "c"}
+    assert chosen_examples(differences[["a"]]) == {"Largest": "a"}
+    assert chosen_examples(differences[:0]) == {}
+
+
+def test_latex_of_the_card_reads_no_character_as_a_command() -> None:
+    told = latex([Row("50 % of a_b & c#", finding("positive"))], "It helps ~ {much}.", "n = 40")
+    assert r"50 \% of a\_b \& c\# & 0.50 [0.40, 0.60] nats & helps \\" in told
+    assert r"\caption{It helps \textasciitilde{} \{much\}. n = 40.}" in told
+    assert latex([], "", "") == ""
+
+
+def test_ids_are_told_in_words_and_words_are_left_alone() -> None:
+    told = in_words({"bare_q": "no prefix", "a=1|b=2": "both", "query": "the query", "p=none": "no prompt"})
+    assert told("bare_q") == "no prefix"
+    assert told("query") == "the query"
+    assert told("a query of bare_q at p=none") == "a query of no prefix at no prompt"
+    assert told("a=1|b=2 × bare_query") == "both × bare_query"
+    assert in_words({})("x_y") == "x_y"
 
 
 def test_splits_are_told_where_their_shares_are_not_withheld() -> None:
-    text = split_sentences(report_pages.report_tables()["decomposition"])
+    ((_, text),) = split_sentences(report_pages.report_tables()["decomposition"].frame)
     assert "length 113 % [103, 125], semantic −13 % [−23, −1]" in text
-    assert text.count("<li>") == 1
-    assert split_sentences(None) == ""
 
 
 def test_run_without_effects_is_reported_all_the_same() -> None:
     manifest = report_pages.manifest(analysis="sweep", title="t", question="q", seed=1, cells=[])
     text = report_page(manifest, {"models": report_pages.table(pd.DataFrame({"model": ["a"]}), "Models")}, {})
-    assert "no table of paired effects" in text
+    assert "What was found stands in the tables of the appendix." in text
     assert "This run has no cells of its own." in text
     Outline(text)
 
@@ -542,16 +705,27 @@ def test_caveats_of_the_tables() -> None:
 
 def test_tables_have_scopes_and_the_text_of_their_columns() -> None:
     table = report_pages.report_tables()["effects"]
-    outline = Outline(table_markup(table))
+    page = report_page(report_pages.manifest(cells=[]), {"effects": table}, {})
+    outline = Outline(page)
     shown = table.shown()
-    assert outline.cells == [list(shown.columns), *shown.astype(str).to_numpy().tolist()]
-    heads = [scope for tag, scope in outline.scopes if tag == "th"]
-    assert heads == ["col"] * len(shown.columns) + ["row"] * len(shown)
+    heads = [str(name).replace("_", "") for name in shown.columns]
+    assert outline.cells == [heads, *shown.astype(str).to_numpy().tolist()]
+    found = [scope for tag, scope in outline.scopes if tag == "th"]
+    assert found == ["col"] * len(shown.columns) + ["row"] * len(shown)
+
+
+def test_ids_in_tables_are_words_and_in_their_csv_ids() -> None:
+    table = report_pages.report_tables()["effects"]
+    name = str(table.frame["contrast"].iloc[0])
+    page = report_page(
+        report_pages.manifest(), {"effects": table}, {}, Behind(words={name: "the query as prefix"})
+    )
+    assert "the query as prefix" in page
+    assert csvs(page)["effects.csv"] == table.frame.to_csv(index=False, lineterminator="\n")
 
 
 def test_a_run_without_further_tables_names_none() -> None:
-    section = tables_section(report_pages.report_tables(), {})
-    assert "Further tables" not in section.content
+    assert "Further tables" not in report_page(report_pages.manifest(), report_pages.report_tables(), {})
 
 
 def test_page_of_a_large_model_stays_under_ten_megabytes() -> None:
@@ -569,8 +743,7 @@ def test_page_of_a_large_model_stays_under_ten_megabytes() -> None:
         report_pages.manifest(),
         report_pages.report_tables(),
         drawn,
-        examples=report_pages.examples(count=3),
-        further=further,
+        Behind(examples=report_pages.examples(count=3), further=further),
     )
     assert len(text.encode("utf-8")) < 10_000_000
     found = csvs(text)
@@ -581,11 +754,11 @@ def test_numbered_figures_lead_to_the_table_of_the_first() -> None:
     tables = report_pages.report_tables()
     tables["shares_decoder_merged"] = tables["decomposition"]
     drawn = {"splits": "decomposition", "budgets": "shares", "budgets_more": "effects"}
-    assert 'href="#table-effects"' in table_link("effects_3", tables, drawn)
-    assert 'href="#table-decomposition"' in table_link("splits", tables, drawn)
-    assert 'href="#table-shares-decoder-merged"' in table_link("budgets_decoder", tables, drawn)
-    assert 'href="#table-effects"' in table_link("budgets_more_1", tables, drawn)
-    assert 'href="#tables"' in table_link("unknown_2", tables, drawn)
+    assert table_anchor("effects_3", tables, drawn) == "table-effects"
+    assert table_anchor("splits", tables, drawn) == "table-decomposition"
+    assert table_anchor("budgets_decoder", tables, drawn) == "table-shares-decoder-merged"
+    assert table_anchor("budgets_more_1", tables, drawn) == "table-effects"
+    assert table_anchor("unknown_2", tables, drawn) == "tables"
 
 
 def test_a_download_is_the_runs_own_table(tmp_path: Path) -> None:
@@ -597,7 +770,7 @@ def test_a_download_is_the_runs_own_table(tmp_path: Path) -> None:
         report_pages.manifest(),
         {"likelihood": shown, "large": report_pages.table(large.head(3), "Large")},
         {},
-        frames={"likelihood": frame, "large": large},
+        Behind(frames={"likelihood": frame, "large": large}),
     )
     assert csvs(text) == {"likelihood.csv": frame.to_csv(index=False)}
     assert "tables/large.csv, beside this page, has all 20,001 rows" in text

@@ -28,10 +28,10 @@ from budgetlens.model.capture import Probing
 from budgetlens.model.loading import load_model
 from budgetlens.model.observation import read_probes
 from budgetlens.report.caveats import caveats
-from budgetlens.report.drawing import save_figures
 from budgetlens.report.saving import WAIT, report
 from budgetlens.runs import capturing
 from budgetlens.runs.capturing import capture_part
+from budgetlens.runs.figure_files import write_figures
 from budgetlens.runs.files import WriteError, replacing, write_output
 from budgetlens.runs.manifest import RunError, sealed
 from budgetlens.runs.memory import is_out_of_memory
@@ -209,13 +209,13 @@ def test_figures_do_not_make_a_removed_directory_again(copy: Path, monkeypatch: 
     """Removed while a figure is drawn, which takes longest."""
     drawn = page_html(Figure())
 
-    def removed(figure: Figure) -> str:
+    def removed(figure: Figure, plotly: str) -> str:
         shutil.rmtree(copy)
         return drawn
 
-    monkeypatch.setattr("budgetlens.report.drawing.page_html", removed)
+    monkeypatch.setattr("budgetlens.runs.figure_files.page_html", removed)
     with pytest.raises(WriteError, match="its folder is not there, or no longer"):
-        save_figures(Run.open(copy), {"one": Figure()})
+        write_figures(RunDirectory(copy), {"one": Figure()})
     assert not copy.exists()
 
 

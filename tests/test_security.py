@@ -28,9 +28,9 @@ from budgetlens.explorer.app import make_app
 from budgetlens.explorer.data import RunData, load_run
 from budgetlens.explorer.live import LiveModel
 from budgetlens.explorer.state import State, checked, from_fragment, point_of, pressed_of, resolved
-from budgetlens.report.drawing import save_figures
-from budgetlens.report.tables import tables_section
+from budgetlens.report.document import Behind, report_page
 from budgetlens.runs import files, manifest_files
+from budgetlens.runs.figure_files import write_figures
 from budgetlens.runs.manifest import RunError, sealed
 from budgetlens.runs.run import Run
 from budgetlens.runs.spreadsheets import guard as apostrophe
@@ -177,7 +177,7 @@ def test_nothing_outside_is_written(run: Path, tmp_path: Path) -> None:
         (run / name).symlink_to(mine)
     opened.directory.write_text("report.html", "page")
     drawn: dict[str, Figure] = {"effects": next(iter(report_pages.report_figures().values()))}
-    save_figures(opened, drawn)
+    write_figures(opened.directory, drawn)
     assert mine.read_text() == "mine"
     assert (run / "report.html").read_text() == "page"
     (tmp_path / "folder").mkdir()
@@ -333,10 +333,11 @@ def test_a_run_that_is_sealed_anew_is_read(run: Path) -> None:
 def test_pages_ask_no_other_host(app: Dash) -> None:
     text = app.server.test_client().get("/", headers={"Host": "localhost"}).text
     assert not re.search("https?://", text)
-    from budgetlens.report.document import report_page
-
     page = report_page(
-        report_pages.manifest(report_pages.HOSTILE), report_pages.report_tables(report_pages.HOSTILE), {}
+        report_pages.manifest(report_pages.HOSTILE),
+        report_pages.report_tables(report_pages.HOSTILE),
+        {},
+        report_pages.behind(report_pages.HOSTILE),
     )
     assert report_pages.HOSTILE not in page
     assert "<script>window.broken" not in page
@@ -474,7 +475,7 @@ def test_cells_are_texts_and_come_back(run: Path, data: RunData) -> None:
         assert cells["value"].tolist() == [str(value) for value in frame["value"]]
     table = report_pages.table(frame, "Mine")
     further = {"theirs": frame.to_csv(index=False), "ours": spreadsheet_csv(frame)}
-    found = csvs(tables_section({"mine": table}, further).content)
+    found = csvs(report_page(report_pages.manifest(), {"mine": table}, {}, Behind(further=further)))
     assert set(found) == {"mine.csv", "theirs.csv", "ours.csv"}
     assert found["ours.csv"] == further["ours"]
     for content in found.values():

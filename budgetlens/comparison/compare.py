@@ -27,13 +27,13 @@ from budgetlens.comparison.published import (
     unlike_parts,
 )
 from budgetlens.comparison.runs_compared import compared_figures, compared_runs, require_one_model
+from budgetlens.runs.figure_files import write_figures
 from budgetlens.runs.files import write_output
 from budgetlens.runs.run import Run
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.presentation import DOCUMENTS_RESAMPLED, Table, printed, render
 from budgetlens.tables.terminal_text import visible
 from figures import published_beside_measured
-from figures.export import page_html
 
 __all__ = ["Measured", "add_arguments", "agreement", "compare", "main", "save_comparison"]
 
@@ -233,8 +233,4 @@ def save_comparison(run: Run, tables: Mapping[str, Table], figures: Mapping[str,
     """Write the comparison as ``RUN/tables/NAME.csv`` and ``RUN/figures/NAME.html``; the paths."""
     with run.directory.locked("wait for it and give the same command again"):
         written = run.directory.write_tables({name: table.frame for name, table in tables.items()})
-        pages = [
-            run.directory.write_text(f"figures/{name}.html", page_html(figure))
-            for name, figure in figures.items()
-        ]
-        return [*written, *pages]
+        return [*written, *write_figures(run.directory, figures)]

@@ -57,8 +57,17 @@ class Labels:
     def cell(self, name: str) -> Label:
         """The words of a cell: those of its levels."""
         own = self.cells[name]
-        return joined(
-            [self.levels[factor, own[factor]] for factor in self.varying if factor in own], fallback=name
+        resting = self._resting([name])
+        told = [_where(self.levels[factor, own[factor]], resting) for factor in self.varying if factor in own]
+        return joined(told, fallback=name)
+
+    def _resting(self, cells: Iterable[str]) -> frozenset[str]:
+        """Factors that are at rest in each of these cells."""
+        own = [self.cells[cell] for cell in cells]
+        return frozenset(
+            factor
+            for factor in own[0]
+            if all(factor in levels and self.levels[factor, levels[factor]].rest for levels in own)
         )
 
     def effect(self, contrast: Contrast) -> Label:
@@ -70,9 +79,12 @@ class Labels:
         places: dict[tuple[Label, ...], float] = {}
         if not set(contrast.weights) <= set(self.cells):
             return Label(contrast.name)
+        resting = self._resting(contrast.weights)
         for cell, weight in contrast.weights.items():
             own = self.cells[cell]
-            place = tuple(self.levels[factor, own[factor]] for factor in self.varying if factor in own)
+            place = tuple(
+                _where(self.levels[factor, own[factor]], resting) for factor in self.varying if factor in own
+            )
             places[place] = places.get(place, 0.0) + weight
         steps = _steps(places)
         if steps and contrast.effect_order == len(steps):
@@ -97,6 +109,11 @@ class Labels:
             BESIDE.join([CROSSED.join(own.long for own in changed), *(own.long for own in held)]),
             " crossed with ".join(own.sentence for own in changed) + _with(held),
         )
+
+
+def _where(label: Label, resting: frozenset[str]) -> Label:
+    """What is told of a level while these factors are at rest."""
+    return label.alone if label.alone is not None and label.needs in resting else label
 
 
 def _averaged(factor: str, levels: Sequence[Label]) -> Label:
@@ -146,8 +163,11 @@ def _change(baseline: Label, treatment: Label) -> Label:
     """From one level to another: what is new, and instead of what where there was something."""
     if baseline.rest:
         return Label(treatment.short or treatment.long, treatment.long, treatment.sentence)
+    new, old = treatment.short or treatment.long, baseline.short or baseline.long
+    # prompt: the query instead of random text.
+    kind, colon, rest = old.partition(": ")
     return Label(
-        f"{treatment.short or treatment.long} instead of {baseline.short or baseline.long}",
+        f"{new} instead of {rest if colon and new.startswith(f'{kind}: ') else old}",
         f"{treatment.long} instead of {baseline.long}",
         f"{treatment.sentence} instead of {baseline.sentence}",
     )

@@ -21,6 +21,10 @@ class Label:
     """Within a sentence, behind *with* or *of*; ``long`` where none is given."""
     rest: bool = False
     """Whether it is of a level at which the factor does nothing: what goes on from there is told by itself."""
+    needs: str = ""
+    """A factor that it is about as well, such as a prefix that is hidden."""
+    alone: Label | None = None
+    """What is told where that factor is at rest, so that nothing is said of what is not there."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "long", self.long or self.short)

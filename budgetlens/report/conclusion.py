@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from budgetlens.report.findings import colour, mark, sentence
-from budgetlens.report.page import escaped, foreign
+from budgetlens.report.findings import colour, sentence
+from budgetlens.report.page import render
 from budgetlens.statistics.findings import Finding
 from budgetlens.statistics.verdicts import CAUTIONS
-from budgetlens.tables.conclusions import Concluded, Told
+from budgetlens.tables.conclusions import Concluded
 
 #: What is said where nothing that decides could act.
 NOTHING = (
@@ -50,20 +50,9 @@ def _care(finding: Finding) -> str:
 
 
 def conclusion_html(concluded: Sequence[Concluded]) -> str:
-    """Each conclusion with the findings that carry it; ids are on hover."""
-    return "".join(
-        f'<div class="conclusion"><p class="answer">{foreign(words(own))}</p>{_findings(own.told)}</div>'
+    """Each conclusion with the findings that carry it, for a notebook; ids are on hover."""
+    told = [
+        (words(own), [(each, colour(each.finding), sentence(each.finding)) for each in own.told])
         for own in concluded
-    )
-
-
-def _findings(told: Sequence[Told]) -> str:
-    if not told:
-        return ""
-    items = "".join(
-        f"<li>{mark(colour(own.finding), own.finding.verdict)} "
-        f'<span class="name" title="{escaped(own.finding.effect)}">{foreign(own.label.long)}</span>: '
-        f"{escaped(sentence(own.finding))}</li>"
-        for own in told
-    )
-    return f'<ul class="findings">{items}</ul>'
+    ]
+    return render("conclusion.html", told=told)

@@ -1,4 +1,4 @@
-"""The report of a run: one page that tells its question, what may be concluded, and everything behind it.
+"""The report of a run: one page that answers its question first, and holds everything behind the answer.
 
 The page opens from a file and asks no network: plotly.js, figures, tables and their CSV are in it.
 """
@@ -7,22 +7,56 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 from plotly.graph_objects import Figure
+from plotly.offline import get_plotlyjs
 
-from budgetlens.report.conclusion import conclusion_html
-from budgetlens.report.examples import examples_section
-from budgetlens.report.figures import drawn_tables, figures_section
-from budgetlens.report.findings import summary_section
-from budgetlens.report.page import Section, escaped, foreign, page, paragraph, scroller
-from budgetlens.report.tables import tables_section
+from budgetlens.report.card import answer_card
+from budgetlens.report.caveats import caveats
+from budgetlens.report.cells import cells_html
+from budgetlens.report.evidence import Evidence, evidence_of
+from budgetlens.report.figures import drawn_tables, stored_figures
+from budgetlens.report.findings import split_sentences
+from budgetlens.report.page import POLICY, asset, render, role_styles
+from budgetlens.report.readable import in_words, words_of
+from budgetlens.report.tables import further_tables, shown_table
 from budgetlens.runs.manifest import Manifest
 from budgetlens.runs.run import Run
 from budgetlens.tables.conclusions import Concluded, conclusions_of
 from budgetlens.tables.presentation import Table
+from figures.export import drawing_script, packed
+
+#: Figures that stand open behind the answer, those that are drawn when they come into sight included.
+MOST_OPEN = 3
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What a page shows of a run besides its tables and figures.
+
+    ``concluded`` comes first; ``words`` are what readers see of ids of cells and contrasts. ``examples`` is the content of
+    RUN/examples.json. ``further`` is the CSV of further tables by name, ``altered`` names those that are not as they were
+    written, and not shown. ``frames`` are the run's tables by name, for downloads. ``drawn`` says which table a figure draws
+    that has another name (:func:`budgetlens.report.figures.drawn_tables`).
+    """
+
+    concluded: Sequence[Concluded] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
+    examples: Sequence[Mapping[str, Any]] = ()
+    further: Mapping[str, str] = field(default_factory=dict)
+    altered: Sequence[str] = ()
+    frames: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    drawn: Mapping[str, str] = field(default_factory=dict)
+
+
+#: Of a page of tables and figures alone.
+NOTHING_MORE = Behind()
 
 
 def write_report(
@@ -40,62 +74,67 @@ def write_report(
         frames: the run's tables by name: what is downloaded under the name of a presented one.
     """
     further, altered = run.further_tables(tables)
-    text = report_page(
-        run.manifest,
-        tables,
-        figures,
-        examples=run.shown_examples(),
-        headline=[contrast.name for contrast in run.plan.headline_contrasts],
-        concluded=conclusions_of(run, frames or {name: table.frame for name, table in tables.items()}),
-        further=further,
-        altered=altered,
-        frames=frames,
-        drawn=drawn_tables(run),
+    every = frames or {name: table.frame for name, table in tables.items()}
+    concluded, words = conclusions_of(run, every), words_of(run)
+    behind = Behind(
+        concluded,
+        words,
+        evidence_of(run, concluded, every, words),
+        run.shown_examples(),
+        further,
+        altered,
+        every,
+        drawn_tables(run),
     )
-    return run.directory.write_text("report.html", text)
+    return run.directory.write_text("report.html", report_page(run.manifest, tables, figures, behind))
 
 
 def report_page(
     manifest: Manifest,
     tables: Mapping[str, Table],
     figures: Mapping[str, Figure],
-    *,
-    examples: Sequence[Mapping[str, Any]] = (),
-    headline: Sequence[str] = (),
-    concluded: Sequence[Concluded] = (),
-    further: Mapping[str, str] | None = None,
-    altered: Sequence[str] = (),
-    frames: Mapping[str, pd.DataFrame] | None = None,
-    drawn: Mapping[str, str] | None = None,
+    behind: Behind = NOTHING_MORE,
 ) -> str:
     """The page as text. Every piece of text that comes from a model, corpus or user is escaped.
 
     Args:
         manifest: what run.json says.
         tables, figures: by name, in reading order.
-        examples: the content of RUN/examples.json.
-        concluded: the run's conclusions, which come first.
-        headline: contrasts that the summary tells first; by default the first of each family.
-        further: CSV of further tables, by name.
-        altered: further tables that are not as they were written, and not shown.
-        frames: the run's tables by name, for downloads.
-        drawn: which table each figure draws, where it has another name (:func:`budgetlens.report.figures.drawn_tables`).
+        behind: what else is shown.
     """
-    title = f"{manifest.analysis}: {manifest.title}"
-    lead = (
-        f"<h1>{foreign(title)}</h1>\n"
-        f'<p class="question">{foreign(manifest.question)}</p>\n'
-        f'<p class="setting">{foreign(setting(manifest))}</p>'
+    stored = stored_figures(figures, tables, behind.drawn)
+    room = MOST_OPEN - len(behind.evidence.pictures)
+    opened = [name for name in dict.fromkeys(behind.evidence.figures) if name in stored][:room]
+    split, told = tables.get("decomposition"), in_words(behind.words)
+    return render(
+        "page.html",
+        title=f"{manifest.analysis}: {manifest.title}",
+        manifest=manifest,
+        policy=POLICY,
+        style=asset("report.css") + role_styles(),
+        script=asset("report.js"),
+        drawing=Markup(drawing_script()) if figures else "",
+        plotly=packed(get_plotlyjs()) if figures else "",
+        card=answer_card(manifest, behind.concluded),
+        evidence=behind.evidence,
+        opened=[stored[name] for name in opened],
+        figures=[own for name, own in stored.items() if name not in opened],
+        cautions=[told(caution) for caution in caveats(manifest, tables)],
+        rules=list(dict.fromkeys(table.rule for table in tables.values() if table.rule)),
+        splits=[
+            (told(name), told(parts))
+            for name, parts in (() if split is None or split.frame.empty else split_sentences(split.frame))
+        ],
+        cells=cells_html(behind.examples, behind.words, manifest.is_sweep),
+        factors=list(dict.fromkeys(factor for cell in manifest.cells for factor in cell.factors)),
+        facts=facts(manifest),
+        whole=json.dumps(manifest.content, indent=1, ensure_ascii=False).split("\n"),
+        tables=[
+            shown_table(name, table, behind.frames.get(name, table.frame), told)
+            for name, table in tables.items()
+        ],
+        further=further_tables(behind.further, behind.altered),
     )
-    sections = [
-        summary_section(manifest, tables, headline, conclusion_html(concluded)),
-        design_section(manifest),
-        examples_section(manifest, examples),
-        figures_section(figures, tables, drawn or {}),
-        tables_section(tables, further or {}, altered, frames),
-        manifest_section(manifest),
-    ]
-    return page(title, lead, sections)
 
 
 def setting(manifest: Manifest) -> str:
@@ -109,39 +148,11 @@ def setting(manifest: Manifest) -> str:
     )
 
 
-def design_section(manifest: Manifest) -> Section:
-    """The cells and their factor levels."""
-    cells = manifest.cells
-    if not cells:
-        return Section("design", "Design", paragraph("This run has no cells of its own."))
-    factors = list(dict.fromkeys(factor for cell in cells for factor in cell.factors))
-    head = "".join(f'<th scope="col" class="short">{foreign(name)}</th>' for name in ("cell", *factors))
-    rows = "".join(
-        f'<tr><th scope="row" class="short">{foreign(cell.label)}</th>'
-        + "".join(f'<td class="short">{foreign(cell.factors.get(factor, "–"))}</td>' for factor in factors)
-        + "</tr>"
-        for cell in cells
-    )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    crossed = " × ".join(
-        f"{factor} ({len(dict.fromkeys(cell.factors.get(factor) for cell in cells))} levels)"
-        for factor in factors
-    )
-    lead = paragraph(
-        f"{len(cells)} cells from the factors {crossed}. Every example is fed in every cell, so each contrast is "
-        "paired: an example is compared with itself."
-        if factors
-        else f"{len(cells)} cells."
-    )
-    return Section("design", "Design", f"{lead}\n{scroller(table, 'Cells of the design')}")
-
-
-def manifest_section(manifest: Manifest) -> Section:
-    """What was run, exactly: chosen facts, then the whole of run.json."""
+def facts(manifest: Manifest) -> dict[str, object]:
+    """What was run, exactly: chosen facts of run.json, those that it has."""
     identity, model, corpus = manifest.identity, manifest.model, manifest.corpus
     environment = manifest.environment
-    packages = ", ".join(f"{name} {version}" for name, version in identity.get("packages", {}).items())
-    facts = {
+    found = {
         "command": " ".join(manifest.command),
         "started": manifest.started,
         "model": model.name,
@@ -158,22 +169,6 @@ def manifest_section(manifest: Manifest) -> Section:
         "budgetlens, Python": ", ".join(
             str(environment[name]) for name in ("budgetlens", "python") if name in environment
         ),
-        "packages": packages,
+        "packages": ", ".join(f"{name} {version}" for name, version in identity.get("packages", {}).items()),
     }
-    entries = "".join(
-        f"<dt>{escaped(name)}</dt><dd>{foreign(value)}</dd>"
-        for name, value in facts.items()
-        if value not in (None, "")
-    )
-    whole = escaped_lines(json.dumps(manifest.content, indent=1, ensure_ascii=False))
-    return Section(
-        "manifest",
-        "Manifest",
-        f'<dl class="facts">{entries}</dl>\n<details><summary>run.json in full</summary>'
-        f"<pre>{whole}</pre></details>",
-    )
-
-
-def escaped_lines(text: str) -> str:
-    """Escaped text of several lines, for a `pre` element."""
-    return "\n".join(escaped(line) for line in text.split("\n"))
+    return {name: value for name, value in found.items() if value not in (None, "")}

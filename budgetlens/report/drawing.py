@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 from plotly.graph_objects import Figure
@@ -12,14 +11,15 @@ from plotly.graph_objects import Figure
 from budgetlens.design.plan import Plan
 from budgetlens.model.declaration import Declaration
 from budgetlens.report.probe_drawing import probe_figures
+from budgetlens.report.readable import words_of
 from budgetlens.report.sweep_drawing import sweep_figures
-from budgetlens.runs.files import write_text
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
 from budgetlens.statistics.quantities import Quantity
+from budgetlens.tables.conclusions import conclusions_of
 from figures import effects_forest, example_scatter, interaction_plot, split_bars
-from figures.export import page_html
+from figures.labels import readable, reading
 
 #: A forest has at most this many rows; of more effects the headline ones are drawn first, then the others, by family.
 MOST_ROWS = 45
@@ -29,6 +29,11 @@ MOST_SCATTERS = 3
 
 def draw_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     """Every figure that the run's tables allow, by name: the analysis' own first, then those of every run."""
+    with reading(words_of(run)):
+        return _drawn(run, tables)
+
+
+def _drawn(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
     if run.manifest.is_sweep:
         return sweep_figures(run, tables)
     plan, setting = run.plan, run.manifest.setting
@@ -36,9 +41,10 @@ def draw_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figu
     common: dict[str, Figure] = {}
     if run.has_records:
         outcome = run.outcome
+        concluded = conclusions_of(run, tables)
         drawn = Drawn(outcome, run.declarations[outcome], plan, setting)
         common |= headline_figures(drawn, run.manifest.cells, tables)
-        common |= example_figures(run, drawn)
+        common |= example_figures(run, drawn, [own.finding.effect for each in concluded for own in each.told])
         common |= outcome_figures(run, tables)
         common |= probe_figures(run, tables)
         common |= further_effects(drawn, tables)
@@ -176,14 +182,18 @@ def further_effects(drawn: Drawn, tables: Mapping[str, pd.DataFrame]) -> dict[st
     }
 
 
-def example_figures(run: Run, drawn: Drawn) -> dict[str, Figure]:
-    """The first headline contrasts of two cells, a point per example, with its text where that is at hand.
+def example_figures(run: Run, drawn: Drawn, carrying: Sequence[str]) -> dict[str, Figure]:
+    """The first contrasts of two cells, a point per example, with its text where that is at hand.
+
+    Those that carry the answer come first, then the headlines.
 
     Texts of hub corpora are not copied into a page that may be passed on; `budgetlens explore` shows them.
     """
+    by_name = {contrast.name: contrast for contrast in drawn.plan.contrasts}
+    wanted = [*(by_name[name] for name in carrying if name in by_name), *drawn.plan.headline_contrasts]
     pairs = [
         contrast
-        for contrast in drawn.plan.headline_contrasts
+        for contrast in {own.name: own for own in wanted}.values()
         if sorted(contrast.weights.values()) == [-1.0, 1.0]
     ]
     if not pairs:
@@ -211,7 +221,7 @@ def example_figures(run: Run, drawn: Drawn) -> dict[str, Figure]:
             quantity=drawn.declared.label.sentence,
             unit=drawn.quantity.unit,
             text=text,
-            title=f"Every example, {contrast.name}: {drawn.setting}",
+            title=f"Every example, {readable(contrast.name)}: {drawn.setting}",
         )
     return figures
 
@@ -232,7 +242,7 @@ def _held(
     }
     for factor, level in held.items():
         table = table[table[factor] == level]
-    words = ", ".join(f"{factor}={level}" for factor, level in held.items())
+    words = ", ".join(f"{readable(factor)} {readable(level)}" for factor, level in held.items())
     return table, f" at {words}" if words else ""
 
 
@@ -250,14 +260,3 @@ def _levels(cells: Sequence[CellFacts], factors: Sequence[str], means: pd.DataFr
     places = means.groupby([line, *facet], observed=True)[x].nunique().groupby(level=0).max()
     drawn = [level for level in levels[line] if places.get(level, 0) > 1]
     return levels | {line: drawn or levels[line]}
-
-
-def save_figures(run: Run, figures: Mapping[str, Figure]) -> list[Path]:
-    """Write every figure as a page that opens without a network; the paths."""
-    run.directory.require_there()
-    written = []
-    for name, figure in figures.items():
-        written.append(run.directory.folder("figures") / f"{name}.html")
-        # Not by write_html, which makes folders: a run that was removed meanwhile is not made again.
-        write_text(written[-1], page_html(figure))
-    return written

@@ -1,19 +1,33 @@
-"""Figures in the report: drawn for the reader's page, described in words, saved as pictures."""
+"""Figures in the report: stored once, drawn when they are opened, described in words, saved as pictures."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from plotly.graph_objects import Figure
 
-from budgetlens.report.page import Section, escaped, foreign, scroller, slug
-from budgetlens.report.page import heading as section_heading
+from budgetlens.report.page import slug
 from budgetlens.runs.run import Run
 from budgetlens.tables.presentation import Table
-from figures import described, html_fragment
-from figures.export import figure_height, figure_width
+from figures import described
+from figures.export import div_id, figure_height, figure_width, packed, stored_figure
 from figures.labels import visible_text
+
+
+@dataclass(frozen=True)
+class StoredFigure:
+    """A figure as the page holds it: anchor, title, what it shows in words, where its numbers are, its content packed."""
+
+    anchor: str
+    title: str
+    told: str
+    table: str
+    identifier: str
+    packed: str
+    width: int
+    height: int
 
 
 def drawn_tables(run: Run) -> dict[str, str]:
@@ -30,26 +44,24 @@ def drawn_tables(run: Run) -> dict[str, str]:
     return found
 
 
-def figures_section(
+def stored_figures(
     figures: Mapping[str, Figure], tables: Mapping[str, Table], drawn: Mapping[str, str]
-) -> Section:
-    """Every figure with its description and a link to its table; plotly.js once, before the first.
-
-    ``drawn`` as :func:`drawn_tables` gives it.
-    """
-    blocks, parts = [], []
-    for position, (name, figure) in enumerate(figures.items()):
-        title = short_title(figure, name)
-        parts.append((slug("figure", name), title))
-        link = table_link(name, tables, drawn)
-        blocks.append(_one(name, figure, title, link, with_plotly=position == 0))
-    lead = (
-        '<p class="screen">Point at a mark for its numbers; drag to enlarge, double-click to return. '
-        "Lines and bands are intervals.</p>"
-        if figures
-        else "<p>This run has no figures.</p>"
-    )
-    return Section("figures", "Figures", "\n".join([lead, *blocks]), tuple(parts))
+) -> dict[str, StoredFigure]:
+    """Every figure by name, as the page holds it; ``drawn`` as :func:`drawn_tables` gives it."""
+    found = {}
+    for name, figure in figures.items():
+        text = stored_figure(figure)
+        found[name] = StoredFigure(
+            slug("figure", name),
+            short_title(figure, name),
+            described(figure),
+            table_anchor(name, tables, drawn),
+            div_id(text),
+            packed(text),
+            figure_width(figure),
+            figure_height(figure),
+        )
+    return found
 
 
 def short_title(figure: Figure, name: str) -> str:
@@ -58,34 +70,8 @@ def short_title(figure: Figure, name: str) -> str:
     return title.partition(": ")[0] or name
 
 
-def _one(name: str, figure: Figure, title: str, link: str, *, with_plotly: bool) -> str:
-    anchor, width = slug("figure", name), figure_width(figure)
-    plot = (
-        f'<div class="plot" id="{anchor}-plot" style="--width: {width}; --height: {figure_height(figure)}">'
-        f"{html_fragment(figure, with_plotly=with_plotly)}</div>"
-    )
-    buttons = "".join(
-        f'<button type="button" data-plot="{anchor}-plot" data-format="{form}" '
-        f'data-name="{escaped(slug("figure", name))}" aria-label="Save the figure {escaped(title)} as '
-        f'{form.upper()}">{form.upper()}</button>'
-        for form in ("svg", "png")
-    )
-    return "\n".join(
-        [
-            section_heading(3, anchor, title),
-            f'<figure aria-labelledby="{anchor}">',
-            scroller(plot, f"Figure: {title}"),
-            # Sighted readers have title, axes and notes in the figure itself.
-            f'<figcaption><p class="visually-hidden">{foreign(described(figure))}</p>'
-            f'<div class="tools"><span>{link}</span><span>Save as</span>{buttons}</div>'
-            "</figcaption>",
-            "</figure>",
-        ]
-    )
-
-
-def table_link(name: str, tables: Mapping[str, Table], drawn: Mapping[str, str]) -> str:
-    """A link to the numbers behind a figure: its own table, the one it draws, or all of them."""
+def table_anchor(name: str, tables: Mapping[str, Table], drawn: Mapping[str, str]) -> str:
+    """Where the numbers behind a figure are: its own table, the one it draws, or all of them."""
     # Figures that one alone has no room for are numbered.
     name = re.sub(r"_\d+$", "", name)
     # A figure may be of a part of a table, which stands behind the name of what is drawn: the longest such name.
@@ -94,5 +80,5 @@ def table_link(name: str, tables: Mapping[str, Table], drawn: Mapping[str, str])
     candidates = [name, f"{drawn[start]}{name.removeprefix(start)}", drawn[start]] if start else [name]
     for table in tables:
         if any(wanted and (table == wanted or table.startswith(f"{wanted}_")) for wanted in candidates):
-            return f'<a href="#{slug("table", table)}">The numbers as a table</a>'
-    return '<a href="#tables">The numbers as tables</a>'
+            return slug("table", table)
+    return "tables"

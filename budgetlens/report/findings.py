@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from budgetlens.report.caveats import BY_MODEL, caveats, effects_of
-from budgetlens.report.page import Section, escaped, foreign, heading, slug
-from budgetlens.runs.manifest import Manifest
 from budgetlens.statistics.decisions import CARRIED, FAMILY, TAILS
-from budgetlens.statistics.findings import Finding, findings
-from budgetlens.statistics.verdicts import SLOPE
+from budgetlens.statistics.findings import Finding
+from budgetlens.statistics.verdicts import SLOPE, UNDECIDED, word
 from budgetlens.tables.digits import with_interval
-from budgetlens.tables.presentation import Table
 
 #: Classes that colour a verdict, in the order in which verdicts are counted.
 COLOURS = ("helps", "hurts", "apart", "none", "undecided")
@@ -29,42 +24,6 @@ WHAT = {
 }
 
 
-def summary_section(
-    manifest: Manifest,
-    tables: Mapping[str, Table],
-    headline: Sequence[str] = (),
-    conclusion: str = "",
-) -> Section:
-    """Conclusions and caveats, for the top of the report.
-
-    Args:
-        manifest: what run.json says.
-        conclusion: HTML that comes first (:mod:`budgetlens.report.conclusion`).
-        tables: the presented tables; ``effects`` gives the conclusions, of a sweep over models ``model_effects``;
-            ``decomposition`` the parts.
-        headline: names of the contrasts that come first; the others are folded.
-    """
-    effects = effects_of(tables)
-    if effects is not None and len(effects.frame):
-        told = [
-            conclusion,
-            conclusions(effects, headline, "effects" if "effects" in tables else BY_MODEL),
-            split_sentences(tables.get("decomposition")),
-        ]
-    else:
-        told = [
-            conclusion or "<p>This run has no table of paired effects; its tables and figures follow.</p>"
-        ]
-    warnings = caveats(manifest, tables)
-    if not warnings:
-        return Section("summary", "What may be concluded", "\n".join(told))
-    items = "".join(f"<li>{escaped(warning)}</li>" for warning in warnings)
-    told += [heading(3, "caveats", "Read with care"), f'<ul class="caveats">{items}</ul>']
-    return Section(
-        "summary", "What may be concluded", "\n".join(told), parts=(("caveats", "Read with care"),)
-    )
-
-
 def colour(finding: Finding) -> str:
     """The class of a finding, one of :data:`COLOURS`."""
     if finding.kind in ("none", "undecided"):
@@ -72,59 +31,14 @@ def colour(finding: Finding) -> str:
     return {True: "helps", False: "hurts", None: "apart"}[finding.better]
 
 
-def conclusions(effects: Table, headline: Sequence[str], name: str = "effects") -> str:
-    """Counts of the verdicts, a sentence per headline, and the others folded; ``name`` is the table's, to link to."""
-    frame = effects.frame
-    if "model" in frame:
-        # One finding is of one contrast of one model.
-        chosen = frame["contrast"].isin(list(headline))
-        frame = frame.assign(contrast=frame["model"] + ", " + frame["contrast"])
-        headline = list(frame.loc[chosen, "contrast"])
-    found = findings(frame)
-    first = [finding for finding in found if finding.effect in set(headline)]
-    if not first:
-        first = list({finding.family: finding for finding in reversed(found)}.values())[::-1]
-    rest = [finding for finding in found if finding not in first]
-    marks = Counter((colour(finding), finding.verdict) for finding in found)
-    counted = "".join(
-        f"<li>{mark(own, words)} {count} of {len(found)}</li>"
-        for (own, words), count in sorted(marks.items(), key=lambda mark: COLOURS.index(mark[0][0]))
-    )
-    lead = (
-        f"<p>{len(found)} contrasts were tested on the answer's NLL ({escaped(effects.unit)}; "
-        f"{escaped(effects.correction)}). By rule:</p>"
-    )
-    folded = (
-        f'<details class="print"><summary>The other {len(rest)} contrasts</summary>{_by_family(rest)}</details>'
-        if rest
-        else ""
-    )
-    law = f'<p class="muted">The rule: {escaped(effects.rule)}.</p>' if effects.rule else ""
-    more = f'<p><a href="#{slug("table", name)}">All numbers of the contrasts</a></p>'
-    return f'{lead}<ul class="counts">{counted}</ul>{_sentences(first)}{folded}{law}{more}'
-
-
-def mark(colour_class: str, words: str) -> str:
-    """A verdict in the colour of a class."""
-    return f'<span class="verdict {colour_class}">{escaped(words)}</span>'
-
-
-def _by_family(found: Sequence[Finding]) -> str:
-    families: dict[str, list[Finding]] = {}
-    for finding in found:
-        families.setdefault(finding.family, []).append(finding)
-    return "".join(
-        f'<h3 class="cell">{foreign(family)}</h3>{_sentences(own)}' for family, own in families.items()
-    )
-
-
-def _sentences(found: Iterable[Finding]) -> str:
-    items = "".join(
-        f'<li>{mark(colour(finding), finding.verdict)} <span class="name">{foreign(finding.effect)}</span>: '
-        f"{escaped(sentence(finding))}</li>"
-        for finding in found
-    )
-    return f'<ul class="findings">{items}</ul>'
+def short_verdict(finding: Finding) -> str:
+    """The verdict where there is little room: the bound is told elsewhere."""
+    if finding.because == TAILS:
+        # What it is too small for is among the cautions.
+        return f"{UNDECIDED} (n too small)"
+    alone = (finding.first_alone, finding.second_alone)
+    found = word(finding.decision, finding.order, finding.quantity, alone=alone)
+    return f"{found}{', small' if finding.decision.little else ''}"
 
 
 def sentence(finding: Finding) -> str:
@@ -162,7 +76,7 @@ def _within(finding: Finding) -> str:
     within = finding.quantity.within(finding.bound)
     if math.isnan(finding.smallest_share):
         return within
-    scale, unit = _scale(finding)
+    scale, unit = scale_of(finding)
     return f"{within} of the baseline's mean, {scale * finding.smallest_difference:.2g} {unit}"
 
 
@@ -189,14 +103,14 @@ def _median(finding: Finding) -> str:
     """What can be said where the mean can't: the median, where its interval leaves out 0."""
     if finding.because not in (CARRIED, TAILS) or not (finding.median_low > 0 or finding.median_high < 0):
         return ""
-    scale, unit = _scale(finding)
+    scale, unit = scale_of(finding)
     own = with_interval(*(scale * end for end in (finding.median, finding.median_low, finding.median_high)))
     return f"; the median is {own.replace('-', '−')} {unit}"
 
 
 def _happened(finding: Finding) -> str:
     """What two treatments did alone and both, as changes of the quantity."""
-    scale, unit = _scale(finding)
+    scale, unit = scale_of(finding)
     amounts = (
         f"{-scale * value:+.3g}".replace("-", "−")
         for value in (finding.first_alone, finding.second_alone, finding.both)
@@ -211,14 +125,14 @@ def _size(finding: Finding) -> str:
     return signed if finding.kind == "positive" else turned
 
 
-def _scale(finding: Finding) -> tuple[float, str]:
+def scale_of(finding: Finding) -> tuple[float, str]:
     """What numbers are multiplied by, and their unit, in a sentence."""
     return (100.0, "points") if finding.quantity.part_of_whole else (1.0, finding.quantity.short_unit)
 
 
 def size(finding: Finding, sign: int = 1) -> tuple[str, str]:
     """The estimate with its interval, times ``sign``, and their unit; parts of a whole are told in points."""
-    scale, unit = _scale(finding)
+    scale, unit = scale_of(finding)
     ends = sorted(sign * scale * value for value in (finding.low, finding.high))
     return with_interval(sign * scale * finding.estimate, *ends).replace("-", "−"), unit
 
@@ -238,7 +152,7 @@ def _subject(finding: Finding) -> str:
 def _power(finding: Finding) -> str:
     if math.isnan(finding.detectable):
         return ""
-    scale, unit = _scale(finding)
+    scale, unit = scale_of(finding)
     return f"; {scale * finding.detectable:.2g} {unit} would be found with 80 % power by one test alone"
 
 
@@ -271,26 +185,18 @@ def _meaning(finding: Finding) -> str:
     return f"together they hurt {'more' if worse else 'less'} than the sum of each alone"
 
 
-def split_sentences(decomposition: Table | None) -> str:
-    """One sentence per split whose parts have shares; nothing without a table of splits."""
-    if decomposition is None or decomposition.frame.empty:
-        return ""
-    items = []
-    for contrast, own in decomposition.frame.groupby("contrast", sort=False):
+def split_sentences(decomposition: pd.DataFrame) -> list[tuple[str, str]]:
+    """The contrast and a sentence of each split whose parts have shares."""
+    told = []
+    for contrast, own in decomposition.groupby("contrast", sort=False):
         parts = own[own["part"] != "total"]
         total = own[own["part"] == "total"]
         if parts["share"].isna().any() or total.empty:
             continue
         amount = float(total["mean_difference"].iloc[0])
         words = ", ".join(f"{record['part']} {_percent(record)}" for record in parts.to_dict("records"))
-        told = f"{_whole(total.iloc[0], amount)}, {words}"
-        items.append(f'<li><span class="name">{foreign(contrast)}</span>: {foreign(told)}</li>')
-    if not items:
-        return ""
-    return (
-        '<details class="print"><summary>How effects split into parts (share of the mean, with interval)</summary>'
-        f'<ul class="findings">{"".join(items)}</ul></details>'
-    )
+        told.append((str(contrast), f"{_whole(total.iloc[0], amount)}, {words}"))
+    return told
 
 
 def _whole(total: pd.Series, amount: float) -> str:

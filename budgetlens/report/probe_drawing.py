@@ -14,6 +14,7 @@ from budgetlens.runs.run import Run
 from budgetlens.tables.probe_maps import layer_map, map_of_heads
 from budgetlens.tables.probes import headline_shares
 from figures import budget_differences, budget_ledger, entropy_against_mass, head_map
+from figures.labels import readable
 
 #: A figure has a panel per cell; of larger designs it has those of the headline contrasts.
 MOST_PANELS = 24
@@ -133,7 +134,7 @@ def _of_heads(run: Run, name: str, declared: Declaration, heads: pd.DataFrame) -
         if not mapped["mean"].abs().sum() > 0 or mapped["block"].nunique() != 1:
             continue
         key = f"{_of_stack(name, stack)}_{category}"
-        words = f"{declared.labels.get(str(category), str(category))}{_words(stack)}"
+        words = f"{declared.labels.get(str(category), readable(str(category)))}{_words(stack)}"
         if declared.drawn == "ledger":
             title = f"Difference in attention on {words} by head: {run.manifest.setting}"
             figures[key] = head_map(mapped, str(category), stack=stack, title=title)

@@ -11,7 +11,8 @@ from plotly.graph_objects import Figure
 
 from budgetlens.report.caveats import caveats
 from budgetlens.report.document import write_report
-from budgetlens.report.drawing import draw_figures, save_figures
+from budgetlens.report.drawing import draw_figures
+from budgetlens.runs.figure_files import write_figures
 from budgetlens.runs.run import Run
 from budgetlens.tables.complete import tables_of
 from budgetlens.tables.presentation import Table
@@ -76,6 +77,6 @@ def save(run: Run, *, page: bool = True, on_step: Callable[[str], None] | None =
             return Saved(frames, presented)
         told("figures")
         drawn = draw_figures(run, frames)
-        saved = save_figures(run, drawn)
+        saved = write_figures(run.directory, drawn)
         told("report")
         return Saved(frames, presented, drawn, saved, write_report(run, presented, drawn, frames))

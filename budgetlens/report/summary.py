@@ -8,11 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from budgetlens.report.conclusion import answer, clause
-from budgetlens.report.findings import size
+from budgetlens.report.findings import short_verdict, size
 from budgetlens.runs.run import Run
-from budgetlens.statistics.decisions import TAILS
-from budgetlens.statistics.findings import Finding
-from budgetlens.statistics.verdicts import CAUTIONS, UNDECIDED, word
+from budgetlens.statistics.verdicts import CAUTIONS
 from budgetlens.tables.conclusions import Concluded
 from budgetlens.tables.digits import counted
 from budgetlens.tables.terminal_text import visible
@@ -42,7 +40,8 @@ def summary_lines(
     width = min(max(width, NARROWEST), WIDEST)
     head = [*_wrapped(run.analysis.question, width), ""]
     end = ["", *_end(run, caveats, page, width)]
-    care = ["", *(line for text in _notes(concluded) for line in _wrapped(text, width))]
+    notes = [line for text in _notes(concluded) for line in _wrapped(text, width)]
+    care = ["", *notes] if notes else []
     told = [line for text in _answers(concluded) for line in _wrapped(text, width)]
     room = MOST_LINES - len(head) - len(told) - len(care) - len(end) - 1
     rows = list(_rows(concluded, width))
@@ -106,7 +105,7 @@ def _rows(concluded: Sequence[Concluded], width: int) -> Iterator[list[str]]:
     units = {unit for _, unit in sizes}
     texts = [text if len(units) == 1 else f"{text} {unit}" for text, unit in sizes]
     heading = f"{DIFFERENCE}, {units.pop()}" if len(units) == 1 else DIFFERENCE
-    verdicts = [_word(finding) for _, finding in told]
+    verdicts = [short_verdict(finding) for _, finding in told]
     wide, decided = max(map(len, (heading, *texts))), max(map(len, verdicts))
     room = width - wide - decided - 6
     below = room < NARROWEST_EFFECT
@@ -119,15 +118,6 @@ def _rows(concluded: Sequence[Concluded], width: int) -> Iterator[list[str]]:
         else:
             lines += [f"  {first:<{name}}  {text:<{wide}}  {verdict}", *(f"  {line}" for line in others)]
         yield [line.rstrip() for line in lines]
-
-
-def _word(finding: Finding) -> str:
-    if finding.because == TAILS:
-        # What it is too small for is among the cautions.
-        return f"{UNDECIDED} (n too small)"
-    alone = (finding.first_alone, finding.second_alone)
-    found = word(finding.decision, finding.order, finding.quantity, alone=alone)
-    return f"{found}{', small' if finding.decision.little else ''}"
 
 
 def _end(run: Run, caveats: int, page: Path | None, width: int) -> Iterator[str]:

@@ -64,9 +64,11 @@ def stored_examples(directory: RunDirectory) -> dict[str, Path]:
     return found
 
 
-def read_token_attention(path: Path, *, cells: Sequence[str], layer: int) -> pd.DataFrame:
-    """The stored records of some cells of one example in one layer; empty where they were not stored."""
-    filters = [("cell", "in", list(cells)), ("layer", "==", layer)]
+def read_token_attention(path: Path, *, cells: Sequence[str], layer: int | None = None) -> pd.DataFrame:
+    """The stored records of some cells of one example in one layer, or in all; empty where they were not stored."""
+    filters: list[tuple[str, str, object]] = [("cell", "in", list(cells))]
+    if layer is not None:
+        filters.append(("layer", "==", layer))
     with reading(path):
         return parquet.read_table(path, filters=filters).to_pandas()
 
