@@ -14,7 +14,8 @@ from tests.reference import eager, tiny_models
 
 DOCUMENT = "The mill was built by Oss in 1412."
 QUERY = "who built the mill"
-OTHERS = ["Kesh", "Orla Venn", "the people of Lund", "Oss", "Kesh"]
+# The last two are the right answer, one of them by its tokens alone.
+OTHERS = ["Kesh", "Orla Venn", "the people of Lund", "Kesh", "Oss", " Oss"]
 
 
 @pytest.mark.parametrize("family", ["t5gemma2", "bart"])

@@ -14,6 +14,8 @@ from budgetlens.design.analysis import CUSTOM
 from budgetlens.design.catalogue import available_analyses, find_analysis
 from budgetlens.design.conclusions import OUTCOMES, Conclusion, Evidence
 from budgetlens.design.labels import Labels
+from budgetlens.model.observation import read_probes
+from budgetlens.registry.names import name_of
 from budgetlens.report.conclusion import NOTHING, conclusion_html, words
 from budgetlens.report.summary import summary_lines
 from budgetlens.runs.run import Run
@@ -49,6 +51,10 @@ def test_every_analysis_names_effects_that_it_tests_and_words_without_ids(name: 
         "share_effects": {contrast.name for contrast in plan.share_contrasts},
         "strata_trends": {contrast.name for contrast in plan.contrasts},
     }
+    for probe in read_probes(plan.probes):
+        if not probe.declares.axis:
+            tables = probe.declares.effects_of(name_of(probe))
+            tested |= dict.fromkeys(tables, tested["effects"])
     if name == "exp02":
         study = __import__("analyses.exp02_length_scaling", fromlist=["STUDY"]).STUDY
         tested["length_trends"] = {own.name for own in length_trends(study, plan.contrasts, protocol)}
@@ -60,7 +66,8 @@ def test_every_analysis_names_effects_that_it_tests_and_words_without_ids(name: 
         label = evidence.label or labels.effect(by_name[evidence.effect])
         # Readers see no id: no level of a design as it is written there.
         assert not any(sign in label.long for sign in "=|_→"), label
-    assert len({evidence.effect for evidence in conclusion.evidence}) == len(conclusion.evidence)
+    told = {(evidence.effect, evidence.table) for evidence in conclusion.evidence}
+    assert len(told) == len(conclusion.evidence)
     for clause in conclusion.outcomes.values():
         assert not any(sign in clause for sign in "=|_→"), clause
         assert clause[0].isupper()
