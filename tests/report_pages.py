@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -185,3 +188,9 @@ def behind(marked: str = "", **more: Any) -> Behind:
         **more,
     }
     return Behind(**given)
+
+
+def everything(page: str) -> str:
+    """A page with what it holds packed, figures and tables, unpacked behind it."""
+    held = re.findall(r'<script type="text/plain" id="(?!plotly")[^"]*" data-packed>([^<]*)</script>', page)
+    return "\n".join([page, *(gzip.decompress(base64.b64decode(part)).decode("utf-8") for part in held)])
