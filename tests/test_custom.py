@@ -482,7 +482,14 @@ def test_knockouts_are_a_factor_of_their_own() -> None:
     assert design == {
         "factors": {
             "prefix": ["none", "oracle"],
-            "knockout": ["none", "answer->bos@20-33", "answer->document@2/h1+5@4/h0-3", "answer->eos@0"],
+            "knockout": [
+                "none",
+                "answer->bos@20-33",
+                "answer->document@2/h1+5@4/h0-3",
+                "answer->eos@0",
+                # As many heads by chance, which the named ones are held against.
+                *(f"answer->document@2/random:2@4/random:4#{draw}" for draw in range(1, 21)),
+            ],
         }
     }
     assert len(custom_analysis(design).plan("corrected").design.cells) == 2 * 24

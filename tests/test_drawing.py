@@ -106,9 +106,9 @@ def test_large_designs_show_the_cells_of_their_headlines() -> None:
     plan = find_analysis("exp12").plan("corrected")
     cells = [cell.name for cell in plan.design.cells]
     chosen, words = probe_drawing.drawn_cells(plan, pd.DataFrame({"cell": cells}))
-    assert len(cells) == 100
+    assert len(cells) == 132
     assert len(chosen) <= probe_drawing.MOST_PANELS
-    assert words == f", {len(chosen)} of 100 cells"
+    assert words == f", {len(chosen)} of 132 cells"
     wanted = {cell for contrast in plan.headline_contrasts for cell in contrast.weights}
     assert set(chosen) <= wanted
     few = find_analysis("exp08").plan("corrected")
@@ -250,7 +250,7 @@ def test_a_figure_names_the_levels_at_which_it_holds_other_factors() -> None:
     table = pd.DataFrame(crossed)
     kept, words = drawing._held(table, cells, ("prompt",))
     assert kept[["prompt", "hidden"]].to_numpy().tolist() == [["none", "nothing"], ["query", "nothing"]]
-    assert words == " at hidden=nothing"
+    assert words == " at hidden nothing"
     whole, words = drawing._held(table, cells, ("prompt", "hidden"))
     assert (len(whole), words) == (4, "")
 

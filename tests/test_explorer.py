@@ -393,7 +393,7 @@ def test_own_texts_are_measured_in_every_cell(
     own = OwnTexts("who built the mill", "The mill by the river was built by Oss.", "the miller", "Oss")
     records = live.own_records(own, "budgets")
     names = own_cell_names(texts, own.prefix)
-    assert len(names) == 13 + 6
+    assert len(names) == 17 + 8
     likelihood = records["likelihood"].set_index("cell")["nll"]
     assert set(likelihood.index) == set(names)
     fed = {item.cell: item.trial for item in live._own(own)}

@@ -99,7 +99,7 @@ def errors_of(capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_run_leaves_what_the_design_says(finished: Path) -> None:
     manifest = json.loads((finished / "run.json").read_text())
     assert manifest["analysis"] == "exp08"
-    assert len(manifest["cells"]) == 13
+    assert len(manifest["cells"]) == 17
     assert manifest["command"][:3] == ["budgetlens", "run", "exp08"]
     assert manifest["identity"]["seed"] == manifest["seed"] == 42
     assert set(csv_files(finished)) >= {
@@ -157,7 +157,7 @@ def test_columns_of_records_and_tables(finished: Path) -> None:
     assert tables_without_caution(finished / "tables") == []
     budgets = whole.records("budgets")
     # Examples × cells × layers × heads × roles.
-    assert len(budgets) == EXAMPLES * 13 * 5 * 6 * 8
+    assert len(budgets) == EXAMPLES * 17 * 5 * 6 * 8
     assert not budgets.duplicated([*keys, *site, "role"]).any()
     assert set(budgets["block"]) == {"merged"}
 
@@ -438,7 +438,7 @@ def test_five_kills_at_random_moments_change_no_byte(tmp_path: Path, tiny_direct
 
     def wait_for_capture(process: subprocess.Popen[bytes], log: Path) -> None:
         limit = time.monotonic() + 300
-        while b"exp08 13 cells" not in log.read_bytes():
+        while b"exp08 17 cells" not in log.read_bytes():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < limit
             time.sleep(0.02)

@@ -333,8 +333,8 @@ def test_roles_of_attention_blocks() -> None:
     assert roles_of("encoder", "self") == roles_of("decoder", "cross") == ENCODER_ROLES
     assert roles_of("decoder", "self") == DECODER_ROLES
     assert roles_of("decoder", "merged") == DECODER_ROLES + ENCODER_ROLES
-    with pytest.raises(ValueError, match="no attention block 'joint'"):
-        roles_of("decoder", "joint")
+    with pytest.raises(ValueError, match="no attention block 'other'"):
+        roles_of("decoder", "other")
     assert parse_roles("bos+prefix") == {"bos", "prefix"}
     assert parse_roles("none") == parse_roles("") == frozenset()
     with pytest.raises(ValueError, match=r"unknown role\(s\) \['query'\] in 'bos\+query'"):

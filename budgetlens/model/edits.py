@@ -221,6 +221,8 @@ class MeanValues(Edges):
     from the start, it is over all keys that any chosen row sees.
     """
 
+    #: The mean is that of the first chosen row, which is not there any more where later ones are generated.
+    by_row: ClassVar[bool] = False
     #: Values are shared by the rows of a lane, and a mean is of one trial's keys.
     alone: ClassVar[bool] = True
 
