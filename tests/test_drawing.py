@@ -250,7 +250,7 @@ def test_a_figure_names_the_levels_at_which_it_holds_other_factors() -> None:
     table = pd.DataFrame(crossed)
     kept, words = drawing._held(table, cells, ("prompt",))
     assert kept[["prompt", "hidden"]].to_numpy().tolist() == [["none", "nothing"], ["query", "nothing"]]
-    assert words == " at hidden=nothing"
+    assert words == " at hidden nothing"
     whole, words = drawing._held(table, cells, ("prompt", "hidden"))
     assert (len(whole), words) == (4, "")
 

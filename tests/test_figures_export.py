@@ -57,7 +57,7 @@ def test_page_holds_plotly_and_loads_nothing(figure: go.Figure, tmp_path: Path) 
 
 
 def test_page_offers_no_upload(figure: go.Figure) -> None:
-    assert '"showSendToCloud": false' in figures.html_fragment(figure)
+    assert '"showSendToCloud":false' in figures.html_fragment(figure)
 
 
 def test_same_figure_same_bytes_and_another_figure_another_id(figure: go.Figure, tmp_path: Path) -> None:
