@@ -92,8 +92,6 @@ def _budgets(
     sides = sorted(deciding.weights, key=lambda cell: -deciding.weights[cell])
     outcome = run.declarations[run.outcome]
     means = frames[outcome.table(run.outcome, "cells")].drop_duplicates("cell").set_index("cell")["mean"]
-    if not set(sides) <= set(means.index):
-        return []
     unit = run.outcome_quantity.short_unit
     pair = tuple(
         Side(cell, words.get(cell, cell), f"{run.outcome_quantity.label}: {means[cell]:.3g} {unit}")
