@@ -84,7 +84,12 @@ def test_points_of_examples_are_the_records(run: tuple[Run, dict[str, pd.DataFra
     assert all(len(part) <= 80 for entry in points.customdata for part in visible_lines(entry[1]))
     assert len(names) == len(HOSTILE)
     # x is the baseline: below the diagonal the treatment helps.
-    contrast = made.analysis.plan("corrected").headline_contrasts[0]
+    # The effect that decides comes first.
+    (decides, *_), by_name = (
+        made.analysis.conclusion("corrected").evidence,
+        {own.name: own for own in made.analysis.plan("corrected").contrasts},
+    )
+    contrast = by_name[decides.effect]
     assert contrast.weights[points.meta["x"]] > 0 > contrast.weights[points.meta["y"]]
 
 

@@ -65,7 +65,7 @@ def test_same_figure_same_bytes_and_another_figure_another_id(figure: go.Figure,
     first = figures.write_html(figure, tmp_path / "a.html").read_bytes()
     assert first == figures.write_html(again, tmp_path / "b.html").read_bytes()
     other = figures.budget_ledger(shares_table(CELLS[:2], 4))
-    assert export.div_id(figures.stored_figure(other)) != export.div_id(figures.stored_figure(figure))
+    assert export.div_id(export.stored_figure(other)) != export.div_id(export.stored_figure(figure))
 
 
 def test_fragment_leaves_plotly_out_unless_asked(figure: go.Figure) -> None:

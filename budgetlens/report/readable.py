@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Mapping
 
-from budgetlens.design.labels import Labels, level_label
+from budgetlens.design.labels import Labels
 from budgetlens.model.roles import ROLE_LABELS
 from budgetlens.runs.run import Run
 
@@ -49,23 +49,10 @@ def _of_one(run: Run) -> dict[str, str]:
     compared = [*plan.contrasts, *plan.share_contrasts]
     compared += [own for split in plan.splits for own in (split.total, *split.parts)]
     contrasts = {own.name: (labels.effect(own).long, frozenset(own.weights.items())) for own in compared}
-    levels = {
-        level: level_label(factor, level).long
-        for cell in run.manifest.cells
-        for factor, level in cell.factors.items()
-        if INTERNAL & set(level)
-    }
-    factors = {
-        factor: factor.replace("_", " ")
-        for cell in run.manifest.cells
-        for factor in cell.factors
-        if "_" in factor
-    }
-    pairs = {
-        f"{factor}={level}": level_label(factor, level).long
-        for cell in run.manifest.cells
-        for factor, level in cell.factors.items()
-    }
+    told = {pair: label.long for pair, label in labels.levels.items()}
+    levels = {level: words for (_, level), words in told.items() if INTERNAL & set(level)}
+    factors = {factor: factor.replace("_", " ") for factor, _ in told if "_" in factor}
+    pairs = {f"{factor}={level}": words for (factor, level), words in told.items()}
     roles = {role: label.short for role, label in ROLE_LABELS.items() if label.short != role}
     return {**roles, **factors, **levels, **pairs, **_told_apart(contrasts), **aliases, **cells}
 

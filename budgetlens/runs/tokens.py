@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from budgetlens.model.loaded import LoadedModel
-from budgetlens.model.observation import AnyProbe
-from budgetlens.model.token_attention import token_attention
 from budgetlens.runs.parquet_files import reading
-from budgetlens.runs.records import Fed
 from budgetlens.runs.storage import RunDirectory
+
+if TYPE_CHECKING:
+    from budgetlens.model.loaded import LoadedModel
+    from budgetlens.model.observation import AnyProbe
+    from budgetlens.runs.records import Fed
 
 
 def save_token_attention(
@@ -35,6 +37,9 @@ def save_token_attention(
     Returns:
         The paths, in the order in which the examples first occur.
     """
+    # Those who read what is kept load no torch.
+    from budgetlens.model.token_attention import token_attention
+
     chosen = None if layers is None else tuple(layers)
     by_example: dict[str, list[Fed]] = {}
     for item in fed:
