@@ -25,7 +25,6 @@ from budgetlens.tables.conclusions import conclusions_of
 from tests.test_shared_documents import write_run_of
 
 NAMES = sorted(name for name in available_analyses() if name.startswith("exp"))
-PROTOCOLS = ("corrected", "published")
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +38,9 @@ def frames(run: Run) -> dict[str, pd.DataFrame]:
     return tables_of(run)[0]
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "protocol"), [(name, protocol) for name in NAMES for protocol in find_analysis(name).plans]
+)
 def test_every_analysis_names_effects_that_it_tests_and_words_without_ids(name: str, protocol: str) -> None:
     analysis = find_analysis(name)
     assert analysis.conclusion is not None

@@ -332,10 +332,9 @@ def test_a_run_of_format_1_is_read_and_gives_the_tables_that_it_had(tmp_path: Pa
             for folder in (path.parent, tmp_path / "run" / "tables")
         )
         if path.name == "effects.csv":
-            # Version 0.1 tested one contrast twice.
-            twice = before["family"].eq("position") & before["contrast"].str.startswith("semantic")
+            # The analysis has further cells by now, so that the run's own plan holds, which tested one contrast twice.
+            twice = after["family"].eq("position") & after["contrast"].str.startswith("semantic")
             assert twice.sum() == 1
-            before = before[~twice]
         if path.name == "decomposition.csv":
             # A share of a whole that six examples do not show to be there is withheld.
             assert (after["share"] == "").all()

@@ -35,6 +35,7 @@ RENAMED_WITHIN: Mapping[str, str] = MappingProxyType(
         "analyses.designs.edit_words": "budgetlens.model.edit_words",
         "analyses.tables.attention_presentation": "budgetlens.tables.probe_presentation",
         "analyses.report.texts": "budgetlens.runs.texts",
+        "analyses.report.examples": "budgetlens.report.cells",
         "analyses.running.run_request": "budgetlens.runs.request",
         "analyses.running.runs": "budgetlens.runs.running",
         "analyses.running.token_attention": "budgetlens.model.token_attention",
