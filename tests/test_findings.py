@@ -50,8 +50,8 @@ PARTS = "length 113 % [103, 125], content −13 % [−23, 0]"
 
 
 def test_shares_of_an_interaction_are_told_as_shares_of_a_difference_of_differences() -> None:
-    head = "the effect of prefix none→oracle on the answer's NLL (positive: it falls) is 0.529 nats"
-    tail = f"at prompt=none than at prompt=query; of this difference of differences, {PARTS}"
+    head = "the effect of prefix=oracle instead of prefix=none on the answer's NLL (positive: it falls) is 0.529 nats"
+    tail = f"with prompt=none than with prompt=query; of this difference of differences, {PARTS}"
     assert split(2, 0.529, **LABELS) == f"{head} larger {tail}"
     assert split(2, -0.529, **LABELS) == f"{head} smaller {tail}"
 

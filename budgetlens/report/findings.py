@@ -209,9 +209,11 @@ def _whole(total: pd.Series, amount: float) -> str:
     if not total["effect_of"]:
         return f"a difference of differences of {_signed(amount)} nats, of which"
     size = f"{abs(amount):.3f} nats {'larger' if amount > 0 else 'smaller'}"
+    factor, _, levels = str(total["effect_of"]).partition(" ")
+    start, _, end = levels.partition("→")
     return (
-        f"the effect of {total['effect_of']} on the answer's NLL (positive: it falls) is {size} at "
-        f"{total['at_baseline']} than at {total['at_treatment']}; of this difference of differences"
+        f"the effect of {factor}={end} instead of {factor}={start} on the answer's NLL (positive: it falls) is {size} with "
+        f"{total['at_baseline']} than with {total['at_treatment']}; of this difference of differences"
     )
 
 

@@ -10,7 +10,7 @@ from budgetlens.model.roles import ROLE_LABELS
 from budgetlens.runs.run import Run
 
 #: Characters that ids have and words have not.
-INTERNAL = frozenset("_#=|+@")
+INTERNAL = frozenset("_#=|+@→")
 #: What a table calls an effect in standard deviations of its differences.
 STATISTICS = {"d_z": "dz"}
 
