@@ -111,8 +111,8 @@ def budget_differences(
     return dressed(
         figure,
         title=escaped(title or f"Differences of the {stack}'s attention budget by role and layer"),
-        subtitle=f"{count_label(rows['n'])} · baseline − treatment: above 0 the treatment takes attention "
-        f"away · {escaped(bands)}",
+        subtitle=f"{count_label(rows['n'], 'independent examples')} · baseline − treatment: above 0 the treatment "
+        f"takes attention away · {escaped(bands)}",
         notes=[missing_note(missing, ("contrast", "block", "role"), "layer", labels)],
         frame=frame,
         dark=dark,

@@ -110,7 +110,7 @@ def entropy_against_mass(
     missing = missing_rows(rows, "entropy", ("cell", "part"), "layer")
     factors = factors_note({cell: labels[cell] for cell in order})
     subtitle = [
-        count_label(rows["n"]),
+        count_label(rows["n"], "independent examples"),
         "a point per layer and head" if "head" in rows.columns else "a point per layer",
     ]
     if len(ends) == len(ENDS):

@@ -111,7 +111,10 @@ def head_map(
     outer_titles(figure, filled, "head", f"{stack} layer")
     missing = missing_rows(rows, "mean", (by, "role"), "layer")
     what = f"Share of attention on {role}" if by == "cell" else f"Difference in attention on {role}"
-    subtitle = [count_label(rows["n"]), f"{escaped(stack)}, {BLOCK_WORDS.get(blocks[0], escaped(blocks[0]))}"]
+    subtitle = [
+        count_label(rows["n"], "independent examples"),
+        f"{escaped(stack)}, {BLOCK_WORDS.get(blocks[0], escaped(blocks[0]))}",
+    ]
     if by == "contrast":
         subtitle.append("baseline − treatment")
     if "discovered" in rows.columns:

@@ -184,7 +184,7 @@ def budget_ledger(
     outer_titles(figure, filled, f"{stack} layer", "share of attention (%)" if down == 1 else "share (%)")
     missing = missing_rows(rows, "mean", ("cell", "block", "role"), "layer")
     factors = factors_note({cell: labels[cell] for cell in order})
-    subtitle = [count_label(rows["n"]), "mean over examples; intervals on hover"]
+    subtitle = [count_label(rows["n"], "independent examples"), "mean over examples; intervals on hover"]
     if factors:
         subtitle.append(f"panels: {escaped(factors)}")
     subtitle.append(

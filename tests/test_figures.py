@@ -91,7 +91,7 @@ def test_ledger_stacks_encoder_roles_below_decoder_roles_up_to_one() -> None:
 
 def test_ledger_states_units_n_and_the_shared_range() -> None:
     figure = figures.budget_ledger(shares_table(CELLS[:5], 4))
-    assert "n = 600 examples" in figure.layout.title.subtitle.text
+    assert "n = 600 independent examples" in figure.layout.title.subtitle.text
     assert {axis.title.text for axis in figure.select_xaxes()} == {"decoder layer", None}
     assert {axis.title.text for axis in figure.select_yaxes()} == {"share (%)", None}
     assert {tuple(axis.range) for axis in figure.select_yaxes()} == {(0, 1)}
@@ -243,7 +243,7 @@ def test_forest_puts_each_family_in_a_panel_in_order_with_the_numbers_beside_it(
     assert [axis.title.text for axis in figure.select_xaxes()][-1] == (
         "mean paired difference in answer NLL, baseline − treatment (nats)"
     )
-    assert "n = 600 examples" in figure.layout.title.subtitle.text
+    assert "n = 600 independent examples" in figure.layout.title.subtitle.text
 
 
 def test_forest_shades_the_smallest_effect_behind_every_row() -> None:

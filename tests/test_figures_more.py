@@ -62,7 +62,7 @@ def test_differences_are_the_rows_of_the_table() -> None:
     assert {axis.title.text for axis in figure.select_xaxes()} == {"decoder layer", None}
     low, high = next(figure.select_yaxes()).range
     assert low < table["band_low"].min() < table["band_high"].max() < high
-    assert "n = 600 examples · baseline − treatment" in figure.layout.title.subtitle.text
+    assert "n = 600 independent examples · baseline − treatment" in figure.layout.title.subtitle.text
 
 
 def test_differences_name_gaps_and_select() -> None:
@@ -100,7 +100,7 @@ def test_head_map_is_the_table_as_a_matrix(by: str) -> None:
     assert (axis.cmin, axis.cmax) == (0 if by == "cell" else -largest, largest)
     assert {a.title.text for a in figure.select_yaxes()} == {"decoder layer", None}
     assert {a.title.text for a in figure.select_xaxes()} - {None} == {"head"}
-    assert "n = 600 examples" in figure.layout.title.subtitle.text
+    assert "n = 600 independent examples" in figure.layout.title.subtitle.text
 
 
 def test_head_map_marks_discovered_heads_and_leaves_gaps() -> None:
@@ -458,10 +458,10 @@ def test_every_figure_is_the_same_twice_and_dark_only_in_colour(name: str) -> No
 
 NLL_AXIS = "effect on answer NLL, baseline − treatment (nats)"
 STATED = {
-    "budget_differences": ({"decoder layer"}, {"difference (points)"}, "n = 600 examples"),
-    "head_map": ({"head"}, {"decoder layer"}, "n = 600 examples"),
+    "budget_differences": ({"decoder layer"}, {"difference (points)"}, "n = 600 independent examples"),
+    "head_map": ({"head"}, {"decoder layer"}, "n = 600 independent examples"),
     "split_bars": ({"mean difference in answer NLL (nats)"}, set(), "n = 600 examples"),
-    "entropy_against_mass": ({"mass (% of attention)"}, {"entropy (nats)"}, "n = 600 examples"),
+    "entropy_against_mass": ({"mass (% of attention)"}, {"entropy (nats)"}, "n = 600 independent examples"),
     "length_curves": ({"document length (tokens)"}, {NLL_AXIS}, "n = 500 examples per point"),
     "keyword_curve": ({"keywords in the prefix (count)"}, {NLL_AXIS}, "n = 500 examples per point"),
     "sink_audit": ({"decoder layer"}, {"share (%)"}, "n = 600 examples"),

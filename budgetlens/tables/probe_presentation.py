@@ -247,7 +247,8 @@ def head_table(captions: Captions, name: str, declared: Declaration, heads: pd.D
         unit=f"{declared.tested.unit if declared.tested else 'none'}; L2H5 is head 5 of layer 2",
         n=captions.n,
         family=f"every layer, head and {axis} of one contrast",
-        correction=f"Benjamini-Hochberg, false discovery rate 0.05, on the p of the mean; from {MAPPED_FROM} examples on",
+        correction=f"Benjamini-Hochberg, false discovery rate 0.05, on the p of the mean; "
+        f"no head is discovered of fewer than {MAPPED_FROM} independent examples",
         seed=None,
         notes=(
             f"not shown: {counted(silent, 'pair')} of contrast and {axis} without a discovery; "
