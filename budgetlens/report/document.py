@@ -120,7 +120,7 @@ def report_page(
         opened=[stored[name] for name in opened],
         figures=[own for name, own in stored.items() if name not in opened],
         cautions=[told(caution) for caution in caveats(manifest, tables)],
-        rules=list(dict.fromkeys(table.rule for table in tables.values() if table.rule)),
+        rules=_rules(tables),
         splits=[
             (told(name), told(parts))
             for name, parts in (() if split is None or split.frame.empty else split_sentences(split.frame))
@@ -135,6 +135,15 @@ def report_page(
         ],
         further=further_tables(behind.further, behind.altered),
     )
+
+
+def _rules(tables: Mapping[str, Table]) -> dict[str, list[str]]:
+    """The titles of the tables by the rule that made their verdicts, each once."""
+    found: dict[str, list[str]] = {}
+    for table in tables.values():
+        titles = found.setdefault(table.rule, []) if table.rule else [table.title]
+        titles.extend([table.title] if table.title not in titles else [])
+    return found
 
 
 def setting(manifest: Manifest) -> str:

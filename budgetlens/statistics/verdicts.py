@@ -81,8 +81,8 @@ SLOPE = -1
 
 CAUTIONS = {
     TAILS: (
-        "few examples for tails like these: the interval is longer for tails that a sample this small need not show, and "
-        "covers more than it promises where tails are lighter"
+        "few examples for tails like these: rare examples may differ by far more than a sample this small shows; the "
+        "interval allows for them, and is longer than needed where there are none"
     ),
     SKEW: "few examples for this skew: a p of Student's t may be too small",
     REGRESSION: (
@@ -240,6 +240,8 @@ def rule(
         parts.append((found, f"{own.small} {quantity.within(smallest_effect)}"))
     found = ", ".join(part[0] for part in parts)
     little = ", ".join(part[1] for part in parts)
+    relative = isinstance(smallest_effect, Bound) and not math.isnan(smallest_effect.share)
+    share = f"; {quantity.size(smallest_effect)}: of the baseline's mean" if relative else ""
     return (
         f"{found}: the interval leaves out 0 and the corrected p is below {alpha:g}; "
         f"{little}: neither, and the corrected equivalence test is below {alpha:g}; "
@@ -248,7 +250,9 @@ def rule(
         f"a word followed by {small(smallest_effect, quantity)}: both, an effect too small to matter; "
         f"{UNDECIDED} (carried by k examples): an effect by this rule, of fewer than {CAUTIOUS_BELOW} independent examples, "
         "of which so few are more than half of the mean, or whose median or trimmed mean has another sign; "
-        f"{UNDECIDED}: everything else"
+        f"{undecided(Decision('undecided', because=TAILS))}: Student's t would decide, and what is made for long tails "
+        "does not; "
+        f"{UNDECIDED}: everything else{share}"
     )
 
 
