@@ -141,8 +141,13 @@ def test_split_adds_up_and_its_intervals_are_ratios_of_means():
     columns = contrast_values(values, [parts[0], total])
     ratio = ratio_of_means(columns["length"], columns["total"], Inference(seed=7, resamples=499))
     assert (table["share_low"][1], table["share_high"][1]) == pytest.approx((ratio.low, ratio.high))
-    effect = effects_table(long(values), [total], Inference(seed=7, resamples=499)).iloc[0]
-    assert (table["low"][0], table["high"][0]) == pytest.approx((effect["low"], effect["high"]))
+    effects = effects_table(long(values), [total, *parts], Inference(seed=7, resamples=499))
+    # A difference between two treatments has a longer interval than one from doing nothing, in either table.
+    assert [each.between for each in (total, *parts)] == [False, False, True]
+    for end in ("low", "high"):
+        assert table[end].tolist() == pytest.approx(effects[end].tolist())
+    # All of its parts stand beside the total, each with the caution of its own kind.
+    assert table["caution"].str.split("; ").str[0].tolist() == effects["caution"].str.split("; ").str[0].tolist()
 
 
 def test_parts_that_do_not_add_up_are_refused():

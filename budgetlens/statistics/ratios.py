@@ -212,10 +212,14 @@ def _split(
     """One split; the first column of `matrix` is the total."""
     n = matrix.shape[0]
     low = high = np.full(matrix.shape[1], NAN)
+    # The interval of a part is that of the same contrast in a table of effects.
+    between = np.array([each.between for each in (total, *parts)])
     ratios = _ratios(matrix, matrix[:, 0], inference, labels, reference)
     if ratios[0].clusters > 1 and np.isfinite(matrix).all():
-        low, high = tailed_means(matrix, labels, ratios[0].clusters).interval(inference.confidence)
-    caution = joined(*coverage_cautions(ratios[0].clusters))
+        low, high = tailed_means(matrix, labels, ratios[0].clusters, between=between).interval(
+            inference.confidence
+        )
+    cautions = [joined(*coverage_cautions(ratios[0].clusters, between=bool(own))) for own in between]
     effect_of, at_baseline, at_treatment = _difference_of_differences(total)
     rows = []
     for column, (part, ratio) in enumerate(zip([total, *parts], ratios, strict=True)):
@@ -236,7 +240,7 @@ def _split(
                 "share": ratio.ratio,
                 "share_low": NAN if whole else ratio.low,
                 "share_high": NAN if whole else ratio.high,
-                "caution": joined(caution if np.isfinite(low[column]) else "", ratio.caution),
+                "caution": joined(cautions[column] if np.isfinite(low[column]) else "", ratio.caution),
                 "reason": ratio.reason if not whole or np.isnan(ratio.ratio) else "",
             }
         )
