@@ -243,7 +243,7 @@ def test_forest_puts_each_family_in_a_panel_in_order_with_the_numbers_beside_it(
     assert [axis.title.text for axis in figure.select_xaxes()][-1] == (
         "mean paired difference in answer NLL, baseline − treatment (nats)"
     )
-    assert "n = 600 independent examples" in figure.layout.title.subtitle.text
+    assert "n = 600 examples" in figure.layout.title.subtitle.text
 
 
 def test_forest_shades_the_smallest_effect_behind_every_row() -> None:
