@@ -147,7 +147,9 @@ def test_split_adds_up_and_its_intervals_are_ratios_of_means():
     for end in ("low", "high"):
         assert table[end].tolist() == pytest.approx(effects[end].tolist())
     # All of its parts stand beside the total, each with the caution of its own kind.
-    assert table["caution"].str.split("; ").str[0].tolist() == effects["caution"].str.split("; ").str[0].tolist()
+    assert (
+        table["caution"].str.split("; ").str[0].tolist() == effects["caution"].str.split("; ").str[0].tolist()
+    )
 
 
 def test_parts_that_do_not_add_up_are_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,20 @@ def local_run(tmp_path_factory: pytest.TempPathFactory, tiny_directory: Path, in
     return out
 
 
+def wait_for_a_worker_on(node: str) -> None:
+    """Until an actor lives on the node: on a busy machine all parts may be computed before the second one starts."""
+    from ray._private import state
+
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        if any(
+            own["Address"]["NodeID"] == node and own["State"] == "ALIVE" for own in state.actors().values()
+        ):
+            return
+        time.sleep(0.1)
+    raise AssertionError("no worker started on the second node")
+
+
 def test_a_node_that_is_killed_costs_its_parts_alone(
     cluster: Any,
     tmp_path: Path,
@@ -75,6 +90,7 @@ def test_a_node_that_is_killed_costs_its_parts_alone(
         write(directory, *given)
         if len(list((directory.path / "parts").glob("part-*.json"))) == 2:
             (second,) = cluster.worker_nodes
+            wait_for_a_worker_on(second.node_id)
             cluster.remove_node(second, allow_graceful=False)
 
     monkeypatch.setattr(RunDirectory, "write_part", written)

@@ -456,7 +456,7 @@ def test_texts_of_ones_own_are_measured(browser: Browser, address: str, runs: di
     page.click("#measure")
     page.wait_for_selector("#table td:has-text('prefix=own')")
     settled(page)
-    assert page.locator("#table tbody tr").count() == 13 + 6
+    assert page.locator("#table tbody tr").count() == 17 + 8
     assert "the miller of the river" in token_text(page)
     assert "prefix=the+miller" in page.url
     watched.assert_quiet()

@@ -23,6 +23,7 @@ import budgetlens.runs.request as requests
 from budgetlens.command.main import main
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.custom import custom_analysis
+from budgetlens.report.page import foreign
 from budgetlens.runs.files import WriteError
 from budgetlens.runs.manifest import Manifest, RunError
 from budgetlens.runs.model_sweep import SweepError, labels_of, require_different, sweep
@@ -488,8 +489,11 @@ def test_the_command_leaves_tables_figures_and_a_report(
     assert written == {"models", "model_effects", "model_likelihood", "model_shares"}
     assert {path.stem for path in (out / "figures").glob("*.html")} == {"model_effects", "model_likelihood"}
     page = (out / "report.html").read_text()
-    assert "Several models, corpus" in page
-    assert f"{models['bart']}, prefix none→oracle" in page
+    assert f"<dt>models</dt><dd>{foreign(Run.open(out).manifest.model.name)}</dd>" in page
+    # In the picture of the answer, each model beside its effect; which effect it is stands below.
+    picture = page[page.index("<svg") : page.index("</svg>")]
+    assert models["bart"] in picture
+    assert "The query as prefix, with an average over 2 levels of prompt." in page
     assert 'href="#table-model-effects"' in page
     assert 'id="table-model-effects"' in page
     for label in ("t5gemma2", "bart"):
