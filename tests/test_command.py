@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from budgetlens.command.show import print_cells
 from budgetlens.corpora.corpus import read_corpus
 from budgetlens.design.catalogue import available_analyses, find_analysis
 from budgetlens.design.custom import custom_analysis
+from budgetlens.design.intervention import available_interventions
 from budgetlens.model.edit_words import edit_words
 from budgetlens.model.edits import HideKeys
 from budgetlens.model.tokenization import TrialTokenizer
@@ -260,6 +262,32 @@ def test_the_list_holds_what_a_user_chooses_and_writes(capsys: pytest.CaptureFix
     assert "a sweep over models, by default reference" in listed["analyses"]["exp09"]
     assert not any("parameters:" in lines for lines in listed["interventions"].values())
     assert "levels such as: none, decoder@all" in listed["interventions"]["sublayer_removal"]
+
+
+def test_one_thing_is_told_with_levels_that_can_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "interventions", "knockout"]) == 0
+    told = capsys.readouterr().out
+    assert "Level: rows->keys@layers/heads" in told
+    copied = [shlex.split(line)[1] for line in told.splitlines() if line.startswith("  --factor")]
+    cls = available_interventions()["knockout"]
+    assert [level.partition("=")[2] for level in copied] == list(cls.known_levels())
+    for level in copied:
+        cls.parse(level.partition("=")[2])
+
+    assert main(["list", "probes", "generation"]) == 0
+    told = capsys.readouterr().out
+    assert "parameter tokens: int = 32" in told
+    assert "  --probes generation:tokens=32" in told
+    assert "``" not in told
+
+    assert main(["list", "analyses", "exp08"]) == 0
+    told = capsys.readouterr().out
+    plan = find_analysis("exp08").plan("corrected")
+    assert f"corrected: {len(plan.design.cells)} cells, {len(plan.contrasts)} contrasts" in told
+    assert "  prompt: none, random-text, query" in told
+
+    assert main(["list", "corpora", "referense"]) == 2
+    assert "no corpus is called 'referense'. Did you mean 'reference'?" in capsys.readouterr().err
 
 
 def test_an_out_that_can_t_be_made_is_refused_first(

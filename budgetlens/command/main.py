@@ -83,6 +83,9 @@ def make_parser() -> argparse.ArgumentParser:
         "list", help="what there is: analyses, interventions, probes, models, corpora"
     )
     lister.add_argument("kind", nargs="?", choices=KINDS, help="one kind; all without it")
+    lister.add_argument(
+        "name", nargs="?", help="one of the kind: all that can be written of it, with examples"
+    )
     lister.set_defaults(function=list_command)
 
     shower = commands.add_parser(
@@ -294,9 +297,12 @@ def _batch_tokens(text: str) -> int | None:
 
 def list_command(options: argparse.Namespace) -> None:
     """Print what there is."""
-    from budgetlens.command.inventory import inventory, print_inventory
+    from budgetlens.command.inventory import inventory, print_inventory, told_in_full
 
-    print_inventory(inventory((options.kind,) if options.kind else KINDS))
+    if options.name:
+        print(told_in_full(options.kind, options.name))
+    else:
+        print_inventory(inventory((options.kind,) if options.kind else KINDS))
 
 
 def chosen_analysis(options: argparse.Namespace) -> Analysis:
