@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ def connected(engine: Engine, device: str, dtype: str) -> Iterator[Cluster]:
     ours = not ray.is_initialized()
     if ours:
         try:
-            ray.init(address=engine.address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=engine.address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RayError, ValueError, RuntimeError) as error:
             raise RunError(
                 f"no Ray cluster answers at {engine.address or 'this machine'} ({error}); start one with `ray start "
