@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
-from budgetlens.design.intervention import Context, Intervention, intervention
+from budgetlens.design.intervention import intervention
 from budgetlens.model.edits import MeanValues
-from budgetlens.model.trials import Trial
 from budgetlens.registry.labels import Label
-from interventions.levels.edges import EdgeChoice, parse_edges
+from interventions.levels.edited_values import EditedValues
 
 
 @intervention("value_mean")
 @dataclass(frozen=True)
-class ValueMean(Intervention):
+class ValueMean(EditedValues):
     """Put the mean value in the place of those that rows take from keys; the attention stays, unlike in a knockout.
 
     Level: ``rows->keys@layers/heads`` (:mod:`interventions.levels.edges`), or ``none``. The mean is over the keys that
@@ -22,19 +21,12 @@ class ValueMean(Intervention):
     of zero. Source: mean ablation, Wang et al. 2023.
     """
 
+    edit = MeanValues
     sample_levels: ClassVar[tuple[str, ...]] = (
         "decoder->document@all",
         "predicting->document@0%-50%/h1",
         "document->document@all",
     )
-    identity_levels: ClassVar[tuple[str, ...]] = ("none",)
-
-    edges: EdgeChoice | None = None
-
-    @classmethod
-    def parse(cls, level: str) -> Self:
-        """From ``none`` or ``rows->keys@layers/heads``; LevelError with that form otherwise."""
-        return cls(None if level == "none" else parse_edges(level))
 
     @classmethod
     def label(cls, level: str) -> Label:
@@ -43,9 +35,3 @@ class ValueMean(Intervention):
         if own.edges is None:
             return Label("", "no values averaged", rest=True)
         return Label(f"mean values: {own.edges.words}", f"mean values from {own.edges.words}")
-
-    def apply(self, trial: Trial, context: Context) -> Trial:
-        """The trial with these edits besides its others."""
-        if self.edges is None:
-            return trial
-        return replace(trial, edits=(*trial.edits, *self.edges.edits(MeanValues, context)))

@@ -43,11 +43,6 @@ class Document:
     facts: tuple[Fact, ...]
     text: str
 
-    def value_of(self, entity: str, attribute: Attribute) -> str | None:
-        """What it tells of an attribute of an entity; None where it does not."""
-        found = (fact.value for fact in self.facts if (fact.entity, fact.attribute) == (entity, attribute))
-        return next(found, None)
-
 
 @dataclass(frozen=True)
 class Shape:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from itertools import pairwise, product
+from itertools import product
 
 ONSETS = "bdfghjklmnprstvz"
 VOWELS = "aeiou"
@@ -67,10 +67,3 @@ def draw_names(generator: random.Random, part: str, count: int, taken: set[str],
         like = generator.choice(names) if names and generator.random() < near else None
         names.append(draw_name(generator, part, taken, like))
     return names
-
-
-def names_in(pieces: list[str]) -> set[str]:
-    """The invented names among the pieces of a tokenized text: a first syllable and a last one behind it."""
-    first = {"▁" + syllable.capitalize() for syllable in FIRST_SYLLABLES}
-    last = set(LAST_SYLLABLES)
-    return {start[1:] + end for start, end in pairwise(pieces) if start in first and end in last}
