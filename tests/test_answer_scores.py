@@ -42,6 +42,18 @@ def test_500_pairs_against_another_implementation() -> None:
     assert seen == {0.0, 1.0}
 
 
+def test_500_pairs_against_torchmetrics() -> None:
+    """Where torchmetrics is installed, which no requirement of the project asks for; it gives percent in float32."""
+    text = pytest.importorskip("torchmetrics.functional.text")
+    for own, right in pairs(500):
+        found = text.squad(
+            [{"prediction_text": own, "id": "1"}],
+            [{"answers": {"answer_start": [0], "text": [right]}, "id": "1"}],
+        )
+        expected = (float(found["exact_match"]) / 100, float(found["f1"]) / 100)
+        assert (exact_match(own, right), f1(own, right)) == pytest.approx(expected, abs=1e-6), (own, right)
+
+
 @pytest.mark.parametrize(
     ("own", "right", "expected"),
     [

@@ -18,7 +18,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from budgetlens.corpora.corpus import CORPORA, Corpus, corpus_of_rows, read_corpus
+from budgetlens.corpora.corpus import Corpus, corpus_of_rows, read_corpus
+from budgetlens.corpora.known import CORPORA
 from budgetlens.corpora.rows import Selection
 from budgetlens.corpora.sources import CorpusError, rows_of_dataset
 from budgetlens.model.trials import Example

@@ -16,7 +16,8 @@ from budgetlens.model.capture import EditError, Probing, capture
 from budgetlens.model.edits import HideKeys, KeepKeys, RemoveOutput, ReweightKeys, ZeroValues
 from budgetlens.model.observation import probe
 from budgetlens.model.trials import Segment, Trial
-from budgetlens.runs.capturing import Unit, batches, capture_part
+from budgetlens.runs.batches import batches
+from budgetlens.runs.capturing import Unit, capture_part
 from budgetlens.runs.records import Fed
 from interventions.knockout import Knockout
 from interventions.levels.edges import EdgeChoice, parse_edges
@@ -631,7 +632,7 @@ def test_a_run_with_many_edits_is_its_cells_one_by_one(loaded: Models, float32: 
         for index in range(3)
     ]
     for batch_tokens in (150, 100_000):
-        chunks = list(batches(units, batch_tokens))
+        chunks = list(batches([item for unit in units for item in unit.fed], batch_tokens))
         assert sum(map(len, chunks)) == len(cells) * 3
         assert (len(chunks) == 1) == (batch_tokens == 100_000)
         reading = Probing((Likelihood(), Budgets()))

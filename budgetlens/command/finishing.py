@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from budgetlens.corpora.corpus import CORPORA
+from budgetlens.corpora.known import CORPORA
 from budgetlens.report.caveats import caveats
 from budgetlens.report.saving import WAIT, Saved, save, with_cautions
 from budgetlens.report.summary import summary_lines

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from budgetlens.corpora.corpus import CORPORA
+from budgetlens.corpora.known import CORPORA
 from budgetlens.design.analysis import CUSTOM, Analysis
 from budgetlens.design.catalogue import find_analysis, listed_analyses
 from budgetlens.design.intervention import Intervention, available_interventions

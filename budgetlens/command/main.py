@@ -14,6 +14,7 @@ from budgetlens.command import design_options as custom_options
 from budgetlens.command.parsing import FAILED, Parser, any_encoding, chosen_examples, filled, sentence, whole
 from budgetlens.command.stopping import Stopped, stoppable, words_of_memory, words_of_stop
 from budgetlens.comparison import options as compare_options
+from budgetlens.corpora.tasks import TASKS
 from budgetlens.design.schema import FORMATS
 from budgetlens.explorer import command as explorer_command
 from budgetlens.registry.folders import require_own_folders
@@ -247,6 +248,12 @@ def _input_options(parser: argparse.ArgumentParser) -> None:
         "--corpus", metavar="NAME|FILE", help="corpus name or a JSON, JSONL, CSV or Parquet file"
     )
     parser.add_argument(
+        "--task",
+        choices=TASKS,
+        default=TASKS[0],
+        help="what is predicted: the answer, or, to rank a query's passages, the query (default: the answer)",
+    )
+    parser.add_argument(
         "--n", type=_positive, metavar="N", help="number of examples (default: the analysis's)"
     )
     parser.add_argument(
@@ -348,6 +355,7 @@ def show_command(options: argparse.Namespace) -> None:
     request = RunRequest(
         analysis=analysis,
         corpus=options.corpus,
+        task=options.task,
         n=options.n,
         encoder_tokens=options.max_encoder_tokens,
         options=_choices(options, analysis),
@@ -387,6 +395,7 @@ def run_command(options: argparse.Namespace) -> None:
         models=tuple(options.model or ()),
         revision=options.revision,
         corpus=options.corpus,
+        task=options.task,
         n=options.n,
         out=options.out,
         source=options.source,

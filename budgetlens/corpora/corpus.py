@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy
 
+from budgetlens.corpora.known import CORPORA
 from budgetlens.corpora.rows import (
     SCHEMAS,
     Candidate,
@@ -39,6 +40,7 @@ from budgetlens.corpora.sources import (
     rows_of_dataset,
     rows_of_file,
 )
+from budgetlens.corpora.tasks import ANSWER, for_task, known_task
 from budgetlens.model.trials import Example
 from budgetlens.registry.names import printable
 
@@ -46,51 +48,6 @@ from budgetlens.registry.names import printable
 ROWS_NAMED = 5
 #: How many rows are looked at to find out the columns; a row may lack some of them.
 _ROWS_FOR_COLUMNS = 100
-
-
-@dataclass(frozen=True)
-class KnownCorpus:
-    """A corpus with a name: on the hub (``repository``) or shipped with the package (``file``)."""
-
-    name: str
-    description: str
-    repository: str | None = None
-    configuration: str | None = None
-    split: str = "train"
-    file: Path | None = None
-
-
-_REFERENCE = Path(__file__).parents[1] / "reference" / "corpus"
-
-#: The corpora that have a name.
-CORPORA: dict[str, KnownCorpus] = {
-    corpus.name: corpus
-    for corpus in (
-        KnownCorpus(
-            name="reference",
-            description="built-in test part: generated English, four queries a document (MS MARCO schema)",
-            file=_REFERENCE / "test.jsonl",
-        ),
-        KnownCorpus(
-            name="reference-long",
-            description="built-in test part with naturally long documents (plain schema)",
-            file=_REFERENCE / "test_long.jsonl",
-        ),
-        KnownCorpus(
-            name="ms_marco",
-            description="MS MARCO v1.1, validation (non-commercial research; rows are never redistributed)",
-            repository="microsoft/ms_marco",
-            configuration="v1.1",
-            split="validation",
-        ),
-        KnownCorpus(
-            name="neural-bridge",
-            description="neural-bridge/rag-dataset-12000, train (Apache-2.0)",
-            repository="neural-bridge/rag-dataset-12000",
-            split="train",
-        ),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -123,6 +80,7 @@ class Corpus:
     ``padding_sha256`` one of the pool. ``candidates`` counts the usable rows that the examples were
     drawn from. ``asked`` is the name or the absolute path, and ``asked_n`` the number of examples, with which
     :func:`read_corpus` finds it again; ``asked`` is empty of rows that were given in Python, which lie in no file.
+    ``task`` is what the answer is (:mod:`budgetlens.corpora.tasks`).
     """
 
     name: str
@@ -137,6 +95,7 @@ class Corpus:
     seed: int
     asked: str = ""
     asked_n: int | None = None
+    task: str = ANSWER
 
     def without(self, identifiers: Collection[str]) -> Corpus:
         """The corpus of the other examples, in their order: what a file without these rows would hold."""
@@ -162,6 +121,12 @@ class Corpus:
         return _hash(own) if any(own) else ""
 
     @property
+    def other_queries_sha256(self) -> str:
+        """A hash of the other queries of the examples' documents; empty where no document has any."""
+        own = [example.other_queries for example in self.examples]
+        return _hash(own) if any(own) else ""
+
+    @property
     def padding_sha256(self) -> str:
         return _hash(self.padding_pool)
 
@@ -180,6 +145,8 @@ class Corpus:
             f"of {self.rows_read} rows read",
             f"{means}; {len(self.padding_pool)} passages for padding",
         ]
+        if self.task != ANSWER:
+            lines.append(f"task {self.task}: what is predicted, and called the answer, is the query")
         for title, malformed in (("bad rows", True), ("rows outside the selection", False)):
             rejections = [rejection for rejection in self.rejected if rejection.malformed is malformed]
             lines.append(f"{title}: {sum(rejection.count for rejection in rejections)}")
@@ -200,13 +167,15 @@ def read_corpus(
     selection: Selection | None = None,
     revision: str | None = None,
     n_asked: bool = True,
+    task: str = ANSWER,
 ) -> Corpus:
-    """Read a corpus by name (see :data:`CORPORA`) or from a JSON, JSON Lines, CSV or Parquet file.
+    """Read a corpus by name (see :data:`budgetlens.corpora.known.CORPORA`) or from a JSON, JSON Lines, CSV or Parquet file.
 
     ``n`` is the number of examples; None takes every usable row. ``seed`` draws the permutation whose
     first ``n`` candidates are taken. ``selection`` holds the bounds; its defaults are the published ones.
     ``revision`` is a commit or tag of a hub dataset. ``n_asked`` tells whether somebody asked for ``n`` or it is an
-    analysis's default, for the words of warnings alone.
+    analysis's default, for the words of warnings alone. ``task`` says what the answer is
+    (:mod:`budgetlens.corpora.tasks`).
 
     A corpus with fewer than ``n`` usable rows is returned with a warning in it. Raises
     :class:`CorpusError` when the source cannot be read, its columns fit no schema, or no row is usable.
@@ -227,6 +196,7 @@ def read_corpus(
             seed=seed,
             selection=selection,
             n_asked=n_asked,
+            task=task,
         )
         return replace(found, asked=known.name, asked_n=n)
     if revision is not None:
@@ -249,7 +219,14 @@ def read_corpus(
             )
         name, source, asked = path.stem, f"file {path.name}", str(path.resolve())
     found = corpus_of_rows(
-        rows_of_file(path), name=name, source=source, n=n, seed=seed, selection=selection, n_asked=n_asked
+        rows_of_file(path),
+        name=name,
+        source=source,
+        n=n,
+        seed=seed,
+        selection=selection,
+        n_asked=n_asked,
+        task=task,
     )
     return replace(found, asked=asked, asked_n=n)
 
@@ -281,9 +258,11 @@ def corpus_of_rows(
     seed: int = 42,
     selection: Selection | None = None,
     n_asked: bool = True,
+    task: str = ANSWER,
 ) -> Corpus:
     """The corpus of numbered rows: the part of :func:`read_corpus` that all sources share."""
     _check_number(n)
+    task = known_task(task)
     selection = selection or Selection()
     schema, rows = _schema_of(iter(rows), source)
     limit = schema.candidate_limit(n, selection)
@@ -295,6 +274,8 @@ def corpus_of_rows(
     for number, row in rows:
         rows_read += 1
         outcome = schema.judge(row, number, selection)
+        if isinstance(outcome, Candidate):
+            outcome = for_task(outcome, task)
         if isinstance(outcome, Candidate):
             candidates.append(outcome)
         else:
@@ -329,6 +310,7 @@ def corpus_of_rows(
         rows_read=rows_read,
         candidates=len(candidates),
         seed=seed,
+        task=task,
     )
 
 
@@ -356,6 +338,9 @@ def _with_unique_identifiers(candidates: list[Candidate]) -> list[Example]:
     """Examples in candidate order; an identifier that has been used before gets its row number appended."""
     used: set[str] = set()
     examples = []
+    queries: dict[str, dict[str, None]] = {}
+    for candidate in candidates:
+        queries.setdefault(candidate.document, {})[candidate.query] = None
     for candidate in candidates:
         identifier = candidate.identifier
         if identifier in used:
@@ -369,6 +354,9 @@ def _with_unique_identifiers(candidates: list[Candidate]) -> list[Example]:
                 answer=candidate.answer,
                 passages=candidate.unselected,
                 columns=candidate.columns,
+                other_queries=tuple(
+                    query for query in queries[candidate.document] if query != candidate.query
+                ),
             )
         )
     return examples

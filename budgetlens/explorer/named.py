@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from budgetlens.corpora.corpus import CORPORA
+from budgetlens.corpora.known import CORPORA
 from budgetlens.runs.known_models import KNOWN_MODELS
 from budgetlens.runs.manifest import Manifest
 

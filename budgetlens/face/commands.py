@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from budgetlens.corpora.corpus import Corpus
+from budgetlens.corpora.tasks import ANSWER
 from budgetlens.design.analysis import CUSTOM, Analysis
 from budgetlens.design.catalogue import available_analyses
 from budgetlens.design.custom import custom_analysis
@@ -36,6 +37,7 @@ def command_of(request: RunRequest, corpus: Corpus | None, model: LoadedModel | 
         return (_call(request, corpus, model),)
     options = request.options
     further = {
+        "--task": None if request.task == ANSWER else request.task,
         "--seed": options.seed,
         "--protocol": options.protocol,
         "--layers": None if options.layers is None else ",".join(map(str, options.layers)),

@@ -14,6 +14,7 @@ from budgetlens.corpora.corpus import Corpus, corpus_of_rows
 from budgetlens.corpora.own_rows import as_drawn
 from budgetlens.corpora.rows import IDENTIFIERS, identifier_column
 from budgetlens.corpora.sources import CorpusError
+from budgetlens.corpora.tasks import ANSWER
 from budgetlens.face.arguments import optional_number, seed_given, text_given, told
 from budgetlens.registry.characters import is_broken
 
@@ -23,12 +24,16 @@ COLUMNS = ("query", "document", "answer")
 DEEPEST = 50
 
 
-def read_corpus(name_or_path: str | Path, n: int | None = 24, *, seed: int = 42) -> Corpus:
+def read_corpus(
+    name_or_path: str | Path, n: int | None = 24, *, seed: int = 42, task: str = ANSWER
+) -> Corpus:
     """The first ``n`` examples of a seeded permutation of a corpus: the selection of a run with that seed.
 
     ``name_or_path`` is ``reference`` or ``reference-long`` (built in), ``ms_marco`` or ``neural-bridge`` (from the hub),
     or a JSON, JSON Lines, CSV or Parquet file with the columns query, document, answer or those of one of these corpora.
-    ``n`` None takes every usable row. ``seed`` is that of the runs and measurements with this corpus as well.
+    ``n`` None takes every usable row. ``seed`` is that of the runs and measurements with this corpus as well. ``task``
+    ``rerank`` takes rows with several passages, whose query is then what is predicted: the probe ``reranking`` ranks the
+    passages by it.
 
     Raises:
         CorpusError: what can't be read, has other columns, or no usable row; the message says what to do.
@@ -46,15 +51,23 @@ def read_corpus(name_or_path: str | Path, n: int | None = 24, *, seed: int = 42)
             f"a corpus is read by its name or from a file, such as 'reference' or 'mine.jsonl'; got {told(name_or_path)}"
         )
     n, seed = _asked(n, seed)
-    return corpora.read_corpus(name_or_path, n=n, seed=seed)
+    return corpora.read_corpus(name_or_path, n=n, seed=seed, task=task)
 
 
-def corpus(rows: Sequence[Mapping[str, Any]] | pd.DataFrame, *, name: str = "rows", seed: int = 42) -> Corpus:
+def corpus(
+    rows: Sequence[Mapping[str, Any]] | pd.DataFrame,
+    *,
+    name: str = "rows",
+    seed: int = 42,
+    task: str = ANSWER,
+) -> Corpus:
     """The corpus of rows in memory: dicts, or a DataFrame, with query, document and answer; one example a row, in order.
 
     A row may name its example in the column ``id`` (each name once; else it is ``row-1``, ``row-2``, …) and give other
-    texts for padding in ``passages``, a list. Further columns are kept: ``example["surrogate"]``. A missing value of a
-    DataFrame is a column that the row does not have. ``seed`` is that of the runs and measurements with this corpus.
+    texts for padding in ``passages``, a list, which are also what its document is ranked among. Further columns are kept:
+    ``example["surrogate"]``. A missing value of a
+    DataFrame is a column that the row does not have. ``seed`` is that of the runs and measurements with this corpus,
+    ``task`` as of :func:`read_corpus`.
 
     Raises:
         CorpusError: no rows, a column or value that is missing or no text, or two examples of one name; all of it is
@@ -83,6 +96,7 @@ def corpus(rows: Sequence[Mapping[str, Any]] | pd.DataFrame, *, name: str = "row
         source=f"{len(records)} row{'' if len(records) == 1 else 's'} given in Python",
         n=None,
         seed=seed,
+        task=task,
     )
     if found.rejected:
         reasons = "; ".join(rejection.words for rejection in found.rejected)

@@ -36,10 +36,12 @@ from budgetlens.model.observation import (
 from budgetlens.model.token_attention import token_texts
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.registry.names import name_of
-from budgetlens.runs.capturing import capture_fed, capture_records
+from budgetlens.runs.batches import capture_fed
+from budgetlens.runs.capturing import capture_records
 from budgetlens.runs.examples_shown import notes_on, notes_on_input
 from budgetlens.runs.known_models import short_name
 from budgetlens.runs.memory import is_out_of_memory
+from budgetlens.runs.ranking import ranking_records
 from budgetlens.runs.records import KEYS, Fed
 
 if TYPE_CHECKING:
@@ -296,6 +298,8 @@ class Reading:
             ) from error
         self._answers.update({answer.probe: answer for answer in captured.answers})
         tables = capture_records([self.fed], captured)
+        # Of texts that have no other passages: there is nothing to rank, and that is what the records say.
+        tables |= ranking_records(self.loaded, [self.fed], captured, Probing(tuple(probes)))
         for probe in probes:
             if name_of(probe) in tables:
                 self._measured.append((probe, _frame(tables[name_of(probe)])))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from budgetlens.corpora.corpus import Corpus
+from budgetlens.corpora.tasks import ANSWER
 from budgetlens.design.analysis import CUSTOM, Analysis
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.custom import custom_analysis
@@ -98,6 +99,7 @@ def run(
         analysis=chosen,
         models=names,
         corpus=_named(corpus),
+        task=corpus.task if isinstance(corpus, Corpus) else ANSWER,
         n=_count(corpus, n),
         out=None if out is None else path_given("out", out),
         source=source.path

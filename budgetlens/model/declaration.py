@@ -35,7 +35,8 @@ class Declaration:
     of which a part of it is no news. ``drawn`` says how means are drawn: ``map`` (layer × category, a panel per cell),
     ``ledger`` (parts of a whole by role, one stack of bands a panel) or ``mass`` (an entropy against the mass that it
     is of). ``heading`` and ``plural`` are the short form of its label and the one within a sentence. ``shown`` is False
-    for records that only the tables of one study read. ``usual`` probes are read by designs that name none.
+    for records that only the tables of one study read. ``usual`` probes are read by designs that name none, those of a
+    ``task`` by all of its runs (:mod:`budgetlens.corpora.tasks`).
 
     ``adds_heads`` says that a value over heads is their sum and no mean; what no head writes has the head -1.
     ``contributes`` says that its records are what rows take from each role and from what is no key: readings show those of
@@ -81,6 +82,7 @@ class Declaration:
     outcome: bool = False
     by_token: bool = False
     usual: bool = False
+    task: str = ""
 
     def __post_init__(self) -> None:
         if self.outcome and (self.axis or self.tested is None or len(self.quantities) != 1):

@@ -244,6 +244,23 @@ class CandidateProbe(Protocol):
         ...
 
 
+class PassageProbe(Protocol):
+    """Compares the document with the other passages of its example and yields quantities per example."""
+
+    @property
+    def declares(self) -> Declaration:
+        """What its records are: one row per example and cell, without an axis."""
+        ...
+
+    def observe_passages(self, document: float, others: Sequence[float]) -> Mapping[str, float]:
+        """The declared quantities by name, from the answer's mean NLL in nats per token given the document, and given each
+        other passage in its place.
+
+        ``others`` is empty where the example has none; a quantity is NaN where it is undefined then.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class GeneratedAnswer:
     """What the model answers in one cell, and what would be right.
@@ -310,6 +327,7 @@ AnyProbe: TypeAlias = (
     | AnswerProbe
     | GenerationProbe
     | CandidateProbe
+    | PassageProbe
 )
 
 
@@ -418,6 +436,11 @@ class Probing:
         """The probes that compare the answer with other candidates."""
         return tuple(probe for probe in self.probes if hasattr(probe, "observe_candidates"))  # type: ignore[misc]
 
+    @property
+    def of_passages(self) -> tuple[PassageProbe, ...]:
+        """The probes that compare the document with other passages."""
+        return tuple(probe for probe in self.probes if hasattr(probe, "observe_passages"))  # type: ignore[misc]
+
     def reads(self, site: Site) -> bool:
         """Whether any probe reads ``site``."""
         return bool(self.of_attention) and self.has(site.layer)
@@ -456,6 +479,11 @@ def outcome_name(declared: Mapping[str, Declaration]) -> str:
             "every run: correct the others, or install budgetlens again"
         )
     return found[0]
+
+
+def probes_of_task(task: str) -> tuple[str, ...]:
+    """The probes that every run of a task reads, whatever else it does."""
+    return tuple(name for name, made in available_probes().items() if made.declares.task == task)
 
 
 def usual_probes() -> tuple[str, ...]:

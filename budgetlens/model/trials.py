@@ -30,6 +30,7 @@ class Example:
 
     ``passages`` are other passages of the same source row (not selected): material for padding. ``columns`` are the
     further columns of the row with their values, in its order: ``example["surrogate"]`` is the value of one.
+    ``other_queries`` are the queries of the corpus's other rows with the same document, in their order.
 
     Examples:
         >>> from budgetlens import Example
@@ -44,6 +45,19 @@ class Example:
     passages: tuple[str, ...] = ()
     # Values may be lists, which have no hash; equality compares them.
     columns: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
+    other_queries: tuple[str, ...] = ()
+
+    @property
+    def with_other_passages(self) -> tuple[Example, ...]:
+        """The example with each of its other passages for a document: what the document is ranked among.
+
+        Every text that is not the document counts once, an empty one not at all. The others' passages are the rest.
+        """
+        texts = dict.fromkeys(text for text in self.passages if text.strip() and text != self.document)
+        return tuple(
+            replace(self, document=text, passages=tuple(other for other in texts if other != text))
+            for text in texts
+        )
 
     @property
     def right_answers(self) -> tuple[str, ...]:

@@ -32,7 +32,8 @@ REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "probe": ("declares", "categories", "observe"),
     }
 )
-#: What it may have instead: a probe of answers, of sublayers, of the residual stream, of generated answers, of candidates.
+#: What it may have instead: a probe of answers, of sublayers, of the residual stream, of generated answers, of candidates,
+#: of passages.
 _ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
     {
         "probe": (
@@ -41,6 +42,7 @@ _ALTERNATIVES: Mapping[str, tuple[tuple[str, ...], ...]] = MappingProxyType(
             ("declares", "categories", "keep", "observe_stream"),
             ("declares", "decoding", "observe_generated"),
             ("declares", "observe_candidates"),
+            ("declares", "observe_passages"),
             ("declares", "categories", "observe_mixing"),
             ("declares", "categories", "reads_stack", "observe_layer"),
         )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
-from budgetlens.model.batching import EncoderKey, encoder_key, make_batch, with_donors
-from budgetlens.model.capture import Capture, Probing, capture
-from budgetlens.model.loaded import LoadedModel, pad_token
+from budgetlens.model.batching import encoder_key, with_donors
+from budgetlens.model.capture import Capture, Probing
+from budgetlens.model.loaded import LoadedModel
+from budgetlens.runs.batches import batches, capture_fed
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.memory import free_memory, is_out_of_memory
+from budgetlens.runs.ranking import ranking_records
 from budgetlens.runs.records import (
     Fed,
     answer_records,
@@ -40,6 +41,13 @@ class Unit:
         return len({encoder_key(donor) for item in self.fed for donor in with_donors(item.trial)[1:]})
 
     @property
+    def others(self) -> int:
+        """Positions of what is ranked beside the trials: their documents' other passages."""
+        return sum(
+            len(other.encoder_ids) + len(other.decoder_ids) for item in self.fed for other in item.others
+        )
+
+    @property
     def decoder_length(self) -> int:
         """Longest decoder input."""
         return max(len(item.trial.decoder_ids) for item in self.fed)
@@ -64,7 +72,7 @@ def capture_part(
     sentence. Raises RunError where one trial alone does not fit.
     """
     collected: dict[str, list[pa.Table]] = {}
-    waiting = list(batches(part, batch_tokens))
+    waiting = list(batches([item for unit in part for item in unit.fed], batch_tokens))
     while waiting:
         fed = waiting.pop(0)
         records = _records_that_fit(model, fed, reading, rows)
@@ -86,7 +94,8 @@ def _records_that_fit(
 ) -> dict[str, pa.Table] | None:
     """Records of one batch, by kind; None where several trials together have no room in memory."""
     try:
-        return capture_records(fed, capture_fed(model, fed, reading, rows))
+        captured = capture_fed(model, fed, reading, rows)
+        return {**capture_records(fed, captured), **ranking_records(model, fed, captured, reading)}
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -99,18 +108,6 @@ def _records_that_fit(
             ) from error
     # Here, where the error and all that its frames hold are gone.
     return None
-
-
-def capture_fed(model: LoadedModel, fed: Sequence[Fed], reading: Probing, rows: str) -> Capture:
-    """One batch of what was fed, in the family's own layout. Raises as :func:`budgetlens.model.capture.capture` does."""
-    batch = make_batch(
-        [item.trial for item in fed],
-        pad_token=pad_token(model),
-        rows=rows,
-        device=model.device,
-        pack=model.family.packs,
-    )
-    return capture(model, batch, reading)
 
 
 def capture_records(fed: Sequence[Fed], captured: Capture) -> dict[str, pa.Table]:
@@ -126,30 +123,3 @@ def capture_records(fed: Sequence[Fed], captured: Capture) -> dict[str, pa.Table
     for compared in captured.candidates:
         tables[compared.probe] = candidate_records(fed, compared)
     return tables
-
-
-def batches(part: Sequence[Unit], batch_tokens: int) -> Iterator[list[Fed]]:
-    """The trials of a part in batches of about ``batch_tokens`` padded positions; those of one pass adjoin."""
-    items = [item for unit in part for item in unit.fed]
-    chunk: list[Fed] = []
-    donors: set[EncoderKey] = set()
-    width = 0
-    for item in sorted(items, key=_by_encoder_pass(items)):
-        passes = {encoder_key(donor): donor for donor in with_donors(item.trial)[1:]}
-        own = len(item.trial.encoder_ids) + len(item.trial.decoder_ids)
-        own = max(own, *(len(donor.encoder_ids) for donor in passes.values()), 0)
-        rows = len(chunk) + 1 + len(donors | passes.keys())
-        if chunk and max(width, own) * rows > batch_tokens * 1.25:
-            yield chunk
-            chunk, donors, width = [], set(), 0
-        chunk.append(item)
-        donors |= passes.keys()
-        width = max(width, own)
-    yield chunk
-
-
-def _by_encoder_pass(items: Sequence[Fed]) -> Any:
-    first: dict[Any, int] = {}
-    for index, item in enumerate(items):
-        first.setdefault(encoder_key(item.trial), index)
-    return lambda item: first[encoder_key(item.trial)]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
+from budgetlens.corpora.tasks import ANSWER
 from budgetlens.design.analysis import Analysis
 from budgetlens.design.catalogue import analysis_of
 from budgetlens.model.trials import CUT_DOCUMENT
@@ -65,7 +66,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class CorpusFacts:
-    """The corpus of a run, and what the user asked for: a name or file, and a number of examples (None: the default)."""
+    """The corpus of a run, and what the user asked for: a name or file, a number of examples (None: the default), a task."""
 
     name: str
     n: int
@@ -74,6 +75,7 @@ class CorpusFacts:
     description: str = ""
     asked: str | None = None
     asked_n: int | None = None
+    task: str = ANSWER
 
 
 @dataclass(frozen=True)
@@ -356,6 +358,7 @@ def _corpus(table: Mapping[str, Any]) -> CorpusFacts:
         description=_maybe(_text, table, "description", "corpus.") or "",
         asked=_maybe(_text, asked, "corpus", "corpus.asked."),
         asked_n=_maybe(_whole, asked, "n", "corpus.asked."),
+        task=_maybe(_text, table, "task", "corpus.") or ANSWER,
     )
 
 

@@ -55,7 +55,7 @@ def measured(
     require_feasible(design, corpus, tokenizer, options.seed)
     if reading.of_generation:
         require_generable(design, corpus, tokenizer, options.seed)
-    feeding = feeding_of(design.cells, corpus, tokenizer, options.seed)
+    feeding = feeding_of(design.cells, corpus, tokenizer, options.seed, passages=bool(reading.of_passages))
     for words in (
         *left_out_words(feeding.left_out, len(corpus.examples)),
         *feeding.cautions(design.cells, tokenizer, options.seed),

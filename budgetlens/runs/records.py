@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +27,15 @@ KEYS = ("example", "cell")
 class Fed:
     """One trial with the name of its cell, as it was fed to the model, and the factors that change nothing in it.
 
-    ``same_as`` is the first cell that feeds the same for this example; empty where nobody asked.
+    ``same_as`` is the first cell that feeds the same for this example; empty where nobody asked. ``others`` is what the
+    cell feeds with the example's other passages in the place of its document; empty where nobody ranks them.
     """
 
     cell: str
     trial: TokenizedTrial
     idle: tuple[str, ...] = ()
     same_as: str = ""
+    others: tuple[TokenizedTrial, ...] = ()
 
     @property
     def example(self) -> str:
@@ -107,6 +109,23 @@ def candidate_records(fed: Sequence[Fed], observation: CandidateObservation) -> 
     """What a probe of candidates saw: one row per trial, its quantities; NaN where an example has no other candidate."""
     values = {name: pa.array(own, pa.float64()) for name, own in observation.values.items()}
     return pa.table({**_keys(fed), **values})
+
+
+def passage_records(
+    fed: Sequence[Fed], values: Mapping[str, Sequence[float]], losses: Sequence[Sequence[float]]
+) -> pa.Table:
+    """What a probe of passages saw: one row per trial, its quantities, then ``passage_nll``, of the document first.
+
+    ``losses`` are the mean NLL of each trial's answer in nats per token under every passage; quantities are NaN where an
+    example has no other passage.
+    """
+    return pa.table(
+        {
+            **_keys(fed),
+            **{name: pa.array(own, pa.float64()) for name, own in values.items()},
+            "passage_nll": pa.array(losses, pa.list_(pa.float64())),
+        }
+    )
 
 
 def generated_records(fed: Sequence[Fed], observation: GeneratedObservation) -> pa.Table:

@@ -11,13 +11,14 @@ from typing import Any
 
 from budgetlens.corpora.corpus import Corpus, read_corpus
 from budgetlens.corpora.places import place_of
+from budgetlens.corpora.tasks import ANSWER
 from budgetlens.design.analysis import Analysis
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.design.reach import require_feasible
 from budgetlens.model.devices import chosen_device
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import limited, load_model, load_trial_tokenizer
-from budgetlens.model.observation import chosen_probes, read_probes
+from budgetlens.model.observation import chosen_probes, probes_of_task, read_probes
 from budgetlens.model.tokenization import Limits, TrialTokenizer
 from budgetlens.registry.names import printable
 from budgetlens.runs.engines.choice import LOCAL, Engine
@@ -47,13 +48,15 @@ class RunRequest:
     and ``encoder_tokens`` None take the analysis's. ``out`` None takes a directory under ``runs`` named after
     the run's identity. ``source`` is the finished run that a re-analysis reads.
     ``choices`` is what is chosen of the statistics. ``tokens`` is the number of first examples whose attention is kept
-    token by token, or the identifiers of some. ``engine`` is where parts are computed.
+    token by token, or the identifiers of some. ``engine`` is where parts are computed. ``task`` is what the answer is
+    (:mod:`budgetlens.corpora.tasks`); its probes are read besides those that are chosen.
     """
 
     analysis: Analysis
     models: tuple[str, ...] = ()
     revision: str | None = None
     corpus: str | None = None
+    task: str = ANSWER
     n: int | None = None
     out: Path | None = None
     source: Path | None = None
@@ -66,6 +69,14 @@ class RunRequest:
     engine: Engine = LOCAL
     quiet: bool = False
     command: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        plan, named = self.analysis.plan(self.options.protocol), self.options.probes
+        known = {text.partition(":")[0] for text in named or plan.probes}
+        further = tuple(name for name in probes_of_task(self.task) if name not in known)
+        if further:
+            options = replace(self.options, probes=(*(named or plan.probes), *further))
+            object.__setattr__(self, "options", options)
 
     @property
     def chosen_models(self) -> tuple[str, ...]:
@@ -100,6 +111,7 @@ class RunRequest:
             n=self.analysis.n if self.n is None else self.n,
             seed=self.seed,
             n_asked=self.n is not None,
+            task=self.task,
         )
         print(corpus.describe(), file=sys.stderr)
         return corpus
@@ -211,6 +223,7 @@ def _refuse_other(request: RunRequest, manifest: Manifest) -> None:
         "model (--model)": request.models or None,
         "corpus (--corpus)": request.corpus,
         "n (--n)": request.n,
+        "task (--task)": None if request.task == ANSWER else request.task,
         "engine (--engine, --workers)": None if request.engine == LOCAL else request.engine,
     }
     given = [name for name, value in asked.items() if value is not None]

@@ -100,7 +100,14 @@ def run_analysis(
         )
         keep_rows(directory, corpus)
         cells, tokenizer = plan.design.cells, model.trial_tokenizer
-        feeding = feeding_of(cells, corpus, tokenizer, options.seed, progress=progress)
+        feeding = feeding_of(
+            cells,
+            corpus,
+            tokenizer,
+            options.seed,
+            passages=bool(reading.of_passages),
+            progress=progress,
+        )
         units = [Unit(fed) for fed in feeding.fed]
         cautions = list(feeding.cautions(cells, tokenizer, options.seed))
         details = {"left_out": feeding.left_out, "cautions": cautions}
@@ -149,6 +156,7 @@ def plan_parts(units: Sequence[Unit], batch_tokens: int) -> list[list[Unit]]:
     for index in order:
         unit = units[index]
         size = len(unit.fed) * (unit.encoder_length + unit.decoder_length) + unit.donors * unit.encoder_length
+        size += unit.others
         if not parts or used + size > batch_tokens:
             parts.append([])
             used = 0
@@ -199,6 +207,7 @@ def run_identity(
         "start": [list(start) for start in _starts(plan, model)],
         "corpus": corpus.sha256,
         **_if_any("columns", corpus.columns_sha256),
+        **_if_any("other_queries", corpus.other_queries_sha256),
         "padding_pool": corpus.padding_sha256,
         "seed": options.seed,
         "layers": list(options.layers) if options.layers is not None else "all",
@@ -327,6 +336,7 @@ def corpus_details(corpus: Corpus) -> dict[str, Any]:
         "n": len(corpus.examples),
         "description": corpus.describe(),
         "asked": {"corpus": corpus.asked, "n": corpus.asked_n},
+        "task": corpus.task,
     }
 
 

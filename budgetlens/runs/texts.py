@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from budgetlens.corpora.corpus import CORPORA, Corpus, home_expanded, read_corpus
+from budgetlens.corpora.corpus import Corpus, home_expanded, read_corpus
+from budgetlens.corpora.known import CORPORA
 from budgetlens.runs.manifest import Manifest
 
 
@@ -36,7 +37,7 @@ def read_texts(
             continue
         for count in dict.fromkeys(counts):
             try:
-                corpus = read_corpus(source, n=count, seed=manifest.seed)
+                corpus = read_corpus(source, n=count, seed=manifest.seed, task=given.task)
             except (ValueError, OSError, ModuleNotFoundError) as error:
                 reasons.append(f"{source}: {_first_line(error)}")
                 break
