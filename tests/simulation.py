@@ -2,7 +2,8 @@
 
 Populations are differences of answer NLL between a baseline and conditions, resampled with replacement: centred on 0 they
 tell how often a direction is claimed that is not there; moved to the smallest difference that matters, how often *no effect*
-is; moved beyond it, how often what is there is found. The project's tests hold one population
+is; moved beyond it, how often what is there is found. Outcomes between 0 and 1 have distributions made to mislead
+(:mod:`tests.simulation_bounded`). The project's tests hold one population
 (``tests/populations/differences.csv``); ``--populations FOLDER`` reads every CSV file of a folder, of which the first column
 of values is the baseline, and judges ratios, interactions and families besides. ``--heads RUN`` takes the shares of a
 finished run. Everything is seeded.

@@ -17,6 +17,7 @@ from budgetlens.statistics.locations import TRIMMED_FROM, locations
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.tails import PER_ASYMMETRY, UNITS
 from budgetlens.tables.probes import headline_shares
+from tests import simulation_bounded
 from tests.simulation import (
     SIZES,
     Population,
@@ -53,6 +54,8 @@ def run(options: argparse.Namespace) -> None:
     _show("Median and trimmed mean, coverage", pd.DataFrame(_locations(every, seed)))
     documents = [_of_documents(each, seed) for each in every]
     _show(f"Differences of {DOCUMENTS} documents of 1 to 12 examples", pd.DataFrame(documents))
+    bounded = simulation_bounded.table(simulation_bounded.UNITS, count, seed)
+    _show("Outcomes between 0 and 1, the worst population", simulation_bounded.summary(bounded))
     if options.populations:
         crossed = list(interactions(options.populations))
         rows = table(list(itertools.product(crossed, SIZES)), count, seed)

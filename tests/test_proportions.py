@@ -109,4 +109,3 @@ def test_a_binary_outcome_is_compared_by_proportions() -> None:
         records(before, after / 2), [contrast], Inference(seed=1).of(RIGHT), quantity=RIGHT
     ).iloc[0]
     assert halves["p"] != row["p"]
-    assert halves["caution"] != ""

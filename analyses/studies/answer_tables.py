@@ -10,7 +10,8 @@ from scipy import stats
 
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import contrast_values, wide_cells
-from budgetlens.statistics.paired import PairedEffect, one_sample_effects
+from budgetlens.statistics.effects import contrast_effects
+from budgetlens.statistics.paired import PairedEffect
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.presentation import Table, documents_resampled, sample, shares_documents
@@ -25,27 +26,30 @@ def beside_likelihood(run: Run, effects: Sequence[str]) -> Table:
     """
     contrasts = [own for own in run.plan.contrasts if own.name in effects]
     gains: dict[str, pd.DataFrame] = {}
+    found: dict[str, list[tuple[PairedEffect, float]]] = {}
     for name, declared in run.declarations.items():
         for quantity in declared.effects_of(name).values() if not declared.axis else ():
             records = run.outcomes if declared.outcome else run.records(name)
-            values = contrast_values(wide_cells(records, quantity.name, missing="drop"), contrasts)
-            gains[quantity.label] = values * _sign(quantity)
+            wide = wide_cells(records, quantity.name, missing="drop")
+            gains[quantity.label] = contrast_values(wide, contrasts) * _sign(quantity)
+            effects = contrast_effects(
+                wide,
+                contrasts,
+                run.inference.of(quantity),
+                quantity,
+                missing="drop",
+                sign_flips=False,
+            )
+            found[quantity.label] = [(effect, _sign(quantity)) for effect in effects]
     likelihood = next(iter(gains.values()))
     rows = []
     for label, values in gains.items():
-        found = one_sample_effects(
-            values.to_numpy(),
-            run.inference,
-            clusters=run.inference.labels(values.index),
-            missing="drop",
-            sign_flips=False,
-        )
-        for place, (contrast, effect) in enumerate(zip(contrasts, found, strict=True)):
+        for place, (contrast, (effect, sign)) in enumerate(zip(contrasts, found[label], strict=True)):
             rows.append(
                 {
                     "contrast": contrast.name,
                     "quantity": label,
-                    **_described(effect),
+                    **_described(effect, sign),
                     "agreement": _agreement(likelihood.iloc[:, place], values.iloc[:, place]),
                 }
             )
@@ -59,13 +63,14 @@ def _sign(quantity: Quantity) -> float:
     return -1.0 if quantity.better == "higher" else 1.0
 
 
-def _described(effect: PairedEffect) -> dict[str, object]:
+def _described(effect: PairedEffect, sign: float) -> dict[str, object]:
+    ends = sorted((sign * effect.low, sign * effect.high))
     return {
         "n": effect.n,
         "clusters": effect.clusters,
-        "mean": effect.mean_difference,
-        "low": effect.low,
-        "high": effect.high,
+        "mean": sign * effect.mean_difference,
+        "low": ends[0],
+        "high": ends[1],
         "caution": effect.caution,
         "reason": effect.reason,
     }
@@ -90,7 +95,7 @@ def _presented(run: Run, frame: pd.DataFrame) -> Table:
         correction="none",
         seed=run.seed,
         notes=(
-            "95 % intervals made for long tails",
+            "95 % intervals as in the tables of effects: made for long tails, or for values between 0 and 1",
             *documents_resampled(shares_documents(frame)),
             CAUTION_RULE,
             "agreement: Spearman's correlation, over examples, of the gain and the gain in likelihood",

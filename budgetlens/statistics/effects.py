@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from budgetlens.statistics.adjustment import Correction, adjusted_p
+from budgetlens.statistics.bounded import Range, of_bounded
 from budgetlens.statistics.contrasts import (
     Contrast,
     comparison,
@@ -28,6 +29,7 @@ from budgetlens.statistics.contrasts import (
 from budgetlens.statistics.decisions import decide, joined
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import Missing, PairedEffect, one_sample_effects, paired_effect
+from budgetlens.statistics.paired_inputs import unit_labels
 from budgetlens.statistics.proportions import counts_of, of_proportions
 from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.ratios import Ratio, decomposition, ratio_of_means, split_of_means
@@ -74,8 +76,9 @@ def effects_table(
         contrasts: comparisons, main effects, interactions; each is valued per example first.
         inference: its correction corrects the p of the mean; "bonferroni" shows the t-test p corrected, as published,
             and decides by the other; its clusters give cluster-robust statistics.
-        quantity: what is compared; which way is better gives the verdict its words. Of a binary one, two cells are compared
-            by McNemar's exact test and Newcombe's interval, where examples share no documents.
+        quantity: what is compared; which way is better gives the verdict its words. A bounded one has intervals within its
+            bounds (:mod:`budgetlens.statistics.bounded`); of a binary one, two cells are compared by McNemar's exact test
+            and Newcombe's interval, where examples share no documents.
         missing: "refuse" raises on unpaired examples and gives NaN with a reason where a value is not finite;
             "drop" leaves such examples out and counts them in `reason`.
 
@@ -95,24 +98,73 @@ def effects_table(
     used = nll[nll["cell"].isin(needed)] if "cell" in nll.columns else nll
     wide = wide_cells(used, quantity.name, missing=missing)
     tokens, tokens_reason = _answer_tokens(used, wide.index)
-    effects = one_sample_effects(
-        contrast_values(wide, contrasts).to_numpy(),
-        inference,
-        references=reference_means(wide, contrasts),
-        weights=tokens,
-        clusters=inference.labels(wide.index),
-        between=np.array([contrast.between for contrast in contrasts]),
-        missing=missing,
-    )
-    if quantity.binary and inference.labels(wide.index) is None:
-        effects = [
-            _of_two_cells(effect, wide, contrast, inference.confidence)
-            for effect, contrast in zip(effects, contrasts, strict=True)
-        ]
+    effects = contrast_effects(wide, contrasts, inference, quantity, weights=tokens, missing=missing)
     table = _rows(contrasts, effects, wide)
     if tokens_reason:
         table["withheld"] = [joined(withheld, tokens_reason) for withheld in table["withheld"]]
     return with_verdicts(table, inference, quantity)
+
+
+def contrast_effects(
+    wide: pd.DataFrame,
+    contrasts: Sequence[Contrast],
+    inference: Inference,
+    quantity: Quantity,
+    *,
+    weights: NDArray[np.float64] | None = None,
+    missing: Missing = "refuse",
+    sign_flips: bool = True,
+) -> list[PairedEffect]:
+    """The statistics of each contrast, as they fit the quantity: with tails, bounded, or of proportions.
+
+    Args:
+        wide: one row per example and one column per cell (:func:`wide_cells`).
+        contrasts: of these cells.
+        inference: as of :func:`effects_table`, and so ``quantity`` and ``missing``.
+        weights: answer tokens per example; None leaves the token-weighted mean out.
+        sign_flips: False leaves out p_sign_flip, and saves its time.
+    """
+    values, labels = contrast_values(wide, contrasts), inference.labels(wide.index)
+    effects = one_sample_effects(
+        values.to_numpy(),
+        inference,
+        references=reference_means(wide, contrasts),
+        weights=weights,
+        clusters=labels,
+        sign_flips=sign_flips,
+        between=np.array([contrast.between for contrast in contrasts]),
+        missing=missing,
+    )
+    if not quantity.bounded:
+        return effects
+    fitting = []
+    for place, (effect, contrast) in enumerate(zip(effects, contrasts, strict=True)):
+        reach = sum(weight for weight in contrast.weights.values() if weight > 0)
+        own = values.iloc[:, place].to_numpy()
+        found = bounded_effect(effect, own, Range(-reach, reach), labels, inference.confidence)
+        if quantity.binary and labels is None:
+            found = _of_two_cells(found, wide, contrast, inference.confidence)
+        fitting.append(found)
+    return fitting
+
+
+def bounded_effect(
+    effect: PairedEffect,
+    values: NDArray[np.float64],
+    within: Range,
+    clusters: NDArray | None,
+    confidence: float,
+) -> PairedEffect:
+    """The effect of one column of values, shape [examples], by what fits a bounded one; it is of those that are finite.
+
+    One that was refused for what is missing stays so.
+    """
+    finite = np.isfinite(values)
+    if effect.n != finite.sum():
+        return effect
+    labels = unit_labels(clusters, len(values))
+    own = None if labels is None else pd.factorize(labels[finite])[0]
+    return of_bounded(effect, values[finite], within, own, confidence)
 
 
 def _of_two_cells(

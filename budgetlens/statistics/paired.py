@@ -31,6 +31,11 @@ LARGEST_SHARE = 0.05
 #: Units from which on the interval of d_z, whose spread has tails of its own, covers what it promises.
 D_Z_FROM = 5_000
 NAN = float("nan")
+#: Why a mean has no interval of its own where nothing varies: its examples, or the documents that they share.
+UNVARIED = (
+    "all differences are equal: nothing to estimate an interval or a test from",
+    "all documents have equal differences: nothing to estimate an interval or a test from",
+)
 
 
 @dataclass(frozen=True)
@@ -224,10 +229,7 @@ def _finite_effects(
     if units < 2:
         why = "one example: no interval, no test" if n == 1 else "one document: no interval, no test"
         return [replace(effect, reason=why) for effect in described]
-    effects = [
-        replace(effect, reason="all differences are equal: nothing to estimate an interval or a test from")
-        for effect in described
-    ]
+    effects = [replace(effect, reason=UNVARIED[0]) for effect in described]
     usable = np.flatnonzero(varies)
     if usable.size == 0:
         return effects
@@ -248,10 +250,7 @@ def _finite_effects(
     for position, column in enumerate(usable):
         if not means.error[position] > 0:
             # Examples differ, and their documents, which are the units, do not.
-            effects[column] = replace(
-                described[column],
-                reason="all documents have equal differences: nothing to estimate an interval or a test from",
-            )
+            effects[column] = replace(described[column], reason=UNVARIED[1])
             continue
         own: dict[str, Any] = {name: float(column_[position]) for name, column_ in found.items()}
         effects[column] = _tested(

@@ -1,7 +1,8 @@
 """Paired proportions: what may be said of the difference of two cells in which an example's value is 0 or 1.
 
 McNemar's exact test, and the interval of Newcombe (1998, Statistics in Medicine 17:2635, method 10) for the difference of
-paired proportions. Both look at independent examples: where examples share documents, the statistics of a mean hold.
+paired proportions. Both look at independent examples: where examples share documents, or a contrast is of more than two
+cells, those of a bounded mean hold (:mod:`budgetlens.statistics.bounded`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from budgetlens.statistics.bounded import without_spread
 from budgetlens.statistics.paired import PairedEffect
 
 #: Halvings by which the level at which an interval reaches a bound is found.
@@ -114,5 +116,5 @@ def of_proportions(effect: PairedEffect, counts: Counts, confidence: float) -> P
         minimum_detectable=math.nan,
         carriers=0,
         caution="",
-        reason="",
+        reason=without_spread(effect.reason),
     )

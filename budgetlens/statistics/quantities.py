@@ -55,6 +55,11 @@ class Quantity:
     bound_unit: str = ""
     """Unit that is told behind a bound; parts of a whole have points."""
 
+    @property
+    def bounded(self) -> bool:
+        """Whether its values lie between 0 and 1."""
+        return self.part_of_whole or self.binary
+
     def __post_init__(self) -> None:
         smallest = self.smallest_difference
         if smallest is not None and not smallest > 0:

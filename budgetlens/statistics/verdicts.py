@@ -100,6 +100,25 @@ CAUTION_RULE = (
 )
 
 
+LONG_TAILED = "made for long tails"
+BOUNDED = (
+    "Student's of a sample with one and a half examples more at either end of what is possible (documents, where examples "
+    "share them), and never beyond it; longer than needed where few examples differ"
+)
+PROPORTIONS = (
+    "of two cells whose examples share no document those of paired proportions (Newcombe, with McNemar's exact test), else "
+    + BOUNDED
+)
+"""How intervals are made: of what has no bounds, of what lies between 0 and 1, of what is one of the two."""
+
+
+def interval_words(quantity: Quantity) -> str:
+    """How the intervals of effects on a quantity are made."""
+    if not quantity.bounded:
+        return LONG_TAILED
+    return PROPORTIONS if quantity.binary else BOUNDED
+
+
 def words(order: int, quantity: Quantity = ANSWER_NLL) -> Words:
     """The words of a slope, a difference (order 1), an interaction (2) or a higher interaction (3 and more)."""
     if order == SLOPE:

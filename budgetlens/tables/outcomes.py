@@ -13,14 +13,16 @@ import pandas as pd
 from budgetlens.model.declaration import Declaration
 from budgetlens.runs.manifest import CellFacts
 from budgetlens.runs.run import Run
+from budgetlens.statistics.bounded import SHARE
 from budgetlens.statistics.contrasts import wide_cells
 from budgetlens.statistics.decisions import of_intervals
-from budgetlens.statistics.effects import effects_table
+from budgetlens.statistics.effects import bounded_effect, effects_table
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.live import idle_in_every_example, live_cells, same_in_every_example
-from budgetlens.statistics.paired import Missing, one_sample_effects
+from budgetlens.statistics.paired import Missing, PairedEffect, one_sample_effects
+from budgetlens.statistics.quantities import Quantity
 from budgetlens.statistics.ratios import decompositions
-from budgetlens.statistics.verdicts import CAUTION_RULE
+from budgetlens.statistics.verdicts import BOUNDED, CAUTION_RULE, LONG_TAILED
 from budgetlens.tables.captions import Captions
 from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.presentation import Table, documents_resampled, effects_presentation, shares_documents
@@ -121,9 +123,35 @@ def by_cell(
                 "caution": of_intervals(effect.caution),
                 "reason": effect.reason,
             }
-            for name, effect in zip(names, described, strict=True)
+            for name, effect in zip(names, _within_bounds(described, wide, quantity, inference), strict=True)
         ]
     return with_cell_columns(pd.DataFrame(rows), cells)
+
+
+def _within_bounds(
+    described: Sequence[PairedEffect], wide: pd.DataFrame, quantity: Quantity, inference: Inference
+) -> Sequence[PairedEffect]:
+    """Means of cells with intervals that keep to the quantity's bounds, where it has any."""
+    if not quantity.bounded:
+        return described
+    labels = inference.labels(wide.index)
+    return [
+        bounded_effect(effect, wide[cell].to_numpy(dtype=float), SHARE, labels, inference.confidence)
+        for effect, cell in zip(described, wide, strict=True)
+    ]
+
+
+def _interval_notes(declared: Declaration) -> tuple[str, ...]:
+    """How the intervals of a probe's means are made, of those with bounds and of those without."""
+    kinds = {quantity.bounded: None for quantity in declared.quantities}
+    notes = []
+    if False in kinds:
+        of = " of what has no bounds" if True in kinds else ""
+        notes += [f"95 % intervals over examples{of}, {LONG_TAILED}", CAUTION_RULE]
+    if True in kinds:
+        of = " of what lies between 0 and 1" if False in kinds else ""
+        notes.append(f"95 % intervals over examples{of}: {BOUNDED}")
+    return tuple(notes)
 
 
 def presented_outcome(
@@ -148,9 +176,8 @@ def presented_outcome(
                 for quantity in declared.quantities
             ),
             notes=(
-                "95 % intervals over examples, made for long tails",
+                *_interval_notes(declared),
                 *documents_resampled(shares_documents(frame)),
-                CAUTION_RULE,
             ),
             columns=(
                 "condition",

@@ -20,7 +20,7 @@ from budgetlens.runs.spreadsheets import spreadsheet_csv
 from budgetlens.statistics.decisions import codes_of
 from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.quantities import Quantity
-from budgetlens.statistics.verdicts import ANSWER_NLL, CAUTION_RULE, CAUTIONS, rule
+from budgetlens.statistics.verdicts import ANSWER_NLL, CAUTION_RULE, CAUTIONS, interval_words, rule
 from budgetlens.tables.digits import counted, number, with_interval
 from budgetlens.tables.escapes import latex, markdown
 from budgetlens.tables.formats import FORMATS, SUFFIXES
@@ -362,8 +362,8 @@ def effects_presentation(
     family = ", ".join(f"{name or 'unnamed'} ({size})" for name, size in sizes.items())
     correction = inference.correction
     notes = [
-        f"{100 * inference.confidence:g} % intervals over examples, made for long tails",
-        CAUTION_RULE,
+        f"{100 * inference.confidence:g} % intervals over examples, {interval_words(quantity)}",
+        *(() if quantity.bounded else (CAUTION_RULE,)),
     ]
     notes += documents_resampled(shares_documents(frame))
     if columns is not None and correction != "bonferroni":
