@@ -144,7 +144,7 @@ def best(scores: numpy.ndarray, places: Sequence[int], number: int) -> set[int]:
 def test_the_model_keeps_what_the_prompt_looks_at_most(
     family: str, pack: bool, loaded: Models, truth: Callable[[str], PreTrainedModel]
 ) -> None:
-    """The positions with the largest weights in the library's eager attention, and the losses of a decoder that sees these."""
+    """The largest weights in the library's eager attention, and the losses of a decoder that sees their positions."""
     model = loaded(family)
     levels = ("attention:30%", "attention:3:last", "attention:5:prompt@1-2/h0+3", "attention:30%:predicting")
     cells = [(index, level) for index in (0, 1, 2) for level in levels]

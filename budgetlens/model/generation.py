@@ -59,8 +59,8 @@ def generate_from(
 
     ``states`` are as :func:`budgetlens.model.capture.encode` makes them; trials that share a lane answer by themselves.
     Every trial runs under its own edits, and under ``edits`` besides.
-    Raises GenerationError for an edit that may read later rows, a selection by the right answer and where the decoder's table of positions is too short;
-    EditError and StateError as :func:`budgetlens.model.capture.capture` does.
+    Raises GenerationError for an edit that may read later rows, for a selection by the right answer, and where the
+    decoder's table of positions is too short; EditError and StateError as :func:`budgetlens.model.capture.capture` does.
     """
     for trial in batch.trials:
         require_unseen_answer(trial.trial)
