@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from analyses.studies.selection_plans import AMOUNTS, PLACES, RANDOM, SCORES, Place, levels
+from analyses.studies.selection_plans import AMOUNTS, PLACES, RANDOM, SCORES, Place
 from budgetlens.runs.run import Run
 from budgetlens.statistics.column_splits import means_of_columns
 from budgetlens.statistics.contrasts import wide_cells
@@ -28,7 +28,7 @@ def losses(wide: pd.DataFrame, place: Place) -> pd.DataFrame:
     """
     whole = wide[place.cell().name]
     found = {
-        (score, amount): wide[[place.cell(level).name for level in levels(score, amount)]].mean(axis=1)
+        (score.words, amount): wide[[place.cell(level).name for level in score.levels(amount)]].mean(axis=1)
         - whole
         for score in place.scores
         for amount in AMOUNTS
@@ -46,11 +46,13 @@ def selection_frame(run: Run) -> pd.DataFrame:
     frames = []
     for place in PLACES:
         lost = losses(wide, place)
-        floor = lost[RANDOM].reindex(columns=[amount for _, amount in lost]).set_axis(lost.columns, axis=1)
+        floor = (
+            lost[RANDOM.words].reindex(columns=[amount for _, amount in lost]).set_axis(lost.columns, axis=1)
+        )
         own, over = _means(run, lost), _means(run, floor - lost)
         over = over[["mean", "low", "high"]].set_axis(["over_random", "over_low", "over_high"], axis=1)
         # Random parts over random ones are no question.
-        over.loc[[score == RANDOM for score, _ in over.index]] = np.nan
+        over.loc[[score == RANDOM.words for score, _ in over.index]] = np.nan
         nll = (lost.mean() + wide[place.cell().name].mean()).rename("nll")
         frames.append(
             own.join(over).join(nll).rename_axis(["score", "kept"]).reset_index().assign(cell=place.words)
@@ -85,8 +87,8 @@ def selection_tables(run: Run) -> dict[str, Table]:
                 "95 % intervals over examples, made for long tails",
                 *documents_resampled(run.documents is not None),
                 CAUTION_RULE,
-                "attention and norm: what the prompt's rows look at most and take most from, mean over heads and layers; "
-                "random: mean over draws",
+                "attention and norms: what rows look at most and take most from, mean over them, heads and layers; the "
+                "oracle's rows hold the right answer; random: mean over draws",
             ),
             columns=(*COLUMNS, "caution", "reason"),
             allows_for_documents=True,
@@ -102,7 +104,7 @@ def selection_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str,
     return {
         "selection": selection_curves(
             pd.concat([table, ends], ignore_index=True),
-            order={"score": list(SCORES["query"]), "cell": [place.words for place in PLACES]},
+            order={"score": [score.words for score in SCORES], "cell": [place.words for place in PLACES]},
             title=f"What seeing a part of the document costs: {run.manifest.setting}",
         )
     }

@@ -11,18 +11,47 @@ from budgetlens.design.effects import Effect, effect
 from budgetlens.design.plan import Plan
 from budgetlens.statistics.contrasts import Contrast
 
-NONE, RANDOM = "none", "random"
+NONE = "none"
 PREFIXES = {"none": "bare states", "oracle": "conditioned states"}
 PROMPTS = {"query": "query", "none": "no prompt"}
 #: Percent of the document's tokens that are kept; what is told first is of the middle one.
 AMOUNTS = (10, 25, 50)
 TOLD = 25
-#: Scores by the prompt they need: the model's own go by the prompt's rows.
-SCORES: dict[str, tuple[str, ...]] = {
-    "query": ("attention", "norm", "first", "last", RANDOM),
-    "none": ("first", "last", RANDOM),
-}
-DRAWS = 3
+
+
+@dataclass(frozen=True)
+class Score:
+    """A way of choosing: its name, its words, and what stands before and behind the percentage in its level.
+
+    ``asks_prompt`` is of those that go by what a prompt looks at, and have no cell without one.
+    """
+
+    name: str
+    words: str
+    start: str
+    end: str = ""
+    draws: int = 1
+    asks_prompt: bool = False
+
+    def levels(self, amount: int) -> list[str]:
+        """The levels by which it keeps so many percent: one, or the draws of a random one."""
+        level = f"{self.start}:{amount}%{self.end}"
+        return [level, *(f"{level}#{draw}" for draw in range(2, self.draws + 1))]
+
+
+ATTENTION = Score("attention", "attention of the prompt", "attention", asks_prompt=True)
+RANDOM = Score("random", "random", "random", draws=3)
+#: Rows that hold the right answer choose: nobody who has to find the answer could.
+ORACLE = Score("oracle", "attention of the answer (oracle)", "attention", ":predicting")
+SCORES = (
+    ATTENTION,
+    Score("last row", "attention of the prompt's last row", "attention", ":last", asks_prompt=True),
+    Score("norm", "norms of what the prompt takes", "norm", asks_prompt=True),
+    Score("first", "first", "first"),
+    Score("last", "last", "last"),
+    RANDOM,
+    ORACLE,
+)
 
 
 @dataclass(frozen=True)
@@ -38,9 +67,9 @@ class Place:
         return f"{PREFIXES[self.prefix]}, {PROMPTS[self.prompt]}"
 
     @property
-    def scores(self) -> tuple[str, ...]:
+    def scores(self) -> tuple[Score, ...]:
         """The scores that choose there."""
-        return SCORES[self.prompt]
+        return tuple(score for score in SCORES if self.prompt != NONE or not score.asks_prompt)
 
     @property
     def held(self) -> dict[str, str]:
@@ -55,26 +84,20 @@ class Place:
     @property
     def cells(self) -> tuple[Cell, ...]:
         """The whole document, then every part of it by every score and draw."""
-        parts = (level for score in self.scores for amount in AMOUNTS for level in levels(score, amount))
+        parts = (level for score in self.scores for amount in AMOUNTS for level in score.levels(amount))
         return (self.cell(), *map(self.cell, parts))
 
-    def cost(self, score: str, amount: int) -> Effect:
+    def cost(self, score: Score, amount: int) -> Effect:
         """The whole document against a part of it; negative: what is hidden is missed."""
-        own = effect(keep=(NONE, levels(score, amount)), **self.held)
-        return own.named(f"{score} {amount} % kept | {self.words}", f"kept | {self.words}")
+        own = effect(keep=(NONE, score.levels(amount)), **self.held)
+        return own.named(f"{score.name} {amount} % kept | {self.words}", f"kept | {self.words}")
 
-    def over_random(self, score: str, amount: int) -> Effect:
+    def over_random(self, score: Score, amount: int) -> Effect:
         """A random part of the document against one that a score has chosen; positive: the score's carries more."""
-        own = effect(keep=(levels(RANDOM, amount), levels(score, amount)), **self.held)
+        own = effect(keep=(RANDOM.levels(amount), score.levels(amount)), **self.held)
         return own.named(
-            f"{score} over random, {amount} % kept | {self.words}", f"over random | {self.words}"
+            f"{score.name} over random, {amount} % kept | {self.words}", f"over random | {self.words}"
         )
-
-
-def levels(score: str, amount: int) -> list[str]:
-    """The levels by which a score keeps so many percent: one, or the draws of a random one."""
-    level = f"{score}:{amount}%"
-    return [level, *(f"{level}#{draw}" for draw in range(2, DRAWS + 1))] if score == RANDOM else [level]
 
 
 PLACES = tuple(Place(prefix, prompt) for prompt in PROMPTS for prefix in PREFIXES)
@@ -83,18 +106,18 @@ SERVED = Place("oracle", "query")
 BARE = Place("none", "query")
 
 
-def conditioning(score: str = "", prompt: str = "query") -> Effect:
+def conditioning(score: Score | None = None, prompt: str = "query") -> Effect:
     """Bare against conditioned states, where the whole document is visible or a part that a score has chosen."""
-    keep: str | list[str] = levels(score, TOLD) if score else NONE
-    told = f"{score} {TOLD} % kept" if score else "whole document"
+    keep: str | list[str] = score.levels(TOLD) if score else NONE
+    told = f"{score.name} {TOLD} % kept" if score else "whole document"
     own = effect(prefix=tuple(PREFIXES), hidden=BOS_VISIBLE, prompt=prompt, keep=keep)
     return own.named(f"conditioning, {told} | {PROMPTS[prompt]}", f"conditioning | {PROMPTS[prompt]}")
 
 
-def spared(score: str) -> Effect:
+def spared(score: Score) -> Effect:
     """What a selection costs of bare states less what it costs of conditioned ones; negative: conditioning spares it."""
     own = BARE.cost(score, TOLD) - SERVED.cost(score, TOLD)
-    return own.named(f"conditioning spares {score} {TOLD} % kept", "select and condition", order=2)
+    return own.named(f"conditioning spares {score.name} {TOLD} % kept", "select and condition", order=2)
 
 
 def effects() -> tuple[Effect, ...]:
@@ -103,21 +126,18 @@ def effects() -> tuple[Effect, ...]:
     for place in PLACES:
         parts = [(score, amount) for score in place.scores for amount in AMOUNTS]
         found += [place.cost(*part) for part in parts]
-        found += [place.over_random(*part) for part in parts if part[0] != RANDOM]
-    found += [conditioning(score, prompt) for prompt in PROMPTS for score in ("", *SCORES[prompt])]
+        found += [place.over_random(*part) for part in parts if part[0] is not RANDOM]
+    for prompt in PROMPTS:
+        scores = Place("none", prompt).scores
+        found += [conditioning(prompt=prompt), *(conditioning(score, prompt) for score in scores)]
     return (*found, *map(spared, SERVED.scores))
 
 
 def headline() -> tuple[Effect, ...]:
     """What is told first, of the served place: every score over random, what random costs, and conditioning."""
-    over = [SERVED.over_random(score, TOLD) for score in SERVED.scores if score != RANDOM]
-    return (
-        *over,
-        SERVED.cost(RANDOM, TOLD),
-        SERVED.cost("attention", TOLD),
-        conditioning(),
-        spared("attention"),
-    )
+    over = [SERVED.over_random(score, TOLD) for score in SERVED.scores if score is not RANDOM]
+    costs = [SERVED.cost(score, TOLD) for score in (RANDOM, ATTENTION, ORACLE)]
+    return (*over, *costs, conditioning(), spared(ATTENTION))
 
 
 def plan() -> Plan:
