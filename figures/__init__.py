@@ -1,6 +1,6 @@
 """Figures: a DataFrame in, a plotly figure out. Imports neither torch nor what makes the tables."""
 
-from figures.curves import keyword_curve, length_curves
+from figures.curves import keyword_curve, length_curves, selection_curves
 from figures.description import described
 from figures.differences import budget_differences
 from figures.effects import effects_forest
@@ -36,6 +36,7 @@ __all__ = [
     "length_curves",
     "look_and_use",
     "published_beside_measured",
+    "selection_curves",
     "shift_by_layer",
     "sink_audit",
     "split_bars",

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
+from budgetlens.model.direction_files import document_digest
 from budgetlens.model.states import AddDirection, Direction
-from budgetlens.model.trials import Trial
+from budgetlens.model.trials import ExampleError, Trial
 from interventions.levels.donors import Place, parse_place
 
 _FORM = "'roles:strength:file@where', for example 'document:4:directions/query.npy@final' or 'predicting:-2:d.npy@5'"
+
+#: Why an example is left out.
+MADE_FROM = "the direction that steers was made from their document"
 
 
 @intervention("steering")
@@ -26,6 +30,9 @@ class Steering(Intervention):
     ``final`` (the encoder states that the decoder is given) or a window of layers, at whose output the direction
     is added: the encoder's for encoder roles, the decoder's for ``start``, ``prompt``, ``answer`` and
     ``predicting`` (the rows whose logits predict the answer). Strength 0 changes nothing.
+
+    A file that ``bl.direction`` has made knows the documents from whose states it was made: examples that have one of these
+    are left out of all cells, so that no direction is tested on what it was made from.
     """
 
     # There is no direction that fits every model, so that the conformance suite is given files by its tests.
@@ -60,9 +67,17 @@ class Steering(Intervention):
         return Direction(self.path)
 
     def apply(self, trial: Trial, context: Context) -> Trial:
-        """The trial with these state edits besides its others."""
+        """The trial with these state edits besides its others.
+
+        Raises ExampleError where the direction was made from the example's document, StateError for a damaged file.
+        """
         if self.place is None:
             return trial
+        if document_digest(trial.example.document) in self.direction.documents:
+            raise ExampleError(
+                f"example {trial.example.identifier!r}: the direction {self.path} was made from its document",
+                MADE_FROM,
+            )
         edits = [
             AddDirection(self.place.roles, self.place.stack, layer, (), self.direction, self.strength)
             for layer in self.place.layers(context)

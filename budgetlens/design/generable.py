@@ -9,7 +9,7 @@ from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.design import Cell, Design, context_of
 from budgetlens.design.intervention import Context
 from budgetlens.model.decoding import GenerationError
-from budgetlens.model.generable import require_by_row
+from budgetlens.model.generable import require_by_row, require_unseen_answer
 from budgetlens.model.tokenization import TrialTokenizer
 from budgetlens.model.trials import Example, ExampleError, Trial
 
@@ -54,6 +54,7 @@ def _require_cell(cell: Cell, example: Example, context: Context) -> None:
                 "probes of generated answers"
             )
         trial = made[place]
+        require_unseen_answer(trial, named)
         require_by_row((*trial.edits, *trial.states), named)
 
 

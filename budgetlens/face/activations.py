@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from budgetlens.face.arguments import path_given
 from budgetlens.model.activations import activation_name, activations_of
 from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.selecting import selected_trial
 from budgetlens.model.token_attention import token_texts
 from budgetlens.runs.files import WriteError, file_hash, read_json, replacing
 from budgetlens.runs.known_models import short_name
@@ -293,8 +294,8 @@ def save_trial(
 
     Raises ValueError for layers or activations that there are not, WriteError where the file can't be written.
     """
-    tensors = activations_of(model, fed.trial, layers=layers, what=what)
-    trial, tokenizer = fed.trial, model.tokenizer
+    trial, tokenizer = selected_trial(model, fed.trial), model.tokenizer
+    tensors = activations_of(model, trial, layers=layers, what=what)
     description = {
         "model": short_name(model.name),
         "model_hash": model.identity,

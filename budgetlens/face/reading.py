@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,6 +33,7 @@ from budgetlens.model.observation import (
     read_probes,
     usual_probes,
 )
+from budgetlens.model.selecting import selected_trial
 from budgetlens.model.token_attention import token_texts
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.registry.names import name_of
@@ -342,6 +343,7 @@ def read_texts(
         prefix=prefix,
         interventions=interventions,
     )
+    fed = replace(fed, trial=selected_trial(model, fed.trial))
     cut = (fed.trial.truncated, fed.trial.prompt_cut, fed.trial.answer_cut)
     if any(cut):
         limits = model.trial_tokenizer.limits

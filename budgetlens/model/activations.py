@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from budgetlens.model.attention import Site
 from budgetlens.model.batching import make_batch
-from budgetlens.model.capture import Probing, capture
+from budgetlens.model.capture import Probing, capture, encode
 from budgetlens.model.loaded import LoadedModel, pad_token
 from budgetlens.model.observation import ACTIVATIONS
 from budgetlens.model.tokenization import TokenizedTrial
@@ -64,6 +65,22 @@ def activations_of(
             own = own[: len(trial.encoder_ids if stack == "encoder" else trial.decoder_ids)]
         found[name] = own.cpu().contiguous()
     return found
+
+
+def states_at(
+    model: LoadedModel, trial: TokenizedTrial, stack: str, roles: Collection[str], layer: int | None
+) -> Float[Tensor, "position width"]:
+    """States of some roles of one trial, which runs alone, where they leave a layer; the encoder's final ones for None.
+
+    On the CPU, in the model's precision, state edits made; without positions where the trial has none of the roles.
+    """
+    if layer is None:
+        batch = make_batch([trial], pad_token=pad_token(model), device=model.device)
+        found = encode(model, batch)[0].cpu()
+    else:
+        kept = activations_of(model, trial, layers=[layer], what=["residual"])
+        found = kept[activation_name(stack, layer, "residual")]
+    return found[trial.positions(stack, roles)]
 
 
 def _own_positions(tensor: Tensor, trial: TokenizedTrial, site: Site, kind: str) -> Tensor:

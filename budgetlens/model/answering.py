@@ -9,6 +9,7 @@ from budgetlens.model.capture import encode
 from budgetlens.model.decoding import Decoding
 from budgetlens.model.generation import Generated, generate_from
 from budgetlens.model.loaded import LoadedModel, pad_token
+from budgetlens.model.selecting import selected
 from budgetlens.model.tokenization import TokenizedTrial
 
 
@@ -20,4 +21,5 @@ def generate(
     Raises as :func:`budgetlens.model.generation.generate_from` does.
     """
     batch = make_batch(trials, pad_token=pad_token(model), device=model.device)
-    return generate_from(model, batch, encode(model, batch), decoding)
+    states = encode(model, batch)
+    return generate_from(model, selected(model, batch, states), states, decoding)

@@ -244,15 +244,19 @@ def _rows(trials: Sequence[TokenizedTrial], lanes: Sequence[Sequence[int]], rows
     return Rows(_pad(index, 0), _pad(owner, -1), len(trials))
 
 
+def marked_rows(
+    marked: Bool[Tensor, "lane position"], owner: Int[Tensor, "lane position"], count: int
+) -> Rows:
+    """The marked positions of every lane, in their order; ``owner`` tells whose each position is, of ``count`` owners."""
+    width = int(marked.sum(dim=1).max())
+    order = torch.argsort((~marked).to(torch.int8), dim=1, stable=True)[:, :width]
+    return Rows(order, owner.gather(1, order).masked_fill(~marked.gather(1, order), -1), count)
+
+
 def _document_rows(roles: Int[Tensor, "encoder_pass position"]) -> Rows:
     """The positions of every pass whose role is *document*; each pass owns its rows."""
-    is_document = roles == ROLE_CODES["document"]
-    width = int(is_document.sum(dim=1).max())
-    order = torch.argsort((~is_document).to(torch.int8), dim=1, stable=True)[:, :width]
-    owner = torch.where(
-        is_document.gather(1, order), torch.arange(len(roles), device=roles.device)[:, None], -1
-    )
-    return Rows(order, owner, len(roles))
+    owner = torch.arange(len(roles), device=roles.device)[:, None].expand(roles.shape)
+    return marked_rows(roles == ROLE_CODES["document"], owner, len(roles))
 
 
 def _encoder_changes(

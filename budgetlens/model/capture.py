@@ -9,26 +9,22 @@ and the output head is given the rows that predict answer tokens, and no others.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-import nnsight
 import numpy as np
 import torch
-from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from budgetlens.model.attention import Site, Tokens
+from budgetlens.model.attention import Site
 from budgetlens.model.batching import Batch, by_trial, make_batch, with_donors
 from budgetlens.model.candidates import candidate_trials
-from budgetlens.model.decoder_inputs import decoder_inputs, position_rows
 from budgetlens.model.decoding import Decoding
 from budgetlens.model.edit_words import edit_words
 from budgetlens.model.edits import EditError, OutputEdit
 from budgetlens.model.generation import generate_from, generated_answer
 from budgetlens.model.lenses import behind_final_norm, layer_logits, layer_observation
-from budgetlens.model.loaded import LoadedModel, at_path, pad_token
-from budgetlens.model.mixing_reading import MixingFollower, followed
+from budgetlens.model.loaded import LoadedModel, pad_token
 from budgetlens.model.observation import (
     AnswerLogits,
     AnswerObservation,
@@ -38,6 +34,8 @@ from budgetlens.model.observation import (
     Observation,
     Probing,
 )
+from budgetlens.model.passes import run_decoder, run_encoder
+from budgetlens.model.selecting import selected
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
 from budgetlens.model.visitor import StackVisitor
@@ -77,9 +75,10 @@ def capture(model: LoadedModel, batch: Batch, reading: Probing, edits: Sequence[
     edits = tuple(edits)
     _require_matches(model, batch, edits)
     with torch.inference_mode():
-        states, encoder = _encode(model, batch, reading, edits)
+        states, encoder = run_encoder(model, batch, reading, edits)
+        batch = selected(model, batch, states, edits)
         follower = None if encoder.follower is None else encoder.follower.of_decoder(batch)
-        answer, decoder = _decode(model, batch, states, reading, edits, follower)
+        answer, decoder = run_decoder(model, batch, states, reading, edits, follower)
         layers = tuple(_layer_observations(model, batch, reading, edits, (encoder, decoder)))
         losses = by_trial(answer.losses, batch.answer).cpu().numpy()
         generated = _generated(model, batch, states, reading, edits)
@@ -109,7 +108,7 @@ def encode(
     edits = tuple(edits)
     _require_matches(model, batch, edits)
     with torch.inference_mode():
-        return _encode(model, batch, Probing(), edits)[0]
+        return run_encoder(model, batch, Probing(), edits)[0]
 
 
 def _require_matches(model: LoadedModel, batch: Batch, edits: Sequence[Edit]) -> None:
@@ -139,82 +138,6 @@ def _donors_edits(trial: TokenizedTrial) -> Iterator[Edit]:
         yield from donor.trial.edits
 
 
-def _besides(own: Sequence[Edit], edits: Sequence[Edit]) -> tuple[Edit, ...]:
-    return tuple(dict.fromkeys((*own, *edits)))
-
-
-def _encode(
-    model: LoadedModel, batch: Batch, reading: Probing, edits: tuple[Edit, ...]
-) -> tuple[Tensor, StackVisitor]:
-    inputs = {"input_ids": batch.encoder_ids, "attention_mask": batch.encoder_mask}
-    encoder_places = _places(batch.encoder_ids)
-    visitor = StackVisitor(
-        model,
-        reading if reading.encoder else replace(reading, probes=reading.of_layers),
-        [
-            _besides(own, edits) if number < batch.decoded else own
-            for number, own in enumerate(batch.pass_edits)
-        ],
-        batch.state_changes,
-        stack="encoder",
-        row_roles=batch.pass_roles,
-        key_roles={"self": batch.pass_roles},
-        tokens={"self": Tokens(batch.encoder_ids, encoder_places, batch.encoder_ids, encoder_places)},
-        rows=batch.encoder_rows,
-        follower=followed(batch, reading.tokens) if reading.of_mixing else None,
-    )
-    encoder = model.model.get_encoder()
-    if not visitor.has_work:
-        return encoder(**inputs).last_hidden_state, visitor
-    envoy = at_path(model.envoy, _path_of(model, encoder))
-    with envoy.trace(**inputs):
-        visitor.visit_layers()
-        states = nnsight.save(visitor.final_states(envoy.output.last_hidden_state))
-    return states, visitor
-
-
-def _decode(
-    model: LoadedModel,
-    batch: Batch,
-    states: Tensor,
-    reading: Probing,
-    edits: tuple[Edit, ...],
-    follower: MixingFollower | None = None,
-) -> tuple[AnswerLogits, StackVisitor]:
-    visitor = StackVisitor(
-        model,
-        reading,
-        [_besides(own, edits) for own in batch.lane_edits],
-        batch.state_changes,
-        stack="decoder",
-        row_roles=batch.decoder_roles,
-        key_roles={
-            "self": batch.decoder_roles,
-            "cross": batch.lane_roles,
-            "merged": torch.cat([batch.decoder_roles, batch.lane_roles], dim=1),
-        },
-        tokens=_decoder_tokens(batch),
-        rows=batch.chosen,
-        predicting=batch.predicting,
-        answer=batch.answer,
-        follower=follower,
-    )
-    inputs = decoder_inputs(model, batch, states)
-    moves_table = model.family.positions == "table" and batch.shifted
-    table = position_rows(model, batch.decoder_positions) if moves_table else None
-    rows = rearrange(batch.answer.index, "lane row -> lane row 1")
-    head = at_path(model.envoy, model.family.head)
-    with model.envoy.trace(**inputs):
-        if table is not None:
-            at_path(model.envoy, str(model.family.decoder_positions)).output = table
-        visitor.visit_layers()
-        head.input = torch.take_along_dim(head.input, rows, dim=1)
-        logits = model.envoy.output.logits.save()
-    answer = AnswerLogits(logits, batch.targets, batch.answer.owner >= 0)
-    visitor.read_stream(answer)
-    return answer, visitor
-
-
 def _layer_observations(
     model: LoadedModel,
     batch: Batch,
@@ -232,7 +155,7 @@ def _layer_observations(
                 answer = AnswerLogits(logits, batch.targets, batch.answer.owner >= 0)
             else:
                 final = encoder.final_states(behind_final_norm(model, "encoder", states))
-                answer, _ = _decode(model, batch, final, Probing(), edits)
+                answer, _ = run_decoder(model, batch, final, Probing(), edits)
             for probe in probes:
                 yield layer_observation(probe, layer, answer, batch)
 
@@ -305,32 +228,6 @@ def _candidates(
         values = {name: np.array([each[name] for each in seen], dtype=np.float64) for name in seen[0]}
         found.append(CandidateObservation(name_of(probe), values))
     return tuple(found)
-
-
-def _places(ids: Int[Tensor, "batch position"]) -> Int[Tensor, "batch position"]:
-    """The place of every position in its row, from 0."""
-    return torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
-
-
-def _decoder_tokens(batch: Batch) -> dict[str, Tokens]:
-    """Ids and positions of rows and keys by block, as the decoder's roles are."""
-    own, own_places = batch.decoder_ids, batch.decoder_positions
-    other = batch.encoder_ids[batch.lane_pass]
-    other_places = _places(other)
-    return {
-        "self": Tokens(own, own_places, own, own_places),
-        "cross": Tokens(own, own_places, other, other_places),
-        "merged": Tokens(
-            own, own_places, torch.cat([own, other], dim=1), torch.cat([own_places, other_places], dim=1)
-        ),
-    }
-
-
-def _path_of(model: LoadedModel, module: torch.nn.Module) -> str:
-    for path, candidate in model.model.named_modules():
-        if candidate is module:
-            return path
-    raise ValueError(f"{type(module).__name__} is not a part of {model.name}")
 
 
 def _inventory(sites: Iterable[Site]) -> str:

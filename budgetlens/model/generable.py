@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from budgetlens.model.decoding import GenerationError
 from budgetlens.model.edit_words import edit_words
-from budgetlens.model.trials import Edit, StateEdit
+from budgetlens.model.trials import Edit, StateEdit, Trial
 
 
 def require_by_row(edits: Iterable[Edit | StateEdit], named: str = "") -> None:
@@ -21,3 +21,16 @@ def require_by_row(edits: Iterable[Edit | StateEdit], named: str = "") -> None:
                 "changes, which generation does not have yet: leave it out, or let its class say by_row = True where every "
                 "row depends on itself and earlier ones alone"
             )
+
+
+def require_unseen_answer(trial: Trial, named: str = "") -> None:
+    """Raise GenerationError where rows that hold the right answer choose which positions of the document are kept.
+
+    ``named`` is what made the trial so, where that is known.
+    """
+    keep = trial.keep
+    if keep is not None and keep.asks_the_model and keep.readers.see_the_answer:
+        raise GenerationError(
+            f"{named + ': ' if named else ''}keep={keep.score} goes by rows that hold the right answer, and generation has "
+            "none: let the prompt's rows or the last of them choose, leave the level out, or the probes of generated answers"
+        )

@@ -28,7 +28,7 @@ from budgetlens.model.attention import Tokens
 from budgetlens.model.batching import Batch, Rows, StateChange
 from budgetlens.model.decoder_inputs import position_rows
 from budgetlens.model.decoding import Decoding, GenerationError
-from budgetlens.model.generable import require_by_row
+from budgetlens.model.generable import require_by_row, require_unseen_answer
 from budgetlens.model.loaded import LoadedModel, at_path, pad_token
 from budgetlens.model.next_token import NextToken, end_tokens
 from budgetlens.model.observation import GeneratedAnswer, Probing
@@ -59,10 +59,11 @@ def generate_from(
 
     ``states`` are as :func:`budgetlens.model.capture.encode` makes them; trials that share a lane answer by themselves.
     Every trial runs under its own edits, and under ``edits`` besides.
-    Raises GenerationError for an edit that may read later rows and where the decoder's table of positions is too short;
-    EditError and StateError as :func:`budgetlens.model.capture.capture` does.
+    Raises GenerationError for an edit that may read later rows, for a selection by the right answer, and where the
+    decoder's table of positions is too short; EditError and StateError as :func:`budgetlens.model.capture.capture` does.
     """
     for trial in batch.trials:
+        require_unseen_answer(trial.trial)
         require_by_row((*trial.trial.edits, *trial.trial.states))
     require_by_row(edits)
     with torch.inference_mode():

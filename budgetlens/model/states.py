@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from einops import pack, rearrange
 
+from budgetlens.model.direction_files import DOCUMENTS, description_of
 from budgetlens.model.trials import StateEdit, StateError
 
 if TYPE_CHECKING:
@@ -111,6 +112,14 @@ class Direction:
     """A vector in a file: ``.npy``, or ``.safetensors`` or ``.pt`` that hold one tensor."""
 
     path: Path
+
+    @cached_property
+    def documents(self) -> frozenset[str]:
+        """Digests of the documents from whose states it was made; empty where the file does not tell.
+
+        Raises StateError as :func:`budgetlens.model.direction_files.description_of` does.
+        """
+        return frozenset(description_of(self.path).get(DOCUMENTS, ()))
 
     @cached_property
     def values(self) -> Float[Tensor, " width"]:

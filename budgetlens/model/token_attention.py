@@ -24,6 +24,7 @@ from budgetlens.model.declaration import Declaration
 from budgetlens.model.loaded import LoadedModel, pad_token
 from budgetlens.model.observation import AnyProbe, probe
 from budgetlens.model.roles import TokenKeys
+from budgetlens.model.selecting import selected_trial
 from budgetlens.model.sublayer import JOINT
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.model.trials import Edit
@@ -112,6 +113,7 @@ def token_attention(
         EditError: an edit matches no attention call.
     """
     names = [name_of(measure) for measure in measures]
+    tokenized_trial = selected_trial(model, tokenized_trial, edits)
     found = _by_site(model, tokenized_trial, (_TokenShares(), *measures), "decoder", layers, rows, edits)
     keys = key_table(model.tokenizer, tokenized_trial)
     answer = tokenized_trial.decoder_ids[-tokenized_trial.answer_tokens :]

@@ -9,6 +9,8 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from budgetlens.model.edits import EditError
+from budgetlens.model.keeping import Keep
 from budgetlens.model.plain_text import PlainText
 from budgetlens.model.roles import PREDICTING
 from budgetlens.model.trials import (
@@ -53,7 +55,8 @@ class TokenizedTrial:
     ``document_intact`` tells whether the document has the same token ids as without its prefix;
     ``published_hidden`` is the number of first positions that the published truncation hides.
     ``truncated`` counts encoder tokens cut at the limit, ``answer_cut`` and ``prompt_cut`` the decoder's at theirs.
-    ``donors`` are the tokenized donors of each of the trial's state edits.
+    ``donors`` are the tokenized donors of each of the trial's state edits. ``selected`` tells that the model has chosen the
+    positions that ``visible`` shows, where the trial leaves that to it.
     """
 
     trial: Trial
@@ -69,6 +72,33 @@ class TokenizedTrial:
     donors: tuple[tuple[TokenizedTrial, ...], ...] = ()
     answer_cut: int = 0
     prompt_cut: int = 0
+    selected: bool = False
+
+    @property
+    def chooses(self) -> Keep | None:
+        """By what the model itself has still to choose positions of the document; None where all is decided."""
+        keep = self.trial.keep
+        if keep is None or self.selected or not keep.asks_the_model:
+            return None
+        count = self.encoder_roles.count("document")
+        return keep if keep.number(count) < count else None
+
+    @property
+    def hidden_positions(self) -> int:
+        """How many positions of the encoder the decoder does not see, those among them that the model will leave out."""
+        hidden = self.visible.count(False)
+        if self.chooses is None or "document" in self.trial.hidden:
+            return hidden
+        count = self.encoder_roles.count("document")
+        return hidden + count - self.chooses.number(count)
+
+    def keeping(self, kept: Collection[int]) -> TokenizedTrial:
+        """The trial in which of the document's positions those alone are visible that are so already and are ``kept``."""
+        visible = tuple(
+            seen and (role != "document" or place in kept)
+            for place, (role, seen) in enumerate(zip(self.encoder_roles, self.visible, strict=True))
+        )
+        return replace(self, visible=visible, selected=True)
 
     @cached_property
     def encoder_key(self) -> EncoderKey:
@@ -169,9 +199,11 @@ class TrialTokenizer:
         """Positions of ``trial``.
 
         Raises ExampleError where the answer or the document has no token left or the decoder's input is longer than
-        its table of positions, and StateError where a state edit's donor has not the positions that the edit needs.
+        its table of positions, StateError where a state edit's donor has not the positions that the edit needs, and
+        EditError where a prompt's rows are to choose positions and there is none.
         """
         tokenized = self._tokenized(trial)
+        _require_scoring_rows(tokenized)
         self.require_room(trial.example, len(tokenized.decoder_ids), tokenized.decoder_shift)
         return tokenized
 
@@ -377,9 +409,20 @@ def require_positions(trial: TokenizedTrial) -> None:
                 )
 
 
+def _require_scoring_rows(trial: TokenizedTrial) -> None:
+    """Raise EditError where the prompt's rows are to score positions, and there is no prompt."""
+    keep = trial.chooses
+    if keep is not None and keep.readers.rows == "prompt" and "prompt" not in trial.decoder_roles:
+        raise EditError(
+            f"keep={keep.score} goes by what the prompt's rows look at, and a cell of the design (example "
+            f"{trial.trial.example.identifier!r}) has no prompt: give it one, name other rows (keep={keep.score}:…:last), "
+            "or leave that cell out"
+        )
+
+
 def _unkept(trial: Trial, roles: Sequence[str]) -> frozenset[int]:
-    """The document's positions that are not kept; none where all are."""
-    if trial.keep is None:
+    """The document's positions that are not kept; none where all are, or where the model has still to choose."""
+    if trial.keep is None or trial.keep.asks_the_model:
         return frozenset()
     document = [position for position, role in enumerate(roles) if role == "document"]
     kept = trial.keep.of(len(document))

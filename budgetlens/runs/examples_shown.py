@@ -104,10 +104,12 @@ def notes_on(trial: TokenizedTrial) -> list[str]:
 def notes_on_input(trial: TokenizedTrial) -> list[str]:
     """What a trial feeds the model that its text does not show."""
     notes = []
-    hidden = trial.visible.count(False)
+    hidden = trial.hidden_positions
     if hidden:
         verb = "position is" if hidden == 1 else "positions are"
-        notes.append(f"{hidden} encoder {verb} hidden from the decoder")
+        keep = trial.chooses
+        how = "" if keep is None else f", those of the document by {keep.score}, when the model runs"
+        notes.append(f"{hidden} encoder {verb} hidden from the decoder{how}")
     if trial.decoder_shift:
         notes.append(f"decoder positions are moved by {trial.decoder_shift}")
     if trial.trial.prefix_positions == "before" and "prefix" in trial.encoder_roles:

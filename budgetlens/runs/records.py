@@ -59,7 +59,7 @@ def trial_records(fed: Sequence[Fed]) -> pa.Table:
         **{
             f"{role}_tokens": pa.array([count.get(role, 0) for count in counts], pa.int32()) for role in ROLES
         },
-        "hidden_tokens": pa.array([item.trial.visible.count(False) for item in fed], pa.int32()),
+        "hidden_tokens": pa.array([item.trial.hidden_positions for item in fed], pa.int32()),
         "published_hidden_tokens": pa.array([item.trial.published_hidden for item in fed], pa.int32()),
         "truncated_tokens": pa.array([item.trial.truncated for item in fed], pa.int32()),
         "answer_cut": pa.array([item.trial.answer_cut for item in fed], pa.int32()),

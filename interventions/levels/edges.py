@@ -48,6 +48,12 @@ class HeadChoice:
     window: LayerWindow
     heads: frozenset[int] | int | None = None
 
+    @property
+    def words(self) -> str:
+        """Layers and heads as people read them, behind a comma; empty where all are meant."""
+        told = f"layers {self.window.text}" + _head_words(self.heads)
+        return "" if told == "layers all" else f", {told}"
+
 
 @dataclass(frozen=True)
 class EdgeChoice:
@@ -67,7 +73,7 @@ class EdgeChoice:
         """Rows, keys and layers as people read them."""
         rows = f"{self.stack} rows" if self.rows is None else f"{_roles(self.rows)} rows"
         keys = f"all keys but {_roles(self.keys)}" if self.all_but else _roles(self.keys)
-        places = [f"layers {choice.window.text}" + _head_words(choice.heads) for choice in self.heads]
+        places = [choice.words.removeprefix(", ") or "layers all" for choice in self.heads]
         return f"{rows} to {keys}" + ("" if places == ["layers all"] else f", {' and '.join(places)}")
 
     def edits(self, kind: Callable[..., EdgesEdit], context: Context) -> tuple[EdgesEdit, ...]:
@@ -130,7 +136,7 @@ def parse_edges(text: str, *, all_but: bool = False) -> EdgeChoice:
         rows=row_roles,
         keys=key_roles,
         all_but=keeps,
-        heads=tuple(_head_choice(place, text) for place in places),
+        heads=tuple(parse_head_choice(place, text) for place in places),
     )
 
 
@@ -142,7 +148,8 @@ def _joined(
     return None if first is None or second is None else first | second
 
 
-def _head_choice(text: str, level: str) -> HeadChoice:
+def parse_head_choice(text: str, level: str) -> HeadChoice:
+    """Layers, and heads of them behind a slash, as they stand behind an ``@``; LevelError names the whole ``level``."""
     window, slash, heads = text.partition("/")
     if heads.startswith(_RANDOM):
         count = whole_number(heads.removeprefix(_RANDOM), f"{level!r}: the number of random heads", least=1)
