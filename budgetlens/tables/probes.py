@@ -53,7 +53,7 @@ def _tables(run: Run, name: str, declared: Declaration) -> dict[str, pd.DataFram
     if totals:
         found = share_table(totals, inference).rename(columns={"role": declared.axis})
         tables[declared.table(name, "totals")] = with_cell_columns(found, cells)
-    contrasts = plan.share_contrasts if declared.every_contrast else headline_shares(plan)
+    contrasts = plan.share_contrasts if tests_every_contrast(run, declared) else headline_shares(plan)
     if not contrasts:
         return tables
     differences = share_differences([*observed, *totals], contrasts, inference.of(tested), tested)
@@ -62,6 +62,15 @@ def _tables(run: Run, name: str, declared: Declaration) -> dict[str, pd.DataFram
         mapped = head_map(observed, headline_shares(plan)).rename(columns={"role": declared.axis})
         tables[declared.table(name, "heads")] = mapped
     return tables
+
+
+def tests_every_contrast(run: Run, declared: Declaration) -> bool:
+    """Whether a probe is tested on every contrast of shares of the plan, and not on its headlines alone.
+
+    So is one that is told beside another which is, where the run reads that.
+    """
+    other = run.declarations.get(declared.beside)
+    return declared.every_contrast or (other is not None and other.every_contrast)
 
 
 def headline_shares(plan: Plan) -> tuple[Contrast, ...]:
