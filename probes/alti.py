@@ -48,6 +48,7 @@ class Alti:
         categories=ROLES,
         averages_heads=True,
         contributes=True,
+        cumulative=True,
         beside="budgets",
         sums={"decoder's tokens": DECODER_ROLES, "encoder's tokens": ENCODER_ROLES},
         head_maps=False,

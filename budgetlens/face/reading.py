@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +34,7 @@ from budgetlens.model.observation import (
     usual_probes,
 )
 from budgetlens.model.token_attention import token_texts
+from budgetlens.model.token_scores import placed
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.registry.names import name_of
 from budgetlens.runs.capturing import capture_fed, capture_records
@@ -338,6 +339,8 @@ def read_texts(
         prefix=prefix,
         interventions=interventions,
     )
+    (trial,) = placed(model, [fed.trial])
+    fed = replace(fed, trial=trial)
     cut = (fed.trial.truncated, fed.trial.prompt_cut, fed.trial.answer_cut)
     if any(cut):
         limits = model.trial_tokenizer.limits

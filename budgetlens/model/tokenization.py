@@ -85,6 +85,11 @@ class TokenizedTrial:
         return self.encoder_ids, self.encoder_roles, edits, states
 
     @property
+    def asks(self) -> bool:
+        """Whether the model is still to be asked which positions the decoder may see."""
+        return self.trial.keep is not None and self.trial.keep.asks
+
+    @property
     def answer_tokens(self) -> int:
         """Number of answer tokens."""
         return self.decoder_roles.count("answer")
@@ -378,7 +383,7 @@ def require_positions(trial: TokenizedTrial) -> None:
 
 
 def _unkept(trial: Trial, roles: Sequence[str]) -> frozenset[int]:
-    """The document's positions that are not kept; none where all are."""
+    """The document's positions that are hidden by a selection; none where all are kept."""
     if trial.keep is None:
         return frozenset()
     document = [position for position, role in enumerate(roles) if role == "document"]

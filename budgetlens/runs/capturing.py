@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow as pa
 from budgetlens.model.batching import EncoderKey, encoder_key, make_batch, with_donors
 from budgetlens.model.capture import Capture, Probing, capture
 from budgetlens.model.loaded import LoadedModel, pad_token
+from budgetlens.model.token_scores import placed
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.memory import free_memory, is_out_of_memory
 from budgetlens.runs.records import (
@@ -64,7 +65,7 @@ def capture_part(
     sentence. Raises RunError where one trial alone does not fit.
     """
     collected: dict[str, list[pa.Table]] = {}
-    waiting = list(batches(part, batch_tokens))
+    waiting = list(batches([_with_places(model, unit) for unit in part], batch_tokens))
     while waiting:
         fed = waiting.pop(0)
         records = _records_that_fit(model, fed, reading, rows)
@@ -79,6 +80,16 @@ def capture_part(
         for kind, table in records.items():
             collected.setdefault(kind, []).append(table)
     return {kind: pa.concat_tables(tables).unify_dictionaries() for kind, tables in collected.items()}
+
+
+def _with_places(model: LoadedModel, unit: Unit) -> Unit:
+    """The unit with the positions chosen that the model is to choose: example by example, whatever stands beside it."""
+    if not any(item.trial.asks for item in unit.fed):
+        return unit
+    trials = placed(model, [item.trial for item in unit.fed])
+    return Unit(
+        tuple(replace(item, trial=trial) for item, trial in zip(unit.fed, trials, strict=True))
+    )
 
 
 def _records_that_fit(
