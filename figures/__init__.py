@@ -1,6 +1,6 @@
 """Figures: a DataFrame in, a plotly figure out. Imports neither torch nor what makes the tables."""
 
-from figures.curves import keyword_curve, length_curves, selection_curves
+from figures.curves import keyword_curve, length_curves, selection_curves, token_curves
 from figures.description import described
 from figures.differences import budget_differences
 from figures.effects import effects_forest
@@ -34,6 +34,7 @@ __all__ = [
     "interaction_plot",
     "keyword_curve",
     "length_curves",
+    "token_curves",
     "look_and_use",
     "published_beside_measured",
     "selection_curves",

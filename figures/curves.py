@@ -130,6 +130,39 @@ def keyword_curve(
     )
 
 
+@redrawable
+def token_curves(
+    curves: pd.DataFrame,
+    *,
+    quantity: str,
+    unit: str,
+    lines: Sequence[str],
+    facets: Sequence[str],
+    title: str | None = None,
+    dark: bool = False,
+    narrow: bool = False,
+) -> go.Figure:
+    """What choosing tokens costs over how many are chosen, one line per measure that chose, one panel per mode.
+
+    Args:
+        curves: columns percent (of the document's tokens, above 0), measure, mode, n, mean, low, high (in `unit`).
+        quantity, unit: what is drawn, for the axis.
+        lines, facets: measures and modes in drawing order; those left out are not drawn.
+        title: heading.
+        dark: dark page.
+        narrow: for a phone.
+
+    Raises:
+        ValueError: missing columns, no rows, repeated rows, or unknown measures or modes.
+    """
+    axis = Axis("percent", "chosen tokens (% of the document)", doublings=True)
+    order = {"measure": list(lines), "mode": list(facets)}
+    heading = title or "Cost of chosen tokens"
+    return curve_panels(
+        curves, "token_curves", axis, "measure", "mode", quantity, unit, order, heading, dark, narrow, None
+    )
+
+
 def curve_panels(
     curves: pd.DataFrame,
     name: str,

@@ -10,7 +10,7 @@ from einops import rearrange
 
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import probe
-from budgetlens.model.roles import ROLES
+from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, ROLES
 from budgetlens.statistics.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Norm:
         categories=ROLES,
         averages_heads=True,
         contributes=True,
+        beside="budgets",
+        sums={"self total": DECODER_ROLES, "cross total": ENCODER_ROLES},
         undefined="the rows take nothing from any key",
         plural="shares of the norms",
     )

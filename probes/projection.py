@@ -49,6 +49,7 @@ class Projection:
         categories=(*ROLES, *REST),
         averages_heads=True,
         contributes=True,
+        beside="budgets",
         undefined="the output is 0: nothing is a part of it",
         labels={"edit": "edit of the output", "shift": "shift of the norm"},
         plural="parts of the output",

@@ -43,6 +43,7 @@ class Weighted:
         estimand="mean over examples and heads of the share of each role in the lengths of what {rows} take from all keys",
         categories=ROLES,
         contributes=True,
+        beside="budgets",
         head_maps=("document", "bos"),
         undefined="the rows take nothing from any key",
         heading="Weighted attention",

@@ -107,7 +107,7 @@ def _published(prompts: Sequence[str]) -> Plan:
     return Plan(
         design=design,
         rows="holding",
-        probes=("budgets", "published_entropies"),
+        probes=("budgets", "published_entropies", "norm"),
         contrasts=contrasts,
         share_contrasts=_made(design, _two_by_two(FIRST_POSITIONS, "")),
         splits=_splits(design, prompts, FIRST_POSITIONS, ""),
@@ -160,7 +160,7 @@ def _corrected(prompts: Sequence[str]) -> Plan:
     return Plan(
         design=design,
         rows="predicting",
-        probes=("budgets", "entropies"),
+        probes=("budgets", "entropies", "norm"),
         # The last step over the bare document's positions may be one between its prompts.
         contrasts=distinct((*contrasts, *sink, *position_steps)),
         share_contrasts=(*_made(design, _two_by_two(BOS_VISIBLE, "BOS visible")), *sink),

@@ -81,7 +81,9 @@ def first_alike(fed: Sequence[TokenizedTrial]) -> list[int]:
     found = []
     for number, trial in enumerate(fed):
         positions = trial.trial.prefix_positions if "prefix" in trial.encoder_roles else ""
-        inputs = (trial.encoder_ids, trial.encoder_roles, trial.visible, trial.chooses, positions)
+        # Of a selection that the model is still to make, nobody knows what it hides.
+        asked = trial.trial.keep if trial.asks else trial.chooses
+        inputs = (trial.encoder_ids, trial.encoder_roles, trial.visible, positions, asked)
         alike = known.setdefault((inputs, trial.decoder_ids, trial.decoder_roles, trial.decoder_shift), [])
         # Edits need not have hashes, and so are compared one by one.
         edits = _acting(trial)

@@ -21,6 +21,7 @@ from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import load_model
 from budgetlens.model.observation import read_probes
 from budgetlens.model.token_attention import token_attention
+from budgetlens.model.token_scores import placed
 from budgetlens.model.tokenization import Limits
 from budgetlens.model.trials import Example
 from budgetlens.runs.capturing import Unit, capture_part
@@ -197,7 +198,8 @@ class LiveModel:
                 )
                 trial, name = replace(trial, encoder=tuple(segments)), name_with_own_prefix(name)
             fed.append(Fed(name, model.trial_tokenizer(trial)))
-        return tuple(fed)
+        trials = placed(model, [item.trial for item in fed])
+        return tuple(replace(item, trial=own) for item, own in zip(fed, trials, strict=True))
 
     def _context(self, model: LoadedModel, examples: Sequence[Example], place: int) -> Context:
         return Context(

@@ -35,6 +35,7 @@ from budgetlens.model.observation import (
 )
 from budgetlens.model.selecting import selected_trial
 from budgetlens.model.token_attention import token_texts
+from budgetlens.model.token_scores import placed
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.registry.names import name_of
 from budgetlens.runs.batches import capture_fed
@@ -343,7 +344,8 @@ def read_texts(
         prefix=prefix,
         interventions=interventions,
     )
-    fed = replace(fed, trial=selected_trial(model, fed.trial))
+    (trial,) = placed(model, [fed.trial])
+    fed = replace(fed, trial=selected_trial(model, trial))
     cut = (fed.trial.truncated, fed.trial.prompt_cut, fed.trial.answer_cut)
     if any(cut):
         limits = model.trial_tokenizer.limits

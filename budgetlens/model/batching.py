@@ -129,6 +129,11 @@ def make_batch(
     if not trials:
         raise ValueError("a batch needs at least one trial")
     for trial in trials:
+        if trial.asks:
+            raise ValueError(
+                f"example {trial.trial.example.identifier!r}: positions are to be chosen by the model "
+                f"({trial.trial.keep}); choose them first (budgetlens.model.token_scores.placed)"
+            )
         if not any(trial.visible):
             raise ValueError(
                 f"example {trial.trial.example.identifier!r}: the decoder would see nothing of the encoder "

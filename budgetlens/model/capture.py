@@ -41,7 +41,7 @@ from budgetlens.model.trials import Edit
 from budgetlens.model.visitor import StackVisitor
 from budgetlens.registry.names import name_of
 
-__all__ = ["Capture", "EditError", "Probing", "capture", "encode"]
+__all__ = ["Capture", "EditError", "Probing", "capture", "decode", "encode"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,16 @@ def encode(
     _require_matches(model, batch, edits)
     with torch.inference_mode():
         return run_encoder(model, batch, Probing(), edits)[0]
+
+
+def decode(
+    model: LoadedModel, batch: Batch, states: Float[Tensor, "encoder_pass encoder_position width"]
+) -> AnswerLogits:
+    """The answer's logits from given final states of the encoder, under the edits of the batch's trials.
+
+    Nothing is observed. Where gradients are on and the states ask for one, the logits carry it.
+    """
+    return _decode(model, batch, states, Probing(), ())[0]
 
 
 def _require_matches(model: LoadedModel, batch: Batch, edits: Sequence[Edit]) -> None:

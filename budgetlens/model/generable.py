@@ -31,6 +31,6 @@ def require_unseen_answer(trial: Trial, named: str = "") -> None:
     keep = trial.keep
     if keep is not None and keep.asks_the_model and keep.readers.see_the_answer:
         raise GenerationError(
-            f"{named + ': ' if named else ''}keep={keep.score} goes by rows that hold the right answer, and generation has "
+            f"{named + ': ' if named else ''}{keep.level} goes by rows that hold the right answer, and generation has "
             "none: let the prompt's rows or the last of them choose, leave the level out, or the probes of generated answers"
         )

@@ -491,6 +491,13 @@ def usual_probes() -> tuple[str, ...]:
     return tuple(name for name, made in available_probes().items() if made.declares.usual)
 
 
+def scoring_probes() -> tuple[str, ...]:
+    """The probes by which a document's positions can be ranked: those whose records are by the role of the keys."""
+    return tuple(
+        name for name, made in available_probes().items() if made.declares.axis == "role" and made.declares.shown
+    )
+
+
 def read_probes(texts: Sequence[str]) -> tuple[AnyProbe, ...]:
     """What a run reads: the outcome, and the probes that are named. Raises as :func:`chosen_probes` does."""
     outcome = outcome_name({name: made.declares for name, made in available_probes().items()})

@@ -173,7 +173,7 @@ def _scores(keep: Keep, observations: Iterable[Observation], owner: int) -> Floa
             beyond = sorted(head for head in readers.heads if head >= len(values))
             if beyond:
                 raise EditError(
-                    f"{own.site} has heads 0 to {len(values) - 1}; keep={keep.score} names {beyond}: name others"
+                    f"{own.site} has heads 0 to {len(values) - 1}; {keep.level} names {beyond}: name others"
                 )
             values = values[sorted(readers.heads)]
         by_layer.append(values.mean(axis=0))

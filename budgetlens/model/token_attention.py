@@ -114,7 +114,7 @@ def token_attention(
     """
     names = [name_of(measure) for measure in measures]
     tokenized_trial = selected_trial(model, tokenized_trial, edits)
-    found = _by_site(model, tokenized_trial, (_TokenShares(), *measures), "decoder", layers, rows, edits)
+    found = values_by_site(model, tokenized_trial, (_TokenShares(), *measures), "decoder", layers, rows, edits)
     keys = key_table(model.tokenizer, tokenized_trial)
     answer = tokenized_trial.decoder_ids[-tokenized_trial.answer_tokens :]
     row_tokens = token_texts(model.tokenizer, answer)
@@ -132,7 +132,7 @@ def token_attention(
     return pd.concat(frames, ignore_index=True)
 
 
-def shares_by_site(
+def sharesvalues_by_site(
     model: LoadedModel,
     tokenized_trial: TokenizedTrial,
     *,
@@ -146,11 +146,11 @@ def shares_by_site(
     In the decoder the rows are the answer's, ``predicting`` or ``holding``; in the encoder every position.
     Raises as :func:`token_attention` does.
     """
-    found = _by_site(model, tokenized_trial, (_TokenShares(),), stack, layers, rows, edits)
+    found = values_by_site(model, tokenized_trial, (_TokenShares(),), stack, layers, rows, edits)
     return {site: values[SHARE] for site, values in found.items()}
 
 
-def _by_site(
+def values_by_site(
     model: LoadedModel,
     trial: TokenizedTrial,
     probes: tuple[AnyProbe, ...],
@@ -159,7 +159,11 @@ def _by_site(
     rows: str,
     edits: Sequence[Edit],
 ) -> dict[Site, dict[str, Float[np.ndarray, "head row key"]]]:
-    """What probes read key by key at every site of a stack, by their names; of :class:`_TokenShares` under ``share``."""
+    """What probes read key by key at every site of a stack, by their names; of :class:`_TokenShares` under ``share``.
+
+    Head × row × key, the encoder's keys before the decoder's; a head alone where a probe reads all heads together. Of each
+    probe its tested quantity, or its first. Raises as :func:`token_attention` does.
+    """
     wanted = _checked_layers(model, stack, layers)
     batch = make_batch([trial], pad_token=pad_token(model), rows=rows, device=model.device)
     keys = TokenKeys(len(trial.encoder_ids), len(trial.decoder_ids))

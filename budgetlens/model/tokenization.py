@@ -80,8 +80,7 @@ class TokenizedTrial:
         keep = self.trial.keep
         if keep is None or self.selected or not keep.asks_the_model:
             return None
-        count = self.encoder_roles.count("document")
-        return keep if keep.number(count) < count else None
+        return keep if keep.hides(self.encoder_roles.count("document")) else None
 
     @property
     def hidden_positions(self) -> int:
@@ -89,8 +88,7 @@ class TokenizedTrial:
         hidden = self.visible.count(False)
         if self.chooses is None or "document" in self.trial.hidden:
             return hidden
-        count = self.encoder_roles.count("document")
-        return hidden + count - self.chooses.number(count)
+        return hidden + self.chooses.hides(self.encoder_roles.count("document"))
 
     def keeping(self, kept: Collection[int]) -> TokenizedTrial:
         """The trial in which of the document's positions those alone are visible that are so already and are ``kept``."""
@@ -113,6 +111,11 @@ class TokenizedTrial:
             if edit.stack == "encoder"
         )
         return self.encoder_ids, self.encoder_roles, edits, states
+
+    @property
+    def asks(self) -> bool:
+        """Whether the model is still to be asked which positions the decoder may see."""
+        return self.trial.keep is not None and self.trial.keep.asks
 
     @property
     def answer_tokens(self) -> int:
@@ -414,14 +417,14 @@ def _require_scoring_rows(trial: TokenizedTrial) -> None:
     keep = trial.chooses
     if keep is not None and keep.readers.rows == "prompt" and "prompt" not in trial.decoder_roles:
         raise EditError(
-            f"keep={keep.score} goes by what the prompt's rows look at, and a cell of the design (example "
-            f"{trial.trial.example.identifier!r}) has no prompt: give it one, name other rows (keep={keep.score}:…:last), "
+            f"{keep.level} goes by what the prompt's rows look at, and a cell of the design (example "
+            f"{trial.trial.example.identifier!r}) has no prompt: give it one, name other rows ({keep.level}:…:last), "
             "or leave that cell out"
         )
 
 
 def _unkept(trial: Trial, roles: Sequence[str]) -> frozenset[int]:
-    """The document's positions that are not kept; none where all are, or where the model has still to choose."""
+    """The document's positions that a selection hides; none where the model has still to choose."""
     if trial.keep is None or trial.keep.asks_the_model:
         return frozenset()
     document = [position for position, role in enumerate(roles) if role == "document"]

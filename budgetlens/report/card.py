@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from budgetlens.report.conclusion import NOTHING, clause
-from budgetlens.report.findings import colour, sentence, short_verdict, size
+from budgetlens.report.conclusion import NOTHING, clause, numbers
+from budgetlens.report.findings import colour, short_verdict, size
 from budgetlens.report.intervals import Row, interval_pictures
 from budgetlens.runs.manifest import Manifest
 from budgetlens.statistics.verdicts import CAUTIONS
@@ -91,10 +91,16 @@ def _said(concluded: Sequence[Concluded]) -> tuple[Said, ...]:
             continue
         finding = of[0].told[0].finding
         # A count stays together: n = 24.
-        numbers = sentence(finding).replace(" = ", "\u00a0=\u00a0") if len(of) == 1 else ""
+        told_numbers = numbers(of[0].told[0]).replace(" = ", "\u00a0=\u00a0") if len(of) == 1 else ""
         said = words.rstrip(".") + "."
         told.append(
-            Said(models, said, numbers[:1].upper() + numbers[1:], short_verdict(finding), colour(finding))
+            Said(
+                models,
+                said,
+                told_numbers[:1].upper() + told_numbers[1:],
+                short_verdict(finding),
+                colour(finding),
+            )
         )
     return tuple(told) or (Said("", "Nothing was compared.", "", "", "undecided"),)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from budgetlens.report.findings import colour, sentence
+from budgetlens.report.findings import beside, colour, sentence
 from budgetlens.report.page import render
 from budgetlens.statistics.findings import Finding
 from budgetlens.statistics.verdicts import CAUTIONS
-from budgetlens.tables.conclusions import Concluded
+from budgetlens.tables.conclusions import Concluded, Told
 
 #: What is said where nothing that decides could act.
 NOTHING = (
@@ -32,7 +32,22 @@ def answer(concluded: Concluded) -> str:
     """What is said, with the numbers."""
     if not concluded.told:
         return NOTHING
-    return f"{clause(concluded)}: {sentence(concluded.told[0].finding)}"
+    return f"{clause(concluded)}: {numbers(concluded.told[0])}"
+
+
+def numbers(told: Told) -> str:
+    """What a finding shows, and behind it what those of measures beside its own show."""
+    if not told.beside:
+        return sentence(told.finding)
+    return " ".join(beside(told.finding, other) for other in told.beside)
+
+
+def shift_sentences(concluded: Concluded, words: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each shift of attention under the effects that carry the answer: the effect in words, and a sentence of both measures."""
+    return [
+        (words.get(shift.own.effect, shift.own.effect), beside(shift.own, shift.beside))
+        for shift in concluded.shifts
+    ]
 
 
 def words(concluded: Concluded) -> str:
@@ -52,7 +67,7 @@ def _care(finding: Finding) -> str:
 def conclusion_html(concluded: Sequence[Concluded]) -> str:
     """Each conclusion with the findings that carry it, for a notebook; ids are on hover."""
     told = [
-        (words(own), [(each, colour(each.finding), sentence(each.finding)) for each in own.told])
+        (words(own), [(each, colour(each.finding), numbers(each)) for each in own.told])
         for own in concluded
     ]
     return render("conclusion.html", told=told)

@@ -19,6 +19,7 @@ from plotly.offline import get_plotlyjs
 from budgetlens.report.card import answer_card
 from budgetlens.report.caveats import caveats
 from budgetlens.report.cells import cells_html
+from budgetlens.report.conclusion import shift_sentences
 from budgetlens.report.evidence import Evidence, evidence_of
 from budgetlens.report.figures import drawn_tables, stored_figures
 from budgetlens.report.findings import split_sentences
@@ -125,6 +126,7 @@ def report_page(
             (told(name), told(parts))
             for name, parts in (() if split is None or split.frame.empty else split_sentences(split.frame))
         ],
+        shifts=[pair for own in behind.concluded for pair in shift_sentences(own, behind.words)],
         cells=cells_html(behind.examples, behind.words, manifest.is_sweep),
         factors=list(dict.fromkeys(factor for cell in manifest.cells for factor in cell.factors)),
         facts=facts(manifest),

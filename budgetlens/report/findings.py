@@ -71,6 +71,29 @@ def sentence(finding: Finding) -> str:
     return f"{subject} rises by {turned}{small} ({count})."
 
 
+def beside(own: Finding, other: Finding) -> str:
+    """What one finding shows, and behind it what another shows of the same contrast and category by another measure."""
+    return f"{sentence(own).removesuffix('.')}; {_beside(other)}."
+
+
+def _beside(finding: Finding) -> str:
+    signed, turned = _amounts(finding)
+    its = f"its {finding.quantity.label}"
+    small = f", which is small: {_within(finding)}" if finding.small else ""
+    what = WHAT.get(finding.order, "the difference")
+    if finding.kind == "none":
+        return f"{its} does not shift: {what} is {signed} and lies {_within(finding)}"
+    if finding.kind == "undecided":
+        return f"whether {its} shifts is open: {_undecided(finding, what, signed)}"
+    if finding.kind == "both":
+        return f"{its} rises in some layers and falls in others"
+    if finding.order != 1:
+        return f"of {its}, {_meaning(finding)}: {signed}{small}"
+    if finding.kind == "positive":
+        return f"{its} falls by {signed}{small}"
+    return f"{its} rises by {turned}{small}"
+
+
 def _within(finding: Finding) -> str:
     """The bound in words; of one that is a part of the baseline's mean its size besides."""
     within = finding.quantity.within(finding.bound)

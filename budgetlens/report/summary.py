@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from budgetlens.report.conclusion import answer, clause
+from budgetlens.report.conclusion import answer, clause, shift_sentences
 from budgetlens.report.findings import short_verdict, size
+from budgetlens.report.readable import words_of
 from budgetlens.runs.run import Run
 from budgetlens.statistics.verdicts import CAUTIONS
 from budgetlens.tables.conclusions import Concluded
@@ -45,6 +46,8 @@ def summary_lines(
     told = [line for text in _answers(concluded) for line in _wrapped(text, width)]
     room = MOST_LINES - len(head) - len(told) - len(care) - len(end) - 1
     rows = list(_rows(concluded, width))
+    shifts = list(_shifts(run, concluded, width, room - _least(rows)))
+    room -= len(shifts)
     shown: list[str] = []
     for number, row in enumerate(rows):
         more = [f"  … and {counted(len(rows) - number, 'more effect')} in the report"]
@@ -52,7 +55,22 @@ def summary_lines(
             shown += more
             break
         shown += row
-    return [visible(line) for line in (*head, *told, *([""] if shown else []), *shown, *care, *end)]
+    return [visible(line) for line in (*head, *told, *([""] if shown else []), *shown, *shifts, *care, *end)]
+
+
+def _least(rows: Sequence[Sequence[str]]) -> int:
+    """Lines of the first row of effects and of the one that counts the others, which nothing else may take."""
+    return len(rows[0]) + 1 if rows else 0
+
+
+def _shifts(run: Run, concluded: Sequence[Concluded], width: int, room: int) -> Iterator[str]:
+    """Of one run, the largest shift in attention and what is told beside it, where there is room for both."""
+    if len(concluded) != 1 or concluded[0].model or not concluded[0].shifts:
+        return
+    name, told = shift_sentences(concluded[0], words_of(run))[0]
+    lines = ["", *_wrapped(f"{name}: {told}", width)]
+    if len(lines) <= room:
+        yield from lines
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -81,7 +99,7 @@ def _names(models: Sequence[str]) -> str:
 
 def _notes(concluded: Sequence[Concluded]) -> Iterator[str]:
     """Within what small effects lie, and what stands against the intervals and tests that are shown, each once."""
-    shown = [told.finding for own in concluded for told in own.told]
+    shown = [finding for own in concluded for told in own.told for finding in (told.finding, *told.beside)]
     bounds = dict.fromkeys(own.quantity.within(own.bound) for own in shown if own.small or own.kind == "none")
     if bounds:
         yield f"{' and '.join(bounds).capitalize()} a difference is too small to matter."

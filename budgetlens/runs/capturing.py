@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from budgetlens.model.batching import encoder_key, with_donors
 from budgetlens.model.capture import Capture, Probing
 from budgetlens.model.loaded import LoadedModel
+from budgetlens.model.token_scores import placed
 from budgetlens.runs.batches import batches, capture_fed
 from budgetlens.runs.manifest import RunError
 from budgetlens.runs.memory import free_memory, is_out_of_memory
@@ -72,7 +73,8 @@ def capture_part(
     sentence. Raises RunError where one trial alone does not fit.
     """
     collected: dict[str, list[pa.Table]] = {}
-    waiting = list(batches([item for unit in part for item in unit.fed], batch_tokens))
+    placed_units = (_with_places(model, unit) for unit in part)
+    waiting = list(batches([item for unit in placed_units for item in unit.fed], batch_tokens))
     while waiting:
         fed = waiting.pop(0)
         records = _records_that_fit(model, fed, reading, rows)
@@ -87,6 +89,16 @@ def capture_part(
         for kind, table in records.items():
             collected.setdefault(kind, []).append(table)
     return {kind: pa.concat_tables(tables).unify_dictionaries() for kind, tables in collected.items()}
+
+
+def _with_places(model: LoadedModel, unit: Unit) -> Unit:
+    """The unit with the positions chosen that the model is to choose: example by example, whatever stands beside it."""
+    if not any(item.trial.asks for item in unit.fed):
+        return unit
+    trials = placed(model, [item.trial for item in unit.fed])
+    return Unit(
+        tuple(replace(item, trial=trial) for item, trial in zip(unit.fed, trials, strict=True))
+    )
 
 
 def _records_that_fit(

@@ -39,6 +39,7 @@ def save_token_attention(
     """
     # Those who read what is kept load no torch.
     from budgetlens.model.token_attention import token_attention
+    from budgetlens.model.token_scores import placed
 
     chosen = None if layers is None else tuple(layers)
     by_example: dict[str, list[Fed]] = {}
@@ -46,9 +47,10 @@ def save_token_attention(
         by_example.setdefault(item.example, []).append(item)
     paths = []
     for example, items in by_example.items():
+        trials = placed(model, [item.trial for item in items])
         frames = [
-            token_attention(model, item.trial, layers=chosen, rows=rows, cell=item.cell, measures=measures)
-            for item in items
+            token_attention(model, trial, layers=chosen, rows=rows, cell=item.cell, measures=measures)
+            for item, trial in zip(items, trials, strict=True)
         ]
         paths.append(_write(directory, example, pd.concat(frames, ignore_index=True)))
     return paths

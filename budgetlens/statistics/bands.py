@@ -76,6 +76,7 @@ def share_differences(
 ) -> pd.DataFrame:
     """Contrasts of shares per layer and role, with bands that hold over all layers at once.
 
+    A role that is exactly 0 in every cell of a contrast has no row of it.
     The statistic of a layer is |t|, that of the band its maximum over the layers of one role. Its null distribution
     comes from flipping the signs of whole examples, all layers together, which keeps the dependence between layers
     (Westfall and Young 1993, section 2.5; Nichols and Holmes 2002). The p flips the differences themselves; the band
@@ -112,7 +113,8 @@ def share_differences(
                 order=contrast.effect_order,
             )
             bounds = few.bounds(_reference_shares(budget, contrast), len(table))
-            frames.append(_with_verdicts(table.assign(smallest_effect=bounds), quantity, few))
+            there = table["role"].isin(_roles_there(budget, extents, contrast)).to_numpy()
+            frames.append(_with_verdicts(table.assign(smallest_effect=bounds)[there], quantity, few))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -153,6 +155,7 @@ def _notes_last(table: pd.DataFrame) -> pd.DataFrame:
 def head_map(budgets: Budgets, contrasts: Sequence[Contrast]) -> pd.DataFrame:
     """Contrasts of shares for every layer and head, with the false discovery rate controlled.
 
+    A role that is exactly 0 in every cell of a contrast has no row of it.
     p is of the mean over examples, made for long tails: with thousands of heads, a permutation p cannot get small
     enough for the correction. q is Benjamini and Hochberg's (1995), over all layers, heads and roles of a contrast.
     Under `MAPPED_FROM` examples no head is discovered, whatever its q.
@@ -174,6 +177,7 @@ def head_map(budgets: Budgets, contrasts: Sequence[Contrast]) -> pd.DataFrame:
                 values.reshape(len(budget.examples), -1), _extent(budget, extents, contrast).reshape(-1)
             )
             table = _labelled(budget, found, heads=True, contrast=contrast.name, family=contrast.family)
+            table = table[table["role"].isin(_roles_there(budget, extents, contrast))]
             table["q"] = false_discovery_q(table["p"].to_numpy())
             table["discovered"] = (table["q"] <= FALSE_DISCOVERIES) & (table["n"] >= MAPPED_FROM)
             frames.append(table)
@@ -326,9 +330,20 @@ def _varies(values: NDArray[np.float64], scale: NDArray | float = 0.0) -> NDArra
 
 
 def _extents(budget: BudgetArray) -> NDArray[np.float32]:
-    """Largest |value| of every cell, shape [cell, layer, head, role]; 0 where nothing was observed."""
+    """Largest |value| of every cell, shape [cell, layer, head, role]; NaN where nothing was observed."""
     ends = [np.maximum(np.fmax.reduce(own, axis=0), -np.fmin.reduce(own, axis=0)) for own in budget.values]
-    return np.nan_to_num(np.stack(ends))
+    return np.stack(ends)
+
+
+def _roles_there(budget: BudgetArray, extents: NDArray[np.float32], contrast: Contrast) -> list[str]:
+    """The roles that a contrast can be of: without those that are exactly 0 in all of its cells, layers and heads.
+
+    Such a part is none: a role that no input of these cells has or that they hide, a bias of a model that has none. One that
+    is undefined everywhere stays, with its reason.
+    """
+    used = [budget.cells.index(cell) for cell, weight in contrast.weights.items() if weight]
+    largest = np.fmax.reduce(extents[used], axis=(0, 1, 2))
+    return [role for role, size in zip(budget.roles, largest, strict=True) if size != 0]
 
 
 def _extent(budget: BudgetArray, extents: NDArray[np.float32], contrast: Contrast) -> NDArray[np.float32]:
@@ -337,7 +352,7 @@ def _extent(budget: BudgetArray, extents: NDArray[np.float32], contrast: Contras
     A layer that a treatment cannot reach differs by rounding alone, which is small beside what was subtracted.
     """
     used = [budget.cells.index(cell) for cell, weight in contrast.weights.items() if weight]
-    return extents[used].max(axis=0)
+    return np.nan_to_num(np.fmax.reduce(extents[used], axis=0))
 
 
 def _groups(present: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:

@@ -11,6 +11,7 @@ from budgetlens.runs.run import Run
 from budgetlens.tables.cells import with_cell_columns
 from budgetlens.tables.outcomes import outcome_tables
 from budgetlens.tables.probes import probe_tables
+from budgetlens.tables.shifts import SHIFTS, shifts_of, shifts_table
 
 #: Columns of the trials records that count cut tokens, and of the trials table that count the trials with any.
 CUTS = {"truncated_tokens": "truncated", "answer_cut": "answers_cut", "prompt_cut": "prompts_cut"}
@@ -22,6 +23,9 @@ def build_tables(run: Run) -> dict[str, pd.DataFrame]:
     """Every table of a run, by name."""
     tables = outcome_tables(run)
     tables |= probe_tables(run)
+    shifts = shifts_of(run, tables)
+    if shifts:
+        tables[SHIFTS] = shifts_table(shifts)
     tables["trials"] = with_cell_columns(trials_table(run.trials), run.manifest.cells)
     return tables
 

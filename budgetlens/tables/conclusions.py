@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from budgetlens.design.conclusions import OUTCOMES, Conclusion, Evidence
 from budgetlens.design.labels import Labels
-from budgetlens.model.roles import ROLE_LABELS
 from budgetlens.registry.labels import Label
 from budgetlens.runs.run import Run
 from budgetlens.statistics.findings import CORRECTED, Finding, finding_over_layers, findings
 from budgetlens.statistics.quantities import Quantity
+from budgetlens.tables.shifts import Shift, category_words, shifts_of
 
 #: Columns that name the effect of a row, the first that a table has.
 _NAMES = ("contrast", "effect")
@@ -23,10 +23,11 @@ MODEL, OF_MODELS = "model", "model_"
 
 @dataclass(frozen=True)
 class Told:
-    """A finding with the words for its effect."""
+    """A finding with the words for its effect; ``beside`` are those of probes that are told beside its own."""
 
     finding: Finding
     label: Label
+    beside: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,15 @@ class Concluded:
     """What a run concludes: the deciding finding's outcome, and the findings that carry it, the deciding one first.
 
     ``outcome`` is empty where the analysis has no clause for it; ``told`` is empty where nothing that the question needs
-    could act in this run.
+    could act in this run. ``shifts`` are what these effects shift in a probe of attention, with what they do to the measure
+    that is told beside it, the largest of each effect first.
     """
 
     told: tuple[Told, ...]
     outcome: str
     figure: str
     model: str = ""
+    shifts: tuple[Shift, ...] = ()
 
 
 def conclusions_of(run: Run, frames: Mapping[str, pd.DataFrame]) -> tuple[Concluded, ...]:
@@ -91,6 +94,7 @@ def _concluded(
     contrasts = {contrast.name: contrast for contrast in (run.source or run).plan.contrasts}
     if any(_finding(run, evidence, frames) is None for evidence in declared.needs):
         return Concluded((), "", declared.figure)
+    shifts = shifts_of(run.source or run, frames, {evidence.effect for evidence in declared.evidence})
     told = []
     for number, evidence in enumerate(declared.evidence):
         finding = _finding(run, evidence, frames)
@@ -101,9 +105,28 @@ def _concluded(
             continue
         known = contrasts.get(evidence.effect)
         label = Label(evidence.effect) if known is None else labels.effect(known)
-        told.append(Told(finding, evidence.label or label))
+        told.append(Told(finding, evidence.label or label, _beside(evidence, finding, shifts)))
     outcome = declared.outcomes.get(told[0].finding.kind, "") if run.analysis.conclusion else ""
-    return Concluded(tuple(told), outcome, declared.figure)
+    return Concluded(tuple(told), outcome, declared.figure, shifts=_found(told, shifts))
+
+
+def _beside(evidence: Evidence, finding: Finding, shifts: Sequence[Shift]) -> tuple[Finding, ...]:
+    """What is told beside a finding of attention: the same contrast and category by other probes."""
+    wanted = set(evidence.where.values())
+    return tuple(
+        shift.beside
+        for shift in shifts
+        if shift.own.effect == evidence.effect
+        and shift.category in wanted
+        and shift.own.quantity == finding.quantity
+    )
+
+
+def _found(told: Sequence[Told], shifts: Sequence[Shift]) -> tuple[Shift, ...]:
+    """The pairs whose first probe shifts, effect by effect as these are told."""
+    order = {each.finding.effect: place for place, each in reversed(list(enumerate(told)))}
+    found = [shift for shift in shifts if shift.is_shift and shift.own.effect in order]
+    return tuple(sorted(found, key=lambda shift: (order[shift.own.effect], -abs(shift.own.estimate))))
 
 
 def _finding(run: Run, evidence: Evidence, frames: Mapping[str, pd.DataFrame]) -> Finding | None:
@@ -123,13 +146,8 @@ def _finding(run: Run, evidence: Evidence, frames: Mapping[str, pd.DataFrame]) -
     if "layer" not in rows:
         return findings(rows, quantity)[0]
     return finding_over_layers(
-        rows, quantity, evidence.of or ", ".join(map(_category, evidence.where.values()))
+        rows, quantity, evidence.of or ", ".join(map(category_words, evidence.where.values()))
     )
-
-
-def _category(name: str) -> str:
-    """A role as readers see it; any other category, such as a total, by its name."""
-    return ROLE_LABELS[name].long if name in ROLE_LABELS else f"the {name}"
 
 
 def _quantity(run: Run, evidence: Evidence) -> Quantity:

@@ -48,6 +48,7 @@ INTERVALS = {
     "share": ("share_low", "share_high"),
     "difference": ("difference_low", "difference_high"),
     "per_character": ("per_character_low", "per_character_high"),
+    "beside_mean": ("beside_low", "beside_high"),
 }
 """Columns that are shown together with their interval, and the columns of its ends."""
 
@@ -74,6 +75,9 @@ HEADINGS = {
     "minimum_detectable": "detectable at 80 % power",
     "share_of_largest": "part of the 5 % largest",
     "token_weighted_mean": "token-weighted mean",
+    "beside_layer": "layer, beside",
+    "beside_mean": "mean, beside",
+    "beside_verdict": "verdict, beside",
     "p_simultaneous": "p (all layers)",
     "epsilon_greenhouse_geisser": "ε (Greenhouse-Geisser)",
     "p_greenhouse_geisser": "p (Greenhouse-Geisser)",

@@ -21,6 +21,7 @@ from budgetlens.tables.presentation import (
     shares_documents,
 )
 from budgetlens.tables.probe_presentation import presented_probe
+from budgetlens.tables.shifts import SHIFTS, shifts_presented
 from budgetlens.tables.strata_presentation import seeds_presented, strata_presented
 
 __all__ = ["presented_tables"]
@@ -43,6 +44,8 @@ def presented_tables(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, 
         presented |= presented_outcome(captions, name, declared, tables, run.inference)
         if declared.outcome:
             presented |= dict(_of_the_outcome(captions, plan, declared, tables))
+    if SHIFTS in tables:
+        presented[SHIFTS] = shifts_presented(captions, run, tables)
     presented["trials"] = _trials(captions, tables["trials"], manifest)
     return presented
 

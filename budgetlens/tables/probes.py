@@ -41,9 +41,8 @@ def _tables(run: Run, name: str, declared: Declaration) -> dict[str, pd.DataFram
         for quantity, own in run.arrays(name, declared.axis, quantities).items()
     }
     cells, inference, plan = run.manifest.cells, run.inference, run.plan
-    tables = {
-        declared.table(name, "cells"): with_cell_columns(_cell_table(arrays, declared, inference), cells)
-    }
+    means = _without_absent(_cell_table(arrays, declared, inference), declared)
+    tables = {declared.table(name, "cells"): with_cell_columns(means, cells)}
     tested = declared.tested
     if tested is None:
         return tables
@@ -53,7 +52,7 @@ def _tables(run: Run, name: str, declared: Declaration) -> dict[str, pd.DataFram
     if totals:
         found = share_table(totals, inference).rename(columns={"role": declared.axis})
         tables[declared.table(name, "totals")] = with_cell_columns(found, cells)
-    contrasts = plan.share_contrasts if declared.every_contrast else headline_shares(plan)
+    contrasts = plan.share_contrasts if tests_every_contrast(run, declared) else headline_shares(plan)
     if not contrasts:
         return tables
     differences = share_differences([*observed, *totals], contrasts, inference.of(tested), tested)
@@ -62,6 +61,15 @@ def _tables(run: Run, name: str, declared: Declaration) -> dict[str, pd.DataFram
         mapped = head_map(observed, headline_shares(plan)).rename(columns={"role": declared.axis})
         tables[declared.table(name, "heads")] = mapped
     return tables
+
+
+def tests_every_contrast(run: Run, declared: Declaration) -> bool:
+    """Whether a probe is tested on every contrast of shares of the plan, and not on its headlines alone.
+
+    So is one that is told beside another which is, where the run reads that.
+    """
+    other = run.declarations.get(declared.beside)
+    return declared.every_contrast or (other is not None and other.every_contrast)
 
 
 def headline_shares(plan: Plan) -> tuple[Contrast, ...]:
@@ -87,6 +95,23 @@ def sums_of(arrays: Sequence[BudgetArray], declared: Declaration) -> list[Budget
         ]
         found.append(replace(array, roles=tuple(declared.sums), values=np.stack(totals, axis=-1)))
     return found
+
+
+def _without_absent(table: pd.DataFrame, declared: Declaration) -> pd.DataFrame:
+    """A table by cell without the categories of a block that are exactly 0 in every cell and layer where they were observed.
+
+    Such a part is none: a role that no input has or that every cell hides, a bias or a norm's shift of a model without. What
+    is 0 in some cells alone is told as 0 there.
+    """
+    alone = len(declared.quantities) == 1
+    names = ["mean"] if alone else [quantity.name for quantity in declared.quantities]
+    spread = "sd" if alone else f"{(declared.tested or declared.quantities[-1]).name}_sd"
+    some = (table[names] != 0).any(axis=1) & (table["n"] > 0) | (table[spread] > 0)
+    by_place = [table["stack"], table["block"], table[declared.axis]]
+    there = some.groupby(by_place, sort=False).transform("any")
+    # What nobody observed is undefined, and says why.
+    undefined = (table["n"] == 0).groupby(by_place, sort=False).transform("all")
+    return table[there | undefined].reset_index(drop=True)
 
 
 def _cell_table(
