@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from budgetlens.statistics.decisions import carriers, coverage_cautions, joined
 from budgetlens.statistics.inference import Inference
@@ -242,8 +242,7 @@ def _finite_effects(
         **_of_the_mean(means, bounds[usable], inference),
         **_standardised(chosen, labels, units, inference),
         **_weighted(chosen, weights, labels, units, inference, between[usable]),
-        "skewness": stats.skew(chosen, axis=0),
-        "kurtosis": stats.kurtosis(chosen, axis=0),
+        **_shape(chosen),
     }
     for position, column in enumerate(usable):
         if not means.error[position] > 0:
@@ -264,13 +263,22 @@ def _finite_effects(
     return effects
 
 
+def _shape(values: Floats) -> dict[str, Floats]:
+    """Skewness and excess kurtosis of every column, not corrected for n; NaN where it varies by rounding alone."""
+    deviations = values - values.mean(axis=0)
+    second, third, fourth = ((deviations**power).mean(axis=0) for power in (2, 3, 4))
+    known = second > (np.finfo(float).eps * values.mean(axis=0)) ** 2
+    second = np.where(known, second, NAN)
+    return {"skewness": third / second**1.5, "kurtosis": fourth / second**2 - 3}
+
+
 def _of_the_mean(means: TailedMeans, bounds: Floats, inference: Inference) -> dict[str, NDArray]:
     """Interval and tests of the means, by field of `PairedEffect`."""
     low, high = means.interval(inference.confidence)
     degrees = int(means.units) - 1
     # Power is of one side alone: that on which the interval is longer.
     longer = np.maximum(means.lower_factor, means.upper_factor) - 1
-    critical = float(stats.t.ppf(1 - inference.alpha / 2, degrees))
+    critical = float(special.stdtrit(degrees, 1 - inference.alpha / 2))
     detectable = detectable_shift(degrees, alpha=inference.alpha) + longer * critical
     return {
         "low": low,
@@ -346,6 +354,9 @@ def _tested(
     if effect.clusters < effect.n:
         withheld.append("Wilcoxon, median and trimmed mean untested: examples share documents")
     else:
+        # Here, since scipy.stats takes longest of all to load, and most corpora share documents.
+        from scipy import stats
+
         further = {
             "p_wilcoxon": float(stats.wilcoxon(values).pvalue),
             "p_sign": float(middle.p_sign[column]),
