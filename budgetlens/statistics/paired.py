@@ -22,6 +22,7 @@ from budgetlens.statistics.intervals import detectable_shift, hedges_factor
 from budgetlens.statistics.locations import TRIMMED_FROM, Locations, locations
 from budgetlens.statistics.paired_inputs import numbers, token_weights, unit_labels
 from budgetlens.statistics.permutations import sign_flip_p
+from budgetlens.statistics.ranks import wilcoxon_p
 from budgetlens.statistics.tails import TailedMeans, tailed, tailed_means, unit_sums
 
 Floats = NDArray[np.float64]
@@ -354,11 +355,8 @@ def _tested(
     if effect.clusters < effect.n:
         withheld.append("Wilcoxon, median and trimmed mean untested: examples share documents")
     else:
-        # Here, since scipy.stats takes longest of all to load, and most corpora share documents.
-        from scipy import stats
-
         further = {
-            "p_wilcoxon": float(stats.wilcoxon(values).pvalue),
+            "p_wilcoxon": wilcoxon_p(values),
             "p_sign": float(middle.p_sign[column]),
             "median_low": float(middle.median_low[column]),
             "median_high": float(middle.median_high[column]),
