@@ -76,25 +76,26 @@ def _shown(figure: go.Figure) -> str:
     )
 
 
-def stored_figure(figure: go.Figure) -> str:
+def stored_figure(figure: go.Figure, *, phone: bool = True) -> str:
     """A figure, what its narrow look changes, and plotly's configuration, as JSON that no markup ends.
 
+    Without ``phone`` it has no narrow look, which is drawn anew, and takes as long as the figure itself did.
     Kept with the figure while that stays as it is: a run's figures are stored as files and in its report.
     """
     shown = content(figure)
-    kept = getattr(figure, "_stored", None)
-    if kept is not None and kept[0] == shown:
-        return str(kept[1])
-    wide, narrow = as_json(figure), narrow_look(figure)
+    kept = getattr(figure, "_stored", {})
+    if (shown, phone) in kept:
+        return str(kept[shown, phone])
+    wide, narrow = as_json(shown), narrow_look(figure, shown) if phone else None
     stored = {
         "figure": wide,
-        "narrow": None if narrow is None else difference(wide, as_json(narrow)),
+        "narrow": None if narrow is None else difference(wide, as_json(content(narrow))),
         "themed": follows_theme(figure),
         "config": CONFIG,
     }
     text = json.dumps(stored, separators=(",", ":"))
     text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    figure._stored = (shown, text)
+    figure._stored = {**kept, (shown, phone): text}
     return text
 
 

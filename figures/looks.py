@@ -73,20 +73,20 @@ def follows_theme(figure: go.Figure) -> bool:
     return getattr(figure, "_drawing", None) is not None
 
 
-def narrow_look(figure: go.Figure) -> go.Figure | None:
-    """The same figure for a phone.
+def narrow_look(figure: go.Figure, shown: str) -> go.Figure | None:
+    """The same figure for a phone; ``shown`` is its `content`.
 
     None of one that was drawn elsewhere, and of one that was changed after it was drawn: it would lack the change.
     """
     drawing = getattr(figure, "_drawing", None)
-    if drawing is None or drawing.content != content(figure):
+    if drawing is None or drawing.content != shown:
         return None
     return drawing.draw(narrow=True)
 
 
-def as_json(figure: go.Figure) -> dict[str, Any]:
-    """A figure as plotly.js reads it: `data` and `layout`, numbers packed as plotly packs them."""
-    read: dict[str, Any] = json.loads(content(figure))
+def as_json(shown: str) -> dict[str, Any]:
+    """A figure's `content` as plotly.js reads it: `data` and `layout`, numbers packed as plotly packs them."""
+    read: dict[str, Any] = json.loads(shown)
     return {"data": read["data"], "layout": read["layout"]}
 
 

@@ -16,7 +16,7 @@ import figures
 from figures import effects, theme
 from figures.export import drawing_script, html_fragment, packed, page_html, page_script, stored_figure
 from figures.labels import readable, reading
-from figures.looks import LOOKS, as_json, changed, difference, follows_theme, narrow_look, recoloured
+from figures.looks import LOOKS, as_json, changed, content, difference, follows_theme, narrow_look, recoloured
 from figures.panels import NARROW_WIDTH, Frame, folded, level_ticks
 from tests import figure_tables as tables
 
@@ -96,12 +96,12 @@ def test_a_page_turns_the_stored_figure_into_every_look(name: str) -> None:
     """The light wide figure and what the narrow one changes give what drawing anew gives, colours included."""
     draw = DRAWINGS[name]
     stored = json.loads(stored_figure(draw()))
-    assert stored["figure"] == as_json(draw())
+    assert stored["figure"] == as_json(content(draw()))
     assert stored["themed"]
     narrow = changed(stored["figure"], stored["narrow"])
-    assert narrow == as_json(draw(narrow=True))
-    assert recoloured(stored["figure"]) == as_json(draw(dark=True))
-    assert recoloured(narrow) == as_json(draw(dark=True, narrow=True))
+    assert narrow == as_json(content(draw(narrow=True)))
+    assert recoloured(stored["figure"]) == as_json(content(draw(dark=True)))
+    assert recoloured(narrow) == as_json(content(draw(dark=True, narrow=True)))
 
 
 def test_no_colour_of_a_role_level_or_verdict_changes_with_the_page() -> None:
@@ -158,11 +158,11 @@ def test_narrow_forest_leaves_out_p_where_its_verdict_needs_the_room() -> None:
 def test_narrow_colour_axes_have_a_name_of_their_own(name: str) -> None:
     for narrow, axis in ((False, "coloraxis"), (True, "coloraxis2")):
         figure = DRAWINGS[name](narrow=narrow)
-        content = figure.to_plotly_json()
-        assert [key for key in content["layout"] if key.startswith("coloraxis")] == [axis]
+        shown = figure.to_plotly_json()
+        assert [key for key in shown["layout"] if key.startswith("coloraxis")] == [axis]
         used = {
             holder["coloraxis"]
-            for trace in content["data"]
+            for trace in shown["data"]
             for holder in (trace, trace.get("marker", {}))
             if "coloraxis" in holder
         }
@@ -228,6 +228,19 @@ def test_what_is_the_same_is_not_stored_again() -> None:
     }
 
 
+def phone_look(figure: go.Figure) -> go.Figure | None:
+    return narrow_look(figure, content(figure))
+
+
+def test_without_a_phone_no_narrow_look_is_drawn_and_the_figure_is_the_same() -> None:
+    figure = DRAWINGS["splits"]()
+    with_it, without = (json.loads(stored_figure(figure, phone=phone)) for phone in (True, False))
+    assert with_it["narrow"]
+    assert without == with_it | {"narrow": None}
+    # Each is kept by itself.
+    assert json.loads(stored_figure(figure)) == with_it
+
+
 def test_stored_figures_end_no_markup() -> None:
     shares = tables.shares_table(tables.CELLS[:1], layers=2)
     figure = figures.budget_ledger(shares, title="</script><!-- \u202e &amp;")
@@ -236,15 +249,15 @@ def test_stored_figures_end_no_markup() -> None:
 
 def test_a_figure_that_was_changed_has_its_change_in_every_look_that_it_has() -> None:
     figure = DRAWINGS["splits"]()
-    assert narrow_look(figure) is not None
+    assert phone_look(figure) is not None
     assert json.loads(stored_figure(figure))["narrow"]
     figure.update_layout(height=99)
-    assert narrow_look(figure) is None
+    assert phone_look(figure) is None
     stored = json.loads(stored_figure(figure))
     assert stored["narrow"] is None
     assert stored["figure"]["layout"]["height"] == 99
     assert follows_theme(figure)
-    assert narrow_look(DRAWINGS["splits"](dark=True)) is None
+    assert phone_look(DRAWINGS["splits"](dark=True)) is None
     assert not follows_theme(DRAWINGS["splits"](dark=True))
     assert not follows_theme(go.Figure())
     assert not json.loads(stored_figure(go.Figure()))["themed"]
@@ -255,7 +268,7 @@ def test_ids_are_words_in_a_figure_and_in_its_narrow_look() -> None:
     name = str(effects_of["contrast"].iloc[0])
     with reading({name: "the query"}):
         figure = figures.effects_forest(effects_of)
-    for drawn in (figure, narrow_look(figure)):
+    for drawn in (figure, phone_look(figure)):
         assert drawn is not None
         text = drawn.to_json()
         assert "the query" in text

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import contrast_values, wide_cells
 from budgetlens.statistics.effects import contrast_effects
 from budgetlens.statistics.paired import PairedEffect
 from budgetlens.statistics.quantities import Quantity
+from budgetlens.statistics.ranks import spearman
 from budgetlens.statistics.verdicts import CAUTION_RULE
 from budgetlens.tables.presentation import Table, documents_resampled, sample, shares_documents
 
@@ -81,7 +81,7 @@ def _agreement(one: pd.Series, other: pd.Series) -> float:
     both = pd.concat([one, other], axis=1).dropna().to_numpy()
     if len(both) < 2 or (np.ptp(both, axis=0) == 0).any():
         return float("nan")
-    return float(stats.spearmanr(both[:, 0], both[:, 1]).statistic)
+    return spearman(both[:, 0], both[:, 1])
 
 
 def _presented(run: Run, frame: pd.DataFrame) -> Table:

@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 from plotly.graph_objects import Figure
-from scipy import stats
 
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import contrast_values, wide_cells
 from budgetlens.statistics.decisions import DOCUMENT_MEANS, of_intervals
 from budgetlens.statistics.inference import Inference
+from budgetlens.statistics.ranks import spearman
 from budgetlens.statistics.strata import quantile_strata, strata_table, trend_test
 from budgetlens.statistics.verdicts import CAUTION_RULE, CAUTIONS, trend_rule
 from budgetlens.tables.digits import counted
@@ -111,7 +111,7 @@ def damage_frames(
         by_stratum.append(table)
         trend = trend_test(values[effect], strata, inference)
         varies = lengths.nunique() > 1 and values[effect].nunique() > 1
-        rho = float(stats.spearmanr(lengths, values[effect]).statistic) if varies else float("nan")
+        rho = spearman(lengths, values[effect]) if varies else float("nan")
         reason = trend.reason or ("" if varies else "all lengths or all values are equal: no correlation")
         trends.append({"effect": effect, **trend.as_row(), "rho": rho, "reason": reason})
     columns = [

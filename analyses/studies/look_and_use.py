@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
-from scipy import stats
 
 from analyses.studies.look_and_use_plans import PLACES, Place
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.run import Run
 from budgetlens.statistics.column_splits import means_of_columns
+from budgetlens.statistics.ranks import spearman
 from budgetlens.tables.presentation import Table, documents_resampled, sample
 from figures import look_and_use
 
@@ -118,7 +118,7 @@ def rank_correlations(one: pd.DataFrame, other: pd.DataFrame) -> np.ndarray:
     for place, (left, right) in enumerate(zip(one.to_numpy(float), other.to_numpy(float), strict=True)):
         both = np.isfinite(left) & np.isfinite(right)
         if both.sum() >= LEAST_ROLES and np.ptp(left[both]) > 0 and np.ptp(right[both]) > 0:
-            found[place] = stats.spearmanr(left[both], right[both]).statistic
+            found[place] = spearman(left[both], right[both])
     return found
 
 

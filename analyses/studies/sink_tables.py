@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from analyses.studies.sink_paths import Path
 from analyses.studies.sink_prediction import CROSS_ENTROPY, CROSS_TOTAL, SELF_TOTAL, SinkReadings
@@ -73,8 +73,8 @@ def head_table(readings: SinkReadings, paths: Sequence[Path], inference: Inferen
         mean, degrees = frame["mean_difference"], frame["clusters"] - 1
         # The side of the interval towards 0 holds the length that tails need, and p needs the same.
         side = np.where(mean > 0, mean - frame["low"], frame["high"] - mean)
-        reach = side / stats.t.ppf((1 + inference.confidence) / 2, degrees)
-        frame["p"] = 2 * stats.t.sf(np.abs(mean) / reach, degrees)
+        reach = side / special.stdtrit(degrees, (1 + inference.confidence) / 2)
+        frame["p"] = 2 * special.stdtr(degrees, -np.abs(mean) / reach)
         frame["q"] = frame.groupby("part", sort=False)["p"].transform(
             lambda p: false_discovery_q(p.to_numpy())
         )

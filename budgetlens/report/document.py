@@ -103,9 +103,9 @@ def report_page(
         tables, figures: by name, in reading order.
         behind: what else is shown.
     """
-    stored = stored_figures(figures, tables, behind.drawn)
     room = MOST_OPEN - len(behind.evidence.pictures)
-    opened = [name for name in dict.fromkeys(behind.evidence.figures) if name in stored][:room]
+    opened = [name for name in dict.fromkeys(behind.evidence.figures) if name in figures][:room]
+    stored = stored_figures(figures, tables, behind.drawn, opened)
     split, told = tables.get("decomposition"), in_words(behind.words)
     return render(
         "page.html",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from plotly.graph_objects import Figure
@@ -45,12 +45,18 @@ def drawn_tables(run: Run) -> dict[str, str]:
 
 
 def stored_figures(
-    figures: Mapping[str, Figure], tables: Mapping[str, Table], drawn: Mapping[str, str]
+    figures: Mapping[str, Figure],
+    tables: Mapping[str, Table],
+    drawn: Mapping[str, str],
+    opened: Collection[str],
 ) -> dict[str, StoredFigure]:
-    """Every figure by name, as the page holds it; ``drawn`` as :func:`drawn_tables` gives it."""
+    """Every figure by name, as the page holds it; ``drawn`` as :func:`drawn_tables` gives it.
+
+    Those that stand ``opened`` have a look for a phone; what is folded scrolls sideways there, as tables do.
+    """
     found = {}
     for name, figure in figures.items():
-        text = stored_figure(figure)
+        text = stored_figure(figure, phone=name in opened)
         found[name] = StoredFigure(
             slug("figure", name),
             short_title(figure, name),

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from figures.export import packed
 from figures.labels import written_out
 from figures.theme import DARK, LIGHT, ROLE_COLOURS, mixed
 
@@ -55,7 +56,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"foreign": foreign, "slug": lambda name, prefix: slug(prefix, name)}
+    found.filters |= {"packed": packed, "foreign": foreign, "slug": lambda name, prefix: slug(prefix, name)}
     return found
 
 

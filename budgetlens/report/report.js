@@ -12,10 +12,21 @@
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
-  const unpacked = async element => {
+  const unpacked = element => {
     const bytes = Uint8Array.from(atob(element.textContent.trim()), character => character.charCodeAt(0));
-    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).blob();
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip')));
   };
+  // What is folded lies in the page packed, escaped as everything in it is; it is put in its place once.
+  const held = async place => {
+    const name = place.dataset.held;
+    if (!name) return;
+    place.removeAttribute('data-held');
+    place.innerHTML = await unpacked(document.getElementById(name)).text();
+  };
+  const holding = part => Promise.all([...part.querySelectorAll('[data-held]')].map(held));
+  document.addEventListener('toggle', event => {
+    if (event.target.open) holding(event.target);
+  }, true);
   // A drawing as a picture by itself: its own colours, with what it answers above and what was measured below.
   const whole = button => {
     const drawing = button.closest('figure').querySelector('svg.wide').cloneNode(true);
@@ -60,7 +71,7 @@
     if (!button) return;
     try {
       if (button.dataset.csv) {
-        const table = await unpacked(document.getElementById(button.dataset.csv));
+        const table = await unpacked(document.getElementById(button.dataset.csv)).blob();
         save(new Blob([table], {type: 'text/csv;charset=utf-8'}), button.dataset.name);
       } else if (button.dataset.plot) await saved(button);
       else if (button.dataset.copy) await copy(button);
@@ -88,7 +99,8 @@
   });
   reveal();
   const search = document.getElementById('search'), entries = [...document.querySelectorAll('.entry')];
-  search.addEventListener('input', () => {
+  search.addEventListener('input', async () => {
+    await holding(document);
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
     for (const entry of entries) {

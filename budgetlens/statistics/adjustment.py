@@ -38,11 +38,12 @@ def adjusted_p(p: NDArray[np.float64], correction: Correction = "holm") -> NDArr
 
 def false_discovery_q(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Benjamini and Hochberg's (1995) q within one family; an undefined p stays NaN and is no member."""
-    # Here, since every plan names a correction, and scipy takes longest of all to load.
-    from scipy import stats
-
     q = np.full(p.shape, np.nan)
     known = np.isfinite(p)
     if known.any():
-        q[known] = stats.false_discovery_control(p[known], method="bh")
+        order = np.argsort(p[known], kind="stable")[::-1]
+        steps = p[known][order] * order.size / np.arange(order.size, 0, -1)
+        own = np.empty(order.size)
+        own[order] = np.minimum.accumulate(np.minimum(steps, 1.0))
+        q[known] = own
     return q

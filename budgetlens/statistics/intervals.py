@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import special
 
 from budgetlens.statistics.tails import tailed_means
 
 # Elements of one block of signs or permutations: 32 MB of float64, small beside the data, large enough
 # for BLAS.
 BLOCK_ELEMENTS = 4_000_000
+#: After so many halvings an interval of numbers holds nothing between its ends.
+HALVINGS = 60
 
 
 def rows_per_block(units: int) -> int:
@@ -46,7 +48,7 @@ def proportion_interval(
         n = min(n, n * (alone / together) ** 2) if together else n
     elif labels is not None:
         n = float(units)
-    z = stats.norm.ppf((1 + confidence) / 2)
+    z = special.ndtri((1 + confidence) / 2)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
@@ -65,10 +67,12 @@ def detectable_shift(degrees: int, *, alpha: float = 0.05, power: float = 0.8) -
     """Smallest mean, in standard errors, that a two-sided t test at `alpha` finds with the stated power."""
     if degrees < 1:
         return float("nan")
-    critical = stats.t.ppf(1 - alpha / 2, degrees)
-
-    def shortfall(shift: float) -> float:
+    critical = float(special.stdtrit(degrees, 1 - alpha / 2))
+    low, high = 0.0, 2 * critical + 5
+    # By halves, since scipy's root finders are slow to load; power only grows with the shift.
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
         # The other tail holds less than alpha/2 at shift 0 and nothing that counts where power nears 0.8.
-        return float(1 - special.nctdtr(degrees, shift, critical) - power)
-
-    return float(optimize.brentq(shortfall, 0.0, 2 * critical + 5))
+        found = 1 - special.nctdtr(degrees, middle, critical)
+        low, high = (middle, high) if found < power else (low, middle)
+    return high

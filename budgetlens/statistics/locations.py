@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +43,8 @@ def locations(values: Floats, confidence: float) -> Locations:
     if rank:
         median_low, median_high = ordered[rank - 1], ordered[n - rank]
     trimmed_low, trimmed_high, p_trimmed = np.full((3, columns), np.nan)
-    trimmed = np.asarray(stats.trim_mean(values, TRIMMED, axis=0))
+    cut = int(TRIMMED * n)
+    trimmed = ordered[cut : n - cut].mean(axis=0)
     if n >= TRIMMED_FROM:
         error, degrees = _trimmed_error(ordered)
         half = special.stdtrit(degrees, (1 + confidence) / 2) * error

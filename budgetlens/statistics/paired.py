@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from budgetlens.statistics.decisions import carriers, coverage_cautions, joined
 from budgetlens.statistics.inference import Inference
@@ -22,6 +22,7 @@ from budgetlens.statistics.intervals import detectable_shift, hedges_factor
 from budgetlens.statistics.locations import TRIMMED_FROM, Locations, locations
 from budgetlens.statistics.paired_inputs import numbers, token_weights, unit_labels
 from budgetlens.statistics.permutations import sign_flip_p
+from budgetlens.statistics.ranks import wilcoxon_p
 from budgetlens.statistics.tails import TailedMeans, tailed, tailed_means, unit_sums
 
 Floats = NDArray[np.float64]
@@ -244,8 +245,7 @@ def _finite_effects(
         **_of_the_mean(means, bounds[usable], inference),
         **_standardised(chosen, labels, units, inference),
         **_weighted(chosen, weights, labels, units, inference, between[usable]),
-        "skewness": stats.skew(chosen, axis=0),
-        "kurtosis": stats.kurtosis(chosen, axis=0),
+        **_shape(chosen),
     }
     for position, column in enumerate(usable):
         if not means.error[position] > 0:
@@ -263,13 +263,22 @@ def _finite_effects(
     return effects
 
 
+def _shape(values: Floats) -> dict[str, Floats]:
+    """Skewness and excess kurtosis of every column, not corrected for n; NaN where it varies by rounding alone."""
+    deviations = values - values.mean(axis=0)
+    second, third, fourth = ((deviations**power).mean(axis=0) for power in (2, 3, 4))
+    known = second > (np.finfo(float).eps * values.mean(axis=0)) ** 2
+    second = np.where(known, second, NAN)
+    return {"skewness": third / second**1.5, "kurtosis": fourth / second**2 - 3}
+
+
 def _of_the_mean(means: TailedMeans, bounds: Floats, inference: Inference) -> dict[str, NDArray]:
     """Interval and tests of the means, by field of `PairedEffect`."""
     low, high = means.interval(inference.confidence)
     degrees = int(means.units) - 1
     # Power is of one side alone: that on which the interval is longer.
     longer = np.maximum(means.lower_factor, means.upper_factor) - 1
-    critical = float(stats.t.ppf(1 - inference.alpha / 2, degrees))
+    critical = float(special.stdtrit(degrees, 1 - inference.alpha / 2))
     detectable = detectable_shift(degrees, alpha=inference.alpha) + longer * critical
     return {
         "low": low,
@@ -346,7 +355,7 @@ def _tested(
         withheld.append("Wilcoxon, median and trimmed mean untested: examples share documents")
     else:
         further = {
-            "p_wilcoxon": float(stats.wilcoxon(values).pvalue),
+            "p_wilcoxon": wilcoxon_p(values),
             "p_sign": float(middle.p_sign[column]),
             "median_low": float(middle.median_low[column]),
             "median_high": float(middle.median_high[column]),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from budgetlens.statistics.bounded import without_spread
 from budgetlens.statistics.paired import PairedEffect
@@ -57,12 +57,13 @@ def counts_of(baseline: NDArray[np.float64], treatment: NDArray[np.float64]) -> 
 def mcnemar_p(counts: Counts) -> float:
     """Two-sided exact p of the pairs that differ, either side being as likely; 1 where there are none."""
     differing = counts.baseline_only + counts.treatment_only
-    return float(stats.binomtest(counts.baseline_only, differing).pvalue) if differing else 1.0
+    fewer = min(counts.baseline_only, counts.treatment_only)
+    return min(1.0, float(2 * special.bdtr(fewer, differing, 0.5))) if differing else 1.0
 
 
 def wilson(successes: int, n: int, confidence: float) -> tuple[float, float]:
     """Wilson's interval of a proportion."""
-    z = float(stats.norm.ppf((1 + confidence) / 2))
+    z = float(special.ndtri((1 + confidence) / 2))
     share = successes / n
     middle, spread = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return max(0.0, (middle - spread) / (1 + z * z / n)), min(1.0, (middle + spread) / (1 + z * z / n))

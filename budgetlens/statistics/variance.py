@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from budgetlens.statistics.contrasts import parse_cell
 from budgetlens.statistics.products import product
@@ -99,7 +99,7 @@ def _effect(matrix: NDArray[np.float64], weights: NDArray[np.float64], problem: 
 
 
 def _upper_tail(f: float, df: int, n: int, epsilon: float) -> float:
-    return float(stats.f.sf(f, epsilon * df, epsilon * df * (n - 1)))
+    return float(special.fdtrc(epsilon * df, epsilon * df * (n - 1), f))
 
 
 def _huynh_feldt(f: float, df: int, n: int, epsilon: float) -> dict[str, float]:
