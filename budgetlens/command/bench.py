@@ -67,9 +67,7 @@ class Asked:
     examples: int | None = None
 
 
-def run_benchmarks(
-    parts: Sequence[str], *, repeats: int, device: str, examples: int | None
-) -> int:
+def run_benchmarks(parts: Sequence[str], *, repeats: int, device: str, examples: int | None) -> int:
     """Print the benchmarks asked for, or all; 0 where every target is met, else 1.
 
     Raises ValueError for an unknown part, ModelError for a device that is not here.

@@ -71,8 +71,7 @@ def random_model(shape: Shape, *, device: torch.device, attention: str = "sdpa")
         encoder={"text_config": text, "vision_config": vision, **special}, decoder=text, image_token_index=6
     )
     torch.manual_seed(0)
-    model = T5Gemma2ForConditionalGeneration(config)
-    model.set_attn_implementation(attention)
+    model = T5Gemma2ForConditionalGeneration._from_config(config, attn_implementation=attention)
     return prepare_model(
         model.to(device=device),  # type: ignore[arg-type]
         _any_tokenizer(),
