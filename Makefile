@@ -45,7 +45,8 @@ compat: $(READY)
 # What only a GPU can show; without one it says so and fails.
 gpu-check: $(READY)
 	$(BIN)/python -c 'import sys, torch; sys.exit(0 if torch.cuda.is_available() else "no CUDA device is here")'
-	$(BIN)/python -m pytest -m gpu -s
+	$(BIN)/python -m pytest tests/test_gpu.py -m gpu -s
+	$(BIN)/budgetlens bench --device cuda
 
 bench: $(READY)
 	$(BIN)/budgetlens bench

@@ -56,6 +56,7 @@ def generation_ratios(model: LoadedModel, repeats: int) -> list[float]:
 
 def _seconds(function: Callable[[], Any]) -> float:
     start = time.perf_counter()
+    # Answers come back as numbers, so that a GPU has computed them by then.
     function()
     return time.perf_counter() - start
 
@@ -64,12 +65,12 @@ def _by_library(model: LoadedModel, batch: Batch, states: torch.Tensor, number: 
     from transformers.modeling_outputs import BaseModelOutput
 
     trial = batch.trials[number]
-    given = torch.tensor([trial.decoder_ids[: -trial.answer_tokens]])
+    given = torch.tensor([trial.decoder_ids[: -trial.answer_tokens]], device=model.device)
     own = states[batch.trial_pass[number], : len(trial.encoder_ids)]
     with torch.inference_mode():
         found = model.model.generate(  # type: ignore[operator]
             encoder_outputs=BaseModelOutput(last_hidden_state=own[None]),
-            attention_mask=torch.tensor([trial.visible]).long(),
+            attention_mask=torch.tensor([trial.visible], device=model.device).long(),
             decoder_input_ids=given,
             decoder_attention_mask=torch.ones_like(given),
             max_new_tokens=STEPS,

@@ -151,10 +151,14 @@ def make_parser() -> argparse.ArgumentParser:
     effects.set_defaults(function=effects_command)
 
     bench = commands.add_parser("bench", help="what capture costs, and how fast a whole job is")
-    bench.add_argument("part", nargs="*", help="capture, memory, contributions, job (default: all)")
+    bench.add_argument(
+        "part", nargs="*", help="capture, memory, contributions, job, large-job, answers (default: all)"
+    )
     bench.add_argument(
         "--repeats", type=int, default=5, metavar="N", help="paired repetitions of each timing"
     )
+    bench.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N")
+    bench.add_argument("--examples", type=int, metavar="N", help="examples of a job (default: 40, large: 4)")
     bench.set_defaults(function=bench_command)
     return parser
 
@@ -465,7 +469,9 @@ def bench_command(options: argparse.Namespace) -> int:
     """Print what capture costs."""
     from budgetlens.command.bench import run_benchmarks
 
-    return run_benchmarks(options.part, repeats=options.repeats)
+    return run_benchmarks(
+        options.part, repeats=options.repeats, device=options.device, examples=options.examples
+    )
 
 
 if __name__ == "__main__":

@@ -194,6 +194,7 @@ def prepare_model(
         )
     for parameter in model.parameters():
         parameter.requires_grad_(False)
+    _require_causality(model, family)
     envoy = NNsight(model.eval())
     operations = {
         site: attention_operation(at_path(envoy, site_path(family, site)), site)
@@ -214,6 +215,18 @@ def prepare_model(
     if check:
         check_contract(loaded)
     return loaded
+
+
+def _require_causality(model: PreTrainedModel, family: Family) -> None:
+    """Have a decoder's self-attention say that it is causal, where it says the contrary.
+
+    SDPA is given no mask where nothing is hidden but what is later, and goes by that word. UMT5 in transformers before
+    5.18 does not say it, and its decoder would see the answer that it is to predict.
+    """
+    for site in declared_sites(model, family):
+        module = at_path(model, site_path(family, site))
+        if site.stack == "decoder" and site.block == "self" and getattr(module, "is_causal", None) is False:
+            module.is_causal = True
 
 
 def limited(model: LoadedModel, limits: Limits) -> LoadedModel:

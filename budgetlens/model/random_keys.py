@@ -26,6 +26,9 @@ ALIKE = ("number", "mass")
 #: How often the keys that are left are gone through for those that still fit.
 ROUNDS = 8
 
+#: How many parts a whole row of attention has, where masses are added up: float32 has no more digits of what matters.
+PARTS = 1 << 52
+
 #: Of splitmix64 (Steele, Lea and Flood 2014), as signed numbers of 64 bits.
 _STEP = -7046029254386353131
 _FACTORS = ((30, -4658895280553007687), (27, -7723592293110705685))
@@ -113,15 +116,17 @@ def _of_mass(
     cut: Bool[Tensor, "batch head row key"],
 ) -> Bool[Tensor, "batch head row key"]:
     """Of the keys in their order those that together have no more attention than the cut ones; one is always left."""
-    left = (attention * cut).sum(dim=-1, keepdim=True)
+    # Whole numbers: their sums depend on no order, which a GPU chooses anew every time.
+    parts = (attention.double() * PARTS).long()
+    left = (parts * cut).sum(dim=-1, keepdim=True)
     taken = cut & False
     for _ in range(ROUNDS):
-        fits = seen & ~taken & (attention > 0) & (attention <= left)
+        fits = seen & ~taken & (attention > 0) & (parts <= left)
         if not bool(fits.any()):
             break
-        new = fits & ((attention * fits).cumsum(dim=-1) <= left)
+        new = fits & ((parts * fits).cumsum(dim=-1) <= left)
         taken = taken | new
-        left = left - (attention * new).sum(dim=-1, keepdim=True)
+        left = left - (parts * new).sum(dim=-1, keepdim=True)
     rest = seen & ~taken
     last = seen & (seen.flip(-1).cumsum(dim=-1).flip(-1) == 1)
     return taken & ~(last & ~rest.any(dim=-1, keepdim=True))

@@ -26,7 +26,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.masking_utils import eager_mask
 from transformers.modeling_outputs import BaseModelOutput
 
-from tests.reference.eager import DECODER_ROLES, ENCODER_ROLES, own_precision
+from tests.reference.eager import DECODER_ROLES, ENCODER_ROLES, own_precision, set_attention
 
 #: (measure, stack, block, layer, head, part) → mean over rows; head -1 of what is no head's.
 Numbers = dict[tuple[str, str, str, int, int, str], float]
@@ -238,9 +238,9 @@ def _watched(
     AttentionInterface.register("written_out", attention)
     AttentionMaskInterface.register("written_out", eager_mask)
     before = model.config._attn_implementation
-    model.set_attn_implementation("written_out")
+    set_attention(model, "written_out")
     with ExitStack() as stack:
-        stack.callback(model.set_attn_implementation, before)
+        stack.callback(set_attention, model, before)
         for name, module in model.named_modules():
             if name:
                 hook = _hook(name, layout, places, seen, edits)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy
 import torch
 from torch.overrides import TorchFunctionMode
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 ENCODER_ROLES = ("bos", "prefix", "separator", "document", "eos")
 DECODER_ROLES = ("start", "prompt", "answer")
@@ -90,8 +90,20 @@ def eager_twin(model: PreTrainedModel) -> PreTrainedModel:
     ties its head to its embeddings, and loading would overwrite one with the other.
     """
     twin = copy.deepcopy(model)
-    twin.set_attn_implementation("eager")
+    set_attention(twin, "eager")
     return twin.eval()
+
+
+def set_attention(model: PreTrainedModel, implementation: str) -> None:
+    """Have every part of a model compute attention like this.
+
+    The library's own way, before its version 5.20, leaves nested configurations as they are when it is gone a second
+    time. T5's stacks have copies of the configuration.
+    """
+    for module in model.modules():
+        config = getattr(module, "config", None)
+        if isinstance(config, PreTrainedConfig):
+            config._attn_implementation = implementation
 
 
 def double_twin(model: PreTrainedModel) -> PreTrainedModel:
