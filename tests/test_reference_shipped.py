@@ -81,3 +81,10 @@ def test_recorded_results_and_card_agree_with_the_recipe():
     assert missed_targets(results["test"]) == []
     assert missed_targets(results["fresh"]) == []
     assert (MODEL / "README.md").read_text(encoding="utf-8") == model_card(results)
+
+
+def test_another_seed_gives_the_same_quality():
+    results = json.loads((MODEL / "results.json").read_text(encoding="utf-8"))
+    second = results["second_seed"]
+    assert second["seed"] != Recipe().seed
+    assert missed_targets(second["test"]) == []

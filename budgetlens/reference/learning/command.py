@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> None:
     model, spent = train(recipe, options.work)
     from budgetlens.reference.learning.publication import publish
 
-    machine = f"{options.threads} threads of a {platform.machine()} CPU, torch {torch.__version__}"
+    threads = f"{options.threads} thread{'' if options.threads == 1 else 's'}"
+    machine = f"{threads} of a {platform.machine()} CPU, torch {torch.__version__}"
     publish(model, options.out, {"recipe": recipe_record(recipe), **spent, "machine": machine})
 
 
