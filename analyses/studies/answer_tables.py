@@ -68,7 +68,8 @@ def _described(effect: PairedEffect, sign: float) -> dict[str, object]:
     return {
         "n": effect.n,
         "clusters": effect.clusters,
-        "mean": sign * effect.mean_difference,
+        # Without the sign of a zero.
+        "mean": sign * effect.mean_difference + 0.0,
         "low": ends[0],
         "high": ends[1],
         "caution": effect.caution,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from budgetlens.report.conclusion import NOTHING, clause
+from budgetlens.report.conclusion import NOTHING, clause, in_answers
 from budgetlens.report.findings import colour, sentence, short_verdict, size
 from budgetlens.report.intervals import Row, interval_pictures
 from budgetlens.runs.manifest import Manifest
@@ -92,9 +92,17 @@ def _said(concluded: Sequence[Concluded]) -> tuple[Said, ...]:
         finding = of[0].told[0].finding
         # A count stays together: n = 24.
         numbers = sentence(finding).replace(" = ", "\u00a0=\u00a0") if len(of) == 1 else ""
+        numbers = numbers[:1].upper() + numbers[1:]
+        answers = in_answers(of[0]) if len(of) == 1 else ""
         said = words.rstrip(".") + "."
         told.append(
-            Said(models, said, numbers[:1].upper() + numbers[1:], short_verdict(finding), colour(finding))
+            Said(
+                models,
+                said,
+                " ".join(filter(None, (numbers, answers))),
+                short_verdict(finding),
+                colour(finding),
+            )
         )
     return tuple(told) or (Said("", "Nothing was compared.", "", "", "undecided"),)
 
