@@ -11,7 +11,7 @@ from budgetlens.design.intervention import Context, Intervention, LevelError, in
 from budgetlens.model.trials import Example, ExampleError, Segment, Trial
 from budgetlens.registry.labels import Label
 from interventions.levels.values import at_least, known_name, whole_number
-from interventions.texts.columns import column_text
+from interventions.texts.columns import column_text, sibling_query
 from interventions.texts.neutral import neutral_token
 
 #: The published random prompt draws ids from [MARGIN, V − MARGIN) with seed + index + OFFSET.
@@ -99,9 +99,9 @@ FILLS: Mapping[str, Callable[[Trial, Context, int], tuple[int, ...]]] = MappingP
 )
 
 
-#: The fill that is a text of the corpus's own.
-COLUMN = "column"
-_KNOWN = ("none", "position", *FILLS, COLUMN)
+#: The fills that are texts of the corpus's own.
+COLUMN, SIBLING = "column", "sibling-query"
+_KNOWN = ("none", "position", *FILLS, COLUMN, SIBLING)
 
 _FILL_WORDS = {
     "query": "the query",
@@ -111,6 +111,7 @@ _FILL_WORDS = {
     "shuffled-query": "the query, shuffled",
     "other-query": "another example's query",
     "neutral": "neutral tokens",
+    "sibling-query": "another query of the document",
     "position": "nothing but its positions",
 }
 
@@ -133,6 +134,7 @@ class DecoderPrompt(Intervention):
     * ``other-query``: another example's query, continued with the next one's where it is shorter;
     * ``neutral``: one token without content, repeated;
     * ``column:NAME``: the text of the corpus's further column of that name;
+    * ``sibling-query``: another query of the same document, whole;
     * ``position``: no prompt, but every decoder position id moved by the length: what a prompt does to
       positions, without its tokens.
     """
@@ -159,14 +161,14 @@ class DecoderPrompt(Intervention):
                 f"{self.column!r}"
             )
         if self.length is not None:
-            if self.fill == "none":
-                raise LevelError(f"prompt=none has no length; got {self.length!r}")
+            if self.fill in ("none", SIBLING):
+                raise LevelError(f"prompt={self.fill} has no length of one's own; got {self.length!r}")
             at_least(self.length, f"prompt={self.fill}: the length in tokens", least=0)
 
     @classmethod
     def known_levels(cls) -> tuple[str, ...]:
         """Every fill, then one with a length in tokens."""
-        return ("none", *FILLS, f"{COLUMN}:NAME", "position", "random-text:4")
+        return ("none", *FILLS, f"{COLUMN}:NAME", SIBLING, "position", "random-text:4")
 
     @classmethod
     def parse(cls, level: str) -> Self:
@@ -210,6 +212,8 @@ class DecoderPrompt(Intervention):
             return trial.with_prompt((Segment("prompt", text=trial.example.query),))
         if self.column:
             return trial.with_prompt((Segment("prompt", text=column_text(trial.example, self.column)),))
+        if self.fill == SIBLING:
+            return trial.with_prompt((Segment("prompt", text=sibling_query(trial.example, context)),))
         length = self.length
         if length is None:
             length = len(context.tokenizer.query_ids(trial.example.query))

@@ -10,7 +10,8 @@ from budgetlens.design.intervention import Context, Intervention, LevelError, in
 from budgetlens.model.trials import Example, Segment, Trial
 from budgetlens.registry.labels import Label
 from interventions.levels.values import at_least, known_name, whole_number
-from interventions.texts.prefix_sources import SOURCES, Request, Source, oracle
+from interventions.texts.matching import matched
+from interventions.texts.prefix_sources import MATCHED, SOURCES, Request, Source, oracle
 
 #: Text between prefix and document (protocol, section 1).
 SEPARATOR = "\n"
@@ -24,6 +25,7 @@ _SOURCE_WORDS = {
     "pool": "random words",
     "generic": "a generic sentence",
     "neutral": "neutral tokens",
+    "sibling_query": "another query of the document",
 }
 #: The part of a level before its first colon: a name, then ``@DISTANCE`` and ``*TIMES`` where they are given.
 _HEAD = re.compile(r"(?P<name>[^@*]*)(?:@(?P<distance>[^@*]*))?(?:\*(?P<times>[^@*]*))?")
@@ -47,6 +49,9 @@ class Prefix(Intervention):
     * ``generic``: one sentence that says nothing about the document;
     * ``literal:TEXT``: the text after the colon, as it is;
     * ``column:NAME``: the text of the corpus's further column of that name;
+    * ``sibling_query``: another query of the same document, drawn from the corpus's (no such cell of an example without);
+    * ``matched:LEVEL``: neutral tokens in the place of another prefix's, ``matched:oracle`` of the query's: as many, with
+      the same separator and document behind them, token by token. An example for which that can't be is left out;
     * ``neutral:K``: one token without content, K times or as many as the query has; fed as ids.
 
     Another example is the one half a corpus on, or so many on as ``@`` says: ``wrong_keywords@1:5`` takes
@@ -90,8 +95,12 @@ class Prefix(Intervention):
         if self.distance == 0:
             raise LevelError("'@0' is the example itself; give the distance to another one")
         at_least(self.times, "the number of repetitions after '*'", least=1)
-        if self.source == "none" and self.times != 1:
-            raise LevelError("prefix=none can't be repeated")
+        if self.source in ("none", MATCHED) and self.times != 1:
+            raise LevelError(f"prefix={self.source} can't be repeated")
+        if self.source == MATCHED and type(self).parse(self.literal).source in ("none", MATCHED):
+            raise LevelError(
+                f"prefix=matched takes the place of a prefix that has a text of its own; got prefix=matched:{self.literal}"
+            )
 
     @classmethod
     def known_levels(cls) -> tuple[str, ...]:
@@ -102,6 +111,7 @@ class Prefix(Intervention):
             "pool": ":8",
             "literal": ":TEXT",
             "column": ":NAME",
+            MATCHED: ":oracle",
             "neutral": ":20",
         }
         sources = (name + parameters.get(name, "") for name in SOURCES)
@@ -141,6 +151,8 @@ class Prefix(Intervention):
         words = own.literal if own.source == "literal" else _SOURCE_WORDS.get(kind, kind.replace("_", " "))
         if own.source == "literal":
             words = f"“{words}”"
+        if own.source == MATCHED:
+            words = f"neutral tokens, as many as {cls.label(own.literal).short.removeprefix('prefix: ')} has"
         if own.source == "column":
             words = f"the column {own.literal}"
         if own.count is not None:
@@ -159,6 +171,8 @@ class Prefix(Intervention):
         """
         if self.source == "none":
             return trial.with_prefix(())
+        if self.source == MATCHED:
+            return matched(type(self).parse(self.literal).apply(trial, context), self.literal, context)
         source, own = SOURCES[self.source], trial.example
         self._refuse_endless(source, context)
         example = self._another(context) if source.elsewhere else own

@@ -49,6 +49,7 @@ class Generation:
         ),
         estimand="mean over examples of what their generated answers are",
         plural="generated answers",
+        of_answers=True,
     )
 
     tokens: int = ANSWER_TOKENS

@@ -336,7 +336,8 @@ def test_levels(level: str, expected: Prefix) -> None:
         ("none*2", r"prefix=none can't be repeated"),
         (
             "literal",
-            r"prefix=literal:TEXT and prefix=column:NAME, and no other source, take a text; got prefix=literal with ''",
+            r"prefix=literal:TEXT and prefix=column:NAME and prefix=matched:LEVEL, and no other source, take a text; "
+            r"got prefix=literal with ''",
         ),
         ("literal:", r"take a text"),
         ("oracle@1", r"prefix=oracle is taken from none; wrong_oracle, .*random are"),
@@ -387,9 +388,9 @@ def test_another_example_must_be_another() -> None:
 def test_every_source_names_its_parameter() -> None:
     """Each source makes a prefix for every row, under its own name."""
     for name in SOURCES:
-        level = f"{name}:x" if SOURCES[name].text else name
+        level = f"{name}:{'oracle' if name == 'matched' else 'x'}" if SOURCES[name].text else name
         for index, row in enumerate(ROWS):
-            told = replace(row, columns=(("x", "a text"),))
+            told = replace(row, columns=(("x", "a text"),), other_queries=("who else",))
             trial = Prefix.parse(level).apply(Trial.bare(told), row_context(index))
             assert [segment.role for segment in trial.encoder] == ["prefix", "separator", "document"]
             assert trial.encoder[0].text or trial.encoder[0].token_ids, (name, index)
@@ -408,7 +409,7 @@ def test_a_column_is_a_prefix_and_a_prompt() -> None:
             with pytest.raises(ExampleError, match="its columns of texts are surrogate") as caught:
                 cls.parse(level).apply(Trial.bare(told), row_context(0))
             assert caught.value.reason == f"they have no text in the column {level[7:]!r}"
-    with pytest.raises(LevelError, match="prefix=literal:TEXT and prefix=column:NAME"):
+    with pytest.raises(LevelError, match="prefix=literal:TEXT and prefix=column:NAME and"):
         Prefix.parse("column")
     with pytest.raises(LevelError, match="prompt=column:NAME"):
         DecoderPrompt.parse("column")

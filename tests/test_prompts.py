@@ -259,7 +259,7 @@ def test_draws_of_two_examples_differ() -> None:
     [
         ("randomtext", r"no prompt fill is called 'randomtext'. Did you mean 'random-text'\?"),
         ("unigram", r"no prompt fill is called 'unigram'.*Known: none, position, query, random, "),
-        ("none:3", r"prompt=none has no length; got 3"),
+        ("none:3", r"prompt=none has no length of one's own; got 3"),
         ("query:", r"the length in prompt=query: is a whole number of at least 0; got ''"),
         ("random:-1", r"at least 0; got -1"),
         ("random:ten", r"at least 0; got 'ten'"),

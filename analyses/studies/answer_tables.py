@@ -32,7 +32,7 @@ def beside_likelihood(run: Run, effects: Sequence[str]) -> Table:
             records = run.outcomes if declared.outcome else run.records(name)
             wide = wide_cells(records, quantity.name, missing="drop")
             gains[quantity.label] = contrast_values(wide, contrasts) * _sign(quantity)
-            effects = contrast_effects(
+            tested = contrast_effects(
                 wide,
                 contrasts,
                 run.inference.of(quantity),
@@ -40,7 +40,7 @@ def beside_likelihood(run: Run, effects: Sequence[str]) -> Table:
                 missing="drop",
                 sign_flips=False,
             )
-            found[quantity.label] = [(effect, _sign(quantity)) for effect in effects]
+            found[quantity.label] = [(effect, _sign(quantity)) for effect in tested]
     likelihood = next(iter(gains.values()))
     rows = []
     for label, values in gains.items():
@@ -68,7 +68,8 @@ def _described(effect: PairedEffect, sign: float) -> dict[str, object]:
     return {
         "n": effect.n,
         "clusters": effect.clusters,
-        "mean": sign * effect.mean_difference,
+        # Without the sign of a zero.
+        "mean": sign * effect.mean_difference + 0.0,
         "low": ends[0],
         "high": ends[1],
         "caution": effect.caution,

@@ -36,7 +36,8 @@ class Declaration:
     ``ledger`` (parts of a whole by role, one stack of bands a panel) or ``mass`` (an entropy against the mass that it
     is of). ``heading`` and ``plural`` are the short form of its label and the one within a sentence. ``shown`` is False
     for records that only the tables of one study read. ``usual`` probes are read by designs that name none, those of a
-    ``task`` by all of its runs (:mod:`budgetlens.corpora.tasks`).
+    ``task`` by all of its runs (:mod:`budgetlens.corpora.tasks`). ``of_answers`` says that its quantities judge what the
+    model answers by itself: a conclusion about the outcome then tells whether its effect shows in them.
 
     ``adds_heads`` says that a value over heads is their sum and no mean; what no head writes has the head -1.
     ``contributes`` says that its records are what rows take from each role and from what is no key: readings show those of
@@ -86,6 +87,7 @@ class Declaration:
     by_token: bool = False
     usual: bool = False
     task: str = ""
+    of_answers: bool = False
 
     def __post_init__(self) -> None:
         if self.outcome and (self.axis or self.tested is None or len(self.quantities) != 1):

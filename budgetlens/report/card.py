@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from budgetlens.report.conclusion import NOTHING, clause, numbers
+from budgetlens.report.conclusion import NOTHING, clause, in_answers, numbers
 from budgetlens.report.findings import colour, short_verdict, size
 from budgetlens.report.intervals import Row, interval_pictures
 from budgetlens.runs.manifest import Manifest
@@ -92,12 +92,14 @@ def _said(concluded: Sequence[Concluded]) -> tuple[Said, ...]:
         finding = of[0].told[0].finding
         # A count stays together: n = 24.
         told_numbers = numbers(of[0].told[0]).replace(" = ", "\u00a0=\u00a0") if len(of) == 1 else ""
+        told_numbers = told_numbers[:1].upper() + told_numbers[1:]
+        answers = in_answers(of[0]) if len(of) == 1 else ""
         said = words.rstrip(".") + "."
         told.append(
             Said(
                 models,
                 said,
-                told_numbers[:1].upper() + told_numbers[1:],
+                " ".join(filter(None, (told_numbers, answers))),
                 short_verdict(finding),
                 colour(finding),
             )

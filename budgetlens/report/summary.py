@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from budgetlens.report.conclusion import answer, clause, shift_sentences
+from budgetlens.report.conclusion import answer, clause, in_answers, shift_sentences
 from budgetlens.report.findings import short_verdict, size
 from budgetlens.report.readable import words_of
 from budgetlens.runs.run import Run
@@ -84,7 +84,7 @@ def _answers(concluded: Sequence[Concluded]) -> list[str]:
     if not concluded:
         return ["Nothing was compared."]
     if not concluded[0].model:
-        return [answer(concluded[0])]
+        return list(filter(None, (answer(concluded[0]), in_answers(concluded[0]))))
     said: dict[str, list[str]] = {}
     for own in concluded:
         said.setdefault(clause(own), []).append(own.model)

@@ -13,6 +13,7 @@ from budgetlens.registry.labels import Label
 from budgetlens.runs.run import Run
 from budgetlens.statistics.findings import CORRECTED, Finding, finding_over_layers, findings
 from budgetlens.statistics.quantities import Quantity
+from budgetlens.tables.outcomes import effects_on
 from budgetlens.tables.shifts import Shift, category_words, shifts_of
 
 #: Columns that name the effect of a row, the first that a table has.
@@ -31,12 +32,22 @@ class Told:
 
 
 @dataclass(frozen=True)
+class InAnswers:
+    """An effect on the run's outcome beside what it does to the answers that the model gives by itself."""
+
+    outcome: Told
+    found: tuple[Finding, ...]
+    """By quantity, in the order in which the probes declare them."""
+
+
+@dataclass(frozen=True)
 class Concluded:
     """What a run concludes: the deciding finding's outcome, and the findings that carry it, the deciding one first.
 
     ``outcome`` is empty where the analysis has no clause for it; ``told`` is empty where nothing that the question needs
     could act in this run. ``shifts`` are what these effects shift in a probe of attention, with what they do to the measure
-    that is told beside it, the largest of each effect first.
+    that is told beside it, the largest of each effect first. ``answers`` is of the first of them that is an effect on the
+    outcome; None where no answers were generated, or where they are what is concluded of.
     """
 
     told: tuple[Told, ...]
@@ -44,6 +55,7 @@ class Concluded:
     figure: str
     model: str = ""
     shifts: tuple[Shift, ...] = ()
+    answers: InAnswers | None = None
 
 
 def conclusions_of(run: Run, frames: Mapping[str, pd.DataFrame]) -> tuple[Concluded, ...]:
@@ -107,7 +119,9 @@ def _concluded(
         label = Label(evidence.effect) if known is None else labels.effect(known)
         told.append(Told(finding, evidence.label or label, _beside(evidence, finding, shifts)))
     outcome = declared.outcomes.get(told[0].finding.kind, "") if run.analysis.conclusion else ""
-    return Concluded(tuple(told), outcome, declared.figure, shifts=_found(told, shifts))
+    return Concluded(
+        tuple(told), outcome, declared.figure, shifts=_found(told, shifts), answers=_in_answers(run, told, frames)
+    )
 
 
 def _beside(evidence: Evidence, finding: Finding, shifts: Sequence[Shift]) -> tuple[Finding, ...]:
@@ -127,6 +141,35 @@ def _found(told: Sequence[Told], shifts: Sequence[Shift]) -> tuple[Shift, ...]:
     order = {each.finding.effect: place for place, each in reversed(list(enumerate(told)))}
     found = [shift for shift in shifts if shift.is_shift and shift.own.effect in order]
     return tuple(sorted(found, key=lambda shift: (order[shift.own.effect], -abs(shift.own.estimate))))
+
+
+def _in_answers(run: Run, told: Sequence[Told], frames: Mapping[str, pd.DataFrame]) -> InAnswers | None:
+    """What the first effect that is told, of those that the run tests, does to answers."""
+    source = run.source or run
+    judged = [name for name, own in source.declarations.items() if own.of_answers]
+    own = {quantity for name in judged for quantity in source.declarations[name].effects_of(name).values()}
+    names = {contrast.name for contrast in source.plan.contrasts}
+    shown = next((each for each in told if each.finding.effect in names), None)
+    if not judged or shown is None or told[0].finding.quantity in own:
+        return None
+    (outcome, *_) = _of_effect(source, source.outcome, shown.finding.effect, frames)
+    found = [each for name in judged for each in _of_effect(source, name, shown.finding.effect, frames)]
+    return InAnswers(Told(outcome, shown.label), tuple(found)) if found else None
+
+
+def _of_effect(run: Run, probe: str, effect: str, frames: Mapping[str, pd.DataFrame]) -> list[Finding]:
+    """The findings of one effect on all that a probe of answers tests.
+
+    Made anew where ``frames``, the tables at hand, are not those of the run itself, as in a sweep or a re-analysis.
+    """
+    tables = run.declarations[probe].effects_of(probe)
+    at_hand = {name: frames[name] for name in tables if name in frames and "contrast" in frames[name]}
+    used = at_hand if len(at_hand) == len(tables) else effects_on(run, probe)
+    return [
+        own
+        for name, quantity in tables.items()
+        for own in findings(used[name][used[name]["contrast"] == effect], quantity)
+    ]
 
 
 def _finding(run: Run, evidence: Evidence, frames: Mapping[str, pd.DataFrame]) -> Finding | None:

@@ -41,18 +41,27 @@ def outcome_tables(run: Run) -> dict[str, pd.DataFrame]:
             continue
         records = run.outcomes if declared.outcome else run.records(name)
         tables[declared.table(name, "cells")] = by_cell(records, declared, run.manifest.cells, run.inference)
-        for table, tested in declared.effects_of(name).items() if run.plan.contrasts else ():
-            tables[table] = effects_table(
-                records,
-                run.plan.contrasts,
-                run.inference.of(tested),
-                quantity=tested,
-                missing=_missing(declared),
-            )
+        tables |= effects_on(run, name)
         if declared.outcome:
             found = _of_the_outcome(run, tables.get(declared.table(name, "effects")))
             tables |= {kind: table for kind, table in found.items() if len(table)}
     return tables
+
+
+def effects_on(run: Run, probe: str) -> dict[str, pd.DataFrame]:
+    """The tables of effects on what a probe of answers tests, by name; none of a run without contrasts."""
+    declared = run.declarations[probe]
+    records = run.outcomes if declared.outcome else run.records(probe)
+    return {
+        table: effects_table(
+            records,
+            run.plan.contrasts,
+            run.inference.of(tested),
+            quantity=tested,
+            missing=_missing(declared),
+        )
+        for table, tested in (declared.effects_of(probe) if run.plan.contrasts else {}).items()
+    }
 
 
 def _of_the_outcome(run: Run, effects: pd.DataFrame | None) -> dict[str, pd.DataFrame]:

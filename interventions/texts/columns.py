@@ -1,7 +1,8 @@
-"""Texts of the corpus's further columns, by name."""
+"""Texts that the corpus has of an example besides its own: further columns by name, other queries of its document."""
 
 from __future__ import annotations
 
+from budgetlens.design.intervention import Context
 from budgetlens.model.trials import Example, ExampleError
 
 
@@ -18,3 +19,17 @@ def column_text(example: Example, name: str) -> str:
             f"they have no text in the column {name!r}",
         )
     return value
+
+
+def sibling_query(example: Example, context: Context) -> str:
+    """Another query of the example's document, drawn from those that the corpus has.
+
+    Prefix and prompt take the same one. Raises ExampleError where the corpus has no other.
+    """
+    others = example.other_queries
+    if not others:
+        raise ExampleError(
+            f"example {example.identifier!r}: no other row of the corpus has its document with another query",
+            "their document has no other query in the corpus",
+        )
+    return others[int(context.generator("sibling query").integers(len(others)))]

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from budgetlens.design.intervention import Context
 from budgetlens.model.trials import Example
-from interventions.texts.columns import column_text
+from interventions.texts.columns import column_text, sibling_query
 from interventions.texts.common_words import COMMON_WORDS
 from interventions.texts.keywords import keywords
 from interventions.texts.neutral import neutral_token
@@ -18,6 +18,8 @@ from interventions.texts.sentences import first_sentence
 POOL_OFFSET = 20_000
 #: How many words ``keywords`` and ``pool`` give where the level does not say.
 KEYWORDS, POOL_WORDS = 5, 8
+#: The source whose tokens are those of another level, by number.
+MATCHED = "matched"
 #: The sentence of ``prefix=generic``.
 GENERIC_SENTENCE = "Here is a text that somebody may want to read."
 
@@ -116,6 +118,11 @@ def column(request: Request) -> str:
     return column_text(request.example, request.literal)
 
 
+def sibling(request: Request) -> str:
+    """Another query of the same document. Raises ExampleError where the corpus has none."""
+    return sibling_query(request.example, request.context)
+
+
 def neutral(request: Request) -> tuple[int, ...]:
     """One token without content, as often as ``count`` says or as the query has tokens."""
     tokenizer = request.context.tokenizer
@@ -143,6 +150,9 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         "generic": Source(generic),
         "literal": Source(literal, text="TEXT"),
         "column": Source(column, text="NAME"),
+        "sibling_query": Source(sibling),
+        # Made of the trial as it stands under the other level: interventions/prefix.py.
+        MATCHED: Source(literal, text="LEVEL"),
         "neutral": Source(neutral, counts="tokens"),
     }
 )
