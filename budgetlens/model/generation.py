@@ -13,7 +13,7 @@ Prompts are padded on the left, so that windows and distances are those of each 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nnsight
@@ -42,10 +42,25 @@ ANSWER = ROLE_CODES["answer"]
 
 @dataclass(frozen=True)
 class Generated:
-    """What one trial answers: ``tokens`` without the end-of-sequence token, and whether one came (``stopped``)."""
+    """What one trial answers: ``tokens`` without the token that ends them, and that one, ``end``, where it came."""
 
     tokens: tuple[int, ...]
-    stopped: bool
+    end: int | None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the answer ended by itself."""
+        return self.end is not None
+
+    def in_place_of_answer(self, trial: TokenizedTrial) -> TokenizedTrial:
+        """The trial whose answer is this one, its end included: under teacher forcing its rows are those generated."""
+        given = len(trial.decoder_ids) - trial.answer_tokens
+        answer = self.tokens if self.end is None else (*self.tokens, self.end)
+        return replace(
+            trial,
+            decoder_ids=(*trial.decoder_ids[:given], *answer),
+            decoder_roles=(*trial.decoder_roles[:given], *("answer",) * len(answer)),
+        )
 
 
 def generate_from(
@@ -114,23 +129,24 @@ class _Steps:
         """Steps until every answer has ended or has as many tokens as it gets."""
         ends = end_tokens(self.model)
         found: list[list[int]] = [[] for _ in self.choosers]
-        stopped = [False] * len(found)
+        stops: list[int | None] = [None] * len(found)
         fed = self.ids.shape[1]
         for step in range(self.decoding.tokens):
             logits = self._forward(fed)
             tokens = [pad_token(self.model)] * len(found)
             for number, choose in enumerate(self.choosers):
-                if stopped[number]:
+                if stops[number] is not None:
                     continue
                 tokens[number] = choose(logits[number])
-                stopped[number] = tokens[number] in ends
-                if not stopped[number]:
+                if tokens[number] in ends:
+                    stops[number] = tokens[number]
+                else:
                     found[number].append(tokens[number])
-            if all(stopped) or step == self.decoding.tokens - 1:
+            if None not in stops or step == self.decoding.tokens - 1:
                 break
             self._append(tokens)
             fed = 1
-        return tuple(Generated(tuple(own), end) for own, end in zip(found, stopped, strict=True))
+        return tuple(Generated(tuple(own), end) for own, end in zip(found, stops, strict=True))
 
     def _append(self, tokens: Sequence[int]) -> None:
         new = torch.tensor(tokens, device=self.ids.device)[:, None]
