@@ -12,11 +12,11 @@ from budgetlens.design.plan import Plan
 from budgetlens.statistics.contrasts import Contrast
 
 NONE = "none"
-PREFIXES = {"none": "bare states", "oracle": "conditioned states"}
+PREFIXES = {"none": "bare", "oracle": "conditioned"}
 PROMPTS = {"query": "query", "none": "no prompt"}
-#: Percent of the document's tokens that are kept; what is told first is of the middle one.
+#: Percent of the document's tokens that are kept; what is told first is of the smallest part, where the choice counts most.
 AMOUNTS = (10, 25, 50)
-TOLD = 25
+TOLD = 10
 
 
 @dataclass(frozen=True)
