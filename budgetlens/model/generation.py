@@ -106,6 +106,7 @@ class _Steps:
         self.edits = edits
         self.batch = batch
         self.decoding = decoding
+        self.edited = bool(edits) or any(trial.trial.edits or trial.trial.states for trial in batch.trials)
         self.encoder = BaseModelOutput(last_hidden_state=states[batch.trial_pass])
         self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         prompts = [trial.decoder_ids[: -trial.answer_tokens] for trial in batch.trials]
@@ -157,7 +158,6 @@ class _Steps:
     def _forward(self, fed: int) -> Float[Tensor, "lane vocabulary"]:
         """Logits behind the last of the ``fed`` newest columns, which the cache does not hold yet."""
         model, positions = self.model, self.positions[:, -fed:]
-        visitor = self._visitor(fed)
         inputs: dict[str, Any] = {
             "encoder_outputs": self.encoder,
             "attention_mask": self.batch.visible,
@@ -169,8 +169,11 @@ class _Steps:
         if model.family.positions == "argument":
             inputs["decoder_position_ids"] = positions
         table = position_rows(model, positions) if self._moves_table else None
-        if fed == 1 and table is None and not visitor.has_work:
+        # A visitor with nothing to do costs more than what it is asked for.
+        visitor = self._visitor(fed) if fed > 1 or self.edited else None
+        if fed == 1 and table is None and not (visitor is not None and visitor.has_work):
             return model.model(**inputs).logits[:, -1]
+        visitor = visitor or self._visitor(fed)
         head = at_path(model.envoy, model.family.head)
         with model.envoy.trace(**inputs):
             if table is not None:
