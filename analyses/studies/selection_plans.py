@@ -110,7 +110,7 @@ def conditioning(score: Score | None = None, prompt: str = "query") -> Effect:
     """Bare against conditioned states, where the whole document is visible or a part that a score has chosen."""
     keep: str | list[str] = score.levels(TOLD) if score else NONE
     told = f"{score.name} {TOLD} % kept" if score else "whole document"
-    own = effect(prefix=tuple(PREFIXES), hidden=BOS_VISIBLE, prompt=prompt, keep=keep)
+    own = effect(prefix=("none", "oracle"), hidden=BOS_VISIBLE, prompt=prompt, keep=keep)
     return own.named(f"conditioning, {told} | {PROMPTS[prompt]}", f"conditioning | {PROMPTS[prompt]}")
 
 

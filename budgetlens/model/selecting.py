@@ -77,7 +77,7 @@ class _KeyNorms(_OfKeys):
         return {"score": (lengths / lengths.sum(dim=-1, keepdim=True))[..., -self.width :]}
 
 
-_PROBES: Mapping[str, type[_OfKeys]] = {"attention": _KeyShares, "norm": _KeyNorms}
+_PROBES: Mapping[str, type[_KeyShares] | type[_KeyNorms]] = {"attention": _KeyShares, "norm": _KeyNorms}
 
 
 def selected(
