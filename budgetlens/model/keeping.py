@@ -11,7 +11,8 @@ import numpy as np
 #: How positions are chosen without asking the model.
 PLACES: tuple[str, ...] = ("first", "last", "random")
 #: How they are chosen by what the model does with them (:mod:`budgetlens.model.selecting`).
-MODEL_SCORES: tuple[str, ...] = ("attention", "norm")
+ATTENTION, NORM = "attention", "norm"
+MODEL_SCORES: tuple[str, ...] = (ATTENTION, NORM)
 SCORES: tuple[str, ...] = PLACES + MODEL_SCORES
 
 #: Whose attention scores positions: the prompt's rows, the last row before the answer, or the rows that predict the
@@ -64,7 +65,7 @@ class Keep:
             raise ValueError(f"scores are {', '.join(SCORES)}; got {self.score!r}")
         if self.amount < 1 or (self.percent and self.amount > 100):
             raise ValueError(f"one position or more is kept, at most 100 %; got {self.amount}")
-        if self.score == "norm" and self.readers.heads is not None:
+        if self.score == NORM and self.readers.heads is not None:
             raise ValueError("norms are of what all heads take together; choose heads for attention alone")
 
     @property
