@@ -78,21 +78,32 @@ def selection_curves(
     """What seeing a part of the document costs, by the part's size, one line per way of choosing it.
 
     Args:
-        curves: columns kept (percent of the document, above 0), score, cell, n, mean, low, high (nats per answer token,
+        curves: columns kept (percent of the document, above 0), score, states, n, mean, low, high (nats per answer token,
             positive where it costs).
-        order: scores and cells in drawing order; what is left out is not drawn.
+        order: scores and states in drawing order; what is left out is not drawn.
         title: heading.
         dark: dark page.
         narrow: for a phone.
 
     Raises:
-        ValueError: missing columns, no rows, repeated rows, unknown scores or cells, or a part that is not above 0.
+        ValueError: missing columns, no rows, repeated rows, unknown scores or states, or a part that is not above 0.
     """
     axis = Axis("kept", "part of the document that the decoder sees (%)", doublings=True)
-    quantity, unit = "what is lost against the whole document", "nats per answer token"
+    quantity, unit = "what is lost", "nats per answer token"
     heading = title or "What seeing a part of the document costs"
     return curve_panels(
-        curves, "selection_curves", axis, "score", "cell", quantity, unit, order, heading, dark, narrow, None
+        curves,
+        "selection_curves",
+        axis,
+        "score",
+        "states",
+        quantity,
+        unit,
+        order,
+        heading,
+        dark,
+        narrow,
+        None,
     )
 
 

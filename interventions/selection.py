@@ -6,7 +6,17 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from budgetlens.design.intervention import Context, Intervention, LevelError, intervention
-from budgetlens.model.keeping import GRADIENT, MODEL_SCORES, PLACES, SCORES, SCORING_ROWS, Keep, Readers
+from budgetlens.model.keeping import (
+    ATTENTION,
+    GRADIENT,
+    MODEL_SCORES,
+    NORM,
+    PLACES,
+    SCORES,
+    SCORING_ROWS,
+    Keep,
+    Readers,
+)
 from budgetlens.model.observation import available_probes, scoring_probes
 from budgetlens.model.trials import Trial
 from budgetlens.registry.labels import Label
@@ -21,7 +31,7 @@ _ROW_WORDS = {
     "last": "the last row before the answer",
     "predicting": "the rows that predict the answer",
 }
-_SCORE_WORDS = {"attention": "looked at most by", "norm": "that give most to"}
+_SCORE_WORDS = {ATTENTION: "looked at most by", NORM: "that give most to"}
 
 
 def scores() -> tuple[str, ...]:
@@ -59,7 +69,7 @@ class _Choice(Intervention):
             raise LevelError(
                 "name the heads by which positions are chosen, as in '@all/h0+3', or leave them out"
             )
-        if self.score == "norm" and self.where.heads is not None:
+        if self.score == NORM and self.where.heads is not None:
             raise LevelError("norms are of what all heads take together; heads are of attention alone")
 
     @classmethod

@@ -43,6 +43,10 @@ DRAWINGS: dict[str, Draw] = {
     ),
     "slopes": lambda **look: figures.example_slopes(tables.examples_table(20), tables.CELLS[:3], **look),
     "lengths": lambda **look: figures.length_curves(tables.lengths_table(), **look),
+    "selections": lambda **look: figures.selection_curves(
+        tables.lengths_table().rename(columns={"length": "kept", "prefix": "score", "prompt": "states"}),
+        **look,
+    ),
     "keywords": lambda **look: figures.keyword_curve(
         tables.keywords_table(), references=tables.references_table(), **look
     ),

@@ -17,8 +17,8 @@ from tests.test_structure import modules
 #: Who may name a probe: the probes themselves, and analyses, which ask for some and make tables of them.
 ASKING = ("probes", "analyses")
 #: What a person writes in Python has a word for one of them: a reading's `budgets`, and the column `logit` of its tokens,
-#: which is the model's own output and no probe's.
-WORDED = ("budgetlens.face.reading", "budgetlens.face.top_tokens")
+#: which is the model's own output and no probe's; and `keep=norm:20%` is a level that says by what positions are chosen.
+WORDED = ("budgetlens.face.reading", "budgetlens.face.top_tokens", "budgetlens.model.keeping")
 #: Stands apart; nothing imports it.
 APART = "budgetlens.reference"
 

@@ -64,7 +64,7 @@ def test_its_cells_are_every_score_and_amount_of_bare_and_conditioned_states() -
 
 
 def test_what_is_lost_is_the_difference_of_the_records(finished: Run) -> None:
-    table = tables_of(finished)[0]["selection"].set_index(["cell", "score", "kept"])
+    table = tables_of(finished)[0]["selection"].set_index(["states", "score", "kept"])
     assert len(table) == sum(len(place.scores) * len(AMOUNTS) for place in PLACES)
     nll = finished.outcomes.astype({"example": str, "cell": str}).pivot(
         index="example", columns="cell", values="nll"
@@ -73,7 +73,7 @@ def test_what_is_lost_is_the_difference_of_the_records(finished: Run) -> None:
     whole = nll[f"{held}none"]
     draws = [nll[f"{held}random:25%{draw}"] for draw in ("", "#2", "#3")]
     floor = sum(draws) / 3
-    own = table.loc["conditioned states, query"]
+    own = table.loc["conditioned, query"]
     assert own.loc[("random", 25), "mean"] == pytest.approx((floor - whole).mean())
     assert own.loc[("random", 25), "nll"] == pytest.approx(floor.mean())
     assert numpy.isnan(own.loc[("random", 25), "over_random"])
@@ -94,7 +94,7 @@ def test_effects_are_costs_gains_over_random_and_what_conditioning_spares(finish
     over = (served[RANDOM.words, TOLD] - served[ORACLE.words, TOLD]).mean()
     assert effects[SERVED.over_random(ORACLE, TOLD).name] == pytest.approx(over)
     spared = (served[told] - bare[told]).mean()
-    assert effects["conditioning spares attention 25 % kept"] == pytest.approx(spared)
+    assert effects["conditioning spares attention 10 % kept"] == pytest.approx(spared)
 
 
 def test_the_figure_ends_where_nothing_is_hidden(finished: Run) -> None:

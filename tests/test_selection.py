@@ -213,6 +213,8 @@ def test_edits_of_the_cell_are_in_force_while_positions_are_scored(loaded: Model
     document = tokenized(model, 0, cut).positions("encoder", {"document"})
     visible = selected_trial(model, tokenized(model, 0, cut)).visible
     assert [place for place in document if visible[place]] == document[:4]
+    plain = tokenized(model, 0, {**CELL, "keep": "attention:4@0-3"})
+    assert selected_trial(model, plain, tokenized(model, 0, cut).trial.edits).visible == visible
     assert selected_trial(model, tokenized(model, 0, {**CELL, "keep": "attention:4@0-3"})).visible != visible
 
 

@@ -18,7 +18,7 @@ from figures import selection_curves
 
 #: A kept part of all has nothing to choose: every curve ends there.
 WHOLE = 100
-COLUMNS = ("cell", "score", "kept", "n", "nll", "mean", "low", "high", "over_random")
+COLUMNS = ("states", "score", "kept", "n", "nll", "mean", "low", "high", "over_random")
 
 
 def losses(wide: pd.DataFrame, place: Place) -> pd.DataFrame:
@@ -37,7 +37,7 @@ def losses(wide: pd.DataFrame, place: Place) -> pd.DataFrame:
 
 
 def selection_frame(run: Run) -> pd.DataFrame:
-    """Columns cell, score, kept, n, nll, mean, low, high, over_random, over_low, over_high, caution, reason.
+    """Columns states, score, kept, n, nll, mean, low, high, over_random, over_low, over_high, caution, reason.
 
     ``mean`` is what a selection loses against the whole document, ``over_random`` how much less that is than what as large
     a random part loses, each with its interval; ``nll`` is the mean with the part alone.
@@ -55,7 +55,7 @@ def selection_frame(run: Run) -> pd.DataFrame:
         over.loc[[score == RANDOM.words for score, _ in over.index]] = np.nan
         nll = (lost.mean() + wide[place.cell().name].mean()).rename("nll")
         frames.append(
-            own.join(over).join(nll).rename_axis(["score", "kept"]).reset_index().assign(cell=place.words)
+            own.join(over).join(nll).rename_axis(["score", "kept"]).reset_index().assign(states=place.words)
         )
     frame = pd.concat(frames, ignore_index=True)
     return frame[[*COLUMNS, "over_low", "over_high", "caution", "reason"]]
@@ -100,11 +100,11 @@ def selection_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str,
     """What is lost by the size of the part, a line for every way of choosing it."""
     table = tables["selection"]
     # Where all is kept nothing is lost, by construction.
-    ends = table.drop_duplicates(["cell", "score"]).assign(kept=WHOLE, mean=0.0, low=0.0, high=0.0)
+    ends = table.drop_duplicates(["states", "score"]).assign(kept=WHOLE, mean=0.0, low=0.0, high=0.0)
     return {
         "selection": selection_curves(
             pd.concat([table, ends], ignore_index=True),
-            order={"score": [score.words for score in SCORES], "cell": [place.words for place in PLACES]},
+            order={"score": [score.words for score in SCORES], "states": [place.words for place in PLACES]},
             title=f"What seeing a part of the document costs: {run.manifest.setting}",
         )
     }

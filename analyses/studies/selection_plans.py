@@ -12,11 +12,11 @@ from budgetlens.design.plan import Plan
 from budgetlens.statistics.contrasts import Contrast
 
 NONE = "none"
-PREFIXES = {"none": "bare states", "oracle": "conditioned states"}
+PREFIXES = {"none": "bare", "oracle": "conditioned"}
 PROMPTS = {"query": "query", "none": "no prompt"}
-#: Percent of the document's tokens that are kept; what is told first is of the middle one.
+#: Percent of the document's tokens that are kept; what is told first is of the smallest part, where the choice counts most.
 AMOUNTS = (10, 25, 50)
-TOLD = 25
+TOLD = 10
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def conditioning(score: Score | None = None, prompt: str = "query") -> Effect:
     """Bare against conditioned states, where the whole document is visible or a part that a score has chosen."""
     keep: str | list[str] = score.levels(TOLD) if score else NONE
     told = f"{score.name} {TOLD} % kept" if score else "whole document"
-    own = effect(prefix=tuple(PREFIXES), hidden=BOS_VISIBLE, prompt=prompt, keep=keep)
+    own = effect(prefix=("none", "oracle"), hidden=BOS_VISIBLE, prompt=prompt, keep=keep)
     return own.named(f"conditioning, {told} | {PROMPTS[prompt]}", f"conditioning | {PROMPTS[prompt]}")
 
 

@@ -17,6 +17,7 @@ from budgetlens.comparison import options as compare_options
 from budgetlens.corpora.tasks import TASKS
 from budgetlens.design.schema import FORMATS
 from budgetlens.explorer import command as explorer_command
+from budgetlens.model.roles import READ_ROWS
 from budgetlens.registry.folders import require_own_folders
 from budgetlens.runs.memory import is_out_of_memory
 from budgetlens.tables.terminal_text import guarded_messages, visible
@@ -196,8 +197,9 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rows",
-        choices=("predicting", "holding"),
-        help="rows whose attention is read (default: the protocol's)",
+        choices=READ_ROWS,
+        help="rows whose attention is read: they predict the answer, hold it, or predict the answer that the model "
+        "generates (default: the protocol's)",
     )
     parser.add_argument(
         "--probes",

@@ -38,11 +38,12 @@ from budgetlens.design.plan import PROTOCOLS, Plan, Split
 from budgetlens.design.random_heads import with_draws
 from budgetlens.design.schema import DesignError
 from budgetlens.model.observation import usual_probes
+from budgetlens.model.roles import READ_ROWS
 from budgetlens.registry.names import nearest
 from budgetlens.statistics.adjustment import Correction
 from budgetlens.statistics.contrasts import Contrast
 
-ROWS = ("predicting", "holding")
+ROWS = READ_ROWS
 DEFAULT_FAMILY = "contrasts"
 
 _TITLE, _QUESTION = "Custom design", "What do the factors of this design change?"

@@ -50,7 +50,8 @@ def measure(
         corpus: from ``bl.read_corpus`` or ``bl.corpus``; its seed is that of every random choice.
         probes: names (``"budgets"``, ``"entropies"``), instances or classes, of a notebook as well;
             None reads the answer's likelihood alone.
-        rows: whose attention is read: ``predicting`` (the rows that predict the answer's tokens) or ``holding``.
+        rows: whose attention is read: ``predicting`` (the rows that predict the answer's tokens), ``holding``, or
+            ``generated`` (those that predict the tokens of the model's own greedy answer).
         layers: decoder layers that are read, from 0; None reads all.
         encoder_rows: reads the encoder's document rows as well.
         batch_tokens: padded positions per batch; None chooses by device.

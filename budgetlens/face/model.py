@@ -73,14 +73,17 @@ class Model:
                 prefix and query. ``budgetlens list interventions`` tells them all.
             probes: names or instances of what is measured at once; the usual ones by default. The answer's likelihood
                 always is, and others are when they are asked for.
-            rows: whose attention is read: of the rows that predict the answer's tokens, or of those that hold them.
+            rows: whose attention is read: of the rows that predict the answer's tokens, of those that hold them, or
+                (``generated``) of those that predict the tokens of the model's own greedy answer of at most 32 tokens, under
+                the same interventions; the likelihood is that of ``answer`` all the same.
 
         Returns:
             The reading: ``nll``, ``token_nll``, ``logits``, ``budgets``, ``records(…)``, ``attention(layer=…)``, ``plot()``.
 
         Raises:
             ValueError: an empty document or answer; as ExampleError one that the model can't be fed, as LevelError or
-                RegistryError an intervention or probe that there is not, as EditError one that changes nothing here.
+                RegistryError an intervention or probe that there is not, as EditError one that changes nothing here, as
+                GenerationError one under which no answer can be generated.
             TypeError: a text that is none.
 
         Warns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,7 @@ from budgetlens.face.attention import Attention, attention_of
 from budgetlens.face.given import SEED, fed_texts
 from budgetlens.face.levels import made_of, own_name
 from budgetlens.face.top_tokens import TopTokens, top_table
-from budgetlens.model.answering import generate
+from budgetlens.model.answering import answered_trial, generate
 from budgetlens.model.capture import Probing
 from budgetlens.model.decoding import ANSWER_TOKENS, Decoding
 from budgetlens.model.generation import generated_answer
@@ -33,6 +34,7 @@ from budgetlens.model.observation import (
     read_probes,
     usual_probes,
 )
+from budgetlens.model.roles import GENERATED, PREDICTING, READ_ROWS
 from budgetlens.model.selecting import selected_trial
 from budgetlens.model.token_attention import token_texts
 from budgetlens.model.token_scores import placed
@@ -49,8 +51,9 @@ from budgetlens.runs.records import KEYS, Fed
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-#: Whose attention is read: of the rows that predict the answer's tokens, or of those that hold them.
-Rows = Literal["predicting", "holding"]
+#: Whose attention is read: of the rows that predict the answer's tokens, of those that hold them, or of those that predict
+#: the tokens of the answer that the model generates.
+Rows = Literal["predicting", "holding", "generated"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +173,8 @@ class Reading:
         Raises:
             ValueError: a layer, side or block that the model does not have.
         """
-        return attention_of(self.loaded, self.trial, layer=layer, side=side, block=block, rows=self.rows)
+        trial, rows = self._read
+        return attention_of(self.loaded, trial, layer=layer, side=side, block=block, rows=rows)
 
     def generate(
         self, *, tokens: int = ANSWER_TOKENS, temperature: float = 0.0, seed: int = SEED, plain: bool = False
@@ -226,9 +230,8 @@ class Reading:
                 for name, given in (("layer", layer), ("head", head), ("row", row))
             )
             drawn = None if measure is None else self._chosen(measure)
-            return token_picture(
-                self.loaded, self.trial, self.rows, layer=layer, head=head, row=row, measure=drawn
-            )
+            trial, rows = self._read
+            return token_picture(self.loaded, trial, rows, layer=layer, head=head, row=row, measure=drawn)
         if (layer, head, row, measure) != (None, None, None, None):
             raise ValueError(
                 f"layer, head, row and measure are of plot('tokens'); plot({what!r}) shows all of its own"
@@ -265,6 +268,13 @@ class Reading:
     def notes(self) -> tuple[str, ...]:
         """What happens to the input, and while the model runs, that the texts don't show, as sentences' beginnings."""
         return tuple(notes_on(self.trial))
+
+    @cached_property
+    def _read(self) -> tuple[TokenizedTrial, str]:
+        """The trial whose rows are read, and which: with the generated answer in it where its rows are wanted."""
+        if self.rows == GENERATED:
+            return answered_trial(self.loaded, self.trial), PREDICTING
+        return self.trial, self.rows
 
     @property
     def _answer_ids(self) -> tuple[int, ...]:
@@ -333,8 +343,8 @@ def read_texts(
     rows: Rows,
 ) -> Reading:
     """A reading of texts; what the arguments are and what is raised, :meth:`budgetlens.face.model.Model.read` tells."""
-    if rows not in ("predicting", "holding"):
-        raise ValueError(f"rows are 'predicting' or 'holding', not {rows!r}")
+    if rows not in READ_ROWS:
+        raise ValueError(f"rows are one of {', '.join(READ_ROWS)}, not {rows!r}")
     wanted = _wanted(usual_probes() if probes is None else probes)
     fed = fed_texts(
         model.trial_tokenizer,

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from budgetlens.model.roles import PADDING, PREDICTING, ROLE_CODES, ROLES
+from budgetlens.model.roles import GENERATED, PADDING, PREDICTING, ROLE_CODES, ROLES
 from budgetlens.model.tokenization import EncoderKey, TokenizedTrial
 from budgetlens.model.trials import Edit, StateEdit
 
@@ -62,7 +62,7 @@ class Batch:
     ``answer``: the rows whose logits predict the ``targets`` (lane × row); ``chosen``: the decoder rows whose
     attention is read. ``encoder_rows``: the encoder's rows that are read, of passes; ``encoder_owners``: trial → the
     owner among them whose average it gets, None where that is the trial's pass. ``packed`` tells whether any lane holds
-    more than one trial.
+    more than one trial, ``generates`` that the rows to be read are those of the answers that the model generates.
     """
 
     trials: tuple[TokenizedTrial, ...]
@@ -82,6 +82,7 @@ class Batch:
     targets: Int[Tensor, "lane row"]
     packed: bool
     shifted: bool
+    generates: bool
     decoded: int
     pass_edits: tuple[tuple[Edit, ...], ...]
     lane_edits: tuple[tuple[Edit, ...], ...]
@@ -120,7 +121,7 @@ def make_batch(
     device: torch.device | str = "cpu",
     pack: bool = False,
 ) -> Batch:
-    """Pad ``trials`` to one batch; ``rows`` chooses whose attention is read (predicting or holding).
+    """Pad ``trials`` to one batch; ``rows`` chooses whose attention is read (predicting, holding or generated).
 
     ``pack`` puts trials of one encoder pass that run under the same edits into shared lanes. Donors of the
     trials' state edits get passes of their own, and no lane. Raises ValueError for an empty batch or a trial
@@ -165,10 +166,11 @@ def make_batch(
         trials=tuple(trials),
         answer=predicting,
         # The same object, so that what reads both reads them once.
-        chosen=predicting if rows == "predicting" else _moved(_rows(trials, lanes, rows), device),
+        chosen=predicting if rows in (PREDICTING, GENERATED) else _moved(_rows(trials, lanes, rows), device),
         encoder_rows=_document_rows(pass_roles.to(device)),
         packed=len(lanes) < len(trials),
         shifted=any(trial.decoder_shift for trial in trials),
+        generates=rows == GENERATED,
         decoded=len(decoded),
         pass_edits=tuple(edits for _, _, edits, _ in passes),
         lane_edits=tuple(trials[lane[0]].trial.edits for lane in lanes),

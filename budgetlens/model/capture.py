@@ -22,14 +22,13 @@ from budgetlens.model.candidates import candidate_trials
 from budgetlens.model.decoding import Decoding
 from budgetlens.model.edit_words import edit_words
 from budgetlens.model.edits import EditError, OutputEdit
-from budgetlens.model.generation import generate_from, generated_answer
+from budgetlens.model.generation import Generated, generate_from, generated_answer
 from budgetlens.model.lenses import behind_final_norm, layer_logits, layer_observation
 from budgetlens.model.loaded import LoadedModel, pad_token
 from budgetlens.model.observation import (
     AnswerLogits,
     AnswerObservation,
     CandidateObservation,
-    GeneratedAnswer,
     GeneratedObservation,
     Observation,
     Probing,
@@ -67,6 +66,8 @@ class Capture:
 def capture(model: LoadedModel, batch: Batch, reading: Probing, edits: Sequence[Edit] = ()) -> Capture:
     """Run ``batch`` through ``model``; read attention and answer losses.
 
+    Where the rows of generated answers are to be read, the model answers first, greedily; its answers then take the place
+    of the right ones, whose likelihood is read beside.
     Every trial runs under its own edits, and under ``edits`` besides; donors of state edits that are no trials of
     the batch run under their own alone. An edit that a trial has already is not made twice. Raises EditError
     where an edit matches no attention site, or a state edit no layer, of the model, and StateError where states
@@ -77,11 +78,16 @@ def capture(model: LoadedModel, batch: Batch, reading: Probing, edits: Sequence[
     with torch.inference_mode():
         states, encoder = run_encoder(model, batch, reading, edits)
         batch = selected(model, batch, states, edits)
-        follower = None if encoder.follower is None else encoder.follower.of_decoder(batch)
-        answer, decoder = run_decoder(model, batch, states, reading, edits, follower)
-        layers = tuple(_layer_observations(model, batch, reading, edits, (encoder, decoder)))
+        answers = _Answers(model, batch, states, edits)
+        read = answers.read_batch() if batch.generates else batch
+        follower = None if encoder.follower is None else encoder.follower.of_decoder(read)
+        answer, decoder = run_decoder(model, read, states, reading, edits, follower)
+        layers = tuple(_layer_observations(model, read, reading, edits, (encoder, decoder)))
+        if batch.generates:
+            # Likelihoods are the right answer's, whose rows nobody reads.
+            answer, _ = run_decoder(model, batch, states, Probing(), edits)
         losses = by_trial(answer.losses, batch.answer).cpu().numpy()
-        generated = _generated(model, batch, states, reading, edits)
+        generated = _generated(model, answers, reading)
         candidates = _candidates(model, batch, losses, reading, edits)
     owners = batch.trial_pass if batch.encoder_owners is None else batch.encoder_owners
     return Capture(
@@ -195,22 +201,39 @@ def _answer_observations(
     return tuple(found)
 
 
-def _generated(
-    model: LoadedModel, batch: Batch, states: Tensor, reading: Probing, edits: tuple[Edit, ...]
-) -> tuple[GeneratedObservation, ...]:
+@dataclass(frozen=True)
+class _Answers:
+    """What the trials of a batch answer by themselves, by the way in which they decode; each is asked once."""
+
+    model: LoadedModel
+    batch: Batch
+    states: Tensor
+    edits: tuple[Edit, ...]
+    known: dict[Decoding, tuple[Generated, ...]] = field(default_factory=dict)
+
+    def by(self, decoding: Decoding) -> tuple[Generated, ...]:
+        """The answers in the order of the trials. Raises as :func:`budgetlens.model.generation.generate_from` does."""
+        if decoding not in self.known:
+            self.known[decoding] = generate_from(self.model, self.batch, self.states, decoding, self.edits)
+        return self.known[decoding]
+
+    def read_batch(self) -> Batch:
+        """The batch in which every trial has its greedy answer, with the same passes of the encoder."""
+        found = zip(self.by(Decoding()), self.batch.trials, strict=True)
+        trials = [own.in_place_of_answer(trial) for own, trial in found]
+        model = self.model
+        return make_batch(trials, pad_token=pad_token(model), device=model.device, pack=self.batch.packed)
+
+
+def _generated(model: LoadedModel, answers: _Answers, reading: Probing) -> tuple[GeneratedObservation, ...]:
     """What the probes of generation make of the batch's answers; those that decode alike share them."""
-    by_decoding: dict[Decoding, tuple[GeneratedAnswer, ...]] = {}
     found = []
     for probe in reading.of_generation:
-        if probe.decoding not in by_decoding:
-            made = generate_from(model, batch, states, probe.decoding, edits)
-            by_decoding[probe.decoding] = tuple(
-                generated_answer(model, trial, own) for trial, own in zip(batch.trials, made, strict=True)
-            )
-        answers = by_decoding[probe.decoding]
-        seen = [probe.observe_generated(answer) for answer in answers]
+        made = zip(answers.batch.trials, answers.by(probe.decoding), strict=True)
+        told = tuple(generated_answer(model, trial, own) for trial, own in made)
+        seen = [probe.observe_generated(answer) for answer in told]
         values = {name: np.array([own[name] for own in seen], dtype=np.float64) for name in seen[0]}
-        found.append(GeneratedObservation(name_of(probe), answers, values))
+        found.append(GeneratedObservation(name_of(probe), told, values))
     return tuple(found)
 
 

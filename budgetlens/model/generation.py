@@ -13,7 +13,7 @@ Prompts are padded on the left, so that windows and distances are those of each 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nnsight
@@ -42,10 +42,25 @@ ANSWER = ROLE_CODES["answer"]
 
 @dataclass(frozen=True)
 class Generated:
-    """What one trial answers: ``tokens`` without the end-of-sequence token, and whether one came (``stopped``)."""
+    """What one trial answers: ``tokens`` without the token that ends them, and that one, ``end``, where it came."""
 
     tokens: tuple[int, ...]
-    stopped: bool
+    end: int | None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the answer ended by itself."""
+        return self.end is not None
+
+    def in_place_of_answer(self, trial: TokenizedTrial) -> TokenizedTrial:
+        """The trial whose answer is this one, its end included: under teacher forcing its rows are those generated."""
+        given = len(trial.decoder_ids) - trial.answer_tokens
+        answer = self.tokens if self.end is None else (*self.tokens, self.end)
+        return replace(
+            trial,
+            decoder_ids=(*trial.decoder_ids[:given], *answer),
+            decoder_roles=(*trial.decoder_roles[:given], *("answer",) * len(answer)),
+        )
 
 
 def generate_from(
@@ -91,6 +106,7 @@ class _Steps:
         self.edits = edits
         self.batch = batch
         self.decoding = decoding
+        self.edited = bool(edits) or any(trial.trial.edits or trial.trial.states for trial in batch.trials)
         self.encoder = BaseModelOutput(last_hidden_state=states[batch.trial_pass])
         self.cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         prompts = [trial.decoder_ids[: -trial.answer_tokens] for trial in batch.trials]
@@ -114,23 +130,24 @@ class _Steps:
         """Steps until every answer has ended or has as many tokens as it gets."""
         ends = end_tokens(self.model)
         found: list[list[int]] = [[] for _ in self.choosers]
-        stopped = [False] * len(found)
+        stops: list[int | None] = [None] * len(found)
         fed = self.ids.shape[1]
         for step in range(self.decoding.tokens):
             logits = self._forward(fed)
             tokens = [pad_token(self.model)] * len(found)
             for number, choose in enumerate(self.choosers):
-                if stopped[number]:
+                if stops[number] is not None:
                     continue
                 tokens[number] = choose(logits[number])
-                stopped[number] = tokens[number] in ends
-                if not stopped[number]:
+                if tokens[number] in ends:
+                    stops[number] = tokens[number]
+                else:
                     found[number].append(tokens[number])
-            if all(stopped) or step == self.decoding.tokens - 1:
+            if None not in stops or step == self.decoding.tokens - 1:
                 break
             self._append(tokens)
             fed = 1
-        return tuple(Generated(tuple(own), end) for own, end in zip(found, stopped, strict=True))
+        return tuple(Generated(tuple(own), end) for own, end in zip(found, stops, strict=True))
 
     def _append(self, tokens: Sequence[int]) -> None:
         new = torch.tensor(tokens, device=self.ids.device)[:, None]
@@ -141,7 +158,6 @@ class _Steps:
     def _forward(self, fed: int) -> Float[Tensor, "lane vocabulary"]:
         """Logits behind the last of the ``fed`` newest columns, which the cache does not hold yet."""
         model, positions = self.model, self.positions[:, -fed:]
-        visitor = self._visitor(fed)
         inputs: dict[str, Any] = {
             "encoder_outputs": self.encoder,
             "attention_mask": self.batch.visible,
@@ -153,8 +169,11 @@ class _Steps:
         if model.family.positions == "argument":
             inputs["decoder_position_ids"] = positions
         table = position_rows(model, positions) if self._moves_table else None
-        if fed == 1 and table is None and not visitor.has_work:
+        # A visitor with nothing to do costs more than what it is asked for.
+        visitor = self._visitor(fed) if fed > 1 or self.edited else None
+        if fed == 1 and table is None and not (visitor is not None and visitor.has_work):
             return model.model(**inputs).logits[:, -1]
+        visitor = visitor or self._visitor(fed)
         head = at_path(model.envoy, model.family.head)
         with model.envoy.trace(**inputs):
             if table is not None:

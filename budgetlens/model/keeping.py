@@ -11,7 +11,8 @@ import numpy as np
 #: How positions are chosen without asking the model.
 PLACES: tuple[str, ...] = ("first", "last", "random")
 #: How they are chosen by what rows of the very cell do with them (:mod:`budgetlens.model.selecting`).
-MODEL_SCORES: tuple[str, ...] = ("attention", "norm")
+ATTENTION, NORM = "attention", "norm"
+MODEL_SCORES: tuple[str, ...] = (ATTENTION, NORM)
 SCORES: tuple[str, ...] = PLACES + MODEL_SCORES
 #: The answer's gradient times the encoder's states, by which positions are chosen besides probes, while the model predicts
 #: the right answer (:mod:`budgetlens.model.token_scores`).
@@ -68,7 +69,7 @@ class Keep:
     def __post_init__(self) -> None:
         if self.amount < 1 or (self.percent and self.amount > 100):
             raise ValueError(f"one position or more is chosen, at most 100 %; got {self.amount}")
-        if self.score == "norm" and self.readers.heads is not None:
+        if self.score == NORM and self.readers.heads is not None:
             raise ValueError("norms are of what all heads take together; choose heads for attention alone")
 
     @property

@@ -27,6 +27,10 @@ ROLE_LABELS: dict[str, Label] = {
 #: Rows whose logits predict the answer's tokens: the last row before the answer and all of it but its last.
 #: The role ``answer`` is of the rows that *hold* them. A group of rows only: keys have no such name.
 PREDICTING = "predicting"
+#: Whose attention can be read: the rows that predict the answer's tokens, those that hold them, or those that predict
+#: the tokens of the answer that the model generates by itself.
+GENERATED = "generated"
+READ_ROWS: tuple[str, ...] = (PREDICTING, "holding", GENERATED)
 #: Code of padding in role arrays: padding has no role.
 PADDING = -1
 

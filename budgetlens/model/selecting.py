@@ -22,7 +22,7 @@ from budgetlens.model.attention import RowAttention, Site
 from budgetlens.model.batching import Batch, make_batch, marked_rows
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.edits import EditError
-from budgetlens.model.keeping import Keep
+from budgetlens.model.keeping import ATTENTION, NORM, Keep
 from budgetlens.model.loaded import LoadedModel, pad_token
 from budgetlens.model.observation import Observation, Probing, probe
 from budgetlens.model.passes import run_decoder, run_encoder
@@ -77,7 +77,7 @@ class _KeyNorms(_OfKeys):
         return {"score": (lengths / lengths.sum(dim=-1, keepdim=True))[..., -self.width :]}
 
 
-_PROBES: Mapping[str, type[_OfKeys]] = {"attention": _KeyShares, "norm": _KeyNorms}
+_PROBES: Mapping[str, type[_KeyShares] | type[_KeyNorms]] = {ATTENTION: _KeyShares, NORM: _KeyNorms}
 
 
 def selected(

@@ -17,13 +17,14 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from budgetlens.model.answering import answered_trial
 from budgetlens.model.attention import RowAttention, Site
 from budgetlens.model.batching import Rows, make_batch
 from budgetlens.model.capture import Probing, capture
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.loaded import LoadedModel, pad_token
 from budgetlens.model.observation import AnyProbe, probe
-from budgetlens.model.roles import TokenKeys
+from budgetlens.model.roles import GENERATED, PREDICTING, TokenKeys
 from budgetlens.model.selecting import selected_trial
 from budgetlens.model.sublayer import JOINT
 from budgetlens.model.tokenization import TokenizedTrial
@@ -95,7 +96,8 @@ def token_attention(
         model: the model.
         tokenized_trial: one trial.
         layers: decoder layers; all by default.
-        rows: ``predicting`` reads the rows that predict the answer's tokens, ``holding`` those that hold them.
+        rows: ``predicting`` reads the rows that predict the answer's tokens, ``holding`` those that hold them,
+            ``generated`` those that predict the tokens of the greedy answer, which takes the place of the right one.
         edits: further edits of attention calls.
         cell: what the trial is called in the column ``cell``.
         measures: probes whose records are by role; of each, its tested quantity key by key is a column of its name.
@@ -113,7 +115,7 @@ def token_attention(
         EditError: an edit matches no attention call.
     """
     names = [name_of(measure) for measure in measures]
-    tokenized_trial = selected_trial(model, tokenized_trial, edits)
+    tokenized_trial, rows = _settled(model, tokenized_trial, rows, edits)
     found = values_by_site(model, tokenized_trial, (_TokenShares(), *measures), "decoder", layers, rows, edits)
     keys = key_table(model.tokenizer, tokenized_trial)
     answer = tokenized_trial.decoder_ids[-tokenized_trial.answer_tokens :]
@@ -132,7 +134,7 @@ def token_attention(
     return pd.concat(frames, ignore_index=True)
 
 
-def sharesvalues_by_site(
+def shares_by_site(
     model: LoadedModel,
     tokenized_trial: TokenizedTrial,
     *,
@@ -146,8 +148,18 @@ def sharesvalues_by_site(
     In the decoder the rows are the answer's, ``predicting`` or ``holding``; in the encoder every position.
     Raises as :func:`token_attention` does.
     """
+    tokenized_trial, rows = _settled(model, tokenized_trial, rows, edits)
     found = values_by_site(model, tokenized_trial, (_TokenShares(),), stack, layers, rows, edits)
     return {site: values[SHARE] for site, values in found.items()}
+
+
+def _settled(
+    model: LoadedModel, trial: TokenizedTrial, rows: str, edits: Sequence[Edit]
+) -> tuple[TokenizedTrial, str]:
+    """The trial with all that the model itself decides: the positions it keeps, and its answer where that is read."""
+    if rows == GENERATED:
+        return answered_trial(model, trial, edits), PREDICTING
+    return selected_trial(model, trial, edits), rows
 
 
 def values_by_site(

@@ -77,6 +77,11 @@ def _of_the_setting(manifest: Manifest) -> Iterable[str]:
             "Attention was read from the rows that hold the answer's tokens; the rows that predict them are "
             "one position earlier."
         )
+    elif manifest.rows == "generated":
+        yield (
+            "Attention was read from the rows that predict the tokens of the answer that the model generates (greedy, at "
+            "most 32 tokens, its end included); likelihoods are the right answer's."
+        )
     dtype = identity.get("dtype")
     # A sweep over models says "auto": each model's own run says what that was.
     if dtype not in (None, "float32", "auto"):

@@ -15,6 +15,7 @@ from budgetlens.design.generable import require_generable
 from budgetlens.design.reach import require_feasible
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import AnyProbe
+from budgetlens.model.roles import GENERATED
 from budgetlens.runs.capturing import Unit, capture_part
 from budgetlens.runs.feeding import feeding_of
 from budgetlens.runs.manifest import left_out_words
@@ -53,7 +54,7 @@ def measured(
     reading = reading_of(probes, model, options)
     tokenizer = model.trial_tokenizer
     require_feasible(design, corpus, tokenizer, options.seed)
-    if reading.of_generation:
+    if reading.of_generation or rows == GENERATED:
         require_generable(design, corpus, tokenizer, options.seed)
     feeding = feeding_of(design.cells, corpus, tokenizer, options.seed, passages=bool(reading.of_passages))
     for words in (

@@ -32,6 +32,7 @@ from budgetlens.design.reach import require_feasible
 from budgetlens.model.capture import Probing
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.observation import AnyProbe, read_probes
+from budgetlens.model.roles import GENERATED
 from budgetlens.registry.discovery import plugin_of
 from budgetlens.registry.names import name_of
 from budgetlens.registry.notebook import is_own, source_of
@@ -91,7 +92,7 @@ def run_analysis(
     reading = reading_of(read_probes(options.probes or plan.probes), model, options)
     # The command asks before it loads the weights; whoever has a model already comes here at once.
     require_feasible(plan.design, corpus, model.trial_tokenizer, options.seed, allow_idle=plan.allow_idle)
-    if reading.of_generation:
+    if reading.of_generation or rows == GENERATED:
         require_generable(plan.design, corpus, model.trial_tokenizer, options.seed)
     with directory.locked():
         directory.begin(
