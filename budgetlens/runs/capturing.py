@@ -65,21 +65,35 @@ def capture_part(
     sentence. Raises RunError where one trial alone does not fit.
     """
     collected: dict[str, list[pa.Table]] = {}
-    waiting = list(batches([_with_places(model, unit) for unit in part], batch_tokens))
+    placed_part = [_with_places(model, unit) for unit in part]
+    waiting = [
+        (fed, own)
+        for own, units in _by_reading(placed_part, reading)
+        for fed in batches(units, batch_tokens)
+    ]
     while waiting:
-        fed = waiting.pop(0)
-        records = _records_that_fit(model, fed, reading, rows)
+        fed, own = waiting.pop(0)
+        records = _records_that_fit(model, fed, own, rows)
         if records is None:
             free_memory()
             middle = len(fed) // 2
             on_halving(
                 f"out of memory: a batch of {len(fed)} trials is computed as {middle} and {len(fed) - middle}"
             )
-            waiting[:0] = [fed[:middle], fed[middle:]]
+            waiting[:0] = [(fed[:middle], own), (fed[middle:], own)]
             continue
         for kind, table in records.items():
             collected.setdefault(kind, []).append(table)
     return {kind: pa.concat_tables(tables).unify_dictionaries() for kind, tables in collected.items()}
+
+
+def _by_reading(part: Sequence[Unit], reading: Probing) -> Iterator[tuple[Probing, list[Unit]]]:
+    """The units with the cells in which all is read, then with those in which answers alone are."""
+    for whole, own in ((True, reading), (False, reading.of_answers_alone)):
+        cut = (Unit(tuple(item for item in unit.fed if reading.in_cell(item.cell) == whole)) for unit in part)
+        units = [unit for unit in cut if unit.fed]
+        if units:
+            yield own, units
 
 
 def _with_places(model: LoadedModel, unit: Unit) -> Unit:
