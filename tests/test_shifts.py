@@ -16,7 +16,7 @@ from budgetlens.report.summary import MOST_LINES, summary_lines
 from budgetlens.runs.run import Run
 from budgetlens.statistics.findings import Finding
 from budgetlens.statistics.quantities import Quantity
-from budgetlens.tables.complete import tables_of
+from budgetlens.tables.build import build_tables
 from budgetlens.tables.conclusions import conclusions_of
 from budgetlens.tables.shifts import SHIFTS, shifts_of
 from tests.test_shared_documents import write_run_of
@@ -71,15 +71,20 @@ def test_analyses_of_attention_read_a_measure_that_is_told_beside_shares() -> No
             assert "budgets" in told
 
 
+def run_of(name: str, folders: pytest.TempPathFactory) -> Run:
+    documents = [f"d{number}" for number in range(24)]
+    return write_run_of(name, folders.mktemp("runs") / name, documents, {"norm": "norm"})
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of 08 with random records, in which both measures have every role."""
-    return write_run_of("exp08", tmp_path_factory.mktemp("runs") / "exp08", [f"d{i}" for i in range(24)])
+    return run_of("exp08", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def frames(run: Run) -> dict[str, pd.DataFrame]:
-    return tables_of(run)[0]
+    return build_tables(run)
 
 
 def test_every_contrast_and_role_has_both_findings(run: Run, frames: dict[str, pd.DataFrame]) -> None:
@@ -142,9 +147,8 @@ def test_the_conclusion_tells_the_shifts_of_its_effects(run: Run, frames: dict[s
 
 
 def test_an_answer_about_attention_tells_the_measure_beside_it(tmp_path_factory: pytest.TempPathFactory) -> None:
-    run = write_run_of("exp10", tmp_path_factory.mktemp("runs") / "exp10", [f"d{i}" for i in range(24)])
-    tables = tables_of(run)[0]
-    (concluded,) = conclusions_of(run, tables)
+    run = run_of("exp10", tmp_path_factory)
+    (concluded,) = conclusions_of(run, build_tables(run))
     assert all(len(own.beside) == 1 for own in concluded.told)
     first = concluded.told[0]
     assert first.finding.category == first.beside[0].category.replace("the cross total", "all encoder positions")
