@@ -55,8 +55,8 @@ def conclusion(protocol: str) -> Conclusion:
             Evidence(SERVED.cut(SINK).name),
         ),
         {
-            "positive": "Shares of attention order the roles by what cutting them costs better than norms of contributions do",
-            "negative": "Norms of contributions order the roles by what cutting them costs better than shares of attention do",
+            "positive": "Shares of attention order the roles by what cutting them costs better than norms do",
+            "negative": "Norms of contributions order the roles by what cutting them costs better than shares do",
             "none": "Shares of attention order the roles by what cutting them costs as well as norms of contributions do",
             "undecided": "Whether shares of attention order the roles by what cutting them costs as well as norms of "
             "contributions do is open",

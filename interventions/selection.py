@@ -22,7 +22,7 @@ def scores() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Choice(Intervention):
-    """Some positions of the document, by a score: ``SCORE:K``, K positions, or ``SCORE:K%``, K percent of them, rounded up."""
+    """Some positions of the document by a score: ``SCORE:K``, or ``SCORE:K%`` for K percent of them, rounded up."""
 
     #: What random numbers are drawn for, and whether what is chosen is hidden, and not what is left.
     purpose: ClassVar[str] = "keep"
@@ -76,10 +76,9 @@ class Selection(_Choice):
     """Hide all positions of the document from the decoder but K.
 
     Level: ``SCORE:K``, K positions or ``K%`` of them, rounded up; or ``none``. ``first`` and ``last`` go by place,
-    ``random`` draws (``random:20%#2`` is another draw); the name of a probe whose records are by role (``budgets``, ``norm`` …)
-    takes the positions that have most by it while the model predicts the right answer with all of the document there, and
-    ``gradient`` those whose states times their gradient add most to its likelihood. Prefix, separator, BOS and EOS stay as they
-    are.
+    ``random`` draws (``random:20%#2`` is another draw); the name of a probe whose records are by role takes the positions
+    that have most by it while the model predicts the right answer with all of the document there, and ``gradient`` those
+    whose states times their gradient add most to its likelihood. Prefix, separator, BOS and EOS stay as they are.
     """
 
     sample_levels: ClassVar[tuple[str, ...]] = ("first:4", "last:30%", "random:30%", "gradient:3")
@@ -114,7 +113,9 @@ class Removal(_Choice):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.score != NONE and self.percent and self.amount == 100:
-            raise LevelError("at most 99 % of the document can be removed: the decoder needs something to see")
+            raise LevelError(
+                "at most 99 % of the document can be removed: the decoder needs something to see"
+            )
 
     @classmethod
     def label(cls, level: str) -> Label:

@@ -183,9 +183,7 @@ def test_areas_are_means_over_the_curve_and_the_effects_are_their_differences(ru
         for measure in LABELS:
             assert effects[mode.cost(measure).name] == pytest.approx(-areas[mode.words, measure])
     name = REMOVE.beside("norm", RANDOM).name
-    assert effects[name] == pytest.approx(
-        areas[REMOVE.words, RANDOM] - areas[REMOVE.words, "norm"]
-    )
+    assert effects[name] == pytest.approx(areas[REMOVE.words, RANDOM] - areas[REMOVE.words, "norm"])
     best = table.loc[REMOVE.words].sort_values("rank").index[0]
     assert best == max(LABELS.values(), key=lambda words: table.loc[(REMOVE.words, words), "mean"])
 

@@ -43,7 +43,9 @@ DRAWINGS: dict[str, Draw] = {
     ),
     "slopes": lambda **look: figures.example_slopes(tables.examples_table(20), tables.CELLS[:3], **look),
     "lengths": lambda **look: figures.length_curves(tables.lengths_table(), **look),
-    "chosen tokens": lambda **look: figures.token_curves(tables.chosen_tokens_table(), **tables.CHOSEN, **look),
+    "chosen tokens": lambda **look: figures.token_curves(
+        tables.chosen_tokens_table(), **tables.CHOSEN, **look
+    ),
     "keywords": lambda **look: figures.keyword_curve(
         tables.keywords_table(), references=tables.references_table(), **look
     ),

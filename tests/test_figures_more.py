@@ -400,7 +400,10 @@ def builders() -> dict[str, tuple[Callable[[pd.DataFrame], go.Figure], pd.DataFr
         "length_curves": (figures.length_curves, tables.lengths_table(), ["prefix", "prompt"]),
         "token_curves": (
             lambda t: figures.token_curves(
-                t, quantity="cost", unit="nats", lines=list(dict.fromkeys(t["measure"])),
+                t,
+                quantity="cost",
+                unit="nats",
+                lines=list(dict.fromkeys(t["measure"])),
                 facets=list(dict.fromkeys(t["mode"])),
             ),
             tables.chosen_tokens_table(),

@@ -6,9 +6,8 @@ every example within its document adds no evidence, so that no interval may beco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 

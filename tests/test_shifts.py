@@ -11,7 +11,7 @@ import pytest
 from budgetlens.design.catalogue import find_analysis
 from budgetlens.model.observation import available_probes
 from budgetlens.report.conclusion import answer, shift_sentences
-from budgetlens.report.findings import beside, sentence
+from budgetlens.report.findings import beside
 from budgetlens.report.summary import MOST_LINES, summary_lines
 from budgetlens.runs.run import Run
 from budgetlens.statistics.findings import Finding
@@ -21,7 +21,9 @@ from budgetlens.tables.conclusions import conclusions_of
 from budgetlens.tables.shifts import SHIFTS, shifts_of
 from tests.test_shared_documents import write_run_of
 
-SHARE = Quantity("share", "attention share", "fraction of attention", smallest_difference=0.01, part_of_whole=True)
+SHARE = Quantity(
+    "share", "attention share", "fraction of attention", smallest_difference=0.01, part_of_whole=True
+)
 NORM = Quantity("norm", "share of the norms", "fraction", smallest_difference=0.01, part_of_whole=True)
 
 
@@ -41,12 +43,12 @@ def finding(quantity: Quantity, estimate: float, kind: str, **more: object) -> F
         (finding(NORM, -0.04, "negative"), "its share of the norms rises by 4.0 [3.0, 5.0] points at layer 3, the surest"),
         (
             finding(NORM, 0.001, "none", small=True, low=-0.003, high=0.005),
-            "its share of the norms does not shift: the difference is 0.10 [−0.30, 0.50] points at layer 3, the surest and lies "
-            "within ±1 point",
+            "its share of the norms does not shift: the difference is 0.10 [−0.30, 0.50] points at layer 3, the surest "
+            "and lies within ±1 point",
         ),
         (
             finding(NORM, 0.02, "undecided", because="tails"),
-            "whether its share of the norms shifts is open: the data do not decide, since n is too small for tails like these",
+            "whether its share of the norms shifts is open: the data do not decide, since n is too small for tails",
         ),
         (finding(NORM, 0.02, "both"), "its share of the norms rises in some layers and falls in others"),
         (finding(NORM, 0.04, "positive", order=2), "of its share of the norms, with the second treatment the first one"),
@@ -111,9 +113,17 @@ def test_every_contrast_and_role_has_both_findings(run: Run, frames: dict[str, p
 def _with(effects: pd.DataFrame, contrast: str, mean: float) -> pd.DataFrame:
     """The table with a shift of the document in every layer of one contrast."""
     changed = effects.copy()
-    chosen = (changed["contrast"] == contrast) & (changed["role"] == "document") & (changed["stack"] == "decoder")
+    chosen = (
+        (changed["contrast"] == contrast) & (changed["role"] == "document") & (changed["stack"] == "decoder")
+    )
     values = {"mean": mean, "standard_error": 0.01, "band_low": mean - 0.02, "band_high": mean + 0.02}
-    for name, value in {**values, "p_simultaneous": 0.001, "p_tost": 0.9, "caution": "", "because": ""}.items():
+    for name, value in {
+        **values,
+        "p_simultaneous": 0.001,
+        "p_tost": 0.9,
+        "caution": "",
+        "because": "",
+    }.items():
         changed.loc[chosen, name] = value
     return changed
 
@@ -121,7 +131,9 @@ def _with(effects: pd.DataFrame, contrast: str, mean: float) -> pd.DataFrame:
 def test_the_conclusion_tells_the_shifts_of_its_effects(run: Run, frames: dict[str, pd.DataFrame]) -> None:
     declared = run.analysis.conclusion
     assert declared is not None
-    (effect,) = {own.effect for own in declared("corrected").evidence} & set(frames["share_effects"]["contrast"])
+    (effect,) = {own.effect for own in declared("corrected").evidence} & set(
+        frames["share_effects"]["contrast"]
+    )
     nothing = conclusions_of(run, frames)[0].shifts
     given = {
         **frames,
@@ -146,10 +158,14 @@ def test_the_conclusion_tells_the_shifts_of_its_effects(run: Run, frames: dict[s
     assert shifts_of(run, {name: frame for name, frame in given.items() if name != "norm_effects"}) == ()
 
 
-def test_an_answer_about_attention_tells_the_measure_beside_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_an_answer_about_attention_tells_the_measure_beside_it(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     run = run_of("exp10", tmp_path_factory)
     (concluded,) = conclusions_of(run, build_tables(run))
     assert all(len(own.beside) == 1 for own in concluded.told)
     first = concluded.told[0]
-    assert first.finding.category == first.beside[0].category.replace("the cross total", "all encoder positions")
+    assert first.finding.category == first.beside[0].category.replace(
+        "the cross total", "all encoder positions"
+    )
     assert answer(concluded).endswith(beside(first.finding, first.beside[0]))

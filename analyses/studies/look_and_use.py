@@ -262,7 +262,11 @@ def comparisons(run: Run, served: Mapping[str, pd.DataFrame]) -> dict[str, Table
         index=served[COST].index,
     ).assign(**{CHANCE: 0.0})
     tested = {
-        AGREEMENTS: (agreement, AGREEMENT, [*((own, SHARE) for own in TAKEN), *((own, CHANCE) for own in (SHARE, *TAKEN))])
+        AGREEMENTS: (
+            agreement,
+            AGREEMENT,
+            [*((own, SHARE) for own in TAKEN), *((own, CHANCE) for own in (SHARE, *TAKEN))],
+        )
     }
     if SINK in served[COST]:
         sink = pd.DataFrame({name: served[name][SINK] for name in (SHARE, *TAKEN)})

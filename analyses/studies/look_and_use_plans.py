@@ -63,7 +63,10 @@ PLACES = tuple(Place(prefix, prompt) for prefix in PREFIXES for prompt in PROMPT
 SERVED = Place("oracle", "query")
 PROBES = ("budgets", "weighted", "norm", "projection", "logit", "alti")
 #: The ledger that tells where rows look, and those that tell what they take, with what readers call them.
-SHARE, TAKEN = "budgets", {"norm": "norms", "weighted": "weighted attention", "projection": "projection", "alti": "ALTI+"}
+SHARE, TAKEN = (
+    "budgets",
+    {"norm": "norms", "weighted": "weighted attention", "projection": "projection", "alti": "ALTI+"},
+)
 NORM, SINK = "norm", "bos"
 
 #: How well a ledger orders the roles as what cutting them costs does, example by example.

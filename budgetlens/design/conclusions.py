@@ -19,8 +19,8 @@ class Evidence:
 
     ``where`` chooses among rows of one effect by further columns. ``unit`` is told behind its numbers where it is not
     the outcome's, as of a slope. ``label`` are its words where they are not made of its cells' levels,
-    ``of`` the words of a category that is no role. ``quantity`` is what the table is of where that is neither the outcome nor
-    a probe's.
+    ``of`` the words of a category that is no role. ``quantity`` is what the table is of where that is neither the
+    outcome nor a probe's.
     """
 
     effect: str

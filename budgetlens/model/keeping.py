@@ -18,9 +18,9 @@ GRADIENT = "gradient"
 class Keep:
     """Keep ``amount`` of the document's positions, or so many percent of them (rounded up), by a score.
 
-    ``first`` and ``last`` go by place, ``random`` by a permutation drawn with ``seed``. Any other score is asked of the model
-    (:mod:`budgetlens.model.token_scores`), which sets ``places``, those that are chosen, from 0; until then nothing is hidden.
-    With ``removes`` the chosen positions are those that are hidden.
+    ``first`` and ``last`` go by place, ``random`` by a permutation drawn with ``seed``. Any other score is asked of the
+    model (:mod:`budgetlens.model.token_scores`), which sets ``places``, those that are chosen, from 0; until then nothing is
+    hidden. With ``removes`` the chosen positions are those that are hidden.
 
     Raises ValueError for an amount below 1 and more than 100 percent.
     """

@@ -46,8 +46,8 @@ def contributions(
     """
     slots, rows, keys = shares.shape
     step = max(1, BLOCK_VECTORS // (total.shape[-1] * max(rows, slots)))
-    # One room for the vectors of every block and one for what is found: of many large ones, with small ones that stay between
-    # them, glibc's heap takes each anew, since it gives back no aligned piece of the size that was freed.
+    # One room for the vectors of every block and one for what is found: of many large ones, with small ones that stay
+    # between them, glibc's heap takes each anew, since it gives back no aligned piece of the size that was freed.
     room = total.new_empty((min(step, keys), rows, total.shape[-1]))
     found = total.new_zeros((rows, keys if own is not None else keys + 1))
     length = total.abs()
@@ -87,9 +87,11 @@ def _of_keys(
 
 
 def _nearer(
-    parts: Float[Tensor, "*key row width"], total: Float[Tensor, "row width"], length: Float[Tensor, "row width"]
+    parts: Float[Tensor, "*key row width"],
+    total: Float[Tensor, "row width"],
+    length: Float[Tensor, "row width"],
 ) -> Float[Tensor, "*key row"]:
-    """max(0, ‖y‖₁ − ‖y − T‖₁), summed channel by channel, so that no part at all gives exactly 0; ``parts`` are overwritten."""
+    """max(0, ‖y‖₁ − ‖y − T‖₁), summed channel by channel, so that no part gives exactly 0; ``parts`` is overwritten."""
     return parts.sub_(total).abs_().sub_(length).sum(dim=-1).neg_().clamp_min_(0.0)
 
 

@@ -478,7 +478,9 @@ def usual_probes() -> tuple[str, ...]:
 def scoring_probes() -> tuple[str, ...]:
     """The probes by which a document's positions can be ranked: those whose records are by the role of the keys."""
     return tuple(
-        name for name, made in available_probes().items() if made.declares.axis == "role" and made.declares.shown
+        name
+        for name, made in available_probes().items()
+        if made.declares.axis == "role" and made.declares.shown
     )
 
 

@@ -112,7 +112,9 @@ def token_attention(
         EditError: an edit matches no attention call.
     """
     names = [name_of(measure) for measure in measures]
-    found = values_by_site(model, tokenized_trial, (_TokenShares(), *measures), "decoder", layers, rows, edits)
+    found = values_by_site(
+        model, tokenized_trial, (_TokenShares(), *measures), "decoder", layers, rows, edits
+    )
     keys = key_table(model.tokenizer, tokenized_trial)
     answer = tokenized_trial.decoder_ids[-tokenized_trial.answer_tokens :]
     row_tokens = token_texts(model.tokenizer, answer)

@@ -67,9 +67,7 @@ def capture_part(
     collected: dict[str, list[pa.Table]] = {}
     placed_part = [_with_places(model, unit) for unit in part]
     waiting = [
-        (fed, own)
-        for own, units in _by_reading(placed_part, reading)
-        for fed in batches(units, batch_tokens)
+        (fed, own) for own, units in _by_reading(placed_part, reading) for fed in batches(units, batch_tokens)
     ]
     while waiting:
         fed, own = waiting.pop(0)
@@ -101,9 +99,7 @@ def _with_places(model: LoadedModel, unit: Unit) -> Unit:
     if not any(item.trial.asks for item in unit.fed):
         return unit
     trials = placed(model, [item.trial for item in unit.fed])
-    return Unit(
-        tuple(replace(item, trial=trial) for item, trial in zip(unit.fed, trials, strict=True))
-    )
+    return Unit(tuple(replace(item, trial=trial) for item, trial in zip(unit.fed, trials, strict=True)))
 
 
 def _records_that_fit(
