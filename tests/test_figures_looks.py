@@ -47,6 +47,9 @@ DRAWINGS: dict[str, Draw] = {
         tables.lengths_table().rename(columns={"length": "kept", "prefix": "score", "prompt": "states"}),
         **look,
     ),
+    "chosen tokens": lambda **look: figures.token_curves(
+        tables.chosen_tokens_table(), **tables.CHOSEN, **look
+    ),
     "keywords": lambda **look: figures.keyword_curve(
         tables.keywords_table(), references=tables.references_table(), **look
     ),

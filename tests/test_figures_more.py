@@ -398,6 +398,17 @@ def builders() -> dict[str, tuple[Callable[[pd.DataFrame], go.Figure], pd.DataFr
             ["cell", "part"],
         ),
         "length_curves": (figures.length_curves, tables.lengths_table(), ["prefix", "prompt"]),
+        "token_curves": (
+            lambda t: figures.token_curves(
+                t,
+                quantity="cost",
+                unit="nats",
+                lines=list(dict.fromkeys(t["measure"])),
+                facets=list(dict.fromkeys(t["mode"])),
+            ),
+            tables.chosen_tokens_table(),
+            ["measure", "mode"],
+        ),
         "keyword_curve": (figures.keyword_curve, tables.keywords_table(), []),
         "sink_audit": (figures.sink_audit, tables.sinks_table(2), ["cell"]),
         "published_beside_measured": (
@@ -463,6 +474,7 @@ STATED = {
     "split_bars": ({"mean difference in answer NLL (nats)"}, set(), "n = 600 examples"),
     "entropy_against_mass": ({"mass (% of attention)"}, {"entropy (nats)"}, "n = 600 independent examples"),
     "length_curves": ({"document length (tokens)"}, {NLL_AXIS}, "n = 500 examples per point"),
+    "token_curves": ({"chosen tokens (% of the document)"}, {"cost (nats)"}, "n = 500 examples per point"),
     "keyword_curve": ({"keywords in the prefix (count)"}, {NLL_AXIS}, "n = 500 examples per point"),
     "sink_audit": ({"decoder layer"}, {"share (%)"}, "n = 600 examples"),
     "published_beside_measured": ({"nats per answer token", "share"}, set(), "measured: n = 600 examples"),

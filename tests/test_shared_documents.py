@@ -7,6 +7,7 @@ every example within its document adds no evidence, so that no interval may beco
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -509,8 +510,13 @@ def test_comparisons_resample_documents(tmp_path):
 # Captions of a whole run
 
 
-def write_run_of(analysis: str, path: Path, documents: list[str]) -> Run:
-    """A finished run of random records, one example for each entry of ``documents``."""
+def write_run_of(
+    analysis: str, path: Path, documents: list[str], measures: Mapping[str, str] | None = None
+) -> Run:
+    """A finished run of random records, one example for each entry of ``documents``.
+
+    ``measures`` are further probes by role, with their quantities.
+    """
     plan = find_analysis(analysis).plan("corrected")
     cells = [cell.name for cell in plan.design.cells]
     generator = np.random.default_rng(1)
@@ -560,6 +566,10 @@ def write_run_of(analysis: str, path: Path, documents: list[str]) -> Run:
                 }
             ),
             "budgets": observed(example, cell, "role", ROLES, {"share": shares}),
+            **{
+                probe: observed(example, cell, "role", ROLES, {quantity: np.roll(shares, 1, axis=1)})
+                for probe, quantity in (measures or {}).items()
+            },
         },
     )
     return Run.open(path)

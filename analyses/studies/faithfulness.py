@@ -16,12 +16,12 @@ from figures import token_curves
 
 #: What is to be known of every number here.
 NOTES = (
-    "tokens are hidden from the decoder, and their states were made with all of them there: what others took from them in the "
-    "encoder stays",
-    "off-distribution: no model was trained on documents with holes; hiding is no proof of need, and a measure is good here by "
-    "this test alone",
-    "measures were read while the model predicts the right answer; ALTI+ is of input tokens, gradient × input of the encoder's "
-    "final states, the others of keys",
+    "tokens are hidden from the decoder, and their states were made with all of them there: what others took from them in "
+    "the encoder stays",
+    "off-distribution: no model was trained on documents with holes; hiding is no proof of need, and a measure is good here "
+    "by this test alone",
+    "measures were read while the model predicts the right answer; ALTI+ is of input tokens, gradient × input of the "
+    "encoder's final states, the others of keys",
 )
 
 
@@ -68,9 +68,7 @@ def areas_table(run: Run) -> pd.DataFrame:
     frames = []
     for mode in MODES:
         by_amount = pd.DataFrame(costs(run, mode))
-        areas = pd.DataFrame(
-            {measure: by_amount[measure].mean(axis=1, skipna=False) for measure in LABELS}
-        )
+        areas = pd.DataFrame({measure: by_amount[measure].mean(axis=1, skipna=False) for measure in LABELS})
         own = _described(run, areas)
         for other, word in ((RANDOM, "random"), (SHARE, "share")):
             less = _described(run, areas.rsub(areas[other], axis=0) * -1.0)
@@ -94,8 +92,8 @@ def faithfulness_tables(run: Run) -> dict[str, Table]:
             run,
             areas_table(run),
             "Which measure finds the tokens that count?",
-            f"{over}, of what hiding them, or all others, adds to the answer's NLL; beside it less that of random tokens and "
-            "less that of attention shares",
+            f"{over}, of what hiding them, or all others, adds to the answer's NLL; beside it less that of random tokens "
+            "and less that of attention shares",
             "rank 1 is best: removing costs most, keeping costs least",
         ),
         "faithfulness_curves": _told(

@@ -71,7 +71,8 @@ class Mode:
     def beside(self, measure: str, other: str) -> Effect:
         """The choice of ``other`` against that of a measure; negative: the measure's costs more."""
         return (self.area(other) - self.area(measure)).named(
-            f"{self.words} by {LABELS[measure]} instead of {LABELS[other]}", f"{self.words}, against {LABELS[other]}"
+            f"{self.words} by {LABELS[measure]} instead of {LABELS[other]}",
+            f"{self.words}, against {LABELS[other]}",
         )
 
 

@@ -9,12 +9,27 @@ import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
 
-from analyses.studies.look_and_use_plans import PLACES, Place
+from analyses.studies.look_and_use_plans import (
+    AGREEMENT,
+    AGREEMENTS,
+    CHANCE,
+    OF_SINK,
+    PLACES,
+    SERVED,
+    SHARE,
+    SINK,
+    SINKS,
+    TAKEN,
+    Place,
+    instead,
+)
 from budgetlens.model.roles import ROLES
 from budgetlens.runs.run import Run
 from budgetlens.statistics.column_splits import means_of_columns
+from budgetlens.statistics.contrasts import Contrast
+from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.ranks import spearman
-from budgetlens.tables.presentation import Table, documents_resampled, sample
+from budgetlens.tables.presentation import Table, documents_resampled, effects_presentation, sample
 from figures import look_and_use
 
 #: The ledger that the others are held against.
@@ -225,6 +240,7 @@ def look_and_use_tables(run: Run) -> dict[str, Table]:
             "from −1 to 1",
         ),
     }
+    tables |= comparisons(run, ledgers[SERVED.words])
     if len(sink):
         tables["sink"] = _told(
             run,
@@ -234,6 +250,46 @@ def look_and_use_tables(run: Run) -> dict[str, Table]:
             "fractions",
         )
     return tables
+
+
+def comparisons(run: Run, served: Mapping[str, pd.DataFrame]) -> dict[str, Table]:
+    """Tests in the cell that is served: which ledger agrees better with the costs, and what the sink gets by which.
+
+    Of examples in which every ledger has an order; without them, or without a sink, a table is left out.
+    """
+    agreement = pd.DataFrame(
+        {name: rank_correlations(served[name], served[COST]) for name in (SHARE, *TAKEN)},
+        index=served[COST].index,
+    ).assign(**{CHANCE: 0.0})
+    tested = {
+        AGREEMENTS: (
+            agreement,
+            AGREEMENT,
+            [*((own, SHARE) for own in TAKEN), *((own, CHANCE) for own in (SHARE, *TAKEN))],
+        )
+    }
+    if SINK in served[COST]:
+        sink = pd.DataFrame({name: served[name][SINK] for name in (SHARE, *TAKEN)})
+        tested[SINKS] = (sink, OF_SINK, [(own, SHARE) for own in TAKEN])
+    titles = {
+        AGREEMENTS: f"Which ledger orders the roles by what cutting them costs: {SERVED.words}",
+        SINKS: f"What the encoder's BOS gets by each ledger: {SERVED.words}",
+    }
+    found = {}
+    for name, (columns, quantity, pairs) in tested.items():
+        whole = columns.dropna()
+        if len(whole) < 2:
+            continue
+        contrasts = [
+            Contrast(instead(one, other), name, {f"measure={other}": 1.0, f"measure={one}": -1.0})
+            for one, other in pairs
+        ]
+        long = whole.add_prefix("measure=").rename_axis("example").reset_index()
+        long = long.melt("example", var_name="cell", value_name=quantity.name)
+        inference = run.inference.of(quantity)
+        frame = effects_table(long, contrasts, inference, quantity=quantity)
+        found[name] = effects_presentation(frame, inference, quantity=quantity, title=titles[name])
+    return found
 
 
 def _told(run: Run, frame: pd.DataFrame, title: str, estimand: str, unit: str) -> Table:

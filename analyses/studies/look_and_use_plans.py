@@ -10,6 +10,7 @@ from budgetlens.design.effects import effect
 from budgetlens.design.plan import Plan
 from budgetlens.model.roles import DECODER_ROLES
 from budgetlens.statistics.contrasts import Contrast
+from budgetlens.statistics.quantities import Quantity
 
 PREFIXES = {"none": "bare", "oracle": "oracle"}
 PROMPTS = {"none": "no prompt", "query": "query"}
@@ -61,6 +62,34 @@ PLACES = tuple(Place(prefix, prompt) for prefix in PREFIXES for prompt in PROMPT
 #: The cell that the conclusion is about: what a production cache serves.
 SERVED = Place("oracle", "query")
 PROBES = ("budgets", "weighted", "norm", "projection", "logit", "alti")
+#: The ledger that tells where rows look, and those that tell what they take, with what readers call them.
+SHARE, TAKEN = (
+    "budgets",
+    {"norm": "norms", "weighted": "weighted attention", "projection": "projection", "alti": "ALTI+"},
+)
+NORM, SINK = "norm", "bos"
+
+#: How well a ledger orders the roles as what cutting them costs does, example by example.
+AGREEMENT = Quantity(
+    "agreement",
+    "rank correlation with the cost of cutting",
+    "rank correlation, −1 to 1",
+    better="higher",
+    smallest_difference=0.05,
+    short_unit="ρ",
+)
+#: What the encoder's BOS gets.
+OF_SINK = Quantity(
+    "of_sink", "part of the encoder's BOS", "fraction", smallest_difference=0.01, part_of_whole=True
+)
+#: The tables of these two, and the side of a comparison that has no order at all.
+AGREEMENTS, SINKS, CHANCE = "agreement_effects", "sink_effects", "none"
+
+
+def instead(measure: str, of: str) -> str:
+    """The name of a comparison: ``measure`` in the place of ``of``."""
+    words = {SHARE: "attention shares", CHANCE: "no order at all", **TAKEN}
+    return f"{words[measure]} instead of {words[of]}"
 
 
 def plan() -> Plan:
@@ -84,4 +113,5 @@ def plan() -> Plan:
         headline=tuple(SERVED.cut(role).name for role in SERVED.roles),
         # Where inputs have no BOS, there is none to cut.
         allow_idle=True,
+        read_in=tuple(own.cell().name for own in PLACES),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from budgetlens.registry.labels import Label
+from budgetlens.statistics.quantities import Quantity
 
 #: Kinds of outcome that every conclusion has words for (:data:`budgetlens.statistics.decisions.Kind`); an effect whose
 #: layers differ in sign is told by its own sentence alone.
@@ -18,7 +19,8 @@ class Evidence:
 
     ``where`` chooses among rows of one effect by further columns. ``unit`` is told behind its numbers where it is not
     the outcome's, as of a slope. ``label`` are its words where they are not made of its cells' levels,
-    ``of`` the words of a category that is no role.
+    ``of`` the words of a category that is no role. ``quantity`` is what the table is of where that is neither the
+    outcome nor a probe's.
     """
 
     effect: str
@@ -27,6 +29,7 @@ class Evidence:
     unit: str = ""
     label: Label | None = None
     of: str = ""
+    quantity: Quantity | None = None
 
 
 @dataclass(frozen=True)

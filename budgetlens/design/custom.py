@@ -18,6 +18,7 @@ The mapping is what a design file and run.json hold. Only ``factors`` is needed:
 * ``share_contrasts``: the same for attention shares, or names of contrasts; ``splits``: ``total`` and ``parts``;
   ``headline``: names of contrasts; ``interaction``: two or three factors; ``correction``: holm or bonferroni;
 * ``allow_idle``: true runs levels that change nothing anywhere, which are refused otherwise
+* ``read_in``: names of the cells in which alone attention is read; all by default
   (:mod:`budgetlens.design.reach`);
 * ``rows``, ``probes``, ``corpus``, ``n``, ``seed``, ``encoder_tokens``: defaults of a run, which options change;
 * ``title``, ``question``, ``protocol`` (corrected or published): what captions say.
@@ -106,6 +107,7 @@ def design_mapping(analysis: Analysis, protocol: str) -> dict[str, Any]:
         **({"interaction": list(plan.interaction)} if plan.interaction else {}),
         **({"headline": list(plan.headline)} if plan.headline else {}),
         **({"allow_idle": True} if plan.allow_idle else {}),
+        **({"read_in": list(plan.read_in)} if plan.read_in else {}),
         "factors": {factor.name: list(factor.levels) for factor in plan.design.factors},
         **_cells_part(plan.design),
     }
@@ -175,6 +177,11 @@ def _plan(design: Mapping[str, Any], cells: Design) -> Plan:
         interaction=_interaction(design, cells),
         headline=tuple(contrast.name for contrast in headline),
         allow_idle=schema.yes_or_no(design.get("allow_idle", False), "allow_idle"),
+        read_in=schema.items(
+            design.get("read_in", ()),
+            "read_in",
+            lambda item, path: schema.one_of(item, path, tuple(cells.by_name)),
+        ),
     )
 
 

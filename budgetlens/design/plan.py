@@ -36,7 +36,8 @@ class Plan:
     ``interaction`` names the factors on the axis, lines and, if there is a third, panels of the interaction
     plot. ``headline`` names the contrasts that strata, seeds and head maps report; empty means the first of each
     family. ``allow_idle`` is for plans that ask which roles there are, and whose tables say where there are none:
-    levels that change nothing are run all the same (:mod:`budgetlens.design.reach`).
+    levels that change nothing are run all the same (:mod:`budgetlens.design.reach`). ``read_in`` names the cells in which
+    alone the probes of attention, sublayers and the stream read; empty means all.
 
     Examples:
         >>> from budgetlens import Factor, Plan, crossed, effect
@@ -57,12 +58,16 @@ class Plan:
     interaction: tuple[str, str] | tuple[str, str, str] | None = None
     headline: tuple[str, ...] = ()
     allow_idle: bool = False
+    read_in: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = {contrast.name for contrast in self.contrasts}
         unknown = [name for name in self.headline if name not in known]
         if unknown:
             raise ValueError(f"headline names contrasts that the plan does not have: {unknown}")
+        strangers = [name for name in self.read_in if name not in self.design.by_name]
+        if strangers:
+            raise ValueError(f"read_in names cells that the design does not have: {strangers}")
 
     def without_forced_start(self) -> Plan:
         """The same plan over :meth:`budgetlens.design.design.Design.without_forced_start`."""

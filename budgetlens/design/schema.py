@@ -34,6 +34,7 @@ KEYS: tuple[str, ...] = (
     "interaction",
     "headline",
     "allow_idle",
+    "read_in",
 )
 CONTRAST_KEYS: tuple[str, ...] = ("name", "family", "effect", "baseline", "treatment", "weights", "order")
 SPLIT_KEYS: tuple[str, ...] = ("total", "parts")

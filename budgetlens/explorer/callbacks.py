@@ -68,6 +68,7 @@ _DEPENDENT = (
     "layer",
     "head",
     "row",
+    "measure",
 )
 
 

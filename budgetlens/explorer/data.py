@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.design.plan import Plan
 from budgetlens.model.declaration import Declaration
+from budgetlens.model.observation import available_probes
 from budgetlens.model.trials import Example
 from budgetlens.runs.manifest import Manifest, RunError
 from budgetlens.runs.run import Run
@@ -23,6 +24,9 @@ from budgetlens.statistics.budget_arrays import BudgetArray
 from budgetlens.statistics.contrasts import Contrast, comparison, wide_cells
 from budgetlens.statistics.effects import effects_table
 from budgetlens.statistics.inference import Inference
+from budgetlens.tables.probe_maps import token_measure
+from figures import TokenMeasure
+from figures.token_measures import SHARE
 
 Result = TypeVar("Result")
 
@@ -124,6 +128,15 @@ class RunData:
         """What the probes declare whose differences are tested, the outcome first."""
         found = self.run.declarations.items()
         return {name: own for name, own in found if own.shown and own.tested is not None}
+
+    @cached_property
+    def measures(self) -> dict[str, TokenMeasure]:
+        """What tokens can be shaded by: share of attention, then what rows take by every probe that is there, by name."""
+        known = {name: made.declares for name, made in available_probes().items()} | dict(
+            self.run.declarations
+        )
+        taken = {name: token_measure(name, own) for name, own in known.items() if own.contributes}
+        return {SHARE.column: SHARE, **taken}
 
     def arrays(self, probe: str, quantity: str) -> tuple[BudgetArray, ...]:
         """A quantity of a probe of attention, one array per stack and block, its examples as in ``nll``."""

@@ -33,6 +33,7 @@ SINGLE = {
     "layer": "Layer",
     "head": "Head",
     "row": "Answer token",
+    "measure": "Shaded by",
 }
 MANY = {"cells": "Cells", "layers": "Layers", "heads": "Heads", "categories": "Categories"}
 TYPED = {"query": "Query", "document": "Document", "prefix": "Prefix (optional)", "answer": "Answer"}
@@ -65,6 +66,7 @@ _SHOWN_ON = {
     "layer": "tokens own",
     "head": "tokens own",
     "row": "tokens own",
+    "measure": "tokens own",
     "typed": "own",
 }
 
@@ -135,7 +137,17 @@ def _controls() -> Component:
             ),
             *(
                 _labelled(name, _dropdown(name, []))
-                for name in ("example", "left", "right", "own_left", "own_right", "layer", "head", "row")
+                for name in (
+                    "example",
+                    "left",
+                    "right",
+                    "own_left",
+                    "own_right",
+                    "measure",
+                    "layer",
+                    "head",
+                    "row",
+                )
             ),
         ],
     )
@@ -276,6 +288,7 @@ def options_of(data: RunData, state: State, layers: Sequence[int]) -> dict[str, 
         "right": [none, *cells],
         "own_left": own,
         "own_right": [none, *own],
+        "measure": [_option(name, _measure_label(data, name)) for name in data.measures],
         "layer": [_option(layer, layer) for layer in texts(sorted({*layers, int(state.layer)}))],
         "head": [_option(MEAN, "mean over the heads"), *(_option(head, head) for head in texts(data.heads))],
         "row": [
@@ -287,6 +300,11 @@ def options_of(data: RunData, state: State, layers: Sequence[int]) -> dict[str, 
 
 #: Answer tokens that can be chosen of a text whose length is not known before it is measured.
 OWN_ROWS = 64
+
+
+def _measure_label(data: RunData, name: str) -> str:
+    measure = data.measures[name]
+    return f"{measure.label}, signed" if measure.signed else measure.label
 
 
 def _category_label(data: RunData, state: State, name: str) -> str:

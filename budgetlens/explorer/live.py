@@ -19,7 +19,7 @@ from budgetlens.explorer.views import NothingToShow, joined
 from budgetlens.model.capture import Probing
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.loading import load_model
-from budgetlens.model.observation import read_probes
+from budgetlens.model.observation import chosen_probes, read_probes
 from budgetlens.model.token_attention import token_attention
 from budgetlens.model.token_scores import placed
 from budgetlens.model.tokenization import Limits
@@ -123,8 +123,8 @@ class LiveModel:
             return self.data.layers
         return tuple(sorted({site.layer for site in self._model.sites("decoder")}))
 
-    def tokens(self, example: str, cell: str, layer: int) -> pd.DataFrame:
-        """Token-level attention of one example in one cell of the run.
+    def tokens(self, example: str, cell: str, layer: int, measures: tuple[str, ...] = ()) -> pd.DataFrame:
+        """Token-level attention of one example in one cell of the run, with a column for each of ``measures`` (probes).
 
         Raises NothingToShow where the model or the example's text is missing.
         """
@@ -137,15 +137,18 @@ class LiveModel:
             assert corpus is not None  # places are those of its examples
             examples = corpus.examples
             trial = self._cells[cell].trial(examples[place], self._context(model, examples, place))
-            return self._attention(model, Fed(cell, model.trial_tokenizer(trial)), layer)
+            return self._attention(model, Fed(cell, model.trial_tokenizer(trial)), layer, measures)
 
-        return self._cached(("tokens", example, cell, layer), measure)
+        return self._cached(("tokens", example, cell, layer, measures), measure)
 
-    def own_tokens(self, texts: OwnTexts, cell: str, layer: int) -> pd.DataFrame:
-        """Token-level attention of the user's own texts in one cell."""
+    def own_tokens(
+        self, texts: OwnTexts, cell: str, layer: int, measures: tuple[str, ...] = ()
+    ) -> pd.DataFrame:
+        """Token-level attention of the user's own texts in one cell, with a column for each of ``measures`` (probes)."""
         fed = {item.cell: item for item in self._own(texts)}
         return self._cached(
-            ("own tokens", texts, cell, layer), lambda: self._attention(self.model, fed[cell], layer)
+            ("own tokens", texts, cell, layer, measures),
+            lambda: self._attention(self.model, fed[cell], layer, measures),
         )
 
     def own_records(self, texts: OwnTexts, probe: str) -> dict[str, pd.DataFrame]:
@@ -198,8 +201,7 @@ class LiveModel:
                 )
                 trial, name = replace(trial, encoder=tuple(segments)), name_with_own_prefix(name)
             fed.append(Fed(name, model.trial_tokenizer(trial)))
-        trials = placed(model, [item.trial for item in fed])
-        return tuple(replace(item, trial=own) for item, own in zip(fed, trials, strict=True))
+        return tuple(fed)
 
     def _context(self, model: LoadedModel, examples: Sequence[Example], place: int) -> Context:
         return Context(
@@ -211,9 +213,13 @@ class LiveModel:
             padding_pool=self.data.corpus.padding_pool if self.data.corpus is not None else (),
         )
 
-    def _attention(self, model: LoadedModel, fed: Fed, layer: int) -> pd.DataFrame:
+    def _attention(self, model: LoadedModel, fed: Fed, layer: int, measures: tuple[str, ...]) -> pd.DataFrame:
+        # With the parameters that the run gave them.
+        given = {text.partition(":")[0]: text for text in self.data.manifest.probes}
+        probes = chosen_probes([given.get(name, name) for name in measures])
+        (trial,) = placed(model, [fed.trial])
         rows = self.data.manifest.rows
-        return token_attention(model, fed.trial, layers=[layer], rows=rows, cell=fed.cell)
+        return token_attention(model, trial, layers=[layer], rows=rows, cell=fed.cell, measures=probes)
 
     def _cached(self, key: Any, make: Callable[[], Result]) -> Result:
         with self._one:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -15,13 +16,29 @@ from budgetlens.explorer.state import MEAN, NONE, State, own_cell_names, own_lab
 from budgetlens.explorer.views import LIGHT, Listing, NothingToShow, View
 from budgetlens.runs.tokens import read_token_attention, stored_examples
 from budgetlens.tables.probe_maps import records_map
-from figures import token_view
+from figures import TokenMeasure, token_view
 from figures.labels import plain_number, signed
 from figures.looks import Look
 from figures.theme import ROLES
+from figures.token_measures import SHARE
 
 #: What a positive difference of cells says, by which way is better.
 POSITIVE = {"lower": ", positive where this cell helps", "higher": ", positive where this cell hurts", "": ""}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a token view draws: of which texts, in which cells, and by which measure."""
+
+    what: str
+    cells: tuple[str, ...]
+    labels: Mapping[str, str]
+    measure: TokenMeasure
+
+
+def asked(state: State) -> tuple[str, ...]:
+    """The probes whose measures are asked for besides attention."""
+    return () if state.measure == SHARE.column else (state.measure,)
 
 
 def tokens_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT) -> View:
@@ -39,7 +56,7 @@ def tokens_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT
             if state.example in stored
             else pd.DataFrame()
         )
-        if part.empty:
+        if part.empty or data.measures[state.measure].column not in part:
             part = _measured(data, state, live, cell, stored)
         else:
             kept.append(cell)
@@ -47,7 +64,8 @@ def tokens_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT
     tokens = pd.concat(parts, ignore_index=True)
     where = "from the run's stored records" if len(kept) == len(cells) else "computed now, by the run's model"
     labels = [data.labels[cell] for cell in cells]
-    figure, notes = _token_figure(tokens, state, cells, data.labels, f"Example {state.example}", look)
+    drawn = Drawn(f"Example {state.example}", tuple(cells), data.labels, data.measures[state.measure])
+    figure, notes = _token_figure(tokens, state, drawn, look)
     outcome = data.run.declarations[data.run.outcome]
     unit = data.run.outcome_quantity.unit
     values = " · ".join(
@@ -56,9 +74,10 @@ def tokens_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT
     )
     return View(
         heading="Tokens",
-        lead=f"Where each token of the answer looks, {where}. {outcome.title}: {values}.",
+        lead=f"{drawn.measure.label.capitalize()} of each key for the tokens of the answer, {where}. "
+        f"{outcome.title}: {values}.",
         second=figure,
-        listing=role_listing(tokens, state, cells, data.labels),
+        listing=role_listing(tokens, state, drawn),
         frame=tokens,
         passages=passages(data, state.example),
         notes=(*notes, *((data.no_texts,) if data.no_texts else ())),
@@ -69,7 +88,7 @@ def _measured(
     data: RunData, state: State, live: LiveModel, cell: str, stored: Mapping[str, Path]
 ) -> pd.DataFrame:
     try:
-        return live.tokens(state.example, cell, int(state.layer))
+        return live.tokens(state.example, cell, int(state.layer), asked(state))
     except NothingToShow as error:
         some = ", ".join(sorted(stored)[:8])
         kept = f" Stored with the run are: {some}." if stored else ""
@@ -87,8 +106,10 @@ def own_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT) -
     names = own_cell_names(data, state.prefix)
     labels = own_labels(data, state.prefix)
     cells = _sides(state.own_left, state.own_right)
-    tokens = pd.concat([live.own_tokens(texts, cell, int(state.layer)) for cell in cells], ignore_index=True)
-    figure, notes = _token_figure(tokens, state, cells, labels, "Your own text", look)
+    parts = [live.own_tokens(texts, cell, int(state.layer), asked(state)) for cell in cells]
+    tokens = pd.concat(parts, ignore_index=True)
+    drawn = Drawn("Your own text", tuple(cells), labels, data.measures[state.measure])
+    figure, notes = _token_figure(tokens, state, drawn, look)
     values = records[data.run.outcome].set_index("cell").loc[list(names)].reset_index()
     return View(
         heading="Own text",
@@ -152,9 +173,7 @@ def _own_attention(
     return records_map(records, declared, quantity, labels=labels, title=title, look=look)
 
 
-def _token_figure(
-    tokens: pd.DataFrame, state: State, cells: Sequence[str], labels: dict[str, str], what: str, look: Look
-) -> tuple[Figure, list[str]]:
+def _token_figure(tokens: pd.DataFrame, state: State, drawn: Drawn, look: Look) -> tuple[Figure, list[str]]:
     notes = []
 
     def choice(name: str, value: str) -> int | None:
@@ -167,53 +186,65 @@ def _token_figure(
         return None
 
     layer, head, row = int(state.layer), choice("head", state.head), choice("row", state.row)
-    heads = f"mean over {tokens['head'].nunique()} heads" if head is None else f"head {head}"
-    shown = one_head(tokens, head)
+    over = "sum" if drawn.measure.adds_heads else "mean"
+    heads = f"{over} over {tokens['head'].nunique()} heads" if head is None else f"head {head}"
+    shown = one_head(tokens, head, drawn.measure)
     figure = token_view(
-        shown.assign(alias=shown["cell"].map(labels)),
+        shown.assign(alias=shown["cell"].map(drawn.labels)),
         layer=layer,
         head=None,
         row=row,
-        cells=list(cells),
-        title=f"{what}: where the answer looks, layer {layer}, {heads}",
+        cells=list(drawn.cells),
+        measure=drawn.measure,
+        title=f"{drawn.what}: {drawn.measure.label}, layer {layer}, {heads}",
         **look,
     )
     return figure, notes
 
 
-def one_head(tokens: pd.DataFrame, head: int | None) -> pd.DataFrame:
-    """The rows of one head; without one, those of the first head with the mean share over the heads."""
+def one_head(tokens: pd.DataFrame, head: int | None, measure: TokenMeasure = SHARE) -> pd.DataFrame:
+    """The rows of one head; without one, those of the first head with the mean of the measure over the heads, or its sum."""
     first = tokens[tokens["head"] == (tokens["head"].min() if head is None else head)]
     if head is not None:
         return first
     keys = ["cell", "block", "layer", "row", "key"]
-    means = tokens.groupby(keys, sort=False)["share"].mean(skipna=False)
-    return first.assign(share=means.loc[pd.MultiIndex.from_frame(first[keys])].to_numpy())
+    means = tokens.groupby(keys, sort=False)[measure.column].mean(skipna=False)
+    over = tokens["head"].nunique() if measure.adds_heads else 1
+    return first.assign(
+        **{measure.column: over * means.loc[pd.MultiIndex.from_frame(first[keys])].to_numpy()}
+    )
 
 
-def role_listing(tokens: pd.DataFrame, state: State, cells: Sequence[str], labels: dict[str, str]) -> Listing:
-    """The shares of the shown head and rows, summed over the tokens of each role."""
+def role_listing(tokens: pd.DataFrame, state: State, drawn: Drawn) -> Listing:
+    """The measure of the shown head and rows, summed over the tokens of each role."""
+    measure, cells = drawn.measure, drawn.cells
     chosen = tokens
     for name in ("head", "row"):
         value = getattr(state, name)
         if value != MEAN and int(value) in set(tokens[name]):
             chosen = chosen[chosen[name] == int(value)]
-    sums = chosen.groupby(["cell", "block", "head", "row", "role"], sort=False)["share"].sum()
+    sums = chosen.groupby(["cell", "block", "head", "row", "role"], sort=False)[measure.column].sum()
     means = sums.groupby(["cell", "block", "role"], sort=False).mean()
+    if measure.adds_heads:
+        means = means * chosen["head"].nunique()
     blocks = list(dict.fromkeys(tokens["block"]))
     rows = []
     for block in blocks:
         for role in ROLES:
             values = [means.get((cell, block, role)) for cell in cells]
             if any(value is not None for value in values):
-                shown = ("–" if value is None else f"{100 * value:.2f} %" for value in values)
+                shown = ("–" if value is None else _told(value, measure) for value in values)
                 rows.append((role if len(blocks) == 1 else f"{role} ({block})", *shown))
     return Listing(
-        caption="Shares by role of what is shown above: the sums over its tokens.",
-        columns=("role", *(labels[cell] for cell in cells)),
+        caption=f"By role, what is shown above ({measure.label}): the sums over its tokens.",
+        columns=("role", *(drawn.labels[cell] for cell in cells)),
         rows=tuple(rows),
         numbers=frozenset(range(1, len(cells) + 1)),
     )
+
+
+def _told(value: float, measure: TokenMeasure) -> str:
+    return f"{100 * value:.2f} %" if measure.percent else signed(value)
 
 
 def _sides(left: str, right: str) -> list[str]:

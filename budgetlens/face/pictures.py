@@ -11,7 +11,7 @@ from budgetlens.model.observation import AnyProbe, available_probes
 from budgetlens.model.token_attention import token_attention
 from budgetlens.model.tokenization import TokenizedTrial
 from budgetlens.registry.names import name_of
-from budgetlens.tables.probe_maps import records_map
+from budgetlens.tables.probe_maps import records_map, token_measure
 from figures import TokenMeasure, token_view
 from figures.token_measures import SHARE
 
@@ -51,15 +51,7 @@ def _drawn(measure: AnyProbe) -> tuple[str, TokenMeasure]:
         raise ValueError(
             f"{name_of(measure)!r} is no measure of what rows take from keys; those are {', '.join(known)}"
         )
-    quantity = declared.tested or declared.quantities[0]
-    return declared.label.short, TokenMeasure(
-        column=name_of(measure),
-        label=quantity.label,
-        unit=quantity.unit,
-        percent=quantity.part_of_whole,
-        signed=not quantity.part_of_whole,
-        adds_heads=declared.adds_heads,
-    )
+    return declared.label.short, token_measure(name_of(measure), declared)
 
 
 def probe_picture(probe: str, declared: Declaration, records: pd.DataFrame) -> Figure:

@@ -41,8 +41,8 @@ class Declaration:
 
     ``adds_heads`` says that a value over heads is their sum and no mean; what no head writes has the head -1.
     ``contributes`` says that its records are what rows take from each role and from what is no key: readings show those of
-    all such probes together. ``cumulative`` says that a layer's records are of all layers up to it. ``beside`` names a probe of the same axis beside whose differences its own are told; where a
-    run reads that one too, both test the same contrasts.
+    all such probes together. ``cumulative`` says that a layer's records are of all layers up to it. ``beside`` names a probe
+    of the same axis beside whose differences its own are told; where a run reads that one too, both test the same contrasts.
 
     Of a probe of answers, ``outcome`` says that every run reads it, whatever its plan names, and that the run's own
     contrasts, splits, strata and seeds are about it: one probe is. ``by_token`` says that a value is a mean over the

@@ -22,7 +22,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-#: Numbers (row × key × width) that one block of vectors may hold: 8 MiB in float32, of which two are alive at once. Only a
+#: Numbers (row × key × width) that one block of vectors may hold: 8 MiB in float32. Only a
 #: single key of :data:`ROWS` rows in a model wider than 8,192 holds more.
 BLOCK_VECTORS = 1 << 21
 
@@ -46,45 +46,53 @@ def contributions(
     """
     slots, rows, keys = shares.shape
     step = max(1, BLOCK_VECTORS // (total.shape[-1] * max(rows, slots)))
-    found = [
-        _of_keys(shares, given, total, residual, own, slice(start, min(start + step, keys)))
-        for start in range(0, keys, step)
-    ]
+    # One room for the vectors of every block and one for what is found: of many large ones, with small ones that stay
+    # between them, glibc's heap takes each anew, since it gives back no aligned piece of the size that was freed.
+    room = total.new_empty((min(step, keys), rows, total.shape[-1]))
+    found = total.new_zeros((rows, keys if own is not None else keys + 1))
+    length = total.abs()
+    for start in range(0, keys, step):
+        block = slice(start, min(start + step, keys))
+        _of_keys(found[:, block], shares, given, total, length, residual, own, block, room)
     if own is None:
-        found.append(_nearer(total, residual[None]))
-    columns = torch.cat(found, dim=1).double()
+        found[:, -1] = _nearer(residual.clone(), total, length)
+    columns = found.double()
     sums = columns.sum(dim=-1, keepdim=True)
     return torch.where(sums > 0, columns / sums, math.nan)
 
 
 def _of_keys(
+    found: Float[Tensor, "row key"],
     shares: Float[Tensor, "slot row key"],
     given: Callable[[slice], Float[Tensor, "key slot width"]],
     total: Float[Tensor, "row width"],
+    length: Float[Tensor, "row width"],
     residual: Float[Tensor, "row width"],
     own: Int[Tensor, " row"] | None,
     keys: slice,
-) -> Float[Tensor, "row key"]:
-    """c of some rows and keys, before rows are divided by their sums."""
+    room: Float[Tensor, "most row width"],
+) -> None:
+    """Write c of some rows and keys into ``found``, before rows are divided by their sums; 0 where nothing is taken."""
     taken = rearrange(shares[..., keys], "slot row key -> key row slot")
     rows = torch.arange(taken.shape[1], device=total.device)
     # The rows that are themselves among these keys.
     inside = rows[:0] if own is None else rows[(own >= keys.start) & (own < keys.stop)]
     if not len(inside) and not bool(taken.any()):
         # Windows and masks hide most blocks of a long input from a block of rows.
-        return total.new_zeros(taken.shape[1::-1])
-    parts = torch.bmm(taken, given(keys))
+        return
+    parts = torch.bmm(taken, given(keys), out=room[: len(taken)])
     if own is not None:
         parts[own[inside] - keys.start, inside] += residual[inside]
-    return _nearer(total, parts)
+    found.copy_(_nearer(parts, total, length).T)
 
 
 def _nearer(
-    total: Float[Tensor, "row width"], parts: Float[Tensor, "key row width"]
-) -> Float[Tensor, "row key"]:
-    """max(0, ‖y‖₁ − ‖y − T‖₁), summed channel by channel, so that no part at all gives exactly 0."""
-    farther = (parts - total).abs_().sub_(total.abs()).sum(dim=-1)
-    return rearrange(farther.neg_().clamp_min_(0.0), "key row -> row key")
+    parts: Float[Tensor, "*key row width"],
+    total: Float[Tensor, "row width"],
+    length: Float[Tensor, "row width"],
+) -> Float[Tensor, "*key row"]:
+    """max(0, ‖y‖₁ − ‖y − T‖₁), summed channel by channel, so that no part gives exactly 0; ``parts`` is overwritten."""
+    return parts.sub_(total).abs_().sub_(length).sum(dim=-1).neg_().clamp_min_(0.0)
 
 
 def mixed(

@@ -9,7 +9,7 @@ never sees records, files or batches, and no table, figure or page knows it by n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
@@ -388,6 +388,8 @@ class Probing:
     ``tokens`` asks for what probes sum by role, of a batch of one trial, token by token: each is a role by itself.
 
     ``activations`` are kept of these layers as they are, in both stacks: some of :data:`ACTIVATIONS`.
+
+    ``cells`` are those of a run in which alone probes with an axis read; None means all.
     """
 
     probes: tuple[AnyProbe, ...] = ()
@@ -395,6 +397,16 @@ class Probing:
     encoder: bool = False
     activations: frozenset[str] = frozenset()
     tokens: TokenKeys | None = None
+    cells: frozenset[str] | None = None
+
+    def in_cell(self, cell: str) -> bool:
+        """Whether probes with an axis read in a cell."""
+        return self.cells is None or cell in self.cells
+
+    @property
+    def of_answers_alone(self) -> Probing:
+        """What is read in the other cells: answers, which have no axis."""
+        return replace(self, probes=tuple(probe for probe in self.probes if not probe.declares.axis))
 
     @property
     def of_attention(self) -> tuple[AttentionProbe, ...]:
@@ -494,7 +506,9 @@ def usual_probes() -> tuple[str, ...]:
 def scoring_probes() -> tuple[str, ...]:
     """The probes by which a document's positions can be ranked: those whose records are by the role of the keys."""
     return tuple(
-        name for name, made in available_probes().items() if made.declares.axis == "role" and made.declares.shown
+        name
+        for name, made in available_probes().items()
+        if made.declares.axis == "role" and made.declares.shown
     )
 
 

@@ -5,8 +5,8 @@ heads, and over layers; the sum over heads and layers where the probe adds up pa
 stands for all below it. In a layer with a softmax for each of self- and cross-attention it is that of both blocks together,
 where the probe knows it, else that of cross-attention.
 
-The gradient's score is Σ_w x_w ∂(Σ_t log p(answer token t))/∂x_w for the encoder's final states x, which are what the decoder
-is given: to first order, what scaling a position's state away costs the answer.
+The gradient's score is Σ_w x_w ∂(Σ_t log p(answer token t))/∂x_w for the encoder's final states x, which are what the
+decoder is given: to first order, what scaling a position's state away costs the answer.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def token_scores(
     if probes:
         by_site = values_by_site(model, trial, probes, "decoder", None, "predicting", ())
         for probe in probes:
-            own = {site: values[name_of(probe)] for site, values in by_site.items() if name_of(probe) in values}
+            own = {
+                site: values[name_of(probe)] for site, values in by_site.items() if name_of(probe) in values
+            }
             found[name_of(probe)] = _over_layers(own, probe.declares, name_of(probe), len(trial.encoder_ids))
     if GRADIENT in scores:
         found[GRADIENT] = gradient_scores(model, trial)
@@ -71,7 +73,7 @@ def gradient_scores(model: LoadedModel, trial: TokenizedTrial) -> Float[np.ndarr
 def placed(model: LoadedModel, trials: Sequence[TokenizedTrial]) -> list[TokenizedTrial]:
     """The trials with the positions chosen where the model is to be asked which; the others as they are.
 
-    The model is asked once for trials that are alike but for what they choose, each time with everything of the document there.
+    The model is asked once for trials that are alike but for what they choose, with all of the document there.
     """
     asked: list[tuple[Trial, dict[int, Keep]]] = []
     for number, trial in enumerate(trials):
@@ -106,7 +108,9 @@ def _over_layers(
             of_rows = values[..., :positions].astype(np.float64).mean(axis=1)
             layers.append(of_rows.sum(axis=0) if declared.adds_heads else of_rows.mean(axis=0))
     if not layers:
-        raise ValueError(f"the probe {name!r} reads no keys of the encoder, so that positions can't be ranked by it")
+        raise ValueError(
+            f"the probe {name!r} reads no keys of the encoder, so that positions can't be ranked by it"
+        )
     if declared.cumulative:
         return layers[-1]
     return np.sum(layers, axis=0) if declared.adds_heads else np.mean(layers, axis=0)

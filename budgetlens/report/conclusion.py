@@ -44,7 +44,7 @@ def numbers(told: Told) -> str:
 
 
 def shift_sentences(concluded: Concluded, words: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Each shift of attention under the effects that carry the answer: the effect in words, and a sentence of both measures."""
+    """Each shift of attention under the effects that carry the answer: the effect in words, and a sentence of both."""
     return [
         (words.get(shift.own.effect, shift.own.effect), beside(shift.own, shift.beside))
         for shift in concluded.shifts
@@ -142,7 +142,6 @@ def _care(finding: Finding) -> str:
 def conclusion_html(concluded: Sequence[Concluded]) -> str:
     """Each conclusion with the findings that carry it, for a notebook; ids are on hover."""
     told = [
-        (words(own), [(each, colour(each.finding), numbers(each)) for each in own.told])
-        for own in concluded
+        (words(own), [(each, colour(each.finding), numbers(each)) for each in own.told]) for own in concluded
     ]
     return render("conclusion.html", told=told)

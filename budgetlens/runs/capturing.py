@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -73,22 +73,32 @@ def capture_part(
     sentence. Raises RunError where one trial alone does not fit.
     """
     collected: dict[str, list[pa.Table]] = {}
-    placed_units = (_with_places(model, unit) for unit in part)
-    waiting = list(batches([item for unit in placed_units for item in unit.fed], batch_tokens))
+    items = [item for unit in part for item in _with_places(model, unit).fed]
+    waiting = [
+        (fed, own) for own, read in _by_reading(items, reading) for fed in batches(read, batch_tokens)
+    ]
     while waiting:
-        fed = waiting.pop(0)
-        records = _records_that_fit(model, fed, reading, rows)
+        fed, own = waiting.pop(0)
+        records = _records_that_fit(model, fed, own, rows)
         if records is None:
             free_memory()
             middle = len(fed) // 2
             on_halving(
                 f"out of memory: a batch of {len(fed)} trials is computed as {middle} and {len(fed) - middle}"
             )
-            waiting[:0] = [fed[:middle], fed[middle:]]
+            waiting[:0] = [(fed[:middle], own), (fed[middle:], own)]
             continue
         for kind, table in records.items():
             collected.setdefault(kind, []).append(table)
     return {kind: pa.concat_tables(tables).unify_dictionaries() for kind, tables in collected.items()}
+
+
+def _by_reading(items: Sequence[Fed], reading: Probing) -> Iterator[tuple[Probing, list[Fed]]]:
+    """What is fed in the cells in which all is read, then what is in those in which answers alone are."""
+    for whole, own in ((True, reading), (False, reading.of_answers_alone)):
+        read = [item for item in items if reading.in_cell(item.cell) == whole]
+        if read:
+            yield own, read
 
 
 def _with_places(model: LoadedModel, unit: Unit) -> Unit:
@@ -96,9 +106,7 @@ def _with_places(model: LoadedModel, unit: Unit) -> Unit:
     if not any(item.trial.asks for item in unit.fed):
         return unit
     trials = placed(model, [item.trial for item in unit.fed])
-    return Unit(
-        tuple(replace(item, trial=trial) for item, trial in zip(unit.fed, trials, strict=True))
-    )
+    return Unit(tuple(replace(item, trial=trial) for item, trial in zip(unit.fed, trials, strict=True)))
 
 
 def _records_that_fit(

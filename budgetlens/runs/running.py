@@ -90,6 +90,8 @@ def run_analysis(
     plan = analysis.plan(options.protocol)
     rows, batch_tokens = resolved(plan.rows, model, options)
     reading = reading_of(read_probes(options.probes or plan.probes), model, options)
+    if plan.read_in:
+        reading = dataclasses.replace(reading, cells=frozenset(plan.read_in))
     # The command asks before it loads the weights; whoever has a model already comes here at once.
     require_feasible(plan.design, corpus, model.trial_tokenizer, options.seed, allow_idle=plan.allow_idle)
     if reading.of_generation or rows == GENERATED:
@@ -214,6 +216,7 @@ def run_identity(
         "layers": list(options.layers) if options.layers is not None else "all",
         "rows": rows,
         "probes": list(options.probes or plan.probes),
+        **_if_any("read_in", list(plan.read_in)),
         "encoder_rows": options.encoder_rows,
         # Padding and order change no number beyond float noise, but a resumed run must repeat even that.
         "batch_tokens": batch_tokens,

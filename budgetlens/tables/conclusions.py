@@ -194,6 +194,8 @@ def _finding(run: Run, evidence: Evidence, frames: Mapping[str, pd.DataFrame]) -
 
 
 def _quantity(run: Run, evidence: Evidence) -> Quantity:
+    if evidence.quantity is not None:
+        return evidence.quantity
     source = run.source or run
     for name, declared in source.declarations.items():
         if evidence.table in declared.effects_of(name):

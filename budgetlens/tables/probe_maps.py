@@ -9,7 +9,7 @@ from plotly.graph_objects import Figure
 
 from budgetlens.model.declaration import Declaration
 from budgetlens.statistics.quantities import Quantity
-from figures import budget_ledger, effect_map
+from figures import TokenMeasure, budget_ledger, effect_map
 from figures.looks import LOOKS, Look
 
 #: Half the width of a head's interval in standard errors, 95 % of a normal distribution.
@@ -48,6 +48,19 @@ def layer_map(
         title=title,
         subtitle="baseline − treatment; a frame: the band of all layers leaves out 0" if differs else "",
         **look,
+    )
+
+
+def token_measure(name: str, declared: Declaration) -> TokenMeasure:
+    """How the token view draws the tested quantity of a probe of contributions: of signed ones by a diverging scale."""
+    quantity = declared.tested or declared.quantities[0]
+    return TokenMeasure(
+        column=name,
+        label=quantity.label,
+        unit=quantity.unit,
+        percent=quantity.part_of_whole,
+        signed=not quantity.part_of_whole,
+        adds_heads=declared.adds_heads,
     )
 
 

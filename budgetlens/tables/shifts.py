@@ -101,7 +101,7 @@ def _paired(
 
 
 def shifts_table(shifts: tuple[Shift, ...]) -> pd.DataFrame:
-    """Columns contrast, measure, stack, block, category, n; of each finding layer, mean, low, high, p, kind, verdict; caution.
+    """Columns contrast, measure, stack, block, category, n; of each finding layer, mean, low, high, p, kind, verdict.
 
     Those of the probe that is told beside the other have ``beside_`` before them. Mean, interval and p are those of the
     layer that is surest, and hold over all layers at once.
@@ -146,8 +146,8 @@ def shifts_presented(captions: Captions, run: Run, frames: Mapping[str, pd.DataF
     return Extract(
         frame=frame,
         title=f"Where {first} shifts, and whether {second} does",
-        estimand=f"mean over examples of baseline - treatment in {first}, and beside it in {second}, heads averaged, each at "
-        "its own surest layer",
+        estimand=f"mean over examples of baseline - treatment in {first}, and beside it in {second}, heads averaged, each "
+        "at its own surest layer",
         unit=f"of {first} and of {second}: parts of a whole, 0 to 1",
         n=captions.n,
         family="the layers of one contrast and category, of each measure by itself",
