@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -102,8 +102,18 @@ def _concluded(
         known = contrasts.get(evidence.effect)
         label = Label(evidence.effect) if known is None else labels.effect(known)
         told.append(Told(finding, evidence.label or label))
-    outcome = declared.outcomes.get(told[0].finding.kind, "") if run.analysis.conclusion else ""
+    outcome = _outcome(declared, told) if run.analysis.conclusion else ""
     return Concluded(tuple(told), outcome, declared.figure)
+
+
+def _outcome(declared: Conclusion, told: Sequence[Told]) -> str:
+    """The clause of the deciding effect's outcome, and what others say behind it where that one has a direction."""
+    kind = told[0].finding.kind
+    clause = declared.outcomes.get(kind, "")
+    kinds = {each.finding.effect: each.finding.kind for each in told[1:]}
+    said = [own.said.get(kinds.get(own.effect, ""), "") for own in declared.evidence[1:]]
+    behind = ", ".join(filter(None, said)) if kind in ("positive", "negative") else ""
+    return f"{clause}: {behind}" if clause and behind else clause
 
 
 def _finding(run: Run, evidence: Evidence, frames: Mapping[str, pd.DataFrame]) -> Finding | None:
