@@ -14,7 +14,7 @@ from analyses.studies.prefix_plans import (
     PrefixStudy,
 )
 from budgetlens.design.analysis import Analysis, analysis
-from budgetlens.design.conclusions import Conclusion, Evidence
+from budgetlens.design.conclusions import Conclusion, Evidence, doing
 from budgetlens.design.plan import PROTOCOLS, Plan
 from budgetlens.registry.labels import Label
 
@@ -73,10 +73,10 @@ def conclusion(protocol: str) -> Conclusion:
         )
         for prompt, words in (("query", "the query in the prompt"), ("none", "no prompt"))
     }
-    ends = [
-        STUDY.prefix("oracle", "query", protocol, padding=padding).name
+    ends = {
+        STUDY.prefix("oracle", "query", protocol, padding=padding).name: int(padding)
         for padding in (LENGTHS[0], LENGTHS[-1])
-    ]
+    }
     return Conclusion(
         (
             *(
@@ -88,13 +88,11 @@ def conclusion(protocol: str) -> Conclusion:
                 )
                 for prompt, label in trends.items()
             ),
-            *(Evidence(name) for name in ends),
+            *(Evidence(name, said=doing(f"at {length:,} tokens it")) for name, length in ends.items()),
         ),
         {
-            "positive": "With the query in the decoder, the co-encoded query helps more, or hurts less, the longer the "
-            "document",
-            "negative": "With the query in the decoder, the co-encoded query helps less, or hurts more, the longer the "
-            "document",
+            "positive": "With the query in the decoder, the co-encoded query does better the longer the document",
+            "negative": "With the query in the decoder, the co-encoded query does worse the longer the document",
             "none": "With the query in the decoder, the co-encoded query's effect changes by nothing that matters per "
             "doubling of the length",
             "undecided": "Whether the co-encoded query's effect changes with the document's length is open",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from analyses.studies.prefix_plans import ORACLE, OTHER_QUERY, RANDOM, PrefixLevel, PrefixStudy
 from budgetlens.design.analysis import Analysis, analysis
-from budgetlens.design.conclusions import Conclusion, Evidence
+from budgetlens.design.conclusions import Conclusion, Evidence, doing
 from budgetlens.design.plan import PROTOCOLS, Plan
 
 if TYPE_CHECKING:
@@ -80,11 +80,15 @@ def conclusion(protocol: str) -> Conclusion:
     effects = [
         STUDY.prefix(level, "query", protocol).name for level in ("oracle", "keywords:5", WRONG, "random")
     ]
+    said = {
+        effects[1]: doing("its own keywords", plural=True),
+        effects[2]: doing("another document’s", plural=True),
+    }
     return Conclusion(
-        tuple(Evidence(name) for name in (SPECIFICITY, *effects)),
+        (Evidence(SPECIFICITY), *(Evidence(name, said=said.get(name, {})) for name in effects)),
         {
-            "positive": "This document's own keywords help more, or hurt less, than another document's",
-            "negative": "This document's own keywords help less, or hurt more, than another document's",
+            "positive": "This document's own keywords do better than another document's",
+            "negative": "This document's own keywords do worse than another document's",
             "none": "Whose keywords they are makes no difference that matters",
             "undecided": "Whether it matters that keywords are the document's own is open",
         },

@@ -168,8 +168,7 @@ def conclusion(protocol: str) -> Conclusion:
     return Conclusion(
         (*crossed, Evidence(STUDY.prefix(FIRST, "query", protocol).name)),
         {
-            "positive": "A hidden sentence does not hurt for being a sentence: it helps more, or hurts less, than a bag "
-            "of words",
+            "positive": "A hidden sentence does not hurt for being a sentence: it does better than a bag of words",
             "negative": "A hidden sentence hurts for being a sentence: a bag of words does better",
             "none": "Whether the prefix is a sentence or a bag of words makes no difference that matters",
             "undecided": "Whether a hidden sentence hurts for being a sentence is open",

@@ -85,8 +85,8 @@ def conclusion(protocol: str) -> Conclusion:
             for name in effects
         ),
         {
-            "positive": "The co-encoded query helps more, or hurts less, on long answers than on short ones",
-            "negative": "The co-encoded query helps less, or hurts more, on long answers than on short ones",
+            "positive": "The co-encoded query does better on long answers than on short ones",
+            "negative": "The co-encoded query does worse on long answers than on short ones",
             "none": "The co-encoded query's effect is the same on short and long answers",
             "undecided": "Whether the co-encoded query's effect differs between short and long answers is open",
         },

@@ -250,7 +250,7 @@ def effect_trace(
         meta={"verdict": verdict},
         hovertemplate="<b>%{customdata[7]}</b><br>baseline %{customdata[8]}<br>treatment %{customdata[9]}<br>"
         f"difference in {quantity} %{{x:+.4f}} [%{{customdata[0]:+.4f}}, %{{customdata[1]:+.4f}}] {unit}<br>"
-        "d_z %{customdata[3]:.3f}, win %{customdata[4]:.1f} %, n = %{customdata[2]:,}<br>"
+        "d<sub>z</sub> %{customdata[3]:.3f}, win %{customdata[4]:.1f} %, n = %{customdata[2]:,}<br>"
         "p (sign flips) %{customdata[5]:.3g}, corrected %{customdata[6]:.3g}<br>"
         f"{escaped(verdict)}<extra></extra>",
     )

@@ -198,25 +198,29 @@ def write_static(figure: go.Figure, path: str | os.PathLike[str], *, scale: floa
     if kind not in PICTURE_FORMATS:
         known = ", ".join(f".{name}" for name in PICTURE_FORMATS)
         raise ValueError(f"write_static writes {known}; given: {target.name}; for a page use write_html")
+    try:
+        return write_whole(target, picture(figure, kind, scale=scale))
+    except NoBrowser as error:
+        raise NoBrowser(f"{target.name} was not written: {error}, or use write_html") from error
+
+
+def picture(figure: go.Figure, kind: str, *, scale: float = 1.0) -> bytes:
+    """A figure as one of :data:`PICTURE_FORMATS`; ``scale`` as :func:`write_static` has it. Raises NoBrowser."""
     browser = find_browser()
     if browser is None:
         raise NoBrowser(
-            f"{target.name} was not written: a picture needs Chrome or Chromium, and none was found on the "
-            "PATH. Install one (Debian: apt-get install chromium), or set BROWSER_PATH to its program, or "
-            "use write_html"
+            "a picture needs Chrome or Chromium, and none was found on the PATH. Install one (Debian: apt-get install "
+            "chromium), or set BROWSER_PATH to its program"
         )
     try:
         import kaleido
     except ImportError as error:
-        raise NoBrowser(
-            f"{target.name} was not written: a picture needs the package kaleido (pip install kaleido), or "
-            "use write_html"
-        ) from error
+        raise NoBrowser("a picture needs the package kaleido (pip install kaleido)") from error
     size = {"width": figure_width(figure), "height": figure_height(figure)}
     # SVG and PDF have no pixels: a scale would only make their page larger.
     options = {"format": kind, **size, "scale": scale if kind == "png" else 1}
-    picture = kaleido.calc_fig_sync(figure.to_dict(), opts=options, kopts={"path": browser, "mathjax": False})
-    return write_whole(target, picture)
+    drawn = kaleido.calc_fig_sync(figure.to_dict(), opts=options, kopts={"path": browser, "mathjax": False})
+    return bytes(drawn)
 
 
 def find_browser() -> str | None:

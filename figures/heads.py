@@ -118,9 +118,8 @@ def head_map(
     if by == "contrast":
         subtitle.append("baseline − treatment")
     if "discovered" in rows.columns:
-        subtitle.append(
-            f"dots: discovered ({int(rows['discovered'].fillna(False).astype(bool).sum())} heads)"
-        )
+        found = int(rows["discovered"].fillna(False).astype(bool).sum())
+        subtitle.append(f"dots: heads found to change ({found})" if found else "no head is found to change")
     return dressed(
         figure,
         title=escaped(title) if title else f"{what}, by layer and head",

@@ -35,9 +35,14 @@ def reading(words: Mapping[str, str]) -> Iterator[None]:
 
 
 def readable(text: str) -> str:
-    """The words for an id, or for one behind the name of what it is of (`contrast: …`); any other text as it is."""
+    """The words for an id, for one behind the name of what it is of (`contrast: …`), and for each of a sum of ids, as
+    either side of an interaction is; any other text as it is.
+    """
     words = _words.get()
     kind, colon, rest = text.partition(": ")
+    parts = text.split(" + ")
+    if len(parts) > 1 and all(part in words for part in parts):
+        return " + ".join(words[part] for part in parts)
     return words.get(text) or (f"{kind}: {words[rest]}" if colon and rest in words else text)
 
 

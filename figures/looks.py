@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypedDict
 
 import plotly.graph_objects as go
 
+from figures.panels import on_paper
 from figures.theme import DARKENED
 
 Parameters = ParamSpec("Parameters")
@@ -42,6 +43,10 @@ class _Drawing:
     draw: Callable[..., go.Figure]
     content: str
 
+    def on_paper(self, width: int) -> go.Figure:
+        """For print, that many pixels wide."""
+        return self.draw(paper=width, narrow=True)
+
 
 def redrawable(draw: Callable[Parameters, go.Figure]) -> Callable[Parameters, go.Figure]:
     """A drawing function with the arguments `dark` and `narrow` whose figures can be drawn again in other looks."""
@@ -51,9 +56,15 @@ def redrawable(draw: Callable[Parameters, go.Figure]) -> Callable[Parameters, go
         figure = draw(*args, **kwargs)
         context = copy_context()
 
-        def again(**look: bool) -> go.Figure:
+        def again(*, paper: int | None = None, **look: bool) -> go.Figure:
             given: dict[str, Any] = {**kwargs, **look}
-            return context.run(draw, *args, **given)
+            if paper is None:
+                return context.run(draw, *args, **given)
+            return context.run(printed, paper, given)
+
+        def printed(paper: int, given: dict[str, Any]) -> go.Figure:
+            with on_paper(paper):
+                return draw(*args, **given)
 
         # Who asks for a look gets this look alone.
         if not kwargs.get("dark") and not kwargs.get("narrow"):
@@ -82,6 +93,12 @@ def narrow_look(figure: go.Figure, shown: str) -> go.Figure | None:
     if drawing is None or drawing.content != shown:
         return None
     return drawing.draw(narrow=True)
+
+
+def paper_look(figure: go.Figure, width: int) -> go.Figure | None:
+    """The same figure for print, that many pixels wide, without a title; None of one that was drawn elsewhere."""
+    drawing = getattr(figure, "_drawing", None)
+    return None if drawing is None else drawing.on_paper(width)
 
 
 def as_json(shown: str) -> dict[str, Any]:

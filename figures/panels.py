@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,8 +29,20 @@ NOTE_LINE = 15
 UNBROKEN = re.compile(r"&[#\w]+;|<[^<>]*>|.", re.DOTALL)
 #: A narrow figure fits a phone of 390 pixels with the margins of its page.
 NARROW_WIDTH = 362
+#: Width of a figure for print, in pixels, while one is drawn: as on a phone, and without a title, which a caption is.
+_paper: ContextVar[int | None] = ContextVar("paper", default=None)
 #: What a level colour bar takes below the axes, with its title and its ticks.
 LEVEL_BAR = 58
+
+
+@contextmanager
+def on_paper(width: int) -> Iterator[None]:
+    """Within it, narrow figures are that many pixels wide and have neither title nor subtitle."""
+    token = _paper.set(width)
+    try:
+        yield
+    finally:
+        _paper.reset(token)
 
 
 @dataclass(frozen=True)
@@ -58,8 +72,9 @@ class Frame:
         if not narrow:
             return self
         below = self.axis_below + (LEVEL_BAR if bar else 0)
+        width = _paper.get() or NARROW_WIDTH
         return replace(
-            self, width=NARROW_WIDTH, left=left, right=right, gap_across=14, axis_below=below, narrow=True
+            self, width=width, left=left, right=right, gap_across=14, axis_below=below, narrow=True
         )
 
     @property
@@ -375,6 +390,8 @@ def dressed(
     subtitle_lines = folded(subtitle, characters)
     note_lines = [line for note in notes if note for line in folded(note, int((frame.width - 32) / 5.6))]
     head = 26 + TITLE_LINE * max(len(title_lines), 1) + SUBTITLE_LINE * len(subtitle_lines) + 10
+    if _paper.get():
+        title_lines, subtitle_lines, head = [], [], 6
     legend_lines = [legend_rows(figure, index, legend, frame) for index, legend in enumerate(legends)]
     legends_below = [LEGEND_LINE + LEGEND_WRAP * (lines - 1) for lines in legend_lines]
     top = head + sum(legends_below) + 10 + 16 * heading_lines
@@ -388,7 +405,7 @@ def dressed(
         height=height,
         margin={"l": frame.left, "r": frame.right, "t": top, "b": bottom},
         title={
-            "text": f"<b>{'<br>'.join(title_lines)}</b>",
+            "text": f"<b>{'<br>'.join(title_lines)}</b>" if title_lines else "",
             "font": {"size": title_size},
             "subtitle": {"text": "<br>".join(subtitle_lines)},
             # plotly sets a title of several lines half a line higher per line than one of a single line.

@@ -183,7 +183,7 @@ def test_trends_are_told_per_step_and_in_their_unit(run: Run) -> None:
     vars(own)["analysis"] = replace(run.analysis, conclusion=lambda protocol: conclusion)
     (concluded,) = conclusions_of(own, {"trends": trends})
     assert words(concluded) == (
-        "It is positive: along the quantity it helps more, or hurts less: 0.25 [0.10, 0.40] nats per step (n = 30)."
+        "It is positive: along the quantity it does better: 0.25 [0.10, 0.40] nats per step (n = 30)."
     )
 
 

@@ -100,7 +100,7 @@ def finding(kind: Kind, order: int) -> Finding:
         (finding("positive", 3), "with the third factor the interaction is smaller: 0.50 [0.40, 0.60] nats"),
         (
             finding("positive", SLOPE),
-            "along the quantity it helps more, or hurts less: 0.50 [0.40, 0.60] nats",
+            "along the quantity it does better: 0.50 [0.40, 0.60] nats",
         ),
         (finding("negative", SLOPE), "along the quantity it helps less, or hurts more: 0.50"),
     ],

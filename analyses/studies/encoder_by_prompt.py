@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from budgetlens.design.conclusions import Conclusion, Evidence
+from budgetlens.design.conclusions import Conclusion, Evidence, doing
 from budgetlens.design.design import Design, Factor, crossed
 from budgetlens.design.effects import Effect, Level, effect
 from budgetlens.design.plan import Plan, Split
@@ -18,6 +18,7 @@ from budgetlens.statistics.contrasts import Contrast, distinct
 
 BOS_VISIBLE = "prefix+separator"
 BOS_HIDDEN = "bos+prefix+separator"
+BOS_QUESTION = "Does hiding the encoder’s BOS, an attention sink, matter?"
 
 _PREFIXES = {"none": "bare", "oracle": "oracle_trunc"}
 _PROMPTS = {
@@ -74,14 +75,19 @@ def content_conclusion(protocol: str, prompts: Sequence[str]) -> Conclusion:
     length, content = _prompt_steps(prompts, hidden, "none", suffix)
     whole = _two_by_two(hidden, words)[2]
     return Conclusion(
-        tuple(Evidence(own.name) for own in (content, length, whole)),
+        (
+            Evidence(content.name),
+            Evidence(whole.name, said=doing("the query")),
+            Evidence(length.name, said=doing("random text")),
+        ),
         {
-            "positive": "The query is worth more than random text of its length: it helps more, or hurts less",
+            "positive": "The query is worth more than random text of its length",
             "negative": "The query does worse than random text of its length",
             "none": "The query is worth no more than random text of its length, by what matters",
             "undecided": "Whether the query is worth more than random text of its length is open",
         },
         "splits",
+        besides={} if protocol == "published" else {BOS_QUESTION: tuple(own.name for own in _sink(prompts))},
     )
 
 
@@ -145,13 +151,7 @@ def _corrected(prompts: Sequence[str]) -> Plan:
         for own in _beside_steps(prompt):
             contrasts += _made(design, own)
         splits += _beside_splits(design, prompt)
-    sink = tuple(
-        effect(prefix=prefix, hidden=(BOS_VISIBLE, BOS_HIDDEN), prompt=prompt)
-        .named(f"hiding BOS | {short}, prompt={prompt}", "sink")
-        .contrast(design.cells)
-        for prefix, short in _PREFIXES.items()
-        for prompt in prompts
-    )
+    sink = _made(design, _sink(prompts))
     bare = {"prefix": "none", "hidden": BOS_VISIBLE}
     position_steps = _made(design, _steps(("none", "position", *prompts[1:]), bare, "position", "| bare"))
     whole = effect(prompt=("none", "query"), **bare).named(
@@ -167,6 +167,17 @@ def _corrected(prompts: Sequence[str]) -> Plan:
         splits=(*splits, Split(whole.contrast(design.cells), position_steps)),
         correction="holm",
         interaction=("prompt", "prefix", "hidden"),
+    )
+
+
+def _sink(prompts: Sequence[str]) -> tuple[Effect, ...]:
+    """Hiding the encoder's BOS, per encoder level and prompt."""
+    return tuple(
+        effect(prefix=prefix, hidden=(BOS_VISIBLE, BOS_HIDDEN), prompt=prompt).named(
+            f"hiding BOS | {short}, prompt={prompt}", "sink"
+        )
+        for prefix, short in _PREFIXES.items()
+        for prompt in prompts
     )
 
 

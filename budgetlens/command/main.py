@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from budgetlens.command import choice_options, effects_options, engine_options
+from budgetlens.command import choice_options, effects_options, engine_options, figures_options
 from budgetlens.command import design_options as custom_options
 from budgetlens.command.parsing import FAILED, Parser, any_encoding, chosen_examples, filled, sentence, whole
 from budgetlens.command.stopping import Stopped, stoppable, words_of_memory, words_of_stop
@@ -137,6 +137,12 @@ def make_parser() -> argparse.ArgumentParser:
     reporter.add_argument("run", type=Path, metavar="RUN")
     _texts_option(reporter)
     reporter.set_defaults(function=report_command)
+
+    drawer = commands.add_parser(
+        "figures", help="a run's figures for a paper, at its width and without titles"
+    )
+    figures_options.add_arguments(drawer)
+    drawer.set_defaults(function=figures_options.main)
 
     explorer = commands.add_parser("explore", help="look at finished runs in the browser, down to the token")
     explorer_command.add_arguments(explorer)

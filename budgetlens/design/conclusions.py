@@ -20,7 +20,8 @@ class Evidence:
     ``where`` chooses among rows of one effect by further columns. ``unit`` is told behind its numbers where it is not
     the outcome's, as of a slope. ``label`` are its words where they are not made of its cells' levels,
     ``of`` the words of a category that is no role. ``quantity`` is what the table is of where that is neither the
-    outcome nor a probe's.
+    outcome nor a probe's. ``said`` is what is said behind the clause of the deciding effect, by this one's kind of outcome:
+    a difference between two effects tells of neither whether it helps.
     """
 
     effect: str
@@ -30,6 +31,18 @@ class Evidence:
     label: Label | None = None
     of: str = ""
     quantity: Quantity | None = None
+    said: Mapping[str, str] = field(default_factory=dict)
+
+
+def doing(subject: str, *, plural: bool = False) -> Mapping[str, str]:
+    """What is said of an effect on a likelihood, by its kind of outcome: ``subject`` helps, hurts, or neither."""
+    s, do = ("", "do") if plural else ("s", "does")
+    return {
+        "positive": f"{subject} help{s}",
+        "negative": f"{subject} hurt{s}",
+        "none": f"{subject} {do} nothing that matters",
+        "undecided": f"what {subject} {do} is open",
+    }
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,8 @@ class Conclusion:
     """The effects that carry the answer, the deciding one first; a clause for each kind of that one's outcome.
 
     Each clause is a sentence without its full stop: behind it stands what was found. ``figure`` is the name of the
-    figure that shows it; without the effects that it ``needs`` nothing is concluded.
+    figure that shows it; without the effects that it ``needs`` nothing is concluded. ``besides`` are further questions that
+    readers ask of such a run, each with the effects on its outcome that answer it together.
 
     Raises:
         ValueError: no evidence, or an outcome without a clause.
@@ -47,6 +61,7 @@ class Conclusion:
     outcomes: Mapping[str, str]
     figure: str = "effects"
     needs: tuple[Evidence, ...] = ()
+    besides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.evidence:

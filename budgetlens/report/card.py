@@ -51,7 +51,7 @@ class Card:
     said: tuple[Said, ...]
     facts: tuple[tuple[str, str], ...]
     care: tuple[str, ...]
-    pictures: tuple[Markup, Markup] | None
+    pictures: tuple[Markup, ...]
     latex: str
 
 
@@ -67,7 +67,7 @@ def answer_card(manifest: Manifest, concluded: Sequence[Concluded]) -> Card:
         said,
         facts_of(manifest),
         tuple(CAUTIONS.get(code, code) for code in codes),
-        interval_pictures(rows, heading, foot) if rows else None,
+        interval_pictures(rows, heading, foot) if rows else (),
         latex(rows, heading, foot),
     )
 

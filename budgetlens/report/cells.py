@@ -147,9 +147,9 @@ def _stretches(runs: Sequence[Sequence[Any]], above: set[str]) -> list[Stretch]:
     return shown
 
 
-def shortened(text: str) -> str:
-    """The text without its middle where it is long."""
-    if len(text) <= LONGEST_SHOWN:
+def shortened(text: str, longest: int = LONGEST_SHOWN) -> str:
+    """The text without its middle where it is longer than so many characters."""
+    if len(text) <= longest:
         return text
     left_out = len(text) - SHOWN_FIRST - SHOWN_LAST
     return f"{text[:SHOWN_FIRST]} … [{left_out:,} characters left out] … {text[-SHOWN_LAST:]}"

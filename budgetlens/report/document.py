@@ -6,6 +6,7 @@ The page opens from a file and asks no network: plotly.js, figures, tables and t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +17,14 @@ from markupsafe import Markup
 from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
-from budgetlens.report.card import answer_card
+from budgetlens.report.card import Card, answer_card
 from budgetlens.report.caveats import caveats
 from budgetlens.report.cells import cells_html
 from budgetlens.report.conclusion import shift_sentences
 from budgetlens.report.evidence import Evidence, evidence_of
 from budgetlens.report.figures import drawn_tables, stored_figures
 from budgetlens.report.findings import split_sentences
+from budgetlens.report.glossary import explained
 from budgetlens.report.page import POLICY, asset, render, role_styles
 from budgetlens.report.readable import in_words, words_of
 from budgetlens.report.tables import further_tables, shown_table
@@ -107,6 +109,8 @@ def report_page(
     opened = [name for name in dict.fromkeys(behind.evidence.figures) if name in figures][:room]
     stored = stored_figures(figures, tables, behind.drawn, opened)
     split, told = tables.get("decomposition"), in_words(behind.words)
+    card = answer_card(manifest, behind.concluded)
+    cautions = [told(caution) for caution in caveats(manifest, tables)]
     return render(
         "page.html",
         title=f"{manifest.analysis}: {manifest.title}",
@@ -116,11 +120,12 @@ def report_page(
         script=asset("report.js"),
         drawing=Markup(drawing_script()) if figures else "",
         plotly=packed(get_plotlyjs()) if figures else "",
-        card=answer_card(manifest, behind.concluded),
+        card=card,
         evidence=behind.evidence,
+        glossary=list(explained(_read_first(card, cautions, behind.evidence))),
         opened=[stored[name] for name in opened],
         figures=[own for name, own in stored.items() if name not in opened],
-        cautions=[told(caution) for caution in caveats(manifest, tables)],
+        cautions=cautions,
         rules=_rules(tables),
         splits=[
             (told(name), told(parts))
@@ -137,6 +142,14 @@ def report_page(
         ],
         further=further_tables(behind.further, behind.altered),
     )
+
+
+def _read_first(card: Card, cautions: Sequence[str], evidence: Evidence) -> str:
+    """The words that stand open on a page, whose terms it explains."""
+    pictures = "".join(map(str, [*card.pictures[:1], *(own.looks[0] for own in evidence.pictures)]))
+    said = [text for own in card.said for text in (own.clause, own.numbers, own.verdict)]
+    besides = [f"{own.question} {own.answer}" for own in evidence.besides]
+    return " ".join([card.question, *said, *card.care, *cautions, *besides, re.sub("<[^>]*>", " ", pictures)])
 
 
 def _rules(tables: Mapping[str, Table]) -> dict[str, list[str]]:

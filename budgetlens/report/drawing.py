@@ -104,14 +104,29 @@ def headline_figures(
             unit=drawn.quantity.unit,
             title=f"{drawn.declared.label.long}{held}: {setting}",
         )
-    if "decomposition" in tables:
-        figures["splits"] = split_bars(
-            tables["decomposition"],
-            quantity=what,
+    return figures | split_figures(drawn, tables)
+
+
+def split_figures(drawn: Drawn, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
+    """The plan's first split, which is that of its question, in one panel; all others in a further figure."""
+    if "decomposition" not in tables:
+        return {}
+    rows = tables["decomposition"]
+    first = rows["contrast"] == rows["contrast"].iloc[0]
+    named = {
+        "splits": ("Split of an effect", rows[first]),
+        "splits_2": ("Further splits of effects", rows[~first]),
+    }
+    return {
+        name: split_bars(
+            own,
+            quantity=drawn.declared.label.sentence,
             unit=drawn.quantity.unit,
-            title=f"Splits of effects: {setting}",
+            title=f"{title}: {drawn.setting}",
         )
-    return figures
+        for name, (title, own) in named.items()
+        if len(own)
+    }
 
 
 def outcome_figures(run: Run, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:

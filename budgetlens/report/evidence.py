@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
+from budgetlens.report.besides import Beside, besides_of
 from budgetlens.report.card import foot_of
 from budgetlens.report.intervals import Row, interval_pictures
 from budgetlens.report.mirrored import Side, mirrored_pictures
@@ -26,11 +27,12 @@ DECODER = "decoder"
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure that is in the page as SVG, wide and narrow: its title, and the anchor of its numbers."""
+    """A figure that is in the page as SVG, for every width: its name and title, and the anchor of its numbers."""
 
+    name: str
     title: str
     table: str
-    looks: tuple[Markup, Markup]
+    looks: tuple[Markup, ...]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Evidence:
     telling: tuple[Telling, ...] = ()
     effect: str = ""
     figures: tuple[str, ...] = ()
+    besides: tuple[Beside, ...] = ()
 
 
 def evidence_of(
@@ -59,6 +62,7 @@ def evidence_of(
         telling,
         words.get(deciding.name, deciding.name) if deciding is not None else "",
         (*drawn, "examples"),
+        besides_of(run, frames, words),
     )
 
 
@@ -80,7 +84,7 @@ def _all_effects(
     found = findings(frames[key], run.outcome_quantity)
     rows = [Row(words.get(own.effect, own.effect), own) for own in found]
     looks = interval_pictures(rows, run.manifest.question, foot_of(run.manifest))
-    return [Picture("Every effect on the outcome", slug("table", key), looks)]
+    return [Picture("effects", "Every effect on the outcome", slug("table", key), looks)]
 
 
 def _budgets(
@@ -108,6 +112,11 @@ def _budgets(
                     own, (pair[0], pair[1]), run.manifest.question, foot_of(run.manifest)
                 )
                 found.append(
-                    Picture("Where the answer’s attention goes, layer by layer", slug("table", key), looks)
+                    Picture(
+                        "attention",
+                        "Where the answer’s attention goes, layer by layer",
+                        slug("table", key),
+                        looks,
+                    )
                 )
     return found[:1]

@@ -186,7 +186,7 @@ def _meaning(finding: Finding) -> str:
         if not finding.quantity.better:
             return f"along the quantity it {'falls more, or rises less' if positive else 'falls less, or rises more'}"
         grows = positive == (finding.quantity.better == "lower")
-        return f"along the quantity it helps {'more, or hurts less' if grows else 'less, or hurts more'}"
+        return f"along the quantity it does {'better' if grows else 'worse'}"
     if finding.order > 2:
         return f"with the third factor the interaction is {'smaller' if positive else 'larger'}"
     if not finding.quantity.better:

@@ -31,8 +31,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Form:
-    """Where things stand, in pixels of a picture: as wide as a desk, or as a phone."""
+    """Where things stand, in pixels of a picture: as wide as a desk, half of one, or a phone."""
 
+    look: str
     width: int
     left: int
     """Where the axis begins, and where it ends."""
@@ -45,18 +46,21 @@ class Form:
     narrow: bool
 
 
-WIDE = Form(width=1000, left=330, right=770, values=792, row=42, characters=50, narrow=False)
-NARROW = Form(width=350, left=8, right=342, values=0, row=80, characters=50, narrow=True)
+FORMS = (
+    Form("wide", width=1000, left=330, right=770, values=792, row=42, characters=48, narrow=False),
+    Form("middle", width=800, left=250, right=590, values=606, row=42, characters=36, narrow=False),
+    Form("narrow", width=350, left=8, right=342, values=0, row=80, characters=50, narrow=True),
+)
 
 
-def interval_pictures(rows: Sequence[Row], heading: str, foot: str) -> tuple[Markup, Markup]:
-    """The rows as a picture for a desk and one for a phone; a page shows one of them.
+def interval_pictures(rows: Sequence[Row], heading: str, foot: str) -> tuple[Markup, ...]:
+    """The rows as a picture for each of :data:`FORMS`; a page shows one of them, its text no smaller than 12 pixels.
 
     Args:
         rows: one or more effects, in order; those of one unit side by side share an axis.
         heading, foot: what a picture says above and below that is copied out of its page.
     """
-    return _picture(rows, heading, foot, WIDE), _picture(rows, heading, foot, NARROW)
+    return tuple(_picture(rows, heading, foot, form) for form in FORMS)
 
 
 def _picture(rows: Sequence[Row], heading: str, foot: str, form: Form) -> Markup:
@@ -100,7 +104,7 @@ def _panel(rows: Sequence[Row], top: int, form: Form) -> dict[str, Any]:
         inside = min(max(value, low), high)
         return round(form.left + (inside - low) / (high - low) * (form.right - form.left), 1)
 
-    heading = folded(f"{first.quantity.label}, baseline − treatment, {unit}", int(form.width / 6.4))
+    heading = folded(f"{first.quantity.label}, baseline − treatment, {unit}", int(form.width / 6.6))
     begin = top + 15 * len(heading) + (22 if all(row.finding.order == 1 for row in rows) else 6)
     drawn, y = [], begin
     for row in rows:

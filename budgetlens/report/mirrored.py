@@ -35,6 +35,7 @@ class Side:
 class Form:
     """Where things stand, in pixels: half a budget's width, what stands between the halves and beside them."""
 
+    look: str
     width: int
     half: int
     centre: int
@@ -42,23 +43,26 @@ class Form:
     narrow: bool
 
 
-WIDE = Form(width=1000, half=398, centre=416, row=26, narrow=False)
-NARROW = Form(width=350, half=112, centre=130, row=22, narrow=True)
+FORMS = (
+    Form("wide", width=1000, half=394, centre=412, row=26, narrow=False),
+    Form("middle", width=800, half=308, centre=326, row=26, narrow=False),
+    Form("narrow", width=350, half=112, centre=130, row=22, narrow=True),
+)
 #: From the middle to where each half begins: the layer's number stands between them.
 GUTTER = 18
 
 
 def mirrored_pictures(
     shares: pd.DataFrame, sides: tuple[Side, Side], heading: str, foot: str
-) -> tuple[Markup, Markup]:
-    """The decoder's budgets of a baseline (left) and a treatment (right), for a desk and for a phone.
+) -> tuple[Markup, ...]:
+    """The decoder's budgets of a baseline (left) and a treatment (right), in each of :data:`FORMS`.
 
     Args:
         shares: columns cell, block, layer, role, mean (a fraction of attention), of the decoder.
         sides: baseline and treatment.
         heading, foot: what a picture says above and below that is copied out of its page.
     """
-    return tuple(_picture(shares, sides, heading, foot, form) for form in (WIDE, NARROW))  # type: ignore[return-value]
+    return tuple(_picture(shares, sides, heading, foot, form) for form in FORMS)
 
 
 def _picture(shares: pd.DataFrame, sides: tuple[Side, Side], heading: str, foot: str, form: Form) -> Markup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from budgetlens.runs.spreadsheets import guarded_csv, spreadsheet_csv
 from budgetlens.tables.presentation import Table, heading
 from figures.export import packed
 
+#: What stands for a minus: a hyphen before a number and behind nothing that it could join to it.
+HYPHEN = re.compile(r"(?<![\w.)-])-(?=\.?\d)")
 #: Rows of the largest table that is kept in the page; `RUN/tables` has larger ones.
 MOST_ROWS = 20_000
 
@@ -56,7 +59,7 @@ def shown_table(name: str, table: Table, frame: pd.DataFrame, told: Callable[[st
 
     ``told`` puts words in place of ids (:func:`budgetlens.report.readable.in_words`).
     """
-    shown = table.shown().map(lambda entry: told(str(entry)))
+    shown = table.shown().map(str)
     numbers = {
         heading(column)
         for column in table.frame.columns
@@ -72,13 +75,18 @@ def shown_table(name: str, table: Table, frame: pd.DataFrame, told: Callable[[st
         slug("table", name),
         told(table.title),
         tuple(zip(map(_heading, shown.columns), kinds, strict=True)),
-        tuple(tuple(map(str, row)) for row in shown.to_numpy()),
+        tuple(tuple(true_minus(told(entry)) for entry in row) for row in shown.to_numpy()),
         {letter: told(note) for letter, note in table.footnotes.items()},
         told(table.facts),
         f"{name}.csv",
         len(frame),
         _download(name, spreadsheet_csv(frame), len(frame)) if kept else None,
     )
+
+
+def true_minus(text: str) -> str:
+    """A text whose negative numbers have a minus sign; a CSV keeps the hyphen, which programs read."""
+    return HYPHEN.sub("−", text)
 
 
 def _heading(name: str) -> str:

@@ -16,6 +16,9 @@ from budgetlens.runs.tokens import read_token_attention, stored_examples
 from budgetlens.statistics.contrasts import Contrast
 from figures.token_layout import shown_token
 
+#: Characters of a text that is shown whole: an example tells nothing whose evidence is cut out of it.
+LONGEST_TOLD = 3000
+
 
 @dataclass(frozen=True)
 class Token:
@@ -94,7 +97,7 @@ def _texts(run: Run) -> dict[str, tuple[tuple[str, str], ...]]:
         return {
             example.identifier: (
                 ("query", example.query),
-                ("document", shortened(example.document)),
+                ("document", shortened(example.document, LONGEST_TOLD)),
                 ("answer", example.answer),
             )
             for example in corpus.examples
@@ -107,7 +110,9 @@ def _texts(run: Run) -> dict[str, tuple[tuple[str, str], ...]]:
             for text, role, _ in [*cell.get("encoder", []), *cell.get("decoder", [])]:
                 own[role] = own.get(role, "") + text
             roles |= {role: text for role, text in own.items() if role not in roles}
-        told = tuple((role, shortened(roles[role])) for role in ("document", "answer") if role in roles)
+        told = tuple(
+            (role, shortened(roles[role], LONGEST_TOLD)) for role in ("document", "answer") if role in roles
+        )
         found[str(example.get("example", ""))] = told
     return found
 

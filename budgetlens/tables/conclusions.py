@@ -118,7 +118,7 @@ def _concluded(
         known = contrasts.get(evidence.effect)
         label = Label(evidence.effect) if known is None else labels.effect(known)
         told.append(Told(finding, evidence.label or label, _beside(evidence, finding, shifts)))
-    outcome = declared.outcomes.get(told[0].finding.kind, "") if run.analysis.conclusion else ""
+    outcome = _outcome(declared, told) if run.analysis.conclusion else ""
     return Concluded(
         tuple(told), outcome, declared.figure, shifts=_found(told, shifts), answers=_in_answers(run, told, frames)
     )
@@ -170,6 +170,16 @@ def _of_effect(run: Run, probe: str, effect: str, frames: Mapping[str, pd.DataFr
         for name, quantity in tables.items()
         for own in findings(used[name][used[name]["contrast"] == effect], quantity)
     ]
+
+
+def _outcome(declared: Conclusion, told: Sequence[Told]) -> str:
+    """The clause of the deciding effect's outcome, and what others say behind it where that one has a direction."""
+    kind = told[0].finding.kind
+    clause = declared.outcomes.get(kind, "")
+    kinds = {each.finding.effect: each.finding.kind for each in told[1:]}
+    said = [own.said.get(kinds.get(own.effect, ""), "") for own in declared.evidence[1:]]
+    behind = ", ".join(filter(None, said)) if kind in ("positive", "negative") else ""
+    return f"{clause}: {behind}" if clause and behind else clause
 
 
 def _finding(run: Run, evidence: Evidence, frames: Mapping[str, pd.DataFrame]) -> Finding | None:
