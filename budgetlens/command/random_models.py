@@ -73,7 +73,7 @@ def random_model(shape: Shape, *, device: torch.device, attention: str = "sdpa")
     torch.manual_seed(0)
     model = T5Gemma2ForConditionalGeneration._from_config(config, attn_implementation=attention)
     return prepare_model(
-        model.to(device=device),  # type: ignore[arg-type]
+        model.to(device=device),
         _any_tokenizer(),
         name=f"random {shape.name} shape",
         identity="random",
