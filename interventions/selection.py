@@ -61,7 +61,11 @@ class _Choice(Intervention):
         if self.percent and self.amount > 100:
             raise LevelError(f"at most 100 % of the document is chosen; got {self.amount} %")
         if self.score not in MODEL_SCORES and (self.rows, self.where) != (SCORING_ROWS[0], _EVERYWHERE):
-            how = "by place" if self.score in PLACES else "by the rows that predict the right answer, in all layers"
+            how = (
+                "by place"
+                if self.score in PLACES
+                else "by the rows that predict the right answer, in all layers"
+            )
             raise LevelError(
                 f"{self.purpose}={self.score} goes {how}; rows, layers and heads are of {', '.join(MODEL_SCORES)}"
             )

@@ -116,7 +116,9 @@ def token_attention(
     """
     names = [name_of(measure) for measure in measures]
     tokenized_trial, rows = _settled(model, tokenized_trial, rows, edits)
-    found = values_by_site(model, tokenized_trial, (_TokenShares(), *measures), "decoder", layers, rows, edits)
+    found = values_by_site(
+        model, tokenized_trial, (_TokenShares(), *measures), "decoder", layers, rows, edits
+    )
     keys = key_table(model.tokenizer, tokenized_trial)
     answer = tokenized_trial.decoder_ids[-tokenized_trial.answer_tokens :]
     row_tokens = token_texts(model.tokenizer, answer)

@@ -74,9 +74,7 @@ def capture_part(
     """
     collected: dict[str, list[pa.Table]] = {}
     items = [item for unit in part for item in _with_places(model, unit).fed]
-    waiting = [
-        (fed, own) for own, read in _by_reading(items, reading) for fed in batches(read, batch_tokens)
-    ]
+    waiting = [(fed, own) for own, read in _by_reading(items, reading) for fed in batches(read, batch_tokens)]
     while waiting:
         fed, own = waiting.pop(0)
         records = _records_that_fit(model, fed, own, rows)

@@ -120,7 +120,11 @@ def _concluded(
         told.append(Told(finding, evidence.label or label, _beside(evidence, finding, shifts)))
     outcome = _outcome(declared, told) if run.analysis.conclusion else ""
     return Concluded(
-        tuple(told), outcome, declared.figure, shifts=_found(told, shifts), answers=_in_answers(run, told, frames)
+        tuple(told),
+        outcome,
+        declared.figure,
+        shifts=_found(told, shifts),
+        answers=_in_answers(run, told, frames),
     )
 
 
