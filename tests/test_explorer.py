@@ -507,7 +507,7 @@ def test_examples_have_the_fields_that_are_shown() -> None:
 @pytest.mark.parametrize("name", ["norm", "logit"])
 def test_tokens_are_shaded_by_what_rows_take_from_them(texts: RunData, live: LiveModel, name: str) -> None:
     """One control: the numbers are those of the token view in Python, added over heads where heads add up."""
-    assert list(texts.measures)[0] == "share"
+    assert next(iter(texts.measures)) == "share"
     assert {"weighted", "norm", "projection", "logit", "alti"} <= set(texts.measures)
     state = chosen(texts, view="tokens", layer="1", left=ORACLE, right=NONE, measure=name)
     view = tokens_view(texts, state, live)
