@@ -132,7 +132,7 @@ def token_attention(
     return pd.concat(frames, ignore_index=True)
 
 
-def sharesvalues_by_site(
+def shares_by_site(
     model: LoadedModel,
     tokenized_trial: TokenizedTrial,
     *,
