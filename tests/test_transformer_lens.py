@@ -26,9 +26,7 @@ CROSS = {"t5gemma2": "self_attn.hook_cross_pattern", "t5": "cross_attn.hook_patt
 
 
 @pytest.mark.parametrize("family", list(CROSS))
-def test_its_likelihood_and_patterns_are_ours(
-    family: str, loaded: Models, truth, tmp_path: Path
-) -> None:
+def test_its_likelihood_and_patterns_are_ours(family: str, loaded: Models, truth, tmp_path: Path) -> None:
     """Within a multiple of what its own float32 likelihood deviates from the eager model's float64, and of epsilon."""
     model = loaded(family)
     trial = tokenized(model, 0, {"prefix": "oracle", "prompt": "query"})
