@@ -1,4 +1,4 @@
-"""Held norms against the library's own modules, where eps is as large as what is normed and where it is nothing beside it."""
+"""Held norms against the library's own modules, where eps is as large as what is normed and where it is nothing."""
 
 from __future__ import annotations
 

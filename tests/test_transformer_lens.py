@@ -58,10 +58,9 @@ def test_its_likelihood_and_patterns_are_ours(family: str, loaded: Models, truth
             cache[f"decoder_blocks.{layer}.{name}"][0][:, rows].numpy()
             for name in ("self_attn.hook_pattern", CROSS[family])
         )
-        if merged:
-            pairs = {"merged": np.concatenate([across, own], axis=-1)}
-        else:
-            pairs = {"self": own, "cross": across}
+        pairs = (
+            {"merged": np.concatenate([across, own], axis=-1)} if merged else {"self": own, "cross": across}
+        )
         for block, pattern in pairs.items():
             shares = found[Site("decoder", block, layer)]
             # Shares are at most 1; what the layers below deviate by is that of the likelihood.
