@@ -320,16 +320,29 @@ def test_blocks_bound_the_memory_and_change_nothing(
     sizes: list[int] = []
     nearer = mixing._nearer
 
-    def spied(total: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:
+    rooms: list[set[int]] = []
+    contributions = mixing.contributions
+
+    def spied(parts: torch.Tensor, total: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
         sizes.append(parts.numel())
-        return nearer(total, parts)
+        if parts.dim() == 3:
+            rooms[-1].add(parts.data_ptr())
+        return nearer(parts, total, length)
+
+    def counted(*given: Any) -> torch.Tensor:
+        rooms.append(set())
+        return contributions(*given)
 
     monkeypatch.setattr(mixing, "_nearer", spied)
+    monkeypatch.setattr(mixing_reading, "contributions", counted)
     monkeypatch.setattr(mixing, "BLOCK_VECTORS", 3000)
     monkeypatch.setattr(mixing_reading, "ROWS", 9)
     small = capture(model, batch, ALTI)
     assert max(sizes) <= 3000
     assert max(sizes) > 1500
+    # Blocks of one call share their room: the heap is asked once.
+    assert len(sizes) > 2 * len(rooms)
+    assert max(map(len, rooms)) == 1
     for index in range(len(trials)):
         one, other = of_trial(whole, index), of_trial(small, index)
         for kind, values in one.items():

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from analyses.studies.length_tables import length_trends
+from analyses.studies.look_and_use_plans import AGREEMENT_PAIRS, SINK_PAIRS, instead
 from budgetlens.design.analysis import CUSTOM
 from budgetlens.design.catalogue import available_analyses, find_analysis
 from budgetlens.design.conclusions import OUTCOMES, Conclusion, Evidence
@@ -55,6 +56,9 @@ def test_every_analysis_names_effects_that_it_tests_and_words_without_ids(name: 
         if not probe.declares.axis:
             tables = probe.declares.effects_of(name_of(probe))
             tested |= dict.fromkeys(tables, tested["effects"])
+    if name == "exp13":
+        tested["agreement_effects"] = {instead(*pair) for pair in AGREEMENT_PAIRS}
+        tested["sink_effects"] = {instead(*pair) for pair in SINK_PAIRS}
     if name == "exp02":
         study = __import__("analyses.exp02_length_scaling", fromlist=["STUDY"]).STUDY
         tested["length_trends"] = {own.name for own in length_trends(study, plan.contrasts, protocol)}

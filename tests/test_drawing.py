@@ -55,6 +55,8 @@ def test_every_run_has_the_figures_its_tables_allow(
         "heads_document",
         "heads_bos",
         "entropies",
+        "norm_decoder",
+        "norm_differences",
     ]
     # The figure of differences has one line per role and headline contrast, with the table's numbers.
     plan = made.analysis.plan("corrected")

@@ -509,7 +509,7 @@ def test_tokens_are_shaded_by_what_rows_take_from_them(texts: RunData, live: Liv
     """One control: the numbers are those of the token view in Python, added over heads where heads add up."""
     assert next(iter(texts.measures)) == "share"
     assert {"weighted", "norm", "projection", "logit", "alti"} <= set(texts.measures)
-    state = chosen(texts, view="tokens", layer="1", left=ORACLE, right=NONE, measure=name)
+    state = chosen(texts, view="tokens", layer="1", left=ORACLE, right=NONE, shading=name)
     view = tokens_view(texts, state, live)
     assert view.second is not None
     assert view.frame is not None
@@ -522,7 +522,7 @@ def test_tokens_are_shaded_by_what_rows_take_from_them(texts: RunData, live: Liv
     bar = view.second.layout.coloraxis
     assert (bar.cmin < 0) == (name == "logit")
     assert view.listing.rows[0][1].endswith("%") == (name == "norm")
-    assert from_fragment(to_fragment(state))[0].measure == name
-    asked, notes = resolved(replace(state, measure="unheard of"), {texts.key: texts})
-    assert asked.measure == "share"
-    assert any("measure" in note for note in notes)
+    assert from_fragment(to_fragment(state))[0].shading == name
+    asked, notes = resolved(replace(state, shading="unheard of"), {texts.key: texts})
+    assert asked.shading == "share"
+    assert any("unheard of" in note for note in notes)

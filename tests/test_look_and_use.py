@@ -7,10 +7,20 @@ import pandas as pd
 import pytest
 
 import figures
-from analyses.studies.look_and_use import COST, LABELS, LEDGERS, costs, rank_correlations, side_by_side
-from analyses.studies.look_and_use_plans import PLACES, SERVED, Place, plan
+from analyses.studies.look_and_use import (
+    COST,
+    LABELS,
+    LEDGERS,
+    comparisons,
+    costs,
+    rank_correlations,
+    side_by_side,
+)
+from analyses.studies.look_and_use_plans import PLACES, SERVED, Place, instead, plan
 from budgetlens.command.main import main
 from budgetlens.runs.run import Run
+from budgetlens.tables.build import build_tables
+from budgetlens.tables.conclusions import conclusions_of
 from tests.conftest import save_tiny, write_corpus
 
 EXAMPLES = 4
@@ -96,6 +106,34 @@ def test_a_role_that_no_example_has_is_left_out(run: Run) -> None:
     shares = sink[sink["measure"] == LABELS["budgets"]].set_index("cell")["mean"]
     norms = sink[sink["measure"] == LABELS["norm"]].set_index("cell")
     np.testing.assert_allclose(norms["less_mean"], shares - norms["mean"], atol=1e-9)
+
+
+def test_comparisons_are_paired_differences_of_agreement_and_of_what_the_sink_gets(run: Run) -> None:
+    ledgers = side_by_side(run, SERVED)
+    tables = comparisons(run, ledgers)
+    rho = {name: rank_correlations(ledgers[name], ledgers[COST]) for name in ("budgets", "norm", "alti")}
+    frame = tables["agreement_effects"].frame.set_index("contrast")["mean_difference"]
+    assert np.isfinite(rho["budgets"]).all()
+    for one in ("norm", "alti"):
+        assert frame[instead(one, "budgets")] == pytest.approx((rho["budgets"] - rho[one]).mean())
+        assert frame[instead(one, "none")] == pytest.approx(-rho[one].mean())
+    sink = tables["sink_effects"].frame.set_index("contrast")["mean_difference"]
+    expected = (ledgers["budgets"]["bos"] - ledgers["norm"]["bos"]).mean()
+    assert sink[instead("norm", "budgets")] == pytest.approx(expected)
+    assert (
+        len(
+            conclusions_of(run, build_tables(run) | {name: own.frame for name, own in tables.items()})[0].told
+        )
+        > 3
+    )
+
+
+def test_measures_are_read_in_the_places_alone_and_the_likelihood_in_every_cell(run: Run) -> None:
+    places = {place.cell().name for place in PLACES}
+    for ledger in LEDGERS:
+        assert set(run.records(ledger.name)["cell"].astype(str)) == places
+    assert set(run.outcomes["cell"].astype(str)) == {cell.name for cell in plan().design.cells}
+    assert run.manifest.identity["read_in"] == [place.cell().name for place in PLACES]
 
 
 def test_rank_correlations_by_hand() -> None:

@@ -11,6 +11,7 @@ from plotly.graph_objects import Figure
 
 from analyses.studies.look_and_use_plans import (
     AGREEMENT,
+    AGREEMENT_PAIRS,
     AGREEMENTS,
     CHANCE,
     OF_SINK,
@@ -18,6 +19,7 @@ from analyses.studies.look_and_use_plans import (
     SERVED,
     SHARE,
     SINK,
+    SINK_PAIRS,
     SINKS,
     TAKEN,
     Place,
@@ -261,16 +263,10 @@ def comparisons(run: Run, served: Mapping[str, pd.DataFrame]) -> dict[str, Table
         {name: rank_correlations(served[name], served[COST]) for name in (SHARE, *TAKEN)},
         index=served[COST].index,
     ).assign(**{CHANCE: 0.0})
-    tested = {
-        AGREEMENTS: (
-            agreement,
-            AGREEMENT,
-            [*((own, SHARE) for own in TAKEN), *((own, CHANCE) for own in (SHARE, *TAKEN))],
-        )
-    }
+    tested = {AGREEMENTS: (agreement, AGREEMENT, AGREEMENT_PAIRS)}
     if SINK in served[COST]:
         sink = pd.DataFrame({name: served[name][SINK] for name in (SHARE, *TAKEN)})
-        tested[SINKS] = (sink, OF_SINK, [(own, SHARE) for own in TAKEN])
+        tested[SINKS] = (sink, OF_SINK, SINK_PAIRS)
     titles = {
         AGREEMENTS: f"Which ledger orders the roles by what cutting them costs: {SERVED.words}",
         SINKS: f"What the encoder's BOS gets by each ledger: {SERVED.words}",

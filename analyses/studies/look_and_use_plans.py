@@ -84,6 +84,9 @@ OF_SINK = Quantity(
 )
 #: The tables of these two, and the side of a comparison that has no order at all.
 AGREEMENTS, SINKS, CHANCE = "agreement_effects", "sink_effects", "none"
+#: What is compared in each: a ledger, and what it stands in the place of.
+AGREEMENT_PAIRS = (*((own, SHARE) for own in TAKEN), *((own, CHANCE) for own in (SHARE, *TAKEN)))
+SINK_PAIRS = tuple((own, SHARE) for own in TAKEN)
 
 
 def instead(measure: str, of: str) -> str:

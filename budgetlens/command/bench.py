@@ -11,6 +11,7 @@ the built-in model against the published way of working; ``large-job``: the same
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,9 @@ CONTRIBUTIONS_LIMIT, CONTRIBUTIONS_MEMORY_LIMIT = 1.3, 1.15
 
 #: Encoder lengths of the capture and memory benchmarks, in tokens.
 ENCODER_LENGTHS = (600, 2048)
+
+#: Those at which the time of following every row is told.
+FOLLOWED_LENGTHS = (150, 600, 2048)
 
 #: Examples of the job benchmarks where nobody says how many.
 JOB_EXAMPLES, LARGE_JOB_EXAMPLES = 40, 4
@@ -97,7 +102,33 @@ def bench_capture(asked: Asked) -> bool:
 def bench_contributions(asked: Asked) -> bool:
     """Time and peak memory of reading all contributions, over the plain forward's."""
     met = _bench_time("contributions", asked, CONTRIBUTIONS_LIMIT)
-    return _bench_peak("contributions", asked, CONTRIBUTIONS_MEMORY_LIMIT) and met
+    met &= _bench_peak("contributions", asked, CONTRIBUTIONS_MEMORY_LIMIT)
+    _report_following(asked)
+    return met
+
+
+def _report_following(asked: Asked) -> None:
+    """Time and peak memory of the probes that follow every row, with their growth: told, and held to no target."""
+    model = random_model(LARGE, device=asked.device)
+    reading = Probing(read_probes(following_probes()))
+    seconds: list[float] = []
+    for length in FOLLOWED_LENGTHS:
+        batch = random_batch(model, length)
+        follow, plain = partial(capture, model, batch, reading), partial(plain_forward, model, batch)
+        ratios = paired_ratios(follow, plain, max(1, asked.repeats // 3))
+        start = time.perf_counter()
+        follow()
+        seconds.append(time.perf_counter() - start)
+        _print_ratio(f"every row followed / plain forward, {length} encoder tokens", ratios)
+    for (short, first), (long, last) in pairwise(zip(FOLLOWED_LENGTHS, seconds, strict=True)):
+        growth = math.log(last / first) / math.log(long / short)
+        print(f"  from {short} to {long} tokens the time grows with the length to the power of {growth:.2f}")
+    for length in ENCODER_LENGTHS:
+        read, without = (_peak_memory(each, length, asked.device) for each in ("following", "plain"))
+        _print_ratio(
+            f"peak memory of every row followed, {length} encoder tokens ({read:.0f} MB / {without:.0f} MB)",
+            [read / without],
+        )
 
 
 def _bench_time(way: str, asked: Asked, limit: float) -> bool:
@@ -139,10 +170,16 @@ def contributing_probes() -> tuple[str, ...]:
     )
 
 
+def following_probes() -> tuple[str, ...]:
+    """The probes that follow every row of every layer."""
+    return tuple(name for name, made in available_probes().items() if hasattr(made, "observe_mixing"))
+
+
 #: What is read, by the part that measures it.
 READINGS: Mapping[str, Callable[[], tuple[str, ...]]] = {
     "capture": usual_probes,
     "contributions": contributing_probes,
+    "following": following_probes,
 }
 
 
@@ -256,8 +293,11 @@ def _print_ratio(
 ) -> bool:
     median = statistics.median(ratios)
     met = (most is None or median <= most) and (least is None or median >= least)
-    target = f"at most {most}" if most is not None else f"at least {least}"
     spread = f" ({min(ratios):.2f} … {max(ratios):.2f})" if len(ratios) > 1 else ""
+    if most is None and least is None:
+        print(f"{label}: {median:.3f}{spread}", flush=True)
+        return met
+    target = f"at most {most}" if most is not None else f"at least {least}"
     print(f"{label}: {median:.3f}{spread}, target {target}: {'met' if met else 'NOT MET'}", flush=True)
     return met
 

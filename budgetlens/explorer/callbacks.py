@@ -68,7 +68,7 @@ _DEPENDENT = (
     "layer",
     "head",
     "row",
-    "measure",
+    "shading",
 )
 
 

@@ -33,7 +33,7 @@ SINGLE = {
     "layer": "Layer",
     "head": "Head",
     "row": "Answer token",
-    "measure": "Shaded by",
+    "shading": "Shaded by",
 }
 MANY = {"cells": "Cells", "layers": "Layers", "heads": "Heads", "categories": "Categories"}
 TYPED = {"query": "Query", "document": "Document", "prefix": "Prefix (optional)", "answer": "Answer"}
@@ -66,7 +66,7 @@ _SHOWN_ON = {
     "layer": "tokens own",
     "head": "tokens own",
     "row": "tokens own",
-    "measure": "tokens own",
+    "shading": "tokens own",
     "typed": "own",
 }
 
@@ -143,7 +143,7 @@ def _controls() -> Component:
                     "right",
                     "own_left",
                     "own_right",
-                    "measure",
+                    "shading",
                     "layer",
                     "head",
                     "row",
@@ -288,7 +288,7 @@ def options_of(data: RunData, state: State, layers: Sequence[int]) -> dict[str, 
         "right": [none, *cells],
         "own_left": own,
         "own_right": [none, *own],
-        "measure": [_option(name, _measure_label(data, name)) for name in data.measures],
+        "shading": [_option(name, _measure_label(data, name)) for name in data.measures],
         "layer": [_option(layer, layer) for layer in texts(sorted({*layers, int(state.layer)}))],
         "head": [_option(MEAN, "mean over the heads"), *(_option(head, head) for head in texts(data.heads))],
         "row": [

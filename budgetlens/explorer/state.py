@@ -44,7 +44,7 @@ class State:
     ``tested`` is the probe whose effects and examples are shown. ``strata`` and ``stratum`` part the examples;
     ``contrast`` is the effect that is followed; ``probe``, ``quantity`` and ``side`` (decoder or encoder) say whose
     attention is shown, ``cells``, ``layers``, ``heads`` and ``categories`` narrow it. ``left``, ``right``, ``layer``,
-    ``head``, ``row`` and ``measure`` choose the token view (``mean`` averages over heads or rows, ``none`` leaves the second
+    ``head``, ``row`` and ``shading`` choose the token view (``mean`` averages over heads or rows, ``none`` leaves the second
     cell out). ``query``, ``document``, ``prefix`` and ``answer`` are the user's own texts, ``own_left`` and ``own_right``
     the cells of their token view.
     """
@@ -74,7 +74,7 @@ class State:
     layer: str = ""
     head: str = MEAN
     row: str = MEAN
-    measure: str = ""
+    shading: str = ""
     query: str = ""
     document: str = ""
     prefix: str = ""
@@ -308,7 +308,7 @@ def _tokens(state: State, data: RunData, asked: _Asked) -> State:
         layer=number("layer", state.layer, str(data.layers[-1] if data.layers else 0)),
         head=number("head", state.head, MEAN),
         row=number("row", state.row, MEAN),
-        measure=known("measure", state.measure, list(data.measures), next(iter(data.measures))),
+        shading=known("shading", state.shading, list(data.measures), next(iter(data.measures))),
     )
 
 

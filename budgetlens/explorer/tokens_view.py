@@ -38,7 +38,7 @@ class Drawn:
 
 def asked(state: State) -> tuple[str, ...]:
     """The probes whose measures are asked for besides attention."""
-    return () if state.measure == SHARE.column else (state.measure,)
+    return () if state.shading == SHARE.column else (state.shading,)
 
 
 def tokens_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT) -> View:
@@ -56,7 +56,7 @@ def tokens_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT
             if state.example in stored
             else pd.DataFrame()
         )
-        if part.empty or data.measures[state.measure].column not in part:
+        if part.empty or data.measures[state.shading].column not in part:
             part = _measured(data, state, live, cell, stored)
         else:
             kept.append(cell)
@@ -64,7 +64,7 @@ def tokens_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT
     tokens = pd.concat(parts, ignore_index=True)
     where = "from the run's stored records" if len(kept) == len(cells) else "computed now, by the run's model"
     labels = [data.labels[cell] for cell in cells]
-    drawn = Drawn(f"Example {state.example}", tuple(cells), data.labels, data.measures[state.measure])
+    drawn = Drawn(f"Example {state.example}", tuple(cells), data.labels, data.measures[state.shading])
     figure, notes = _token_figure(tokens, state, drawn, look)
     outcome = data.run.declarations[data.run.outcome]
     unit = data.run.outcome_quantity.unit
@@ -108,7 +108,7 @@ def own_view(data: RunData, state: State, live: LiveModel, look: Look = LIGHT) -
     cells = _sides(state.own_left, state.own_right)
     parts = [live.own_tokens(texts, cell, int(state.layer), asked(state)) for cell in cells]
     tokens = pd.concat(parts, ignore_index=True)
-    drawn = Drawn("Your own text", tuple(cells), labels, data.measures[state.measure])
+    drawn = Drawn("Your own text", tuple(cells), labels, data.measures[state.shading])
     figure, notes = _token_figure(tokens, state, drawn, look)
     values = records[data.run.outcome].set_index("cell").loc[list(names)].reset_index()
     return View(

@@ -12,6 +12,7 @@ from budgetlens.runs.manifest import Manifest
 from budgetlens.statistics.decisions import CAUTIOUS_BELOW, CAUTIOUS_BETWEEN
 from budgetlens.tables.build import CUT_NAMED
 from budgetlens.tables.presentation import Table, shares_documents
+from budgetlens.tables.shifts import SHIFTS
 
 #: Families of models whose attention reads relative positions only.
 RELATIVE_FAMILIES = ("t5", "t5gemma")
@@ -242,5 +243,6 @@ def _of_the_shares(tables: Mapping[str, Table]) -> Iterable[str]:
     if any(name.startswith("shares_") for name in tables):
         yield (
             "Shares of attention say where the model looks, not what it uses; a changed share is no proof of "
-            "a changed contribution."
+            "a changed contribution"
+            + (", and what rows take is told beside each shift." if SHIFTS in tables else ".")
         )
