@@ -411,7 +411,7 @@ def test_a_text_is_a_text(loaded: Loaded) -> None:
         ({"probes": ["budgets", "budgets"]}, "named twice"),
         ({"probes": ["entropies", Entropies()]}, "'entropies' is given twice"),
         ({"probes": ["entropies", Entropies]}, "'entropies' is given twice"),
-        ({"rows": "all"}, "rows are 'predicting' or 'holding', not 'all'"),
+        ({"rows": "all"}, "rows are one of predicting, holding, generated, not 'all'"),
     ],
 )
 def test_what_can_not_be_read_is_told(loaded: Loaded, given: dict[str, Any], words: str) -> None:

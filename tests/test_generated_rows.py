@@ -79,10 +79,29 @@ def test_an_answer_that_ends_at_once_has_one_row(loaded: Models) -> None:
     assert answer.stopped
     said = answered_trial(wrapped, trial)
     assert said.answer_tokens == 1
+    assert said.decoder_ids[-1] == answer.end
     reading = Probing((Budgets(),))
     found = capture(wrapped, batch_of([trial], rows="generated"), reading)
     one = capture(wrapped, batch_of([said]), reading)
     assert (shares(found) == shares(one)).all()
+
+
+def test_the_end_of_an_answer_has_a_row() -> None:
+    """A token that greedy decoding comes to ends the answer: it is no part of the text, and the row before it is read."""
+    own = tiny_models.build("t5gemma2")
+    whole = bl.wrap(own, tiny_models.tokenizer()).loaded
+    trial = tokenized(whole, 0, {"prompt": "query"})
+    (free,) = generate(whole, [trial], Decoding(tokens=8))
+    ends = next(token for token in free.tokens[1:] if token != free.tokens[0])
+    stop = free.tokens.index(ends)
+    own.generation_config.eos_token_id = ends
+    said = answered_trial(whole, trial)
+    assert said.decoder_ids[-said.answer_tokens :] == (*free.tokens[:stop], ends)
+    given = trial.decoder_ids[: -trial.answer_tokens]
+    assert said.decoder_ids[: len(given)] == given
+    assert shares(
+        capture(whole, batch_of([trial], rows="generated"), Probing((Budgets(),)))
+    ) == pytest.approx(shares(capture(whole, batch_of([said]), Probing((Budgets(),)))), abs=1e-6)
 
 
 def test_a_reading_reads_its_own_answer() -> None:

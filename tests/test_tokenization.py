@@ -12,14 +12,9 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, processors
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
+from budgetlens.model.offsets import label_by_offsets, special_frame
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, parse_roles, roles_of
-from budgetlens.model.tokenization import (
-    Limits,
-    TokenizedTrial,
-    TrialTokenizer,
-    label_by_offsets,
-    special_frame,
-)
+from budgetlens.model.tokenization import Limits, TokenizedTrial, TrialTokenizer
 from budgetlens.model.trials import FIRST_POSITIONS, Example, Segment, Trial
 from tests.reference import tiny_models
 
