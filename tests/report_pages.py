@@ -162,10 +162,16 @@ def behind(marked: str = "", **more: Any) -> Behind:
     rows = [Row(told.label.long, told.finding) for told in concluded(marked)[0].told]
     pictures = (
         Picture(
-            "effects", "Every effect", "table-effects", interval_pictures(rows, f"Question{marked}", f"model{marked}")
+            "effects",
+            "Every effect",
+            "table-effects",
+            interval_pictures(rows, f"Question{marked}", f"model{marked}"),
         ),
         Picture(
-            "attention", "Attention", "tables", mirrored_pictures(shares, (sides[0], sides[1]), f"Q{marked}", f"m{marked}")
+            "attention",
+            "Attention",
+            "tables",
+            mirrored_pictures(shares, (sides[0], sides[1]), f"Q{marked}", f"m{marked}"),
         ),
     )
     token = Token(f"lamp{marked}", "document, 3.0 %", 0.5)
