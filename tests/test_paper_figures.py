@@ -10,6 +10,7 @@ import pytest
 
 import figures
 from budgetlens.command.main import main
+from budgetlens.command.parsing import FAILED
 from budgetlens.report import paper
 from budgetlens.runs.run import Run
 from figures import export
@@ -63,7 +64,7 @@ def test_drawings_of_a_run_need_no_browser_and_the_rest_is_named(
 ) -> None:
     monkeypatch.setattr(export, "find_browser", lambda: None)
     capsys.readouterr()
-    assert main(["figures", str(tiny_run), "answer", "attention", "effects", "--width", "6.75in"]) == 1
+    assert main(["figures", str(tiny_run), "answer", "attention", "effects", "--width", "6.75in"]) == FAILED
     shown = capsys.readouterr()
     written = [Path(line) for line in shown.out.splitlines()]
     assert [path.name for path in written] == ["answer-6.75in.svg", "attention-6.75in.svg"]
