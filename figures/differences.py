@@ -95,7 +95,7 @@ def budget_differences(
         for trace in role_line(part.sort_values("layer"), contrast, block, role, dark):
             figure.add_trace(trace, row=row, col=column)
         shapes.append(guide(figure, row, column, y=(0.0, 0.0), colour=theme.page(dark).zero))
-        heading = f"<b>{role}</b>"
+        heading = f"<b>{escaped(role)}</b>"
         if (contrast, block) not in begun:
             begun.add((contrast, block))
             label = labels[contrast] if len(blocks) == 1 else f"{labels[contrast]}, {block}"
@@ -154,11 +154,11 @@ def role_line(part: pd.DataFrame, contrast: str, block: str, role: str, dark: bo
             "size": 6 if len(np.unique(x)) <= 20 else 3,
             "line": {"width": 0.6 if len(np.unique(x)) <= 20 else 0.3, "color": theme.page(dark).ink},
         },
-        name=role,
+        name=escaped(role),
         legendgroup=role,
         showlegend=False,
         meta=meta,
-        hovertemplate=f"<b>{role}</b>, layer %{{x}}<br>difference %{{y:+.2%}} "
+        hovertemplate=f"<b>{escaped(role)}</b>, layer %{{x}}<br>difference %{{y:+.2%}} "
         "[%{customdata[0]:+.2%}, %{customdata[1]:+.2%}]<br>n = %{customdata[2]:,}<br>"
         f"{escaped(contrast)} ({BLOCK_WORDS[block]})<extra></extra>",
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from figures import theme
 from figures.columns import checked, chosen
 from figures.differences import short_names
-from figures.labels import cell_labels, count_label, escaped, panel_title
+from figures.labels import cell_labels, count_label, escaped, panel_title, visible
 from figures.ledger import BLOCK_WORDS, edges, known_roles, layer_step
 from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
@@ -110,7 +110,11 @@ def head_map(
     figure.update_yaxes(tick0=0, dtick=layer_step(layers), range=edges(layers), showgrid=False)
     outer_titles(figure, filled, "head", f"{stack} layer")
     missing = missing_rows(rows, "mean", (by, "role"), "layer")
-    what = f"Share of attention on {role}" if by == "cell" else f"Difference in attention on {role}"
+    what = (
+        f"Share of attention on {visible(role)}"
+        if by == "cell"
+        else f"Difference in attention on {visible(role)}"
+    )
     subtitle = [
         count_label(rows["n"], "independent examples"),
         f"{escaped(stack)}, {BLOCK_WORDS.get(blocks[0], escaped(blocks[0]))}",
@@ -178,7 +182,7 @@ def head_traces(
             ygap=0.5,
             hoverongaps=True,
             meta={by: value, "role": role},
-            hovertemplate=f"<b>{role}</b>, layer %{{y}}, head %{{x}}<br>%{{z:{sign}.2%}}{details}<br>"
+            hovertemplate=f"<b>{escaped(role)}</b>, layer %{{y}}, head %{{x}}<br>%{{z:{sign}.2%}}{details}<br>"
             f"n = %{{customdata[0]:,}}<br>{escaped(value)}<extra></extra>",
         )
     ]
@@ -209,10 +213,10 @@ def colour_axis(by: Facet, largest: float, role: str, dark: bool, bar: Callable[
     """
     if by == "cell":
         scale = theme.SEQUENTIAL_DARK if dark else theme.SEQUENTIAL
-        limits, title, tick = (0.0, largest), ("share on", f"{role} (%)"), ".0~%"
+        limits, title, tick = (0.0, largest), ("share on", f"{escaped(role)} (%)"), ".0~%"
     else:
         scale = theme.DIVERGING_DARK if dark else theme.DIVERGING
-        limits, title, tick = (-largest, largest), ("difference on", f"{role} (points)"), ".1~%"
+        limits, title, tick = (-largest, largest), ("difference on", f"{escaped(role)} (points)"), ".1~%"
     return {
         "colorscale": [list(stop) for stop in scale],
         "cmin": limits[0],

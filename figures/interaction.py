@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from figures import theme
 from figures.columns import checked, chosen
-from figures.labels import count_label, escaped, panel_title
+from figures.labels import count_label, escaped, level_words, panel_title
 from figures.looks import redrawable
 from figures.missing import missing_note, missing_rows
 from figures.panels import (
@@ -85,7 +85,9 @@ def interaction_plot(
     facets = levels[facet] if facet is not None else [""]
     across = 1 if narrow else columns_for(len(facets))
     frame = Frame(width=max(520, min(1000, 120 + 300 * across)), gap_across=26).fitted(narrow, left=60)
-    ticks, tick_lines = level_ticks(levels[x], frame.inner / across / len(levels[x]))
+    ticks, tick_lines = level_ticks(
+        [level_words(x, level) for level in levels[x]], frame.inner / across / len(levels[x])
+    )
     frame = replace(frame, axis_below=frame.axis_below + 13 * (tick_lines - 1))
     filled = [(i // across + 1, i % across + 1) for i in range(len(facets))]
     height = (150 if len(facets) > 4 else 220) if narrow else 300
@@ -121,11 +123,11 @@ def interaction_plot(
                     connectgaps=False,
                     line={"color": styles[level].colour, "width": 2, "dash": styles[level].dash},
                     marker={"color": styles[level].colour, "symbol": styles[level].symbol, "size": 9},
-                    name=panel_title(level, 40, 1),
+                    name=panel_title(level_words(line, level), 40, 1),
                     legendgroup=level,
                     showlegend=(row, column) == first_panel(rows, facet, line, level, facets, filled),
                     meta={"line": level, "facet": panel},
-                    hovertemplate=f"<b>{escaped(line)} {escaped(level)}</b>, "
+                    hovertemplate=f"<b>{escaped(level_words(line, level))}</b>, "
                     f"{escaped(x)} %{{customdata[4]}}<br>"
                     f"%{{y:.4f}} [%{{customdata[0]:.4f}}, %{{customdata[1]:.4f}}] {escaped(unit)}<br>"
                     "n = %{customdata[2]:,}<br>%{customdata[3]}<extra></extra>",
@@ -136,7 +138,7 @@ def interaction_plot(
         if zero:
             shapes.append(guide(figure, row, column, y=(0.0, 0.0), colour=theme.page(dark).zero))
         if facet is not None:
-            text = panel_title(f"{facet}: {panel}", 44, 2)
+            text = panel_title(f"{facet}: {level_words(facet, panel)}", 44, 2)
             hover = escaped(f"{facet}: {panel}")
             annotations.append(panel_heading(figure, row, column, text, hover=hover, dark=dark))
     figure.update_xaxes(

@@ -46,6 +46,11 @@ def readable(text: str) -> str:
     return words.get(text) or (f"{kind}: {words[rest]}" if colon and rest in words else text)
 
 
+def level_words(factor: str, level: str) -> str:
+    """The words of a factor's level, or the level."""
+    return _words.get().get(f"{factor}={level}", level)
+
+
 def escaped(text: object) -> str:
     """Text that plotly shows as it is: no tags, no entities, no `%{...}` placeholders, no line breaks.
 

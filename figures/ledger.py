@@ -151,7 +151,7 @@ def budget_ledger(
                     y=group["mean"].to_numpy(),
                     base=base,
                     customdata=group[["low", "high", "n"]].to_numpy(),
-                    name=role,
+                    name=escaped(role),
                     legend=legend_of(role, roles),
                     legendgroup=role,
                     showlegend=role not in in_legend,
@@ -160,7 +160,7 @@ def budget_ledger(
                         "line": {"width": 0.5, "color": theme.page(dark).paper},
                     },
                     meta={"cell": cell, "block": block, "role": role},
-                    hovertemplate=f"<b>{role}</b>, layer %{{x}}<br>share %{{y:.2%}} "
+                    hovertemplate=f"<b>{escaped(role)}</b>, layer %{{x}}<br>share %{{y:.2%}} "
                     "[%{customdata[0]:.2%}, %{customdata[1]:.2%}]<br>n = %{customdata[2]:,}<br>"
                     f"{escaped(cell)} ({BLOCK_WORDS[block]})<extra></extra>",
                 ),

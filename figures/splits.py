@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -69,8 +67,6 @@ def split_bars(
     labels = {effect: list(group["part"]) for effect, group in effects.items()}
     figure, annotations = row_panels(labels, frame, TEXT_COLUMNS, dark)
     shapes = []
-    kinds = dict.fromkeys(part_kind(part) for part in rows["part"] if part != "total")
-    styles = theme.level_styles(["total", *kinds], dark)
     for row, (effect, group) in enumerate(effects.items(), start=1):
         group = group.assign(position=range(len(group)))
         figure.add_trace(
@@ -97,9 +93,7 @@ def split_bars(
                     )
                 ],
                 marker={
-                    "color": [
-                        bar_colour(part, styles[part_kind(part)].colour, dark) for part in group["part"]
-                    ],
+                    "color": [bar_colour(part, dark) for part in group["part"]],
                     "line": {"width": 0},
                 },
                 showlegend=False,
@@ -157,17 +151,9 @@ def split_bars(
     )
 
 
-def part_kind(part: str) -> str:
-    """What a part is called before its levels, its cell and its place in an order.
-
-    `length` of `length (none→random) | bare`, `position` of `position alone | bare` and of `position after attention`.
-    """
-    return re.split(r"[(|×]| alone\b| after\b", part)[0].strip() or part
-
-
-def bar_colour(part: str, colour: str, dark: bool) -> str:
-    """Totals in a grey of the page, parts in their own colours."""
-    return theme.page(dark).zero if part == "total" else colour
+def bar_colour(part: str, dark: bool) -> str:
+    """Totals in a darker grey than their parts: colours are of roles and of what helps and hurts."""
+    return theme.page(dark).muted if part == "total" else theme.page(dark).zero
 
 
 def row_texts(record: dict) -> tuple[str, str]:

@@ -91,13 +91,18 @@ def test_the_outcome_is_the_kind_of_what_decides(
     low, mean, high = (-0.6, -0.5, -0.4) if kind == "negative" else (0.4, 0.5, 0.6)
     found = (kind, mean, low, high)
     effects.loc[effects["contrast"] == decides, ["kind", "mean_difference", "low", "high"]] = found
+    # What both do by themselves: a difference between them tells of neither.
+    query, text = (own.effect for own in conclusion.evidence[1:])
+    effects.loc[effects["contrast"] == query, "kind"] = "positive"
+    effects.loc[effects["contrast"] == text, "kind"] = "negative"
     (concluded,) = conclusions_of(run, {**frames, "effects": effects})
-    assert concluded.outcome == conclusion.outcomes[kind]
+    behind = " (the query helps, random text hurts)" if kind in ("positive", "negative") else ""
+    assert concluded.outcome == f"{conclusion.outcomes[kind]}{behind}"
     assert concluded.figure == "splits"
     by_name = {own.effect: own for own in findings(effects)}
     assert [told.finding for told in concluded.told] == [by_name[own.effect] for own in conclusion.evidence]
     told = words(concluded)
-    assert told.startswith(f"{conclusion.outcomes[kind]}: ")
+    assert told.startswith(f"{conclusion.outcomes[kind]}{behind}: ")
     assert "0.50 [0.40, 0.60] nats" in told
     for shown in (told, *summary_lines(run, [concluded], 0, None)[:-1]):
         assert "|" not in shown

@@ -102,7 +102,7 @@ def finding(kind: Kind, order: int) -> Finding:
             finding("positive", SLOPE),
             "along the quantity it does better: 0.50 [0.40, 0.60] nats",
         ),
-        (finding("negative", SLOPE), "along the quantity it helps less, or hurts more: 0.50"),
+        (finding("negative", SLOPE), "along the quantity it does worse: 0.50"),
     ],
 )
 def test_sentences_name_what_the_mean_is(given: Finding, words: str) -> None:

@@ -556,8 +556,8 @@ def test_the_card_says_question_answer_verdict_and_what_was_measured() -> None:
         assert f">{size(row)[0]}<" in card
         assert f">{short_verdict(row)}<" in card
     assert "<script" not in card
-    # One picture for a desk and one for a phone, and nothing hidden in them but what a copy has besides.
-    assert card.count("<svg") == 2
+    # A picture for a desk, for half of one and for a phone, and nothing hidden in them but what a copy has besides.
+    assert card.count("<svg") == 3
     assert "\\toprule" in card
 
 

@@ -40,10 +40,10 @@ def formats(text: str) -> tuple[str, ...]:
 
 def main(options: argparse.Namespace) -> int:
     """Write the figures and print their paths; a failure where something could not be written."""
-    from budgetlens.command.finishing import opened
     from budgetlens.report.paper import paper_figures
+    from budgetlens.runs.run import Run
 
-    done = paper_figures(opened(options.run, None), options.names, options.width, options.format)
+    done = paper_figures(Run.open(options.run), options.names, options.width, options.format)
     for path in done.written:
         print(visible(str(path)))
     for sentence in done.missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -17,6 +17,7 @@ from budgetlens.report.telling import Telling, telling_examples
 from budgetlens.runs.run import Run
 from budgetlens.statistics.contrasts import Contrast
 from budgetlens.statistics.findings import findings
+from budgetlens.statistics.quantities import Quantity
 from budgetlens.tables.conclusions import Concluded
 
 #: Effects that a picture of all of them has room for.
@@ -54,7 +55,8 @@ def evidence_of(
     if not run.has_records or not run.declarations:
         return Evidence(figures=(hero,))
     deciding = _deciding(run, concluded)
-    pictures = [*_all_effects(run, frames, words, hero), *_budgets(run, deciding, frames, words)]
+    carrying = {each.finding.effect for own in concluded for each in own.told}
+    pictures = [*_all_effects(run, frames, words, hero, carrying), *_budgets(run, deciding, frames, words)]
     telling = telling_examples(run, deciding, words) if deciding is not None else ()
     drawn = [hero] if hero and all(picture.table != slug("table", hero) for picture in pictures) else []
     return Evidence(
@@ -75,16 +77,33 @@ def _deciding(run: Run, concluded: Sequence[Concluded]) -> Contrast | None:
 
 
 def _all_effects(
-    run: Run, frames: Mapping[str, pd.DataFrame], words: Mapping[str, str], hero: str
+    run: Run,
+    frames: Mapping[str, pd.DataFrame],
+    words: Mapping[str, str],
+    hero: str,
+    carrying: Collection[str],
 ) -> list[Picture]:
-    """The effects on the outcome, where they are the main figure."""
-    key = run.declarations[run.outcome].table(run.outcome, "effects")
-    if hero != key or key not in frames or not 0 < len(frames[key]) <= MOST_EFFECTS:
+    """The effects on what a probe of answers measured, where they are the main figure; of very many the main ones."""
+    quantity = _tested(run).get(hero)
+    if quantity is None or hero not in frames or frames[hero].empty:
         return []
-    found = findings(frames[key], run.outcome_quantity)
-    rows = [Row(words.get(own.effect, own.effect), own) for own in found]
+    found = findings(frames[hero], quantity)
+    every = len(found) <= MOST_EFFECTS
+    main = {contrast.name for contrast in run.plan.headline_contrasts}
+    shown = [own for own in found if every or own.effect in main or own.effect in carrying][:MOST_EFFECTS]
+    rows = [Row(words.get(own.effect, own.effect), own) for own in shown]
     looks = interval_pictures(rows, run.manifest.question, foot_of(run.manifest))
-    return [Picture("effects", "Every effect on the outcome", slug("table", key), looks)]
+    title = f"{'Every effect' if every else 'The main effects'} on {quantity.label}"
+    return [Picture("effects", title, slug("table", hero), looks)] if rows else []
+
+
+def _tested(run: Run) -> dict[str, Quantity]:
+    """What each table of effects on answers is of, by its name."""
+    found = {}
+    for name, declared in run.declarations.items():
+        if not declared.axis:
+            found |= declared.effects_of(name)
+    return found | {run.declarations[run.outcome].table(run.outcome, "effects"): run.outcome_quantity}
 
 
 def _budgets(

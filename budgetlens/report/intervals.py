@@ -139,6 +139,7 @@ def _row(
         "colour": colour(finding),
         "hollow": finding.small or finding.kind not in ("positive", "negative", "both"),
         "known": not math.isnan(finding.estimate),
+        "ends": not math.isnan(finding.low) and not math.isnan(finding.high),
         "mark": place(scale * finding.estimate),
         "low": place(scale * finding.low),
         "high": place(scale * finding.high),

@@ -44,8 +44,8 @@ class Form:
 
 
 FORMS = (
-    Form("wide", width=1000, half=394, centre=412, row=26, narrow=False),
-    Form("middle", width=800, half=308, centre=326, row=26, narrow=False),
+    Form("wide", width=1000, half=390, centre=408, row=26, narrow=False),
+    Form("middle", width=800, half=304, centre=322, row=26, narrow=False),
     Form("narrow", width=350, half=112, centre=130, row=22, narrow=True),
 )
 #: From the middle to where each half begins: the layer's number stands between them.

@@ -63,15 +63,20 @@ def telling_examples(run: Run, contrast: Contrast, labels: Mapping[str, str]) ->
         Telling(
             kind=kind,
             example=example,
-            difference=f"{scale * differences[example]:+.3g} {unit}".replace("-", "−"),
+            difference=f"{amount(scale * differences[example], '+')} {unit}",
             values=tuple(
-                (labels.get(cell, cell), f"{scale * values.loc[example, cell]:.3g}") for cell in pair
+                (labels.get(cell, cell), amount(scale * values.loc[example, cell])) for cell in pair
             ),
             texts=texts.get(example, ()),
             tokens=_tokens(stored[example], pair, labels) if example in stored else (),
         )
         for kind, example in chosen.items()
     )
+
+
+def amount(value: float, sign: str = "") -> str:
+    """Three significant digits, and of what is nearly nothing four decimals; ``sign`` is *+* where a fall has one."""
+    return f"{value:{sign}{'.3g' if abs(value) >= 0.01 else '.4f'}}".replace("-", "−")
 
 
 def chosen_examples(differences: pd.Series) -> dict[str, str]:

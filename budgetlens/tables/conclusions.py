@@ -183,7 +183,7 @@ def _outcome(declared: Conclusion, told: Sequence[Told]) -> str:
     kinds = {each.finding.effect: each.finding.kind for each in told[1:]}
     said = [own.said.get(kinds.get(own.effect, ""), "") for own in declared.evidence[1:]]
     behind = ", ".join(filter(None, said)) if kind in ("positive", "negative") else ""
-    return f"{clause}: {behind}" if clause and behind else clause
+    return f"{clause} ({behind})" if clause and behind else clause
 
 
 def _finding(run: Run, evidence: Evidence, frames: Mapping[str, pd.DataFrame]) -> Finding | None:
