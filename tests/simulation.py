@@ -229,8 +229,13 @@ def families(folder: Path, n: int, count: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def fitted(every: Sequence[Population], n: int, slope: float, count: int, seed: int) -> float:
-    """The critical value at one number of units under which the worst population errs in 5.5 % of samples."""
+def fitted(
+    every: Sequence[Population], n: int, slope: float, count: int, seed: int, *, own: float = 0.0
+) -> float:
+    """The critical value at one number of units under which the worst population errs in 5.5 % of samples.
+
+    ``slope`` and ``own`` are what is added per unit of asymmetry against and with the claim.
+    """
     drawn = [samples(each.difference - each.difference.mean(), n, count, seed) for each in every]
     student = float(stats.t.ppf(0.975, n - 1))
 
@@ -238,8 +243,11 @@ def fitted(every: Sequence[Population], n: int, slope: float, count: int, seed: 
         errors = []
         for means in drawn:
             t = np.nan_to_num(means.estimate / means.error)
-            above = np.maximum(student, critical + slope * np.maximum(means.asymmetry, 0))
-            below = np.maximum(student, critical + slope * np.maximum(-means.asymmetry, 0))
+            skewed = means.asymmetry
+            above, below = (
+                np.maximum(student, critical + slope * np.maximum(a, 0) + own * np.minimum(a, 0))
+                for a in (skewed, -skewed)
+            )
             errors.append(((t < -above) | (t > below)).mean())
         return max(errors)
 

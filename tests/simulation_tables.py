@@ -8,15 +8,8 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from budgetlens.runs.run import Run
-from budgetlens.statistics.bands import MAPPED_FROM, head_map, share_differences
-from budgetlens.statistics.budget_arrays import BudgetArray
-from budgetlens.statistics.contrasts import Contrast, comparison
-from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.locations import TRIMMED_FROM, locations
-from budgetlens.statistics.quantities import Quantity
-from budgetlens.statistics.tails import PER_ASYMMETRY, UNITS
-from budgetlens.tables.probes import headline_shares
+from budgetlens.statistics.tails import PER_ASYMMETRY, PER_OWN_ASYMMETRY_BETWEEN, UNITS
 from tests import simulation_bounded
 from tests.simulation import (
     SIZES,
@@ -32,13 +25,11 @@ from tests.simulation import (
     summary,
     table,
 )
+from tests.simulation_shares import SHARE_SAMPLES, layers_alone, shares_of, table_of_shares, worst_of_shares
 
 #: Samples of what is slow: documents, families, maps of heads and bands.
 SLOW_SAMPLES = 2_000
-#: Heads and layers are many, and sign flips are drawn for each sample.
-SHARE_SAMPLES = 200
 DOCUMENTS = 40
-SHARE = Quantity("share", "share", "fraction", smallest_difference=0.01, part_of_whole=True)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -71,10 +62,11 @@ def run(options: argparse.Namespace) -> None:
             pd.concat([families(options.populations, n, SLOW_SAMPLES, seed) for n in SIZES]),
         )
     if options.heads:
-        _show(
-            "Shares: null maps with a discovery, null bands with a direction, coverage of bands",
-            heads(options.heads, seed),
-        )
+        own = list(shares_of(options.heads))
+        rows = table_of_shares(own, SHARE_SAMPLES, seed)
+        _show("Shares: null maps with a discovery, null bands with a direction, coverage of bands", rows)
+        _show(f"The worst contrast (Monte-Carlo error of 6 %: 0.5, {SHARE_SAMPLES} samples)", worst_of_shares(rows))
+        _show("Every layer and role by itself, the worst", layers_alone(own, SHARE_SAMPLES, seed))
 
 
 def _paired(one: Population, other: Population) -> bool:
@@ -85,10 +77,13 @@ def _paired(one: Population, other: Population) -> bool:
 def _print_fit(every: list[Population], options: argparse.Namespace) -> None:
     """Critical values of differences from the baseline and, of a folder, of those between conditions and of crossings."""
     others = list(interactions(options.populations)) if options.populations else []
-    for units, slope in zip(UNITS, PER_ASYMMETRY, strict=True):
+    for units, slope, own in zip(UNITS, PER_ASYMMETRY, PER_OWN_ASYMMETRY_BETWEEN, strict=True):
         found = fitted(every, units, slope, options.samples, options.seed)
-        own = f"; between {fitted(others, units, slope, options.samples, options.seed):.2f}" if others else ""
-        print(f"{units:>6} units: {found:.2f}{own}, + {slope} × asymmetry")
+        told = f"{units:>6} units: {found:.2f}, + {slope} × asymmetry"
+        if others:
+            between = fitted(others, units, slope, options.samples, options.seed, own=own)
+            told += f"; between {between:.2f}, - {own} × asymmetry on the side of the claim"
+        print(told)
 
 
 def _of_documents(population: Population, seed: int) -> dict[str, object]:
@@ -117,71 +112,6 @@ def _locations(every: list[Population], seed: int) -> list[dict[str, object]]:
 
 def _coverage(low: np.ndarray, high: np.ndarray, truth: float) -> float:
     return 100 * float(((low <= truth) & (high >= truth)).mean())
-
-
-def heads(path: str, seed: int) -> pd.DataFrame:
-    """Resampled, centred shares of the headline contrasts of a run: false discoveries and bands that miss."""
-    run_ = Run.open(path)
-    arrays = run_.observed("budgets")
-    rows = []
-    for array, contrast in itertools.product(arrays, headline_shares(run_.plan)):
-        centred = _centred(array, contrast)
-        for n in SIZES:
-            rows.append({"n": n, "contrast": contrast.name, **_shares(centred, n, seed)})
-    found = pd.DataFrame(rows).drop(columns="contrast").groupby("n").agg(["median", "max", "min"])
-    found.columns = [f"{name} {part}" for name, part in found.columns]
-    return found.reset_index()
-
-
-def _centred(array: BudgetArray, contrast: Contrast) -> BudgetArray:
-    """The contrast of every head as one cell, centred on 0, beside a cell of zeros."""
-    value = sum(weight * array.values[array.cells.index(cell)] for cell, weight in contrast.weights.items())
-    value = value - np.nanmean(value, axis=0)
-    # What is rounding alone stays what it is: nothing is tested there.
-    return BudgetArray(
-        array.stack,
-        array.block,
-        ("a", "b"),
-        array.examples,
-        array.layers,
-        array.heads,
-        array.roles,
-        np.stack([value, np.zeros_like(value)]).astype(np.float32),
-    )
-
-
-def _shares(array: BudgetArray, n: int, seed: int) -> dict[str, float]:
-    generator = np.random.default_rng([seed, n, 4])
-    contrast = [comparison("a", "b", "f")]
-    inference = Inference(seed=seed, resamples=199, smallest_difference=0.01)
-    discovered, directed, covering = 0, [], []
-    for _ in range(SHARE_SAMPLES):
-        drawn = generator.integers(0, len(array.examples), n)
-        sample = BudgetArray(
-            array.stack,
-            array.block,
-            array.cells,
-            tuple(range(n)),
-            array.layers,
-            array.heads,
-            array.roles,
-            array.values[:, drawn],
-        )
-        if n >= MAPPED_FROM:
-            discovered += bool(head_map([sample], contrast)["discovered"].any())
-        bands = share_differences([sample], contrast, inference, SHARE)
-        banded = bands[bands["band_low"].notna()]
-        by_role = banded.assign(
-            out=(banded["band_low"] > 0) | (banded["band_high"] < 0),
-            found=banded["kind"].isin(("positive", "negative")),
-        ).groupby("role")
-        directed.append(by_role["found"].any())
-        covering.append(~by_role["out"].any())
-    return {
-        "discovery": 100 * discovered / SHARE_SAMPLES if n >= MAPPED_FROM else np.nan,
-        "direction in a role": 100 * float(pd.DataFrame(directed).mean().max()),
-        "coverage of bands": 100 * float(pd.DataFrame(covering).mean().min()),
-    }
 
 
 def _show(title: str, frame: pd.DataFrame) -> None:

@@ -20,7 +20,7 @@ from budgetlens.statistics.inference import Inference
 from budgetlens.statistics.paired import one_sample_effects
 from budgetlens.statistics.permutations import max_statistic
 from budgetlens.statistics.quantities import Quantity
-from budgetlens.statistics.tails import length_factor
+from budgetlens.statistics.tails import factor_of_many, length_factor
 
 SHARE = Quantity(
     "share", "attention share", "fraction of attention", smallest_difference=0.01, part_of_whole=True
@@ -290,8 +290,9 @@ def test_head_map_equals_scipy_and_statsmodels():
         layer, head, role = LAYERS.index(row.layer), HEADS.index(row.head), ROLES.index(row.role)
         own = (array.values[0] - array.values[1])[:, layer, head, role].astype(np.float64)
         assert row.mean == pytest.approx(own.mean(), abs=1e-7)
-        below, above = factors(own[:, None])
-        statistic = abs(stats.ttest_1samp(own, 0).statistic) / (below if own.mean() > 0 else above)[0]
+        against = (-1 if own.mean() > 0 else 1) * stats.skew(own) / math.sqrt(len(own))
+        factor = factor_of_many(np.array([against]), len(own))[0]
+        statistic = abs(stats.ttest_1samp(own, 0).statistic) / factor
         assert row.p == pytest.approx(2 * stats.t.sf(statistic, len(own) - 1), rel=1e-4)
     assert table["q"].to_numpy() == pytest.approx(multipletests(table["p"], method="fdr_bh")[1])
     found = table[table["discovered"]]

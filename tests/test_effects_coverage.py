@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from budgetlens.statistics.adjustment import false_discovery_q
 from budgetlens.statistics.contrasts import Contrast, comparison
 from budgetlens.statistics.decisions import of_student
 from budgetlens.statistics.effects import effects_table
@@ -25,8 +26,13 @@ from budgetlens.statistics.strata import _permuted_p
 from budgetlens.statistics.tails import (
     CRITICAL,
     CRITICAL_BETWEEN,
+    CRITICAL_OF_MANY,
     PER_ASYMMETRY,
+    PER_ASYMMETRY_OF_MANY,
+    PER_OWN_ASYMMETRY_BETWEEN,
     UNITS,
+    UNITS_OF_MANY,
+    factor_of_many,
     length_factor,
     tailed,
     unit_sums,
@@ -43,6 +49,7 @@ from tests.simulation import (
     summary,
     table,
 )
+from tests.simulation_shares import own_shares, table_of_shares, worst_of_shares
 
 RARE = 0.0556
 
@@ -79,9 +86,12 @@ def test_the_factor_is_the_fitted_value_over_student_s():
         assert found == pytest.approx(np.maximum(1, expected))
     halfway = length_factor(np.array([0.0]), 32)[0] * stats.t.ppf(0.975, 31)
     assert 2.92 < halfway < 3.95
-    for units, critical, slope in zip(UNITS, CRITICAL_BETWEEN, PER_ASYMMETRY, strict=True):
-        found = length_factor(np.array([0.0, 0.3]), units, np.array([True, True]))
-        expected = np.array([critical, critical + 0.3 * slope]) / stats.t.ppf(0.975, units - 1)
+    own_slopes = zip(UNITS, CRITICAL_BETWEEN, PER_ASYMMETRY, PER_OWN_ASYMMETRY_BETWEEN, strict=True)
+    for units, critical, slope, own in own_slopes:
+        found = length_factor(np.array([-0.2, 0.0, 0.3]), units, np.ones(3, dtype=bool))
+        expected = np.array([critical - 0.2 * own, critical, critical + 0.3 * slope]) / stats.t.ppf(
+            0.975, units - 1
+        )
         assert found == pytest.approx(np.maximum(1, expected))
     assert (np.array(CRITICAL_BETWEEN) >= CRITICAL).all()
     assert (length_factor(np.zeros(3), np.array([6_000, 10**9, 10**6])) == 1).all()
@@ -120,6 +130,44 @@ def test_promises_are_kept_of_differences_between_treatments_which_have_values_o
     assert rows["coverage"].iloc[:3].min() > 93
     # By the values of differences from a baseline they would err.
     assert max(errs[3:]) > 6.5
+
+
+def test_no_head_is_discovered_in_more_than_6_percent_of_null_maps_and_bands_hold_every_layer():
+    own = own_shares()
+    rows = table_of_shares([own], 400, 1)
+    found = worst_of_shares(rows).set_index("n")
+    # Two Monte-Carlo errors of a share of 6 % in 400 samples are 2.4 %.
+    assert (found.loc[found["mapped"] == "yes", "discovery"] < 6 + 2.4).all()
+    assert found.index[found["mapped"] == "yes"].tolist() == [200, 500, 1_000]
+    assert (found["direction"] < 6 + 2.4).all()
+    assert (found["least coverage"] > 93).all()
+    assert found.loc[found["cautioned"] == "no", "most coverage"].max() < 98 + 1
+    # With the values of single differences maps would err twice as often at 500 examples.
+    generator = np.random.default_rng(6)
+    drawn = [own.heads[generator.integers(0, 200, 500)] for _ in range(400)]
+    q = [false_discovery_q(tailed(sample.mean(axis=0), sample).p_difference) for sample in drawn]
+    assert np.mean([(each <= 0.05).any() for each in q]) > 0.10
+
+
+def test_the_factor_of_many_is_the_longer_of_its_own_and_a_single_tests():
+    for units, critical in zip(UNITS_OF_MANY, CRITICAL_OF_MANY, strict=True):
+        student = stats.t.ppf(0.975, units - 1)
+        own = np.array([critical, critical, critical + 0.3 * PER_ASYMMETRY_OF_MANY]) / student
+        asymmetry = np.array([-0.3, 0.0, 0.3])
+        expected = np.maximum(own, length_factor(asymmetry, units))
+        assert factor_of_many(asymmetry, units) == pytest.approx(np.maximum(1, expected))
+    few = np.array([0.0, 0.3])
+    assert factor_of_many(few, 20) == pytest.approx(length_factor(few, 20))
+    values = np.random.default_rng(8).exponential(1, (300, 2)) * [1, -1] - [1.2, 0.8]
+    means = tailed(values.mean(axis=0), values)
+    t = values.mean(axis=0) / stats.sem(values)
+    # Both claims are negative; the first column has its tail against it, the second with it.
+    factors = [
+        factor_of_many(np.array([stats.skew(column) / np.sqrt(300)]), 300)[0]
+        for column in values.T
+    ]
+    expected = [2 * stats.t.sf(abs(each) / factor, 299) for each, factor in zip(t, factors, strict=True)]
+    assert means.p_of_many == pytest.approx(expected)
 
 
 def test_what_is_no_difference_from_doing_nothing():

@@ -28,7 +28,7 @@ HIDDEN = "prefix+separator"
 
 #: As many units as need a caution, and as many as need none.
 COUNTS = pytest.mark.parametrize(("n", "expected"), [(499, TAILS), (500, "")])
-#: The same of ratios, whose intervals are those of differences between two effects.
+#: The same of ratios, whose intervals are those of differences between two effects, and of bands over layers.
 OF_RATIOS = pytest.mark.parametrize(("n", "expected"), [(999, TAILS), (1_000, "")])
 
 
@@ -166,7 +166,7 @@ def shares(n: int) -> BudgetArray:
     return budget
 
 
-@COUNTS
+@OF_RATIOS
 def test_bands_are_cautioned_where_there_are_any(n, expected) -> None:
     table = share_differences(shares(n), [comparison("bare", "treated", "f")], FEW, SHARE)
     assert table.columns[-2:].tolist() == ["caution", "reason"]

@@ -156,8 +156,9 @@ def head_map(budgets: Budgets, contrasts: Sequence[Contrast]) -> pd.DataFrame:
     """Contrasts of shares for every layer and head, with the false discovery rate controlled.
 
     A role that is exactly 0 in every cell of a contrast has no row of it.
-    p is of the mean over examples, made for long tails: with thousands of heads, a permutation p cannot get small
-    enough for the correction. q is Benjamini and Hochberg's (1995), over all layers, heads and roles of a contrast.
+    p is of the mean over examples, made for long tails as far out as the smallest of many p lie: with thousands of heads,
+    a permutation p cannot get small enough for the correction. q is Benjamini and Hochberg's (1995), over all layers, heads
+    and roles of a contrast.
     Under `MAPPED_FROM` examples no head is discovered, whatever its q.
 
     Args:
@@ -286,7 +287,8 @@ def _banded(
         role_of = np.tile(np.arange(chosen.size), layers)[usable]
         tested = max_statistic(flat[:, usable], role_of, inference)
         cautions = np.full(usable.size, "", dtype=object)
-        cautions[usable] = joined(*coverage_cautions(n))
+        # As of what is longest: a band of layers that move together covers more than its nominal part.
+        cautions[usable] = joined(*coverage_cautions(n, between=True))
         cube["caution"][:, chosen] = cautions.reshape(layers, chosen.size)
         for name, column in tested.items():
             block = np.full(usable.size, NAN)
@@ -317,7 +319,7 @@ def _tested(values: NDArray[np.float32], scale: NDArray[np.float32]) -> dict[str
             varies = _varies(seen, scale[chosen])
             found["mean"][chosen] = means.estimate
             found["standard_error"][chosen] = np.where(varies, means.error, NAN)
-            found["p"][chosen] = np.where(varies, means.p_difference, NAN)
+            found["p"][chosen] = np.where(varies, means.p_of_many, NAN)
             found["caution"][chosen] = np.where(varies, joined(*coverage_cautions(n)), "")
             found["reason"][chosen] = np.where(varies, _partly(n, examples), CONSTANT)
     return found

@@ -39,7 +39,8 @@ JOINT = "; "
 
 #: Independent units from which on an interval has about the length that it needs, whatever the tails.
 CAUTIOUS_BELOW = 500
-#: The same for what is no difference from doing nothing, whose intervals are longer.
+#: The same for what is no difference from doing nothing, whose intervals are longer, and for bands over layers, which then
+#: cover more than 98 %.
 CAUTIOUS_BETWEEN = 1_000
 #: Independent units from which on Student's t, which knows no tails, errs in 6 % of samples at most.
 STUDENT_FROM = 5_000
@@ -168,7 +169,8 @@ def coverage_cautions(units: int, *, between: bool = False) -> tuple[str, ...]:
 
     By the number of units alone: a sample that lacks the tail of its population looks harmless. The interval covers
     94 % and more with any of the real tails, and more than 98 % with lighter ones (``python -m tests.simulation``).
-    ``between`` is of what is no difference from doing nothing (:data:`budgetlens.statistics.tails.CRITICAL_BETWEEN`).
+    ``between`` is of what is no difference from doing nothing (:data:`budgetlens.statistics.tails.CRITICAL_BETWEEN`),
+    and of bands.
     """
     return (TAILS,) if units < (CAUTIOUS_BETWEEN if between else CAUTIOUS_BELOW) else ()
 

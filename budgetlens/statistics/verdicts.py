@@ -94,8 +94,8 @@ CAUTIONS = {
 """The words of the codes of cautions."""
 
 CAUTION_RULE = (
-    "caution tails: fewer than 500 independent examples, or than 1,000 for differences between treatments, interactions and "
-    "slopes; intervals and p are made for the tails of real differences of "
+    "caution tails: fewer than 500 independent examples, or than 1,000 for differences between treatments, interactions, "
+    "slopes and bands over layers; intervals and p are made for the tails of real differences of "
     "NLL, of which resampled ones with a mean of 0 were found in 6 % of samples at most, at any number of examples"
 )
 
