@@ -33,9 +33,10 @@ def wide_examples(
     rows = rows[rows["cell"].isin(order)]
     wide = rows.pivot(index="example", columns="cell", values=value).reindex(order_of_examples)[order]
     first = rows.drop_duplicates("example").set_index("example")
+    texts = {column: first[column].tolist() for column in text}
     hovers = {
-        example: "".join(f"<br><i>{escaped(column)}:</i> {wrapped(record[column])}" for column in text)
-        for example, record in zip(first.index, first[list(text)].to_dict("records"), strict=True)
+        example: "".join(f"<br><i>{escaped(column)}:</i> {wrapped(texts[column][place])}" for column in text)
+        for place, example in enumerate(first.index)
     }
     return wide, pd.Series([hovers.get(example, "") for example in wide.index], index=wide.index), labels
 

@@ -1,8 +1,8 @@
 """The fast tests with the oldest and the newest packages that setup.cfg admits: ``python -m tests.compat``.
 
 Each end and each Python that is here gets a fresh environment. Where the registry has no CPU build of torch for a Python,
-and so only one with gigabytes of CUDA behind it, the end is tried with the nearest version that has one, or not at all;
-which ends were tried, and with what, is told at the end.
+and so only one with gigabytes of CUDA behind it, the end is tried with the nearest version that has one, or not at all but
+with ``--cuda``; which ends were tried, and with what, is told at the end.
 """
 
 from __future__ import annotations
@@ -102,9 +102,18 @@ def brings_cuda(python: str, torch: str) -> bool | None:
     return any(_CUDA.match(each["metadata"]["name"].lower()) for each in found)
 
 
-def tried(python: str, end: End, folder: Path, tests: Sequence[str]) -> Tried:
+def starts(python: str) -> bool:
+    """Whether a Python is here: a version manager has commands of that name for those that it lacks too."""
+    return (
+        shutil.which(python) is not None
+        and subprocess.run([python, "-V"], capture_output=True).returncode == 0
+    )
+
+
+def tried(python: str, end: End, folder: Path, tests: Sequence[str], *, cuda: bool) -> Tried:
     """Install an end into a fresh environment and run the tests there."""
-    torch = next((torch for torch in end.torch if brings_cuda(python, torch) is False), None)
+    wanted = (False, True) if cuda else (False,)
+    torch = next((torch for torch in end.torch if brings_cuda(python, torch) in wanted), None)
     if torch is None:
         return Tried(
             python, end.name, f"not tried: no CPU build of {' or '.join(end.torch)} is offered", None
@@ -135,13 +144,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pythons", nargs="+", default=[name for name in PYTHONS if shutil.which(name)])
+    parser.add_argument("--pythons", nargs="+", default=[name for name in PYTHONS if starts(name)])
+    parser.add_argument(
+        "--cuda", action="store_true", help="take a torch that brings gigabytes of CUDA as well"
+    )
     parser.add_argument(
         "--tests", nargs="*", default=["tests"], help="what pytest runs (default: all fast tests)"
     )
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="compat-") as folder:
-        found = [tried(python, end, Path(folder), given.tests) for python in given.pythons for end in ends()]
+        found = [
+            tried(python, end, Path(folder), given.tests, cuda=given.cuda)
+            for python in given.pythons
+            for end in ends()
+        ]
     for one in found:
         verdict = {True: "passed", False: "FAILED", None: "-"}[one.passed]
         print(f"{one.python:<12} {one.end:<7} {verdict:<7} {one.words}")

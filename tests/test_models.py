@@ -16,6 +16,7 @@ import torch
 import transformers
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 
 from budgetlens.model import contract
 from budgetlens.model.attention import RowAttention, Site
@@ -194,6 +195,22 @@ def test_attention_that_is_not_exact_is_refused(tmp_path: Path) -> None:
     ):
         load_model(str(tmp_path), attention="sdpa")
     assert load_model(str(tmp_path), check=False).attention_implementation == "eager"
+
+
+def test_a_decoder_that_does_not_say_that_it_is_causal_is_so_all_the_same() -> None:
+    """UMT5 before transformers 5.18: under SDPA nothing hides what is later, and a likelihood knows the answer."""
+    ids = torch.tensor([[7, 9, 11, 5, 1]])
+
+    def logits(model: PreTrainedModel) -> torch.Tensor:
+        with torch.inference_mode():
+            return model(input_ids=ids, decoder_input_ids=ids).logits
+
+    right, wrong = tiny_models.build("umt5"), tiny_models.build("umt5")
+    for block in wrong.decoder.block:
+        block.layer[0].SelfAttention.is_causal = False
+    assert not torch.equal(logits(wrong), logits(right))
+    prepare_model(wrong, tiny_models.tokenizer(), name="umt5", identity="tiny")
+    assert torch.equal(logits(wrong), logits(right))
 
 
 # Families.

@@ -135,7 +135,12 @@ def _of_answers(run: Run, other: Run, name: str, declared: Declaration, cells: S
         sides.append(wide[list(cells)].add_prefix(prefix))
     wide = pd.concat(sides, axis=1, join="inner")
     _require_examples(run, other, len(wide))
-    long = wide.rename_axis(index="example", columns="cell").stack().rename(quantity.name).reset_index()
+    long = (
+        wide.rename_axis(index="example", columns="cell")
+        .stack(future_stack=True)
+        .rename(quantity.name)
+        .reset_index()
+    )
     inference = run.inference.of(quantity)
     found = effects_table(long, _contrasts(cells, name), inference, quantity=quantity, missing="drop")
     means = wide.mean()

@@ -294,7 +294,12 @@ def subset_effects(
     tested = declared.tested
     assert tested is not None  # it is among the tested ones
     own = data.wide(probe)[chosen]
-    long = own.rename_axis(index="example", columns="cell").stack().rename(tested.name).reset_index()
+    long = (
+        own.rename_axis(index="example", columns="cell")
+        .stack(future_stack=True)
+        .rename(tested.name)
+        .reset_index()
+    )
     if declared.by_token:
         long["answer_tokens"] = long["example"].map(data.answer_tokens)
     contrasts = [c for c in data.plan.contrasts if set(c.weights) <= set(data.cells)]

@@ -232,6 +232,10 @@ def build(family: str, seed: int = 0, attention: str | None = None) -> PreTraine
     if family == "t5-gated":
         # The library ties the head when it builds from a configuration; published weights are not tied.
         model.lm_head.weight = torch.nn.Parameter(torch.empty(VOCABULARY, HIDDEN))
+    if family == "umt5":
+        # The library says so from 5.18 on; before, the decoder saw later positions under SDPA.
+        for block in model.decoder.block:
+            block.layer[0].SelfAttention.is_causal = True
     _set_weights(model, family, torch.Generator().manual_seed(seed))
     return model.to(torch.float32).eval()
 
