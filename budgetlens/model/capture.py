@@ -124,7 +124,7 @@ def decode(
 
     Nothing is observed. Where gradients are on and the states ask for one, the logits carry it.
     """
-    return _decode(model, batch, states, Probing(), ())[0]
+    return run_decoder(model, batch, states, Probing(), ())[0]
 
 
 def _require_matches(model: LoadedModel, batch: Batch, edits: Sequence[Edit]) -> None:

@@ -9,7 +9,8 @@ it, which alone are too short under 500 units).
 
 The factors are fitted to real differences, resampled with a true mean of 0: of no population may more than 5.5 % of
 samples have an interval without 0, at any number of units. Differences from doing nothing have values of their own, and
-differences between treatments, or of differences, longer ones; maps of heads, where the smallest p of many decide, the longest.
+differences between treatments, or of differences, longer ones; maps of heads, where the smallest p of many decide, the
+longest.
 ``python -m tests.simulation`` shows what they keep, and ``--fit`` fits them again.
 """
 
@@ -39,7 +40,8 @@ CRITICAL_BETWEEN = (17.1, 10.9, 9.8, 7.7, 6.2, 5.3, 3.95, 3.15, 3.05, 3.45, 3.12
 PER_OWN_ASYMMETRY_BETWEEN = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1.0, 1.0, 0.5, 0.3, 0, 0)
 
 #: Where the smallest p of many is looked at, as in a map of heads, what decides lies further out than level .05, where the
-#: expansions grow with t²: numbers of units and critical values that were fitted for it, and what is added per unit of asymmetry.
+#: expansions grow with t²: numbers of units and critical values that were fitted for it, and what is added per unit of
+#: asymmetry.
 UNITS_OF_MANY = (200, 300, 500, 700, 1_000, 2_000, 5_000)
 CRITICAL_OF_MANY = (3.4, 3.3, 3.15, 2.65, 2.15, 2.05, 1.95)
 PER_ASYMMETRY_OF_MANY = 3.0
