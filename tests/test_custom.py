@@ -219,7 +219,8 @@ def refused(change: dict[str, Any], told: str) -> Any:
         refused({"n": True}, "n: expected a whole number of at least 1, got bool True"),
         refused({"seed": -1}, "seed: expected a whole number of at least 0"),
         refused(
-            {"rows": "predictin"}, r"rows: expected one of predicting, holding, got 'predictin'. Did you mean"
+            {"rows": "predictin"},
+            r"rows: expected one of predicting, holding, generated, got 'predictin'. Did you mean",
         ),
         refused(
             {"correction": "holmes"},

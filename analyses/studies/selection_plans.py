@@ -9,6 +9,7 @@ from analyses.studies.encoder_by_prompt import BOS_VISIBLE
 from budgetlens.design.design import Cell, Design, Factor
 from budgetlens.design.effects import Effect, effect
 from budgetlens.design.plan import Plan
+from budgetlens.model.keeping import MODEL_SCORES
 from budgetlens.statistics.contrasts import Contrast
 
 NONE = "none"
@@ -134,8 +135,8 @@ def effects() -> tuple[Effect, ...]:
 
 
 def headline() -> tuple[Effect, ...]:
-    """What is told first, of the served place: every score over random, what random costs, and conditioning."""
-    over = [SERVED.over_random(score, TOLD) for score in SERVED.scores if score is not RANDOM]
+    """What is told first, of the served place: what the model chooses over random, what parts cost, and conditioning."""
+    over = [SERVED.over_random(score, TOLD) for score in SCORES if score.start in MODEL_SCORES]
     costs = [SERVED.cost(score, TOLD) for score in (RANDOM, ATTENTION, ORACLE)]
     return (*over, *costs, conditioning(), spared(ATTENTION))
 
