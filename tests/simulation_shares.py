@@ -2,8 +2,8 @@
 
 ``python -m tests.simulation --heads RUN`` prints the tables for every contrast of a finished run, centred head by head, so
 that nothing is there to be found; whole examples are drawn, which keeps what heads and layers have in common. The project
-holds one such contrast (``tests/populations/shares.npz``, of exp08 on the built-in model, 200 examples), of all the one whose
-maps err most.
+holds one such contrast (``tests/populations/shares.npz``, of exp08 on the built-in model, 200 examples), of all the one
+whose maps err most.
 """
 
 from __future__ import annotations
