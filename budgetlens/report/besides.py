@@ -37,8 +37,8 @@ def besides_of(run: Run, frames: Mapping[str, pd.DataFrame], words: Mapping[str,
 def together(found: Sequence[Finding], words: Mapping[str, str]) -> str:
     """How many of several effects have which verdict, those with a direction first, and the largest of these."""
     by_verdict: dict[str, list[Finding]] = {}
-    for own in sorted(found, key=lambda one: COLOURS.index(colour(one))):
-        by_verdict.setdefault(short_verdict(own), []).append(own)
+    for one in sorted(found, key=lambda one: COLOURS.index(colour(one))):
+        by_verdict.setdefault(short_verdict(one), []).append(one)
     parts = []
     for verdict, own in by_verdict.items():
         most = max(own, key=lambda one: abs(one.estimate))

@@ -99,7 +99,7 @@ def _all_effects(
 
 def _tested(run: Run) -> dict[str, Quantity]:
     """What each table of effects on answers is of, by its name."""
-    found = {}
+    found: dict[str, Quantity] = {}
     for name, declared in run.declarations.items():
         if not declared.axis:
             found |= declared.effects_of(name)
