@@ -16,6 +16,9 @@ import pandas as pd
 # Control characters, and those that turn the direction of the text after them.
 UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
+#: What could be the name of a cell within a text, and a level with its factor.
+IDS = re.compile(r"[\w-]+=[^\s,;()]+")
+PAIRS = re.compile(r"[\w-]+=[^\s,;()|]+")
 HOVER_WIDTH = 80
 HOVER_CHARACTERS = 600
 
@@ -35,15 +38,18 @@ def reading(words: Mapping[str, str]) -> Iterator[None]:
 
 
 def readable(text: str) -> str:
-    """The words for an id, for one behind the name of what it is of (`contrast: …`), and for each of a sum of ids, as
-    either side of an interaction is; any other text as it is.
+    """The words for an id, for one behind the name of what it is of (`contrast: …`), and for ids of cells and levels within
+    a text, as either side of an interaction has them; any other text as it is.
     """
     words = _words.get()
     kind, colon, rest = text.partition(": ")
-    parts = text.split(" + ")
-    if len(parts) > 1 and all(part in words for part in parts):
-        return " + ".join(words[part] for part in parts)
-    return words.get(text) or (f"{kind}: {words[rest]}" if colon and rest in words else text)
+    told = words.get(text) or (f"{kind}: {words[rest]}" if colon and rest in words else "")
+    if told or not words or not IDS.search(text):
+        return told or text
+    # Made of ids, as either side of a difference of several cells is.
+    found = IDS.sub(lambda own: words.get(own.group(), own.group()), text)
+    found = PAIRS.sub(lambda own: words.get(own.group(), own.group()), found)
+    return re.sub(r"(?<=\w)\|(?=\w)| \| ", " · ", re.sub(r"\b(0\.\d\d)\d+ ×", r"\1 ×", found))
 
 
 def level_words(factor: str, level: str) -> str:

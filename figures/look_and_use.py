@@ -116,7 +116,7 @@ def look_traces(
                 x=own["mean"].to_numpy(),
                 y=np.arange(len(roles)) + offset,
                 customdata=own[["low", "high", "n"]].to_numpy(),
-                text=list(roles),
+                text=[escaped(role) for role in roles],
                 error_x=_interval(own, style.colour),
                 mode="markers",
                 marker={"color": style.colour, "symbol": style.symbol, "size": 8},
@@ -139,7 +139,7 @@ def cost_trace(part: pd.DataFrame, roles: Sequence[str], cell: str, dark: bool) 
         orientation="h",
         width=0.6,
         customdata=own[["low", "high", "n"]].to_numpy(),
-        text=list(roles),
+        text=[escaped(role) for role in roles],
         textposition="none",
         error_x=_interval(own, theme.page(dark).ink),
         marker={"color": [theme.ROLE_COLOURS[role] for role in roles], "line": {"width": 0}},
@@ -191,7 +191,7 @@ def _axes(
         figure.update_yaxes(
             range=[len(roles) - 0.5, -0.5],
             tickvals=list(range(len(roles))),
-            ticktext=list(roles),
+            ticktext=[escaped(role) for role in roles],
             row=row,
             col=column,
         )

@@ -53,8 +53,11 @@ def _of_one(run: Run) -> dict[str, str]:
     levels = {level: words for (_, level), words in told.items() if INTERNAL & set(level)}
     factors = {factor: factor.replace("_", " ") for factor, _ in told if "_" in factor}
     pairs = {f"{factor}={level}": words for (factor, level), words in told.items()}
+    paired = in_words(pairs)
+    families = {own.family: paired(own.family).replace(" | ", " · ") for own in compared}
+    families = {family: words for family, words in families.items() if words != family}
     roles = {role: label.short for role, label in ROLE_LABELS.items() if label.short != role}
-    return {**roles, **factors, **levels, **pairs, **_told_apart(contrasts), **aliases, **cells}
+    return {**roles, **factors, **levels, **pairs, **families, **_told_apart(contrasts), **aliases, **cells}
 
 
 def _told_apart(words: Mapping[str, tuple[str, Hashable]]) -> dict[str, str]:

@@ -99,12 +99,19 @@
   });
   reveal();
   const search = document.getElementById('search'), entries = [...document.querySelectorAll('.entry')];
+  // What an entry says: what lies in it packed is no text.
+  const said = new Map(), saying = entry => {
+    const copy = entry.cloneNode(true);
+    copy.querySelectorAll('script').forEach(script => script.remove());
+    return copy.textContent.toLowerCase();
+  };
   search.addEventListener('input', async () => {
     await holding(document);
+    if (!said.size) entries.forEach(entry => said.set(entry, saying(entry)));
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
     for (const entry of entries) {
-      const text = entry.textContent.toLowerCase(), held = words.every(word => text.includes(word));
+      const held = words.every(word => said.get(entry).includes(word));
       entry.hidden = !held;
       count += held;
     }
