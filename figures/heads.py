@@ -42,7 +42,7 @@ def head_map(
     Args:
         heads: columns stack, block, layer, head, role, n, mean (share, or difference of shares) and `cell` or
             `contrast`. Where there are the columns low and high, standard_error, q, they are on hover; heads
-            whose `discovered` is true are marked.
+            whose `discovered` is true are marked; where no head's `mapped` is, none could be.
         role: the keys' role.
         facet: "cell" (shares, from 0) or "contrast" (differences, around 0); by default the column that is
             there.
@@ -118,9 +118,9 @@ def head_map(
     if by == "contrast":
         subtitle.append("baseline − treatment")
     if "discovered" in rows.columns:
-        subtitle.append(
-            f"dots: discovered ({int(rows['discovered'].fillna(False).astype(bool).sum())} heads)"
-        )
+        found = int(rows["discovered"].fillna(False).astype(bool).sum())
+        few = "mapped" in rows.columns and not rows["mapped"].any()
+        subtitle.append("too few examples to discover a head" if few else f"dots: discovered ({found} heads)")
     return dressed(
         figure,
         title=escaped(title) if title else f"{what}, by layer and head",

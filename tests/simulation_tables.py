@@ -62,7 +62,10 @@ def run(options: argparse.Namespace) -> None:
         own = list(shares_of(options.heads))
         rows = table_of_shares(own, SHARE_SAMPLES, seed)
         _show("Shares: null maps with a discovery, null bands with a direction, coverage of bands", rows)
-        _show(f"The worst contrast (Monte-Carlo error of 6 %: 0.5, {SHARE_SAMPLES} samples)", worst_of_shares(rows))
+        _show(
+            f"The worst contrast (Monte-Carlo error of 6 %: 0.5, {SHARE_SAMPLES} samples)",
+            worst_of_shares(rows),
+        )
         _show("Every layer and role by itself, the worst", layers_alone(own, SHARE_SAMPLES, seed))
 
 

@@ -162,10 +162,7 @@ def test_the_factor_of_many_is_the_longer_of_its_own_and_a_single_tests():
     means = tailed(values.mean(axis=0), values)
     t = values.mean(axis=0) / stats.sem(values)
     # Both claims are negative; the first column has its tail against it, the second with it.
-    factors = [
-        factor_of_many(np.array([stats.skew(column) / np.sqrt(300)]), 300)[0]
-        for column in values.T
-    ]
+    factors = [factor_of_many(np.array([stats.skew(column) / np.sqrt(300)]), 300)[0] for column in values.T]
     expected = [2 * stats.t.sf(abs(each) / factor, 299) for each, factor in zip(t, factors, strict=True)]
     assert means.p_of_many == pytest.approx(expected)
 
