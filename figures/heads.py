@@ -42,7 +42,7 @@ def head_map(
     Args:
         heads: columns stack, block, layer, head, role, n, mean (share, or difference of shares) and `cell` or
             `contrast`. Where there are the columns low and high, standard_error, q, they are on hover; heads
-            whose `discovered` is true are marked.
+            whose `discovered` is true are marked; where no head's `mapped` is, none could be.
         role: the keys' role.
         facet: "cell" (shares, from 0) or "contrast" (differences, around 0); by default the column that is
             there.
@@ -123,7 +123,9 @@ def head_map(
         subtitle.append("baseline − treatment")
     if "discovered" in rows.columns:
         found = int(rows["discovered"].fillna(False).astype(bool).sum())
-        subtitle.append(f"dots: heads found to change ({found})" if found else "no head is found to change")
+        few = "mapped" in rows.columns and not rows["mapped"].any()
+        told = f"dots: heads found to change ({found})" if found else "no head is found to change"
+        subtitle.append("too few examples to find a head" if few else told)
     return dressed(
         figure,
         title=escaped(title) if title else f"{what}, by layer and head",

@@ -2,8 +2,8 @@
 
 ``python -m tests.simulation --heads RUN`` prints the tables for every contrast of a finished run, centred head by head, so
 that nothing is there to be found; whole examples are drawn, which keeps what heads and layers have in common. The project
-holds one such contrast (``tests/populations/shares.npz``, of exp08 on the built-in model, 200 examples), of all the one
-whose maps err most.
+holds one such contrast (``tests/populations/shares.npz``, of exp08 on the built-in model, 200 examples), the one whose maps
+err most.
 """
 
 from __future__ import annotations
@@ -132,8 +132,7 @@ def worst_of_shares(rows: pd.DataFrame) -> pd.DataFrame:
 def layers_alone(every: Iterable[Shares], count: int, seed: int) -> pd.DataFrame:
     """:func:`tests.simulation.rates` of every layer and role by itself, the worst by number of examples.
 
-    Equivalence is tested of single layers (then corrected over them); direction and coverage of one layer are stricter in a
-    band.
+    Equivalence is tested of single layers (then corrected over them); direction and coverage are stricter in a band.
     """
     rows = []
     for own in every:

@@ -303,6 +303,8 @@ def test_head_map_equals_scipy_and_statsmodels():
     fewer = head_map(budget(n=MAPPED_FROM - 1), [A_TO_B])
     assert (fewer["q"] <= 0.05).any()
     assert not fewer["discovered"].any()
+    assert table["mapped"].all()
+    assert not fewer["mapped"].any()
 
 
 def test_false_discoveries_stay_below_the_rate():

@@ -120,6 +120,14 @@ def test_head_map_marks_discovered_heads_and_leaves_gaps() -> None:
     assert "document, layer 1" in " ".join(texts(figure))
 
 
+@pytest.mark.parametrize(("mapped", "told"), [(False, "too few examples"), (True, "discovered (")])
+def test_head_map_says_where_no_head_can_be_discovered(mapped: bool, told: str) -> None:
+    table = tables.heads_table("contrast", 4, 3).assign(mapped=mapped)
+    subtitle = figures.head_map(table, "document").layout.title.subtitle.text
+    assert told in subtitle
+    assert ("dots" in subtitle) == mapped
+
+
 def test_head_map_asks_which_block() -> None:
     table = pd.concat(
         [tables.heads_table(layers=2, heads=2).assign(block=block) for block in ("self", "cross")]

@@ -21,9 +21,13 @@ __all__ = ["bench", "direction"]
 TOKENS = 6
 GREEDY = Decoding(tokens=TOKENS, plain=True)
 #: What makes of a row what depends on others, or reads the answer: refused, by these words.
-REFUSED = {"value_mean": "mean values", "keep": "rows that hold the right answer"}
+REFUSED = {
+    "value_mean": "mean values",
+    "keep": "rows that hold the right answer",
+    "remove": "rows that hold the right answer",
+}
 #: Levels that are, where an intervention has others that are not.
-ORACLES = {"keep": ("attention:30%:predicting@all/h0",)}
+ORACLES = {"keep": ("attention:30%:predicting@all/h0", "gradient:3"), "remove": ("gradient:2",)}
 #: Levels besides the samples: what moves positions and nothing else.
 FURTHER = {"prompt": ("position:5",)}
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
 from analyses.studies.sink_paths import Path
 from analyses.studies.sink_prediction import CROSS_ENTROPY, CROSS_TOTAL, SELF_TOTAL, SinkReadings
@@ -50,17 +49,19 @@ def shift_table(
         index = _index(chosen, heads=False)
         frames.append(_split_frame(chosen, path, points, index, inference))
     # Nothing is tested here.
-    return pd.concat(frames, ignore_index=True).assign(
-        caution=lambda table: table["caution"].map(of_intervals)
+    return (
+        pd.concat(frames, ignore_index=True)
+        .drop(columns="p_of_many")
+        .assign(caution=lambda table: table["caution"].map(of_intervals))
     )
 
 
 def head_table(readings: SinkReadings, paths: Sequence[Path], inference: Inference) -> pd.DataFrame:
     """As `shift_table`, for every layer and head, with the false discovery rate of each part controlled.
 
-    Further columns standard_error, p (one-sample t test over examples, cluster-robust where they share documents), q
-    (Benjamini and Hochberg 1995, over the layers, heads and roles of one part of one shift) and discovered (q of at
-    most .05); the caution is of this test as well.
+    Further columns standard_error, p (one-sample t test over examples, cluster-robust where they share documents, made
+    for the tails of many heads), q (Benjamini and Hochberg 1995, over the layers, heads and roles of one part of one
+    shift) and discovered (q of at most .05); the caution is of this test as well.
     """
     chosen = readings.only(SHARES)
     frames = []
@@ -70,11 +71,7 @@ def head_table(readings: SinkReadings, paths: Sequence[Path], inference: Inferen
         ]
         index = _index(chosen, heads=True)
         frame = _split_frame(chosen, path, points, index, inference)
-        mean, degrees = frame["mean_difference"], frame["clusters"] - 1
-        # The side of the interval towards 0 holds the length that tails need, and p needs the same.
-        side = np.where(mean > 0, mean - frame["low"], frame["high"] - mean)
-        reach = side / special.stdtrit(degrees, (1 + inference.confidence) / 2)
-        frame["p"] = 2 * special.stdtr(degrees, -np.abs(mean) / reach)
+        frame["p"] = frame.pop("p_of_many")
         frame["q"] = frame.groupby("part", sort=False)["p"].transform(
             lambda p: false_discovery_q(p.to_numpy())
         )
@@ -220,6 +217,7 @@ def _split_frame(
             low=means.low,
             high=means.high,
             standard_error=means.standard_error,
+            p_of_many=means.p_of_many,
             share=1.0 if whole else split.share[part],
             share_low=np.nan if whole else split.share_low[part],
             share_high=np.nan if whole else split.share_high[part],

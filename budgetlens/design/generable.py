@@ -48,8 +48,7 @@ def _require_cell(cell: Cell, example: Example, context: Context) -> None:
     again = cell.trials(other, replace(context, examples=examples))
     for place, (factor, level) in enumerate(cell.levels, start=1):
         named = f"{factor}={level} in the cell {cell.name}"
-        reads = _rewrites_answer(made[place]) or _ranks_by_answer(made[place])
-        if reads or _fed(made[place]) != _fed(again[place]):
+        if _fed(made[place]) != _fed(again[place]) or _rewrites_answer(made[place]):
             raise GenerationError(
                 f"{named} reads the right answer or rewrites it, and generation has none: leave the level out, or the "
                 "probes of generated answers"
@@ -61,11 +60,6 @@ def _require_cell(cell: Cell, example: Example, context: Context) -> None:
 
 def _rewrites_answer(trial: Trial) -> bool:
     return [one.text for one in trial.decoder if one.role == "answer"] != [trial.example.answer]
-
-
-def _ranks_by_answer(trial: Trial) -> bool:
-    """Whether positions are chosen by what the model says of them while it predicts the right answer."""
-    return trial.keep is not None and trial.keep.asks
 
 
 def _fed(trial: Trial) -> tuple[Any, ...]:

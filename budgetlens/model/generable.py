@@ -29,7 +29,7 @@ def require_unseen_answer(trial: Trial, named: str = "") -> None:
     ``named`` is what made the trial so, where that is known.
     """
     keep = trial.keep
-    if keep is not None and keep.asks_the_model and keep.readers.see_the_answer:
+    if keep is not None and keep.sees_the_answer:
         raise GenerationError(
             f"{named + ': ' if named else ''}{keep.level} goes by rows that hold the right answer, and generation has "
             "none: let the prompt's rows or the last of them choose, leave the level out, or the probes of generated answers"

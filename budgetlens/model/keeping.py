@@ -87,6 +87,11 @@ class Keep:
         """Whether the model is still to be asked while it predicts the right answer."""
         return self.score not in SCORES and self.places is None
 
+    @property
+    def sees_the_answer(self) -> bool:
+        """Whether the right answer has a part in what is chosen."""
+        return self.readers.see_the_answer if self.asks_the_model else self.score not in SCORES
+
     def hides(self, count: int) -> int:
         """How many positions are hidden of ``count``, once they are chosen."""
         number = self._number(count)

@@ -158,8 +158,7 @@ def head_map(budgets: Budgets, contrasts: Sequence[Contrast]) -> pd.DataFrame:
     A role that is exactly 0 in every cell of a contrast has no row of it.
     p is of the mean over examples, made for long tails as far out as the smallest of many p lie: with thousands of heads,
     a permutation p cannot get small enough for the correction. q is Benjamini and Hochberg's (1995), over all layers, heads
-    and roles of a contrast.
-    Under `MAPPED_FROM` examples no head is discovered, whatever its q.
+    and roles of a contrast. Under `MAPPED_FROM` examples no head is discovered, whatever its q.
 
     Args:
         budgets: as in `share_table`.
@@ -167,7 +166,8 @@ def head_map(budgets: Budgets, contrasts: Sequence[Contrast]) -> pd.DataFrame:
 
     Returns:
         Columns contrast, family, stack, block, layer, head, role, n, mean, standard_error, p, q,
-        discovered (q of at most `FALSE_DISCOVERIES`, and enough examples), caution (as that of a paired effect), reason.
+        mapped (enough examples for discoveries), discovered (q of at most `FALSE_DISCOVERIES`, and mapped), caution (as
+        that of a paired effect), reason.
     """
     frames = []
     for budget in as_arrays(budgets):
@@ -180,7 +180,8 @@ def head_map(budgets: Budgets, contrasts: Sequence[Contrast]) -> pd.DataFrame:
             table = _labelled(budget, found, heads=True, contrast=contrast.name, family=contrast.family)
             table = table[table["role"].isin(_roles_there(budget, extents, contrast))]
             table["q"] = false_discovery_q(table["p"].to_numpy())
-            table["discovered"] = (table["q"] <= FALSE_DISCOVERIES) & (table["n"] >= MAPPED_FROM)
+            table["mapped"] = table["n"] >= MAPPED_FROM
+            table["discovered"] = (table["q"] <= FALSE_DISCOVERIES) & table["mapped"]
             frames.append(table)
     return _notes_last(pd.concat(frames, ignore_index=True))
 

@@ -34,7 +34,8 @@ ONE_DOCUMENT = "one document: no interval"
 @dataclass(frozen=True)
 class ColumnMeans:
     """Per column: examples, independent units among them, mean, interval of the mean, its standard error
-    (cluster-robust where examples share documents), what to be cautious of, and why something is NaN.
+    (cluster-robust where examples share documents), p against 0 of columns of which the smallest are looked at, what to be
+    cautious of, and why something is NaN.
     """
 
     n: NDArray[np.int64]
@@ -43,6 +44,8 @@ class ColumnMeans:
     low: Floats
     high: Floats
     standard_error: Floats
+    p_of_many: Floats
+    """As of :attr:`budgetlens.statistics.tails.TailedMeans.p_of_many`."""
     caution: NDArray[np.object_]
     """As that of a paired effect: of the interval, and of a test of the mean."""
     reason: NDArray[np.object_]
@@ -159,6 +162,7 @@ class _Found:
     low: Floats
     high: Floats
     error: Floats
+    p_of_many: Floats
     still: NDArray[np.bool_]
     """Columns that are 0 but for rounding."""
     caution: str
@@ -175,6 +179,7 @@ def _found(steps: Floats, labels: NDArray | None, units: int, confidence: float)
         np.where(still, NAN, low),
         np.where(still, NAN, high),
         np.array([each.error for each in means]),
+        np.where(still, NAN, np.array([each.p_of_many for each in means])),
         still,
         joined(*coverage_cautions(units)),
     )
@@ -188,6 +193,7 @@ def _fill_means(blank: Sequence[ColumnMeans], found: _Found, chosen: NDArray[np.
             part[number] for part in (found.mean, found.low, found.high)
         )
         means.standard_error[chosen] = np.where(still, NAN, found.error[number])
+        means.p_of_many[chosen] = found.p_of_many[number]
         means.caution[chosen] = np.where(np.isfinite(found.low[number]), found.caution, "")
         means.reason[chosen] = np.where(still, EXACT, means.reason[chosen])
 
@@ -222,10 +228,10 @@ def _shares(
 
 
 def _blank(columns: int) -> ColumnMeans:
-    mean, low, high, error = (np.full(columns, NAN) for _ in range(4))
+    mean, low, high, error, p = (np.full(columns, NAN) for _ in range(5))
     caution, reason = (np.full(columns, "", dtype=object) for _ in range(2))
     n, units = np.zeros(columns, dtype=np.int64), np.zeros(columns, dtype=np.int64)
-    return ColumnMeans(n, units, mean, low, high, error, caution, reason)
+    return ColumnMeans(n, units, mean, low, high, error, p, caution, reason)
 
 
 def _chunks(finite: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:

@@ -103,7 +103,8 @@ def map_of_heads(
 ) -> Figure:
     """One category head by head: means in a panel per cell, or differences in a panel per contrast.
 
-    ``rows`` have the columns layer, head, n, mean and the facet's; differences standard_error and ``discovered``.
+    ``rows`` have the columns layer, head, n, mean and the facet's; differences standard_error, ``discovered`` and
+    ``mapped``.
     ``x`` is what stands across, layer or head.
     """
     differs = facet == "contrast"
@@ -120,7 +121,7 @@ def map_of_heads(
         around_zero=differs or bool((rows["mean"] < 0).any()),
         order={axis: [str(own) for own in sorted(set(rows[axis]))] for axis in ("layer", "head")},
         title=title,
-        subtitle="baseline − treatment; a frame: discovered (false discovery rate 5 %)" if differs else "",
+        subtitle=f"baseline − treatment; {_frames(rows)}" if differs else "",
         **look,
     )
 
@@ -130,3 +131,10 @@ def drawn_unit(quantity: Quantity, differs: bool) -> str:
     if not quantity.part_of_whole:
         return quantity.unit
     return "points" if differs else "percent"
+
+
+def _frames(rows: pd.DataFrame) -> str:
+    """What a frame around a head says, or why there can be none."""
+    if not rows["mapped"].any():
+        return "too few examples to discover a head"
+    return "a frame: discovered (false discovery rate 5 %)"
