@@ -12,7 +12,9 @@ from tests import report_pages
 
 def finding(kind: str, estimate: float, effect: str) -> Finding:
     first = findings(report_pages.effects_frame())[0]
-    return replace(first, effect=effect, kind=kind, estimate=estimate, low=estimate - 0.1, high=estimate + 0.1)
+    return replace(
+        first, effect=effect, kind=kind, estimate=estimate, low=estimate - 0.1, high=estimate + 0.1
+    )
 
 
 def test_several_effects_are_counted_by_verdict_and_the_largest_of_a_direction_is_named() -> None:

@@ -39,7 +39,7 @@ def together(found: Sequence[Finding], words: Mapping[str, str]) -> str:
     by_verdict: dict[str, list[Finding]] = {}
     for one in sorted(found, key=lambda one: COLOURS.index(colour(one))):
         by_verdict.setdefault(short_verdict(one), []).append(one)
-    parts = []
+    parts: list[str] = []
     for verdict, own in by_verdict.items():
         most = max(own, key=lambda one: abs(one.estimate))
         directed = colour(most) not in ("none", "undecided")
