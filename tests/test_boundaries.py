@@ -208,7 +208,7 @@ def test_ordinary_documents_keep_their_ids_under_every_source(
     tokenizer = SETTINGS[kind, begin]
     columns = (("topic", "of the mill"),)
     examples = (
-        Example("one", query, document, "Kesh", columns=columns),
+        Example("one", query, document, "Kesh", columns=columns, other_queries=(other,)),
         Example("two", other, other, "mill"),
     )
     context = Context(0, examples, tokenizer, tokenizer.tokenizer.vocab_size, 42)

@@ -56,8 +56,20 @@ def _of_one(run: Run) -> dict[str, str]:
     paired = in_words(pairs)
     families = {own.family: paired(own.family).replace(" | ", " · ") for own in compared}
     families = {family: words for family, words in families.items() if words != family}
+    measured = [quantity for declared in run.declarations.values() for quantity in declared.quantities]
+    quantities = {own.name: own.label for own in measured if INTERNAL & set(own.name)}
     roles = {role: label.short for role, label in ROLE_LABELS.items() if label.short != role}
-    return {**roles, **factors, **levels, **pairs, **families, **_told_apart(contrasts), **aliases, **cells}
+    return {
+        **roles,
+        **quantities,
+        **factors,
+        **levels,
+        **pairs,
+        **families,
+        **_told_apart(contrasts),
+        **aliases,
+        **cells,
+    }
 
 
 def _told_apart(words: Mapping[str, tuple[str, Hashable]]) -> dict[str, str]:
