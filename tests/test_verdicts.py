@@ -108,7 +108,7 @@ def test_sub_additive_is_less_than_the_sum_of_both_alone():
     meaning = (
         "two treatments together less / more than the sum of what each does alone, of help where both help and of harm "
         "where both hurt; where one helps and one hurts: together worse / better than the sum; where the cells don't tell "
-        "what each does alone: less help, or more harm / more help, or less harm together"
+        "what each does alone: less help, or more harm, together / the reverse"
     )
     assert f"sub-additive / super-additive ({meaning})" in caption
     assert "interaction falls" not in caption

@@ -249,7 +249,7 @@ def rule(
             INTERACTION: (
                 " (two treatments together less / more than the sum of what each does alone, of help where both help and "
                 "of harm where both hurt; where one helps and one hurts: together worse / better than the sum; where the "
-                "cells don't tell what each does alone: less help, or more harm / more help, or less harm together)"
+                "cells don't tell what each does alone: less help, or more harm, together / the reverse)"
             ),
             HIGHER_INTERACTION: " (with the third factor's treatment)",
             TREND: " (along the quantity)",

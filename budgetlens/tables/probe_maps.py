@@ -135,6 +135,7 @@ def drawn_unit(quantity: Quantity, differs: bool) -> str:
 
 def _frames(rows: pd.DataFrame) -> str:
     """What a frame around a head says, or why there can be none."""
-    if not rows["mapped"].any():
+    # Tables that a run holds from before lack the column.
+    if "mapped" in rows.columns and not rows["mapped"].any():
         return "too few examples to discover a head"
     return "a frame: discovered (false discovery rate 5 %)"
