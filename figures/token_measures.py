@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from figures import theme
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pandas.core.groupby import SeriesGroupBy
 
 
 @dataclass(frozen=True)
@@ -80,3 +85,8 @@ class TokenMeasure:
 
 #: Attention itself.
 SHARE = TokenMeasure()
+
+
+def whole_means(values: SeriesGroupBy) -> pd.Series:
+    """The mean of every group; undefined where any of its values is, which pandas 2 has no word for."""
+    return values.mean().where(values.count() == values.size())

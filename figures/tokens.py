@@ -18,7 +18,7 @@ from figures.missing import missing_note, missing_rows
 from figures.panels import Frame, colour_bar, dressed, panel_heading
 from figures.token_layout import Piece, character_grid, laid_out, shown_token
 from figures.token_marks import HIDDEN, hatched, role_marks, role_strip, struck_through
-from figures.token_measures import SHARE, TokenMeasure
+from figures.token_measures import SHARE, TokenMeasure, whole_means
 
 TOKEN_COLUMNS = ("cell", "block", "layer", "head", "row", "row_token", "key", "key_token", "role")
 CHARACTER_WIDTH = 7.0
@@ -193,7 +193,7 @@ def matrix(table: pd.DataFrame, measure: TokenMeasure) -> tuple[pd.DataFrame, pd
     A mean with an undefined value in it is undefined.
     """
     ordered = table.sort_values(["row", "key"])
-    mean = ordered.groupby(["row", "key"])["value"].mean(skipna=False)
+    mean = whole_means(ordered.groupby(["row", "key"])["value"])
     heads = table["head"].nunique() if measure.adds_heads else 1
     return (heads * mean).unstack("key"), ordered.groupby("row")["row_token"].first()
 

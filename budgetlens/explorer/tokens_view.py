@@ -20,7 +20,7 @@ from figures import TokenMeasure, token_view
 from figures.labels import plain_number, signed
 from figures.looks import Look
 from figures.theme import ROLES
-from figures.token_measures import SHARE
+from figures.token_measures import SHARE, whole_means
 
 #: What a positive difference of cells says, by which way is better.
 POSITIVE = {"lower": ", positive where this cell helps", "higher": ", positive where this cell hurts", "": ""}
@@ -208,7 +208,7 @@ def one_head(tokens: pd.DataFrame, head: int | None, measure: TokenMeasure = SHA
     if head is not None:
         return first
     keys = ["cell", "block", "layer", "row", "key"]
-    means = tokens.groupby(keys, sort=False)[measure.column].mean(skipna=False)
+    means = whole_means(tokens.groupby(keys, sort=False)[measure.column])
     over = tokens["head"].nunique() if measure.adds_heads else 1
     return first.assign(
         **{measure.column: over * means.loc[pd.MultiIndex.from_frame(first[keys])].to_numpy()}
