@@ -165,27 +165,15 @@ def test_split_bars_are_the_rows_of_the_table_and_withhold_what_is_withheld() ->
     assert "n = 600 examples" in figure.layout.title.subtitle.text
 
 
-def test_parts_of_the_same_kind_have_the_same_colour_in_every_effect() -> None:
+def test_totals_stand_out_from_parts_and_no_part_has_a_colour_that_means_something_else() -> None:
+    """Whatever the parts are called, and on either page: colours are of roles and of what helps and hurts."""
     table = tables.decomposition_table()
-    named = table.part + np.where(table.part == "total", "", " (none→query) | " + table.contrast)
-    plain, long = (figures.split_bars(t) for t in (table, table.assign(part=named)))
-    colours = [list(trace.marker.color) for trace in long.data]
-    assert colours[0] == colours[1] == list(plain.data[0].marker.color)
-    assert len(set(colours[0])) == 3
-
-
-def test_a_part_keeps_its_colour_in_either_order() -> None:
-    table = tables.decomposition_table()
-    first, second = table.contrast.unique()
-    orders = {
-        first: ["position alone | bare", "attention after position | bare"],
-        second: ["attention alone | bare", "position after attention | bare"],
-    }
-    for contrast, parts in orders.items():
-        table.loc[(table.contrast == contrast) & (table.part != "total"), "part"] = parts
-    one, other = ([*trace.marker.color] for trace in figures.split_bars(table).data)
-    assert one[1:] == other[:0:-1]
-    assert len(set(one)) == 3
+    for dark, page in ((False, theme.LIGHT), (True, theme.DARK)):
+        for trace in figures.split_bars(table, dark=dark).data:
+            parts = [str(row[6]) for row in trace.customdata]
+            assert list(trace.marker.color) == [
+                page.muted if part == "total" else page.zero for part in parts
+            ]
 
 
 # --- entropy
