@@ -256,7 +256,7 @@ def test_a_misspelt_level_of_a_single_cell_is_told_before_anything_is_read(
 def test_the_list_holds_what_a_user_chooses_and_writes(capsys: pytest.CaptureFixture[str]) -> None:
     """No part of another analysis, and no fields of interventions whose levels are not made of them."""
     listed = inventory(("analyses", "interventions"))
-    numbers = [f"exp{number:02}" for number in range(1, 15)]
+    numbers = [f"exp{number:02}" for number in range(1, 17)]
     assert [name for name in listed["analyses"] if name.startswith("exp")] == numbers
     assert "reads a run of exp01 again: --from RUN" in listed["analyses"]["exp06"]
     assert "a sweep over models, by default reference" in listed["analyses"]["exp09"]

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from budgetlens.command.parsing import FAILED
+from budgetlens.command.parsing import FAILED, filled
 from budgetlens.tables.terminal_text import visible
 
 #: The widths and formats that are written, without loading what draws them.
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def formats(text: str) -> tuple[str, ...]:
     """Formats out of a list with commas, each once. Raises ArgumentTypeError for another one."""
-    found = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
+    found = tuple(dict.fromkeys(filled(part).strip().lower() for part in text.split(",")))
     unknown = [name for name in found if name not in FORMATS]
     if unknown:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(FORMATS)}")
