@@ -214,9 +214,12 @@ def test_ordinary_documents_keep_their_ids_under_every_source(
     context = Context(0, examples, tokenizer, tokenizer.tokenizer.vocab_size, 42)
     alone = raw_ids(kind, document)
     for name in SOURCES:
-        level = {"literal": "literal:of the mill", "column": "column:topic", "neutral": "neutral:3"}.get(
-            name, name
-        )
+        level = {
+            "literal": "literal:of the mill",
+            "column": "column:topic",
+            "neutral": "neutral:3",
+            "matched": "matched:oracle",
+        }.get(name, name)
         fed = tokenizer(Prefix.parse(level).apply(Trial.bare(examples[0]), context))
         if tokenizer.tokenizer.convert_ids_to_tokens(alone[0]) == "▁" and "folded" in kind:
             # The space is the line break's now, so the document is one token shorter, and the flag says so.

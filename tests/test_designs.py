@@ -97,10 +97,10 @@ def test_protocols_differ_in_rows_entropies_and_correction(name: str, protocol: 
     plan = plan_of(name, protocol)
     if protocol == "published":
         assert (plan.rows, plan.correction) == ("holding", "bonferroni")
-        assert plan.probes == ("budgets", "published_entropies")
+        assert plan.probes == ("budgets", "published_entropies", "norm")
     else:
         assert (plan.rows, plan.correction) == ("predicting", "holm")
-        assert plan.probes == ("budgets", "entropies")
+        assert plan.probes == ("budgets", "entropies", "norm")
     assert PROTOCOLS == ("corrected", "published")
 
 

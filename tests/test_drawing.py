@@ -47,6 +47,7 @@ def test_every_run_has_the_figures_its_tables_allow(
         "effects",
         "interaction",
         "splits",
+        "splits_2",
         "examples",
         "examples_2",
         "examples_3",
