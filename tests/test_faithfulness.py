@@ -83,8 +83,7 @@ def test_gradient_times_input_is_the_slope_of_the_likelihood(
 def test_the_positions_that_have_most_are_chosen(family: str, loaded: Models) -> None:
     """Of a probe by the token view's columns and pandas: means over rows, heads and layers; the margin adds up."""
     model = loaded(family)
-    # Where there are two softmaxes, the token view has the norms of each by itself, and the scores those of both together.
-    measures = ("budgets", "norm", "logit", "alti") if family == "t5gemma2" else ("budgets", "logit", "alti")
+    measures = ("budgets", "weighted", "logit", "alti")
     trial = tokenized(model, 0, CELL)
     table = token_attention(model, trial, measures=chosen_probes(measures))
     document = [place for place, role in enumerate(trial.encoder_roles) if role == "document"]
@@ -93,7 +92,7 @@ def test_the_positions_that_have_most_are_chosen(family: str, loaded: Models) ->
     heads = own["head"].nunique()
     expected = {
         "budgets": by_layer["budgets"].groupby("key").mean(),
-        **({"norm": by_layer["norm"].groupby("key").mean()} if "norm" in measures else {}),
+        "weighted": by_layer["weighted"].groupby("key").mean(),
         "logit": (by_layer["logit"] * heads).groupby("key").sum(),
         "alti": by_layer["alti"].loc[by_layer.index.get_level_values("layer").max()],
     }
@@ -116,7 +115,7 @@ def test_the_positions_that_have_most_are_chosen(family: str, loaded: Models) ->
 
 
 def test_the_highest_are_chosen_and_the_first_of_equal_ones() -> None:
-    keep = Keep("norm", 2)
+    keep = Keep("weighted", 2)
     assert keep.asks
     assert keep.of(4) == {0, 1, 2, 3}
     own = keep.placed([0.5, 2.0, 0.5, float("nan")])
@@ -125,7 +124,7 @@ def test_the_highest_are_chosen_and_the_first_of_equal_ones() -> None:
     assert replace(own, removes=True).of(4) == {2, 3}
     assert Keep("last", 1, removes=True).of(3) == {0, 1}
     # 34 % of three positions are two.
-    assert Keep("norm", 34, percent=True).placed([1.0, 3.0, 2.0]).of(3) == {1, 2}
+    assert Keep("weighted", 34, percent=True).placed([1.0, 3.0, 2.0]).of(3) == {1, 2}
 
 
 def test_what_the_model_is_to_choose_is_fed_by_nobody_who_has_not_asked(loaded: Models) -> None:
@@ -135,9 +134,9 @@ def test_what_the_model_is_to_choose_is_fed_by_nobody_who_has_not_asked(loaded: 
 
 
 def test_generation_has_no_answer_to_rank_by(loaded: Models, tmp_path: Path) -> None:
-    design = Design((Factor("keep", ("norm:3",)),), (Cell((("keep", "norm:3"),)),))
+    design = Design((Factor("keep", ("weighted:3",)),), (Cell((("keep", "weighted:3"),)),))
     corpus = read_corpus(str(write_corpus(tmp_path / "tiny.jsonl", 3)), n=3)
-    with pytest.raises(GenerationError, match="keep=norm:3"):
+    with pytest.raises(GenerationError, match="keep=weighted:3"):
         require_generable(design, corpus, loaded("t5gemma2").trial_tokenizer, 5)
 
 

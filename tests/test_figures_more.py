@@ -120,7 +120,7 @@ def test_head_map_marks_discovered_heads_and_leaves_gaps() -> None:
     assert "document, layer 1" in " ".join(texts(figure))
 
 
-@pytest.mark.parametrize(("mapped", "told"), [(False, "too few examples"), (True, "discovered (")])
+@pytest.mark.parametrize(("mapped", "told"), [(False, "too few examples"), (True, "heads found to change (")])
 def test_head_map_says_where_no_head_can_be_discovered(mapped: bool, told: str) -> None:
     table = tables.heads_table("contrast", 4, 3).assign(mapped=mapped)
     subtitle = figures.head_map(table, "document").layout.title.subtitle.text
