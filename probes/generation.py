@@ -24,6 +24,11 @@ def _score(name: str, label: str, *, binary: bool = False) -> Quantity:
     )
 
 
+def _told(name: str, label: str) -> Quantity:
+    """What an answer is or is not, and nobody judges."""
+    return Quantity(name, label, "fraction of 1", part_of_whole=True, binary=True)
+
+
 @probe("generation")
 @dataclass(frozen=True)
 class Generation:
@@ -42,10 +47,8 @@ class Generation:
             _score("f1", "F1 of the generated answer"),
             _score("recall", "recall of the right answer's words"),
             Quantity("length", "length of the generated answer", "tokens"),
-            Quantity(
-                "stopped", "generated answers that end by themselves", "fraction of 1", part_of_whole=True
-            ),
-            Quantity("empty", "generated answers without a word", "fraction of 1", part_of_whole=True),
+            _told("stopped", "generated answers that end by themselves"),
+            _told("empty", "generated answers without a word"),
         ),
         estimand="mean over examples of what their generated answers are",
         plural="generated answers",

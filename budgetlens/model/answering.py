@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from budgetlens.model.batching import make_batch
 from budgetlens.model.capture import encode
 from budgetlens.model.decoding import Decoding
+from budgetlens.model.generable import require_unseen_answer
 from budgetlens.model.generation import Generated, generate_from
 from budgetlens.model.loaded import LoadedModel, pad_token
 from budgetlens.model.selecting import selected, selected_trial
@@ -21,6 +22,8 @@ def generate(
 
     Raises as :func:`budgetlens.model.generation.generate_from` does.
     """
+    for trial in trials:
+        require_unseen_answer(trial.trial)
     batch = make_batch(trials, pad_token=pad_token(model), device=model.device)
     states = encode(model, batch)
     return generate_from(model, selected(model, batch, states), states, decoding)
@@ -31,6 +34,7 @@ def answered_trial(model: LoadedModel, trial: TokenizedTrial, edits: Sequence[Ed
 
     Raises as :func:`budgetlens.model.generation.generate_from` does.
     """
+    require_unseen_answer(trial.trial)
     chosen = selected_trial(model, trial, edits)
     batch = make_batch([chosen], pad_token=pad_token(model), device=model.device)
     states = encode(model, batch, edits)

@@ -57,8 +57,11 @@ class Quantity:
 
     @property
     def bounded(self) -> bool:
-        """Whether its values lie between 0 and 1."""
-        return self.part_of_whole or self.binary
+        """Whether it is an outcome between 0 and 1, of which an example can have any value, such as a score of answers.
+
+        Shares of attention are none: how they differ is known from runs, and their tails are allowed for as such.
+        """
+        return self.binary or (self.part_of_whole and bool(self.better))
 
     def __post_init__(self) -> None:
         smallest = self.smallest_difference
