@@ -15,7 +15,7 @@ import budgetlens as bl
 from budgetlens.command.main import main
 from budgetlens.model.tokenization import TrialTokenizer
 from budgetlens.model.trials import ExampleError
-from budgetlens.runs import capturing
+from budgetlens.runs import batches
 from budgetlens.runs.run import Run
 from interventions.prefix import Prefix
 from probes.entropies import Entropies
@@ -242,7 +242,7 @@ def test_a_batch_without_room_is_halved(
     tiny: bl.Model, corpus: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = bl.measure(tiny, corpus, **FACTORS, probes="likelihood")
-    real, sizes = capturing.make_batch, []
+    real, sizes = batches.make_batch, []
 
     def small(trials: list[object], **options: object) -> object:
         sizes.append(len(trials))
@@ -250,7 +250,7 @@ def test_a_batch_without_room_is_halved(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return real(trials, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(capturing, "make_batch", small)
+    monkeypatch.setattr(batches, "make_batch", small)
     halved = bl.measure(tiny, corpus, **FACTORS, probes="likelihood")
     assert max(sizes) > 8
     assert "out of memory: a batch of" in capsys.readouterr().err

@@ -29,7 +29,7 @@ from budgetlens.model.loading import load_model
 from budgetlens.model.observation import read_probes
 from budgetlens.report.caveats import caveats
 from budgetlens.report.saving import WAIT, report
-from budgetlens.runs import capturing
+from budgetlens.runs import batches
 from budgetlens.runs.capturing import capture_part
 from budgetlens.runs.figure_files import write_figures
 from budgetlens.runs.files import WriteError, replacing, write_output
@@ -320,7 +320,7 @@ class Allocator:
     """A capture that has room for so many trials at once, and says of more what torch says."""
 
     def __init__(self, room: int, error: Exception) -> None:
-        self.room, self.error, self.real, self.sizes = room, error, capturing.capture, []
+        self.room, self.error, self.real, self.sizes = room, error, batches.capture, []
 
     def __call__(self, model: Any, batch: Any, reading: Any) -> Any:
         if len(batch.trials) > self.room:
@@ -367,7 +367,7 @@ def test_a_batch_without_room_is_halved(
     given = {"rows": "predicting", "batch_tokens": 10**6}
     whole = sorted_records(capture_part(model, units, reading, **given))
     allocator = Allocator(room, OUT_OF_MEMORY[kind])
-    monkeypatch.setattr(capturing, "capture", allocator)
+    monkeypatch.setattr(batches, "capture", allocator)
     told: list[str] = []
     halved = sorted_records(capture_part(model, units, reading, **given, on_halving=told.append))
     trials = sum(len(unit.fed) for unit in units)
@@ -384,7 +384,7 @@ def test_a_batch_without_room_is_halved(
 
 def test_a_trial_without_room_is_named(work: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     model, units, reading = work
-    monkeypatch.setattr(capturing, "capture", Allocator(0, MemoryError()))
+    monkeypatch.setattr(batches, "capture", Allocator(0, MemoryError()))
     first = units[0].fed[0]
     with pytest.raises(
         RunError, match=r"does not fit into memory by itself \(\d+ encoder and \d+ decoder"
@@ -395,7 +395,7 @@ def test_a_trial_without_room_is_named(work: tuple[Any, ...], monkeypatch: pytes
 
 def test_another_error_is_no_lack_of_memory(work: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     model, units, reading = work
-    monkeypatch.setattr(capturing, "capture", Allocator(0, RuntimeError("shapes do not match")))
+    monkeypatch.setattr(batches, "capture", Allocator(0, RuntimeError("shapes do not match")))
     with pytest.raises(RuntimeError, match="shapes do not match"):
         capture_part(model, units, reading, rows="predicting", batch_tokens=10**6)
     assert not is_out_of_memory(ValueError("out of memory"))
@@ -409,7 +409,7 @@ def test_smaller_batches_stand_in_run_json(
 ) -> None:
     monkeypatch.setattr("budgetlens.command.finishing.finish", lambda run, **how: None)
     assert main([*small_run, "--out", str(tmp_path / "plain")]) == 0
-    monkeypatch.setattr(capturing, "capture", Allocator(4, MemoryError()))
+    monkeypatch.setattr(batches, "capture", Allocator(4, MemoryError()))
     assert main([*small_run, "--out", str(tmp_path / "small")]) == 0
     told = capsys.readouterr().err
     assert "out of memory: a batch of " in told
