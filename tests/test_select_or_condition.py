@@ -94,7 +94,7 @@ def test_effects_are_costs_gains_over_random_and_what_conditioning_spares(finish
     over = (served[RANDOM.words, TOLD] - served[ORACLE.words, TOLD]).mean()
     assert effects[SERVED.over_random(ORACLE, TOLD).name] == pytest.approx(over)
     spared = (served[told] - bare[told]).mean()
-    assert effects["conditioning spares attention 10 % kept"] == pytest.approx(spared)
+    assert effects[f"conditioning spares attention {TOLD} % kept"] == pytest.approx(spared)
 
 
 def test_the_figure_ends_where_nothing_is_hidden(finished: Run) -> None:
