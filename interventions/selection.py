@@ -119,7 +119,17 @@ class _Choice(Intervention):
         )
 
     def apply(self, trial: Trial, context: Context) -> Trial:
-        """The trial with this selection in place of any other. Raises LevelError for layers that the model lacks."""
+        """The trial with this selection; ``none`` leaves it as it is.
+
+        Raises LevelError for layers that the model lacks, and for a trial that has a selection already.
+        """
+        if self.score == NONE:
+            return trial
+        if trial.keep is not None:
+            raise LevelError(
+                f"a cell shows one selection of the document's tokens, and {trial.keep.level} has made it where "
+                f"{self.purpose}={self.score} is to: give keep or remove in a cell, and none of the other"
+            )
         seed = int(context.generator(self.purpose).integers(2**32)) if self.score == "random" else 0
         readers = Readers()
         if self.score in MODEL_SCORES:
@@ -171,17 +181,13 @@ class Selection(_Choice):
             return Label("", "the whole document visible", rest=True)
         return cls._label(level)
 
-    def apply(self, trial: Trial, context: Context) -> Trial:
-        """The trial with this selection in place of any other. Raises LevelError for layers that the model lacks."""
-        return replace(trial, keep=None) if self.score == NONE else super().apply(trial, context)
-
 
 @intervention("remove")
 @dataclass(frozen=True)
 class Removal(_Choice):
     """Hide K positions of the document from the decoder.
 
-    Levels are those of ``keep``; here they name what is hidden. ``none`` leaves a selection that is there as it is.
+    Levels are those of ``keep``; here they name what is hidden. A cell has one of the two.
     """
 
     sample_levels: ClassVar[tuple[str, ...]] = ("first:4", "random:30%", "attention:20%", "gradient:2")
@@ -203,7 +209,3 @@ class Removal(_Choice):
         if cls.parse(level).score == NONE:
             return Label("", "nothing of the document removed", rest=True)
         return cls._label(level)
-
-    def apply(self, trial: Trial, context: Context) -> Trial:
-        """The trial without these positions, in place of any other selection."""
-        return trial if self.score == NONE else super().apply(trial, context)
