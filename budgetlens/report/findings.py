@@ -73,18 +73,20 @@ def sentence(finding: Finding) -> str:
 
 def beside(own: Finding, other: Finding) -> str:
     """What one finding shows, and behind it what another shows of the same contrast and category by another measure."""
-    return f"{sentence(own).removesuffix('.')}; {_beside(other)}."
+    return f"{sentence(own).removesuffix('.')}; {_beside(other, rises=own.order == 1 and own.kind == 'negative')}."
 
 
-def _beside(finding: Finding) -> str:
+def _beside(finding: Finding, *, rises: bool) -> str:
+    """``rises`` tells that the sentence before it counts what is more under the treatment, and so does this one."""
     signed, turned = _amounts(finding)
+    told = turned if rises else signed
     its = f"its {finding.quantity.label}"
     small = f", which is small: {_within(finding)}" if finding.small else ""
     what = WHAT.get(finding.order, "the difference")
     if finding.kind == "none":
-        return f"{its} does not shift: {what} is {signed} and lies {_within(finding)}"
+        return f"{its} does not shift: {what} is {told} and lies {_within(finding)}"
     if finding.kind == "undecided":
-        return f"whether {its} shifts is open: {_undecided(finding, what, signed)}"
+        return f"whether {its} shifts is open: {_undecided(finding, what, told)}"
     if finding.kind == "both":
         return f"{its} rises in some layers and falls in others"
     if finding.order != 1:

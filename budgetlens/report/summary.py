@@ -100,9 +100,16 @@ def _names(models: Sequence[str]) -> str:
 def _notes(concluded: Sequence[Concluded]) -> Iterator[str]:
     """Within what small effects lie, and what stands against the intervals and tests that are shown, each once."""
     shown = [finding for own in concluded for told in own.told for finding in (told.finding, *told.beside)]
-    bounds = dict.fromkeys(own.quantity.within(own.bound) for own in shown if own.small or own.kind == "none")
-    if bounds:
-        yield f"{' and '.join(bounds).capitalize()} a difference is too small to matter."
+    bounds = dict.fromkeys(
+        (own.quantity.within(own.bound), own.quantity.label)
+        for own in shown
+        if own.small or own.kind == "none"
+    )
+    # Of several quantities it is said whose bound each is.
+    several = len({own.quantity.label for own in shown}) > 1
+    for within, label in bounds:
+        of = f" in the {label}" if several else ""
+        yield f"{within.capitalize()} a difference{of} is too small to matter."
     codes = dict.fromkeys(code for own in shown for code in own.cautions)
     if codes:
         yield f"Read with care: {'; '.join(CAUTIONS.get(code, code) for code in codes)}."

@@ -120,6 +120,9 @@ def of_bounded(
         return effect
     means = bounded_means(values[:, None], within, labels, effect.clusters)
     (low,), (high,) = means.interval(confidence)
+    # What is added draws the estimate to the middle, and a mean must be larger by as much to be found.
+    drawn = 1 + 2 * PSEUDO / effect.clusters
+    shift = detectable_shift(effect.clusters - 1, alpha=round(1 - confidence, 12)) * means.error[0] * drawn
     return replace(
         effect,
         low=float(low),
@@ -129,9 +132,8 @@ def of_bounded(
         if math.isnan(effect.smallest_effect)
         else float(means.p_equivalence(effect.smallest_effect)[0]),
         p_t=math.nan,
-        minimum_detectable=float(
-            detectable_shift(effect.clusters - 1, alpha=round(1 - confidence, 12)) * means.error[0]
-        ),
+        # No difference that is possible would be found where the range ends before it.
+        minimum_detectable=float(shift) if shift <= within.highest else math.nan,
         carriers=0,
         caution="",
         reason=without_spread(effect.reason),

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: The level at which a factor changes nothing, by every intervention's convention.
 NOTHING = "none"
 
+#: Part of its cells' size below which a difference is what rounding left.
+ROUNDING = 1e-13
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -295,7 +298,10 @@ def contrast_values(cell_values: pd.DataFrame, contrasts: Sequence[Contrast]) ->
         chosen = [positions[cell] for cell in contrast.weights]
         matrix[chosen, column] = list(contrast.weights.values())
         with np.errstate(invalid="ignore", over="ignore"):
-            result[:, column] = product(values[:, chosen], matrix[chosen, column])
+            own = product(values[:, chosen], matrix[chosen, column])
+            # Thirds of one value don't sum to it: what rounding leaves of nothing is no difference.
+            size = product(np.abs(values[:, chosen]), np.abs(matrix[chosen, column]))
+            result[:, column] = np.where(np.abs(own) <= ROUNDING * size, 0.0, own)
     return pd.DataFrame(result, index=cell_values.index, columns=[contrast.name for contrast in contrasts])
 
 

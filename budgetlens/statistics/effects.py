@@ -10,6 +10,7 @@ and paper.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -135,6 +136,11 @@ def contrast_effects(
         between=np.array([contrast.between for contrast in contrasts]),
         missing=missing,
     )
+    if quantity.better == "higher":
+        # A treatment wins where it is better, whichever way that is.
+        effects = [
+            replace(effect, win_percent=100 - effect.win_percent - effect.tie_percent) for effect in effects
+        ]
     if not quantity.bounded:
         return effects
     fitting = []
