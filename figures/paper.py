@@ -57,6 +57,7 @@ def printed(svg: str, kind: str) -> bytes:
             "height": round(down * PIXELS),
             "margin": dict.fromkeys("lrtb", 0),
             "paper_bgcolor": "white",
+            "plot_bgcolor": "white",
             "images": [{"source": f"data:image/svg+xml;base64,{data}", **whole}],
             **{key: {"visible": False} for key in ("xaxis", "yaxis")},
         }
