@@ -90,9 +90,13 @@ class _Choice(Intervention):
             return cls()
         amount, named, rows = rest.partition(":")
         what = f"the number of positions in {cls.purpose}={level}"
+        number = whole_number(amount.removesuffix("%"), what, least=1)
+        # Written in another way it would be another level, and tested a second time.
+        if amount.removesuffix("%") != str(number):
+            raise LevelError(f"{what} is written {number}; got {amount.removesuffix('%')!r}")
         return cls(
             score,
-            whole_number(amount.removesuffix("%"), what, least=1),
+            number,
             amount.endswith("%"),
             rows if named else SCORING_ROWS[0],
             parse_head_choice(where, level) if at else _EVERYWHERE,

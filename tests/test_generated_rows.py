@@ -13,6 +13,7 @@ from budgetlens.model.answering import answered_trial, generate
 from budgetlens.model.capture import Capture, Probing, capture
 from budgetlens.model.decoding import Decoding, GenerationError
 from budgetlens.model.trials import Segment
+from probes.alti import Alti
 from probes.budgets import Budgets
 from probes.likelihood import Likelihood
 from probes.logit import Logit
@@ -22,7 +23,7 @@ from tests.conftest import batch_of, corpus_rows
 from tests.precision import Float32, kind_of, numbers, within
 from tests.reference import tiny_models
 
-READING = Probing((Likelihood(), Budgets(), Norm(), Logit()), encoder=True)
+READING = Probing((Likelihood(), Budgets(), Norm(), Logit(), Alti()), encoder=True)
 LEVELS = (
     {"prompt": "query"},
     {"prefix": "oracle", "hidden": "prefix+separator", "prompt": "query"},

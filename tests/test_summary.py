@@ -109,7 +109,9 @@ def test_small_effects_and_equivalence_name_their_bound_and_units_stand_where_th
     assert re.search(r"two .* nats +no effect$", text, re.MULTILINE)
     assert re.search(r"three +−3 \[−13, 7\] points +rises$", text, re.MULTILINE)
     # Of two quantities it is said whose bound it is.
-    assert f"Within ±0.05 a difference in the {ANSWER_NLL.label} is too small to matter." in " ".join(text.split())
+    assert f"Within ±0.05 a difference in the {ANSWER_NLL.label} is too small to matter." in " ".join(
+        text.split()
+    )
     assert "It helps, too little to matter: " in text
 
 

@@ -15,7 +15,7 @@ def split_by_document(corpus: Corpus, share: float) -> tuple[Corpus, Corpus]:
 
     Raises ValueError where the share is not between 0 and 1, or there is no second document.
     """
-    if not 0 < share < 1:
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
         raise ValueError(f"the share of documents is above 0 and below 1; got {share!r}")
     documents = dict.fromkeys(example.document for example in corpus.examples)
     if len(documents) < 2:

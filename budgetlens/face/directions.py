@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from budgetlens.corpora.corpus import Corpus
 from budgetlens.corpora.splitting import split_by_document
 from budgetlens.design.design import Cell
-from budgetlens.face.arguments import is_whole, path_given
+from budgetlens.face.arguments import is_whole, path_given, several
 from budgetlens.face.measuring import Level, corpus_given, design_of, loaded_of
 from budgetlens.face.model import Model
 from budgetlens.model.activations import states_at
@@ -25,6 +25,8 @@ from budgetlens.model.direction_files import DESCRIPTION, DOCUMENTS, VECTOR, des
 from budgetlens.model.directions import read_direction
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.roles import DECODER_ROLES, ENCODER_ROLES, PREDICTING
+from budgetlens.model.selecting import selected_trial
+from budgetlens.model.token_scores import placed
 from budgetlens.model.trials import StateError
 from budgetlens.runs.feeding import feeding_of
 from budgetlens.runs.files import replacing
@@ -144,12 +146,19 @@ def _cell(levels: Mapping[str, Level]) -> Cell:
         raise ValueError(
             f"a cell is given as levels by factor, such as {{'prefix': 'oracle'}}; got {levels!r}"
         )
+    doubled = [name for name, level in levels.items() if len(several(level)) != 1]
+    if doubled:
+        raise ValueError(
+            f"a cell has one level of each factor; {doubled[0]!r} is given {levels[doubled[0]]!r}"
+        )
     (cell,) = design_of(levels).cells
     return cell
 
 
 def _place(model: LoadedModel, roles: str, layer: int | None) -> tuple[str, frozenset[str]]:
     """The stack that the roles are of, and the roles. ValueError for those of none or both, and for a missing layer."""
+    if not isinstance(roles, str):
+        raise ValueError(f"roles are a text, one or several joined by '+', such as 'document'; got {roles!r}")
     chosen = frozenset(roles.split("+"))
     in_encoder, in_decoder = chosen <= set(ENCODER_ROLES), chosen <= {*DECODER_ROLES, PREDICTING}
     if not in_encoder and not in_decoder:
@@ -198,7 +207,8 @@ def _difference(
         both = []
         for fed in pair:
             # Each alone, so that no padding has a part in it.
-            states = states_at(model, fed.trial, stack, roles, layer)
+            (trial,) = placed(model, [fed.trial])
+            states = states_at(model, selected_trial(model, trial), stack, roles, layer)
             if not len(states):
                 raise ValueError(
                     f"example {fed.example!r} has no position of {'+'.join(sorted(roles))} in the cell {fed.cell}; name "

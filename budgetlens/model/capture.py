@@ -80,7 +80,7 @@ def capture(model: LoadedModel, batch: Batch, reading: Probing, edits: Sequence[
         batch = selected(model, batch, states, edits)
         answers = _Answers(model, batch, states, edits)
         read = answers.read_batch() if batch.generates else batch
-        follower = None if encoder.follower is None else encoder.follower.of_decoder(read)
+        follower = None if encoder.follower is None else encoder.follower.of_decoder(read, reading.tokens)
         answer, decoder = run_decoder(model, read, states, reading, edits, follower)
         layers = tuple(_layer_observations(model, read, reading, edits, (encoder, decoder)))
         if batch.generates:

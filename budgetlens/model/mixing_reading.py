@@ -81,11 +81,15 @@ class MixingFollower:
         self.rolled = inputs.clone()
         self.in_layer = inputs.clone()
 
-    def of_decoder(self, batch: Batch) -> MixingFollower:
-        """The follower of the decoder's lanes, once this one has followed the encoder."""
+    def of_decoder(self, batch: Batch, tokens: TokenKeys | None) -> MixingFollower:
+        """The follower of the lanes of ``batch``, once this one has followed the encoder.
+
+        They need not be those of the batch that the encoder was run for: where generated answers are read, they hold these.
+        """
         memory = Memory(self.rolled[batch.lane_pass], self.inputs[batch.lane_pass])
         lengths = (batch.decoder_trial >= 0).sum(dim=1).tolist()
-        return MixingFollower(self.columns, self.columns.decoder, lengths, memory)
+        columns = Columns.of(batch, tokens)
+        return MixingFollower(columns, columns.decoder, lengths, memory)
 
     def begin_layer(self) -> None:
         """What enters a layer is itself."""

@@ -425,10 +425,21 @@ def _require_scoring_rows(trial: TokenizedTrial) -> None:
 
 
 def _unkept(trial: Trial, roles: Sequence[str]) -> frozenset[int]:
-    """The document's positions that a selection hides; none where the model has still to choose."""
-    if trial.keep is None or trial.keep.asks_the_model:
+    """The document's positions that a selection hides; none where the model has still to choose.
+
+    Raises ExampleError where it hides all that there are.
+    """
+    if trial.keep is None:
         return frozenset()
     document = [position for position, role in enumerate(roles) if role == "document"]
+    if document and trial.keep.hides(len(document)) == len(document):
+        raise ExampleError(
+            f"example {trial.example.identifier!r}: {trial.keep.level} hides all {len(document)} tokens of its document, "
+            "and the decoder needs something to see; choose fewer",
+            "a selection hides every token of their document",
+        )
+    if trial.keep.asks_the_model:
+        return frozenset()
     kept = trial.keep.of(len(document))
     return frozenset(position for place, position in enumerate(document) if place not in kept)
 

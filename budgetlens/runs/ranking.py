@@ -10,6 +10,7 @@ import pyarrow as pa
 from budgetlens.model.capture import Capture, Probing
 from budgetlens.model.loaded import LoadedModel
 from budgetlens.model.roles import PREDICTING
+from budgetlens.model.token_scores import placed
 from budgetlens.registry.names import name_of
 from budgetlens.runs.batches import batches, capture_fed
 from budgetlens.runs.records import Fed, passage_records
@@ -27,7 +28,7 @@ def ranking_records(
         return {}
     documents = _means(captured)
     room = len(fed) * max(_length(item) for item in fed)
-    flat = [Fed(item.cell, other) for item in fed for other in item.others]
+    flat = [Fed(item.cell, other) for item in fed for other in placed(model, item.others)]
     known: dict[int, float] = {}
     for batch in batches(flat, room):
         own = _means(capture_fed(model, batch, Probing(), PREDICTING))
