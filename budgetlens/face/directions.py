@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -65,8 +66,13 @@ class Direction:
         return read_direction(self.path).numpy()
 
     def level(self, strength: float) -> str:
-        """The level of the factor ``steering`` that adds so many times the direction where it was made."""
-        return f"{self.roles}:{strength:g}:{self.path}@{self.where}"
+        """The level of the factor ``steering`` that adds so many times the direction where it was made.
+
+        Raises ValueError for a strength that is no finite number.
+        """
+        if isinstance(strength, bool) or not isinstance(strength, int | float) or not math.isfinite(strength):
+            raise ValueError(f"the strength of a direction is a finite number; got {strength!r}")
+        return f"{self.roles}:{strength}:{self.path}@{self.where}"
 
 
 def direction(

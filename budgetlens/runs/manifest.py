@@ -210,15 +210,18 @@ class Manifest:
         return analysis_of(self.analysis, self.design, self.protocol, self.cell_names)
 
 
-def left_out_words(left_out: Mapping[str, str], count: int) -> tuple[str, ...]:
-    """A note about the examples, of ``count``, that are left out, by reason; none where there are none."""
+def left_out_words(left_out: Mapping[str, str], count: int, named_by: str = "run.json") -> tuple[str, ...]:
+    """A note about the examples, of ``count``, that are left out, by reason; none where there are none.
+
+    ``named_by`` has the names of all of them.
+    """
     if not left_out:
         return ()
     groups: dict[str, list[str]] = {}
     for name, why in left_out.items():
         groups.setdefault(_kind_of_reason(why), []).append(name)
     parts = [
-        (f"{len(names)} " if len(groups) > 1 else "") + f"since {reason}: {_first_names(names)}"
+        (f"{len(names)} " if len(groups) > 1 else "") + f"since {reason}: {_first_names(names, named_by)}"
         for reason, names in groups.items()
     ]
     return (f"{len(left_out)} of {count} examples are left out of every cell, {'; '.join(parts)}",)
@@ -229,10 +232,10 @@ def _kind_of_reason(why: str) -> str:
     return CUT_DOCUMENT if why.startswith("example ") else why.partition(": ")[0]
 
 
-def _first_names(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str], named_by: str) -> str:
     hidden = len(names) - LEFT_OUT_NAMED
     return ", ".join(map(printable, names[:LEFT_OUT_NAMED])) + (
-        f" and {hidden} more, which run.json names" if hidden > 0 else ""
+        f" and {hidden} more, which {named_by} names" if hidden > 0 else ""
     )
 
 

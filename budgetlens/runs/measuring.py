@@ -58,7 +58,7 @@ def measured(
         require_generable(design, corpus, tokenizer, options.seed)
     feeding = feeding_of(design.cells, corpus, tokenizer, options.seed, passages=bool(reading.of_passages))
     for words in (
-        *left_out_words(feeding.left_out, len(corpus.examples)),
+        *left_out_words(feeding.left_out, len(corpus.examples), 'attrs["left_out"]'),
         *feeding.cautions(design.cells, tokenizer, options.seed),
     ):
         print(words, file=sys.stderr)
