@@ -20,6 +20,9 @@ ENDS = {"lower": ("hurts", "helps"), "higher": ("helps", "hurts"), "": ("rises",
 #: Most marks along an axis.
 MOST_TICKS = 5
 
+#: A label has so many lines at most.
+MOST_LINES = 5
+
 
 @dataclass(frozen=True)
 class Row:
@@ -128,7 +131,9 @@ def _row(
     row: Row, y: int, scale: float, place: Callable[[float], float], form: Form
 ) -> tuple[dict[str, Any], int]:
     """What the template needs of one row that begins at ``y``, and how high it is."""
-    finding, lines = row.finding, lines_of(row.words, form.characters)[:3]
+    finding, lines = row.finding, lines_of(row.words, form.characters)
+    if len(lines) > MOST_LINES:
+        lines = [*lines[: MOST_LINES - 1], f"{lines[MOST_LINES - 1]} …"]
     height = 15 * len(lines) + 48 if form.narrow else form.row + 15 * max(len(lines) - 2, 0)
     half = scale * _half(finding)
     drawn = {
