@@ -28,7 +28,7 @@ INTERNAL = (
     r"\w\|\w",
     r"\w\(\w+=",
     r"\bobject at 0x",
-    r"\b(?!LaTeX|MathJax)[A-Z][a-z]+[A-Z][a-z]\w*\(?",
+    r"\b(?!LaTeX|MathJax|McNemar)[A-Z][a-z]+[A-Z][a-z]\w*\(?",
 )
 FOUND = re.compile("|".join(INTERNAL))
 #: Names of files are what they are.

@@ -271,13 +271,14 @@ def comparisons(run: Run, served: Mapping[str, pd.DataFrame]) -> dict[str, Table
         AGREEMENTS: f"Which ledger orders the roles by what cutting them costs: {SERVED.words}",
         SINKS: f"What the encoder's BOS gets by each ledger: {SERVED.words}",
     }
+    families = {AGREEMENTS: "agreement with what cutting costs", SINKS: "what the sink gets"}
     found = {}
     for name, (columns, quantity, pairs) in tested.items():
         whole = columns.dropna()
         if len(whole) < 2:
             continue
         contrasts = [
-            Contrast(instead(one, other), name, {f"measure={other}": 1.0, f"measure={one}": -1.0})
+            Contrast(instead(one, other), families[name], {f"measure={other}": 1.0, f"measure={one}": -1.0})
             for one, other in pairs
         ]
         long = whole.add_prefix("measure=").rename_axis("example").reset_index()
