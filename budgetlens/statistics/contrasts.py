@@ -301,7 +301,8 @@ def contrast_values(cell_values: pd.DataFrame, contrasts: Sequence[Contrast]) ->
             own = product(values[:, chosen], matrix[chosen, column])
             # Thirds of one value don't sum to it: what rounding leaves of nothing is no difference.
             size = product(np.abs(values[:, chosen]), np.abs(matrix[chosen, column]))
-            result[:, column] = np.where(np.abs(own) <= ROUNDING * size, 0.0, own)
+            nothing = np.isfinite(size) & (np.abs(own) <= ROUNDING * size)
+            result[:, column] = np.where(nothing, 0.0, own)
     return pd.DataFrame(result, index=cell_values.index, columns=[contrast.name for contrast in contrasts])
 
 
