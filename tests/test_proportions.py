@@ -109,3 +109,20 @@ def test_a_binary_outcome_is_compared_by_proportions() -> None:
         records(before, after / 2), [contrast], Inference(seed=1).of(RIGHT), quantity=RIGHT
     ).iloc[0]
     assert halves["p"] != row["p"]
+
+
+def test_wins_are_of_the_treatment_and_rounding_is_no_difference() -> None:
+    """Of 100 examples the treatment is better in 15 and the same in 85; sevenths of a number are that but for rounding."""
+    contrast = Contrast("effect", "all", {"before": 1.0, "after": -1.0})
+    before, after = np.repeat([1.0, 0.0], [30, 70]), np.repeat([1.0, 0.0], [45, 55])
+    own = Inference(seed=1).of(RIGHT)
+    row = effects_table(records(before, after), [contrast], own, quantity=RIGHT).iloc[0]
+    assert (row["win_percent"], row["tie_percent"]) == (15, 85)
+    score = Quantity(
+        "right", "F1", "fraction of 1", better="higher", smallest_difference=0.01, part_of_whole=True
+    )
+    values = np.linspace(0.1, 0.7, 12)
+    draws = [records(values, values).assign(cell=lambda own, at=at: own["cell"] + at) for at in "1234567"]
+    sevenths = Contrast("draws", "all", {"before1": 1.0} | {f"after{at}": -1 / 7 for at in "1234567"})
+    drawn = effects_table(pd.concat(draws), [sevenths], Inference(seed=1).of(score), quantity=score).iloc[0]
+    assert (drawn["mean_difference"], drawn["tie_percent"]) == (0, 100)
