@@ -14,7 +14,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: demo test test-slow browser lint types check compat gpu-check bench reference clean
 
 demo: $(READY)
-	$(BIN)/budgetlens run exp08
+	$(BIN)/budgetlens run exp08 --n 200
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS)
