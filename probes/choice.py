@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import probe
-from budgetlens.statistics.quantities import Quantity
+from budgetlens.statistics.quantities import Quantity, score
 
 
 @probe("choice")
@@ -30,15 +30,7 @@ class Choice:
                 smallest_difference=0.05,
                 short_unit="nats",
             ),
-            Quantity(
-                "accuracy",
-                "answers that are the likeliest candidate",
-                "fraction of 1",
-                better="higher",
-                smallest_difference=0.01,
-                part_of_whole=True,
-                binary=True,
-            ),
+            score("accuracy", "answers that are the likeliest candidate", binary=True),
         ),
         estimand="mean over the examples that have candidates",
         undefined="the example has no other candidate",

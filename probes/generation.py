@@ -9,19 +9,7 @@ from budgetlens.model.declaration import Declaration
 from budgetlens.model.decoding import ANSWER_TOKENS, Decoding
 from budgetlens.model.observation import GeneratedAnswer, probe
 from budgetlens.statistics.answer_scores import best, exact_match, f1, recall
-from budgetlens.statistics.quantities import Quantity
-
-
-def _score(name: str, label: str, *, binary: bool = False) -> Quantity:
-    return Quantity(
-        name,
-        label,
-        "fraction of 1",
-        better="higher",
-        smallest_difference=0.01,
-        part_of_whole=True,
-        binary=binary,
-    )
+from budgetlens.statistics.quantities import Quantity, score
 
 
 def _told(name: str, label: str) -> Quantity:
@@ -43,9 +31,9 @@ class Generation:
     declares = Declaration(
         title="Generated answer",
         quantities=(
-            _score("exact_match", "exact match of the generated answer", binary=True),
-            _score("f1", "F1 of the generated answer"),
-            _score("recall", "recall of the right answer's words"),
+            score("exact_match", "exact match of the generated answer", binary=True),
+            score("f1", "F1 of the generated answer"),
+            score("recall", "recall of the right answer's words"),
             Quantity("length", "length of the generated answer", "tokens"),
             _told("stopped", "generated answers that end by themselves"),
             _told("empty", "generated answers without a word"),

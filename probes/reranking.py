@@ -7,19 +7,7 @@ from dataclasses import dataclass
 
 from budgetlens.model.declaration import Declaration
 from budgetlens.model.observation import probe
-from budgetlens.statistics.quantities import Quantity
-
-
-def _share(name: str, label: str, *, binary: bool = False) -> Quantity:
-    return Quantity(
-        name,
-        label,
-        "fraction of 1",
-        better="higher",
-        smallest_difference=0.01,
-        part_of_whole=True,
-        binary=binary,
-    )
+from budgetlens.statistics.quantities import Quantity, score
 
 
 @probe("reranking")
@@ -38,8 +26,8 @@ class Reranking:
     declares = Declaration(
         title="Rank of the document among its passages",
         quantities=(
-            _share("reciprocal_rank", "reciprocal rank of the document"),
-            _share("top_1", "documents that are ranked first", binary=True),
+            score("reciprocal_rank", "reciprocal rank of the document"),
+            score("top_1", "documents that are ranked first", binary=True),
             Quantity(
                 "margin",
                 "margin of the document over the best other passage",

@@ -85,3 +85,21 @@ class Quantity:
     def within(self, bound: Bound | float) -> str:
         """The bound of an equivalence in words: `within ±5 %`, `within ±1 point`, `within ±0.1 nats`."""
         return f"within ±{self.size(bound)}"
+
+
+def score(name: str, label: str, *, binary: bool = False) -> Quantity:
+    """A score of answers between 0 and 1, of which more is better and a point matters; ``binary`` where it is 0 or 1.
+
+    Examples:
+        >>> score("f1", "F1 of the generated answer").bounded
+        True
+    """
+    return Quantity(
+        name,
+        label,
+        "fraction of 1",
+        better="higher",
+        smallest_difference=0.01,
+        part_of_whole=True,
+        binary=binary,
+    )
